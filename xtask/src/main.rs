@@ -1,1 +1,101 @@
-fn main() {}
+//! `cargo xtask`: the project's own commands. A command here is what CI runs, so that a colleague and
+//! CI can never disagree on what "green" means. It knows cargo, git and Debian's packages; it knows
+//! no crate of the workspace (it must build in seconds, before they do).
+//!
+//! ```text
+//! cargo xtask ci                       fmt, clippy, tidy, test: everything a submission must pass
+//! cargo xtask test                     all tests in the dev profile; installs what they lack
+//! cargo xtask tidy                     crate walls, file sizes, ARCHITECTURE.md
+//! cargo xtask slt [--bless] [FILE..]   the SQL text files; --bless asks PostgreSQL anew
+//! cargo xtask oracle --views N --seed S [--workers W]   random views against PostgreSQL
+//! ```
+// A tool for people: it prints, and it reads the real clock and the real disk.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+
+mod needs;
+mod proof;
+mod step;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
+                     oracle [--views N] [--seed S] [--workers W]";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => bail!("{USAGE}"),
+    };
+    if matches!(command, "ci" | "test" | "tidy") && !rest.is_empty() {
+        bail!("`{command}` takes no arguments, got {rest:?}\n{USAGE}");
+    }
+    match command {
+        "ci" => ci(),
+        "test" => test(),
+        "tidy" => tidy::run(&root()),
+        "slt" => proof::slt(&root(), rest),
+        "oracle" => proof::oracle(&root(), rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("unknown command `{other}`\n{USAGE}"),
+    }
+}
+
+/// Everything a submission must pass, cheapest first, each step with its time.
+fn ci() -> Result<()> {
+    let root = root();
+    let mut steps = step::Steps::default();
+    steps.run("fmt", || {
+        step::cargo(&root, &["fmt", "--all", "--check"], &[])
+    })?;
+    steps.run("tidy", || tidy::run(&root))?;
+    steps.run("clippy", || {
+        step::cargo(
+            &root,
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            &[],
+        )
+    })?;
+    // Exactly the README's command, through its own door: what a newcomer types is what CI proves.
+    steps.run("test", || step::cargo(&root, &["xtask", "test"], &[]))?;
+    steps.print();
+    Ok(())
+}
+
+/// All tests of the workspace in one profile (dev). The SQL text files and the oracle are test
+/// targets of `regauge-oracle`, so they run here in their CI sizes.
+fn test() -> Result<()> {
+    let root = root();
+    let found = needs::install_for_tests()?;
+    step::cargo(&root, &["test", "--workspace"], &found.env())
+}
+
+/// The workspace's root: the folder above this crate.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}

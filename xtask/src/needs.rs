@@ -1,0 +1,176 @@
+//! What the tests need beside Rust, found or installed: a PostgreSQL server (the oracle), `psql` and
+//! two Python drivers (the wire is tried with the clients that people use). Nothing is skipped in
+//! silence: what is missing and cannot be installed is an error that says what to install.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::step;
+
+/// Where the needed programs are.
+pub struct Found {
+    postgres_bin: PathBuf,
+    python: PathBuf,
+}
+
+impl Found {
+    /// Tells the tests where to look, so that they need not search again.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            (
+                "REGAUGE_POSTGRES_BIN",
+                self.postgres_bin.display().to_string(),
+            ),
+            ("REGAUGE_PYTHON", self.python.display().to_string()),
+        ]
+    }
+}
+
+/// One need: how to see whether it is there, and the Debian packages that bring it.
+struct Need {
+    what: &'static str,
+    packages: &'static [&'static str],
+    met: fn() -> bool,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        what: "a PostgreSQL server (initdb, postgres): the oracle",
+        packages: &["postgresql"],
+        met: || postgres_bin().is_some(),
+    },
+    Need {
+        what: "psql: a client that the wire is tried with",
+        packages: &["postgresql-client"],
+        met: || on_path("psql").is_some(),
+    },
+    Need {
+        what: "Python 3 with psycopg, psycopg2 and SQLAlchemy: clients that the wire is tried with",
+        packages: &[
+            "python3",
+            "python3-psycopg",
+            "python3-psycopg2",
+            "python3-sqlalchemy",
+        ],
+        met: || python().is_some(),
+    },
+];
+
+/// Finds everything the tests need; as root on a Debian-like system installs what is missing.
+pub fn install_for_tests() -> Result<Found> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.met)()).collect();
+    if !missing.is_empty() {
+        let packages: Vec<&str> = missing
+            .iter()
+            .flat_map(|need| need.packages.iter().copied())
+            .collect();
+        install(&missing, &packages)?;
+    }
+    match (postgres_bin(), python()) {
+        (Some(postgres_bin), Some(python)) if on_path("psql").is_some() => Ok(Found {
+            postgres_bin,
+            python,
+        }),
+        _ => {
+            let still: Vec<&str> = NEEDS
+                .iter()
+                .filter(|need| !(need.met)())
+                .map(|need| need.what)
+                .collect();
+            bail!(
+                "installed the packages, but still missing: {}",
+                still.join("; ")
+            )
+        }
+    }
+}
+
+fn install(missing: &[&Need], packages: &[&str]) -> Result<()> {
+    let whats: Vec<String> = missing
+        .iter()
+        .map(|need| format!("  {}", need.what))
+        .collect();
+    let line = format!("apt-get install {}", packages.join(" "));
+    if on_path("apt-get").is_none() || !is_root() {
+        bail!(
+            "the tests need, and this machine lacks:\n{}\ninstall it: {line}",
+            whats.join("\n")
+        );
+    }
+    println!(
+        "the tests need, and this machine lacks:\n{}\n$ {line}",
+        whats.join("\n")
+    );
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        step::wait(&mut command, &format!("apt-get {}", args.join(" ")))
+    };
+    apt(&["update", "-q"])?;
+    let mut args = vec!["install", "-y", "-q", "--no-install-recommends"];
+    args.extend(packages);
+    apt(&args)
+}
+
+/// The folder with `initdb` and `postgres`: from the environment, PATH, or Debian's place.
+pub fn postgres_bin() -> Option<PathBuf> {
+    let complete = |dir: &Path| dir.join("initdb").is_file() && dir.join("postgres").is_file();
+    if let Some(dir) = std::env::var_os("REGAUGE_POSTGRES_BIN").map(PathBuf::from) {
+        return complete(&dir).then_some(dir);
+    }
+    if let Some(dir) = path_folders().into_iter().find(|dir| complete(dir)) {
+        return Some(dir);
+    }
+    // Debian keeps servers off the PATH, one folder per major version: take the newest.
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            let dir = entry.path().join("bin");
+            complete(&dir).then_some((version, dir))
+        })
+        .collect();
+    found.sort();
+    found.pop().map(|(_, dir)| dir)
+}
+
+/// A Python that has the drivers. Debian's packages belong to /usr/bin/python3, which need not be
+/// the first on the PATH.
+fn python() -> Option<PathBuf> {
+    let mut candidates: Vec<PathBuf> = Vec::new();
+    candidates.extend(std::env::var_os("REGAUGE_PYTHON").map(PathBuf::from));
+    candidates.extend(on_path("python3"));
+    candidates.push(PathBuf::from("/usr/bin/python3"));
+    candidates.into_iter().find(|python| {
+        Command::new(python)
+            .args(["-c", "import psycopg, psycopg2, sqlalchemy"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    })
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    path_folders()
+        .into_iter()
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file())
+}
+
+fn path_folders() -> Vec<PathBuf> {
+    std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default()
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+}
