@@ -1,1 +1,3 @@
-//! stub
+//! SQL to incremental plan.
+
+pub mod functions;

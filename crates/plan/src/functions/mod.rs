@@ -1,0 +1,3 @@
+//! PostgreSQL's functions, operators, casts and aggregates, implemented once for batch queries and for views.
+
+pub mod exact_sum;
