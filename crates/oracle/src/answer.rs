@@ -1,0 +1,286 @@
+//! What a query answered, in words that both systems share, and whether two answers are equal.
+//!
+//! Values are text as psql prints them; an answer is a multiset of rows. Floats agree within a
+//! relative 1e-9 (PostgreSQL adds in the order of rows, regauge exactly), numerics that came out of a
+//! division or an average within 1e-12 (PostgreSQL chooses their number of digits by their size);
+//! everything else agrees exactly, where `1.50` and `1.5` are one numeric.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+/// A type, by the name that PostgreSQL prints without its modifiers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Compared as a number: `numeric`.
+    Numeric,
+    /// Compared as a number within the float tolerance: `real` and `double precision`.
+    Float(&'static str),
+    /// Compared as text.
+    Exact(String),
+}
+
+impl Kind {
+    /// The kind that PostgreSQL's type name stands for (`pg_type.typname`: int4, numeric, _text).
+    #[must_use]
+    pub fn of(typname: &str) -> Self {
+        match typname {
+            "numeric" => Self::Numeric,
+            "float4" => Self::Float("float4"),
+            "float8" => Self::Float("float8"),
+            // psql prints them alike, and a cast to varchar(n) has already cut them.
+            "varchar" | "bpchar" => Self::Exact("text".into()),
+            other => Self::Exact(other.into()),
+        }
+    }
+
+    /// The name again.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Numeric => "numeric",
+            Self::Float(name) => name,
+            Self::Exact(name) => name,
+        }
+    }
+}
+
+/// A row: `None` is NULL.
+pub type Row = Vec<Option<String>>;
+
+/// Columns and rows, in no order.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Names and kinds.
+    pub columns: Vec<(String, Kind)>,
+    /// As psql prints them.
+    pub rows: Vec<Row>,
+}
+
+/// A statement that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Five letters, PostgreSQL's where one fits.
+    pub sqlstate: String,
+    /// The message, with the hint behind it where there is one.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ERROR {}: {}", self.sqlstate, self.message)
+    }
+}
+
+/// How near two numbers must be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Near {
+    /// Equal.
+    Exactly,
+    /// |a - b| <= tolerance * max(|a|, |b|).
+    Relatively(f64),
+}
+
+const FLOAT: Near = Near::Relatively(1e-9);
+const INEXACT_NUMERIC: Near = Near::Relatively(1e-12);
+
+/// Compares two answers as multisets. `inexact` marks by position the columns whose numerics came out
+/// of a division or an average. `None` when equal, else what differs.
+#[must_use]
+pub fn difference(expected: &Answer, got: &Answer, inexact: &[bool]) -> Option<String> {
+    let names = |answer: &Answer| -> Vec<String> {
+        answer
+            .columns
+            .iter()
+            .map(|(name, kind)| format!("{name} {}", kind.name()))
+            .collect()
+    };
+    if names(expected) != names(got) {
+        return Some(format!(
+            "columns: expected {:?}, got {:?}",
+            names(expected),
+            names(got)
+        ));
+    }
+    let near: Vec<Near> = expected
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, (_, kind))| match kind {
+            Kind::Float(_) => FLOAT,
+            Kind::Numeric if inexact.get(at) == Some(&true) => INEXACT_NUMERIC,
+            Kind::Numeric | Kind::Exact(_) => Near::Exactly,
+        })
+        .collect();
+    let (missing, extra) = unmatched(expected, got, &near);
+    if missing.is_empty() && extra.is_empty() {
+        return None;
+    }
+    let mut text = format!(
+        "rows: expected {}, got {}",
+        expected.rows.len(),
+        got.rows.len()
+    );
+    for (sign, rows) in [("missing", &missing), ("extra", &extra)] {
+        for row in rows.iter().take(10) {
+            let _ = write!(text, "\n  {sign}: {}", show(row));
+        }
+        if rows.len() > 10 {
+            let _ = write!(text, "\n  {sign}: and {} more", rows.len() - 10);
+        }
+    }
+    Some(text)
+}
+
+/// A row as one line.
+#[must_use]
+pub fn show(row: &Row) -> String {
+    let cells: Vec<&str> = row
+        .iter()
+        .map(|cell| cell.as_deref().unwrap_or("NULL"))
+        .collect();
+    cells.join(" | ")
+}
+
+/// Rows of `expected` without a partner in `got`, and the other way round. Rows are first grouped by
+/// their exact cells; inside a group the near cells are paired in order, and where that fails one by
+/// one, so that a tolerance at a boundary cannot tear equal rows apart.
+fn unmatched(expected: &Answer, got: &Answer, near: &[Near]) -> (Vec<Row>, Vec<Row>) {
+    let mut groups: BTreeMap<Row, (Vec<Row>, Vec<Row>)> = BTreeMap::new();
+    let key = |answer: &Answer, row: &Row| -> Row {
+        let cells = row.iter().zip(near).zip(&answer.columns);
+        cells
+            .map(|((cell, near), (_, kind))| match near {
+                Near::Relatively(_) => None,
+                Near::Exactly => cell.as_deref().map(|text| canonical(kind, text)),
+            })
+            .collect()
+    };
+    for row in &expected.rows {
+        groups
+            .entry(key(expected, row))
+            .or_default()
+            .0
+            .push(row.clone());
+    }
+    for row in &got.rows {
+        groups.entry(key(got, row)).or_default().1.push(row.clone());
+    }
+    let (mut missing, mut extra) = (Vec::new(), Vec::new());
+    for (left, mut right) in groups.into_values() {
+        for row in left {
+            match right.iter().position(|other| rows_near(&row, other, near)) {
+                Some(at) => {
+                    right.swap_remove(at);
+                }
+                None => missing.push(row),
+            }
+        }
+        extra.extend(right);
+    }
+    (missing, extra)
+}
+
+fn rows_near(a: &Row, b: &Row, near: &[Near]) -> bool {
+    near.iter()
+        .zip(a.iter().zip(b))
+        .all(|(near, (a, b))| match (near, a, b) {
+            (Near::Exactly, ..) | (_, None, None) => true,
+            (Near::Relatively(tolerance), Some(a), Some(b)) => numbers_near(a, b, *tolerance),
+            _ => false,
+        })
+}
+
+/// Two numbers as PostgreSQL prints them; the two infinities and NaN equal only themselves.
+fn numbers_near(a: &str, b: &str, tolerance: f64) -> bool {
+    let (Ok(a), Ok(b)) = (a.parse::<f64>(), b.parse::<f64>()) else {
+        return a == b;
+    };
+    if !a.is_finite() || !b.is_finite() {
+        return a == b || (a.is_nan() && b.is_nan());
+    }
+    (a - b).abs() <= tolerance * a.abs().max(b.abs())
+}
+
+/// One text for one value: a numeric without trailing zeros and without a negative zero.
+fn canonical(kind: &Kind, text: &str) -> String {
+    if *kind != Kind::Numeric {
+        return text.to_string();
+    }
+    let short = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text
+    };
+    if short == "-0" {
+        "0".into()
+    } else {
+        short.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Kind, difference};
+
+    fn answer(kind: &str, rows: &[Option<&str>]) -> Answer {
+        let rows = rows
+            .iter()
+            .map(|cell| vec![cell.map(str::to_string)])
+            .collect();
+        Answer {
+            columns: vec![("a".into(), Kind::of(kind))],
+            rows,
+        }
+    }
+
+    #[test]
+    fn answers_are_multisets() {
+        let expected = answer("int4", &[Some("1"), None, Some("1")]);
+        assert_eq!(
+            difference(
+                &expected,
+                &answer("int4", &[Some("1"), Some("1"), None]),
+                &[]
+            ),
+            None
+        );
+        for wrong in [
+            answer("int4", &[Some("1"), None]),
+            answer("int4", &[Some("1"), None, None]),
+            answer("int4", &[Some("1"), None, Some("2")]),
+            answer("int8", &[Some("1"), None, Some("1")]),
+            answer("int4", &[Some("1"), None, Some("1"), Some("1")]),
+        ] {
+            assert!(difference(&expected, &wrong, &[]).is_some(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn numerics_are_compared_as_numbers_and_near_only_where_said() {
+        let expected = answer("numeric", &[Some("1.50"), Some("-0.00"), Some("10")]);
+        let same = answer("numeric", &[Some("10.0"), Some("0"), Some("1.5")]);
+        assert_eq!(difference(&expected, &same, &[]), None);
+        let third = answer("numeric", &[Some("0.3333333333333333")]);
+        let longer = answer("numeric", &[Some("0.33333333333333333333")]);
+        assert!(difference(&third, &longer, &[]).is_some());
+        assert_eq!(difference(&third, &longer, &[true]), None);
+        assert!(difference(&third, &answer("numeric", &[Some("0.3333333333")]), &[true]).is_some());
+    }
+
+    #[test]
+    fn floats_are_near_and_special_values_equal_themselves() {
+        let expected = answer(
+            "float8",
+            &[Some("0.3"), Some("NaN"), Some("-Infinity"), None],
+        );
+        let near = answer(
+            "float8",
+            &[None, Some("-inf"), Some("NaN"), Some("0.30000000000000004")],
+        );
+        assert_eq!(difference(&expected, &near, &[]), None);
+        for wrong in [Some("0.3001"), Some("NaN"), None] {
+            let wrong = answer("float8", &[wrong, Some("NaN"), Some("-Infinity"), None]);
+            assert!(difference(&expected, &wrong, &[]).is_some(), "{wrong:?}");
+        }
+    }
+}

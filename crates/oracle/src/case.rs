@@ -1,0 +1,253 @@
+//! A case: tables, views and a schedule, as a value that can be printed, replayed and shrunk.
+
+use std::fmt::Write as _;
+
+use crate::system::Dialect;
+
+/// Everything that one seed stands for.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The seed it was drawn from.
+    pub seed: u64,
+    /// Created before the first step.
+    pub tables: Vec<Table>,
+    /// Created and dropped by steps.
+    pub views: Vec<View>,
+    /// In order; after each the live views are compared.
+    pub steps: Vec<Step>,
+    /// At the start.
+    pub workers: usize,
+}
+
+/// A table with a primary key, or an append-only stream.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Column definitions as SQL, the primary key's among them.
+    pub columns: Vec<String>,
+    /// Append only.
+    pub stream: bool,
+}
+
+/// A view.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Its name.
+    pub name: String,
+    /// The query, with window markers (`Window`).
+    pub sql: Text,
+    /// The columns whose numerics are near, not equal.
+    pub inexact: Vec<bool>,
+    /// The views that it reads.
+    pub uses: Vec<usize>,
+}
+
+/// One step of the schedule.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// CREATE MATERIALIZED VIEW.
+    Create(usize),
+    /// DROP; the generator drops what uses it before.
+    Drop(usize),
+    /// One transaction.
+    Commit(Vec<Change>),
+    /// Stop and start over the same data with so many workers.
+    Restart(usize),
+}
+
+/// One statement of a transaction.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Rows are kept apart so that they can be shrunk one by one.
+    Insert {
+        /// `INSERT INTO t (a, b) VALUES`.
+        head: String,
+        /// Each `(1, 'x')`.
+        rows: Vec<String>,
+        /// ` ON CONFLICT ...`, or nothing.
+        tail: String,
+    },
+    /// UPDATE or DELETE.
+    Sql(String),
+}
+
+/// SQL with the few places where the two systems need other words.
+#[derive(Debug, Clone, Default)]
+pub struct Text(Vec<Piece>);
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Same(String),
+    Window(Window),
+}
+
+/// A windowed relation: TUMBLE when size and slide are equal, else HOP.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// A base relation; its event time is never NULL.
+    pub relation: String,
+    /// The column.
+    pub time: String,
+    /// Seconds; a multiple of `slide_s`.
+    pub size_s: u32,
+    /// Seconds.
+    pub slide_s: u32,
+}
+
+impl Text {
+    /// The same words for both.
+    #[must_use]
+    pub fn same(sql: impl Into<String>) -> Self {
+        Self(vec![Piece::Same(sql.into())])
+    }
+
+    /// Other words for each.
+    #[must_use]
+    pub fn window(window: Window) -> Self {
+        Self(vec![Piece::Window(window)])
+    }
+
+    /// Adds words.
+    #[must_use]
+    pub fn with(mut self, sql: &str) -> Self {
+        self.0.push(Piece::Same(sql.into()));
+        self
+    }
+
+    /// Adds another text.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.0.extend(other.0.iter().cloned());
+        self
+    }
+
+    /// The words for one system.
+    #[must_use]
+    pub fn render(&self, dialect: Dialect) -> String {
+        let mut sql = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Same(same) => sql.push_str(same),
+                Piece::Window(window) => sql.push_str(&window.render(dialect)),
+            }
+        }
+        sql
+    }
+}
+
+impl Window {
+    fn render(&self, dialect: Dialect) -> String {
+        let Self {
+            relation,
+            time,
+            size_s,
+            slide_s,
+        } = self;
+        match dialect {
+            Dialect::Regauge if size_s == slide_s => {
+                format!("TUMBLE({relation}, {time}, INTERVAL '{size_s} seconds')")
+            }
+            Dialect::Regauge => format!(
+                "HOP({relation}, {time}, INTERVAL '{slide_s} seconds', INTERVAL '{size_s} seconds')"
+            ),
+            // The last window that holds the row, and the ones before it at each slide.
+            Dialect::Postgres => format!(
+                "(SELECT b.*, s.window_start, s.window_start + INTERVAL '{size_s} seconds' AS \
+                 window_end FROM {relation} b CROSS JOIN LATERAL (SELECT date_bin(INTERVAL \
+                 '{slide_s} seconds', b.{time}, TIMESTAMP '1970-01-01') - n * INTERVAL '{slide_s} \
+                 seconds' AS window_start FROM generate_series(0, {}) n) s)",
+                size_s / slide_s - 1
+            ),
+        }
+    }
+}
+
+impl Table {
+    /// CREATE TABLE or CREATE STREAM.
+    #[must_use]
+    pub fn create(&self, dialect: Dialect) -> String {
+        let word = if self.stream && dialect == Dialect::Regauge {
+            "STREAM"
+        } else {
+            "TABLE"
+        };
+        format!("CREATE {word} {} ({})", self.name, self.columns.join(", "))
+    }
+}
+
+impl View {
+    /// CREATE MATERIALIZED VIEW; in PostgreSQL a plain view, which recomputes at every read.
+    #[must_use]
+    pub fn create(&self, dialect: Dialect) -> String {
+        let word = if dialect == Dialect::Regauge {
+            "MATERIALIZED VIEW"
+        } else {
+            "VIEW"
+        };
+        format!(
+            "CREATE {word} {} AS {}",
+            self.name,
+            self.sql.render(dialect)
+        )
+    }
+
+    /// DROP.
+    #[must_use]
+    pub fn drop(&self, dialect: Dialect) -> String {
+        let word = if dialect == Dialect::Regauge {
+            "MATERIALIZED VIEW"
+        } else {
+            "VIEW"
+        };
+        format!("DROP {word} {}", self.name)
+    }
+}
+
+impl Change {
+    /// The statement.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        match self {
+            Self::Insert { head, rows, tail } => format!("{head} {}{tail}", rows.join(", ")),
+            Self::Sql(sql) => sql.clone(),
+        }
+    }
+}
+
+impl Case {
+    /// The whole case as a script, to be typed into one of the systems.
+    #[must_use]
+    pub fn script(&self, dialect: Dialect) -> String {
+        let mut text = String::new();
+        let mut line = |sql: &str| {
+            let _ = writeln!(text, "{sql};");
+        };
+        for table in &self.tables {
+            line(&table.create(dialect));
+        }
+        for step in &self.steps {
+            match step {
+                Step::Create(view) => line(&self.views[*view].create(dialect)),
+                Step::Drop(view) => line(&self.views[*view].drop(dialect)),
+                Step::Commit(changes) => {
+                    let alone = changes.len() == 1;
+                    if !alone {
+                        line("BEGIN");
+                    }
+                    for change in changes {
+                        line(&change.sql());
+                    }
+                    if !alone {
+                        line("COMMIT");
+                    }
+                }
+                Step::Restart(workers) if dialect == Dialect::Regauge => {
+                    line(&format!("-- restart with {workers} workers"));
+                }
+                Step::Restart(_) => {}
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,219 @@
+//! Many cases, on some threads, with one line at the end. Each case runs twice: once compared after
+//! every step, once with another worker count and nobody waiting in between (so that epochs are cut
+//! elsewhere), after which contents and digests must be the same.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Result, anyhow};
+
+use crate::case::Case;
+use crate::generate::{Sizes, case};
+use crate::run::{Maker, Outcome, Pace, run_fresh};
+use crate::shrink::shrink;
+use crate::system::Dialect;
+
+/// What to prove.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// At least so many views.
+    pub views: usize,
+    /// The seed of the first case; the next cases have the next seeds.
+    pub seed: u64,
+    /// Workers at the start of each case; `None` draws 1 to 3.
+    pub workers: Option<usize>,
+    /// Sizes of each case.
+    pub sizes: Sizes,
+    /// Cases at once.
+    pub threads: usize,
+    /// Stops after so many differences: each costs a shrinking.
+    pub differences_max: usize,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// Views created and compared.
+    pub views: usize,
+    /// Commits after which every live view was compared.
+    pub epochs: usize,
+    /// Answers compared.
+    pub answers: usize,
+    /// Answers that were an error in both.
+    pub failing_answers: usize,
+    /// Commits that failed in both.
+    pub failing_commits: usize,
+    /// Digests that were equal in two runs.
+    pub digests: usize,
+    /// Refusals (0A000) by message.
+    pub refused: BTreeMap<String, usize>,
+    /// Reports of the differences, ready to print.
+    pub differences: Vec<String>,
+}
+
+impl Proof {
+    /// Views refused.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused.values().sum()
+    }
+
+    fn add(&mut self, outcome: &Outcome) {
+        self.views += outcome.views;
+        self.epochs += outcome.epochs;
+        self.answers += outcome.answers;
+        self.failing_answers += outcome.failing_answers;
+        self.failing_commits += outcome.failing_commits;
+        for message in &outcome.refused {
+            *self.refused.entry(message.clone()).or_default() += 1;
+        }
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "views={} epochs={} differences={} refused={} answers={} failing_answers={} \
+             failing_commits={} digests={}",
+            self.views,
+            self.epochs,
+            self.differences.len(),
+            self.refused(),
+            self.answers,
+            self.failing_answers,
+            self.failing_commits,
+            self.digests
+        )
+    }
+}
+
+/// Runs cases until so many views were compared.
+///
+/// # Errors
+/// When the proof itself cannot be run; a difference is a result, not an error.
+pub fn prove(wish: &Wish, server: u16, maker: &impl Maker) -> Result<Proof> {
+    let proof = Mutex::new(Proof::default());
+    let next = AtomicUsize::new(0);
+    let broken = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..wish.threads.max(1) {
+            scope.spawn(|| {
+                let worked = work(wish, server, maker, &next, &proof);
+                if let Err(error) = worked {
+                    *broken.lock().unwrap_or_else(|p| p.into_inner()) = Some(error);
+                    // Makes the other threads stop.
+                    next.fetch_add(1 << 40, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    match broken.into_inner().unwrap_or_else(|p| p.into_inner()) {
+        Some(error) => Err(error),
+        None => Ok(proof.into_inner().unwrap_or_else(|p| p.into_inner())),
+    }
+}
+
+fn work(
+    wish: &Wish,
+    server: u16,
+    maker: &impl Maker,
+    next: &AtomicUsize,
+    proof: &Mutex<Proof>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let locked = || proof.lock().map_err(|_| anyhow!("another thread panicked"));
+    loop {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        // With half of all views refused the proof would not end: then it is no proof.
+        let cases_max = 2 * wish.views / wish.sizes.views.max(1) + 4;
+        if at >= cases_max
+            || locked()?.views >= wish.views
+            || locked()?.differences.len() >= wish.differences_max
+        {
+            return Ok(());
+        }
+        let mut case = case(wish.seed.wrapping_add(at as u64), &wish.sizes);
+        if let Some(workers) = wish.workers {
+            case.workers = workers;
+        }
+        let outcome = runtime.block_on(one(&case, server, maker, wish))?;
+        let mut proof = locked()?;
+        proof.add(&outcome.outcome);
+        proof.digests += outcome.digests;
+        if let Some(report) = outcome.report {
+            println!("{report}");
+            proof.differences.push(report);
+        }
+    }
+}
+
+struct One {
+    outcome: Outcome,
+    digests: usize,
+    report: Option<String>,
+}
+
+async fn one(case: &Case, server: u16, maker: &impl Maker, wish: &Wish) -> Result<One> {
+    let outcome = run_fresh(case, server, maker, Pace::EveryStep)
+        .await
+        .map_err(|error| error.context(format!("case seed={}", case.seed)))?;
+    if let Some(difference) = &outcome.difference {
+        let (small, difference) = shrink(case, difference, server, maker).await?;
+        let report = report(&small, &difference.what, wish);
+        return Ok(One {
+            outcome,
+            digests: 0,
+            report: Some(report),
+        });
+    }
+    let mut other = case.clone();
+    other.workers = case.workers % 4 + 1;
+    let again = run_fresh(&other, server, maker, Pace::End).await?;
+    let mut what = again
+        .difference
+        .as_ref()
+        .map(|difference| difference.what.clone());
+    let mut digests = 0;
+    for (view, digest) in &outcome.digests {
+        match again.digests.get(view) {
+            Some(same) if same == digest => digests += 1,
+            other if what.is_none() => {
+                what = Some(format!(
+                    "digest of {view}: {digest}, in the second run {other:?}"
+                ));
+            }
+            _ => {}
+        }
+    }
+    let report = what.map(|what| {
+        report(
+            &other,
+            &format!("second run (other workers, other epochs): {what}"),
+            wish,
+        )
+    });
+    Ok(One {
+        outcome,
+        digests,
+        report,
+    })
+}
+
+fn report(case: &Case, what: &str, wish: &Wish) -> String {
+    format!(
+        "\n=== difference: seed={} (cargo xtask oracle --views {} --seed {}) workers={}\n{what}\n\
+         --- regauge\n{}--- PostgreSQL\n{}",
+        case.seed,
+        wish.sizes.views,
+        case.seed,
+        case.workers,
+        case.script(Dialect::Regauge),
+        case.script(Dialect::Postgres),
+    )
+}

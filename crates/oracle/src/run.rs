@@ -1,0 +1,335 @@
+//! Runs a case through PostgreSQL and the system under test and compares every live view after every
+//! step. The first difference ends the case.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+
+use crate::answer::{Answer, Failure, difference};
+use crate::case::{Case, Step};
+use crate::system::System;
+
+/// What happened in a case.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Views that were created and compared.
+    pub views: usize,
+    /// Refused at CREATE with `0A000`, by message; what reads them could not be tried.
+    pub refused: Vec<String>,
+    /// Commits after which the views were compared.
+    pub epochs: usize,
+    /// Answers compared.
+    pub answers: usize,
+    /// Of these, reads that failed in both systems.
+    pub failing_answers: usize,
+    /// Commits that failed in both systems.
+    pub failing_commits: usize,
+    /// The first one.
+    pub difference: Option<Difference>,
+    /// Digests of the live views at the end, by name.
+    pub digests: BTreeMap<String, String>,
+}
+
+/// Where the two systems disagree.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// The step after which it shows.
+    pub step: usize,
+    /// The view, unless a statement itself differs.
+    pub view: Option<usize>,
+    /// Expected and got.
+    pub what: String,
+}
+
+/// When to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// After every step: each commit is seen as an epoch of its own.
+    EveryStep,
+    /// At the end only: nobody waits in between, so epochs hold as many commits as they like.
+    End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Absent,
+    Live,
+    Refused,
+}
+
+/// Runs the case.
+///
+/// # Errors
+/// When PostgreSQL is gone, or refuses a statement that the generator holds to be valid. That the
+/// tested system is gone is a difference, not an error.
+pub async fn run(
+    case: &Case,
+    expected: &mut impl System,
+    tested: &mut impl System,
+    pace: Pace,
+) -> Result<Outcome> {
+    let mut run = Run {
+        case,
+        states: vec![State::Absent; case.views.len()],
+        outcome: Outcome::default(),
+    };
+    for table in &case.tables {
+        let create = table.create(expected.dialect());
+        valid(expected.run(&create).await?, &create)?;
+        let create = table.create(tested.dialect());
+        let got = tested.run(&create).await;
+        if let Some(what) = run.statement(&Ok(()), &got) {
+            run.differ(0, None, format!("{create}: {what}"));
+            return Ok(run.outcome);
+        }
+    }
+    for (at, step) in case.steps.iter().enumerate() {
+        run.step(at, step, expected, tested, pace).await?;
+        if run.outcome.difference.is_some() {
+            return Ok(run.outcome);
+        }
+    }
+    let last = case.steps.len().saturating_sub(1);
+    if pace == Pace::End {
+        run.compare(last, None, expected, tested).await?;
+    }
+    run.digests(last, tested).await;
+    Ok(run.outcome)
+}
+
+struct Run<'a> {
+    case: &'a Case,
+    states: Vec<State>,
+    outcome: Outcome,
+}
+
+impl Run<'_> {
+    async fn step(
+        &mut self,
+        at: usize,
+        step: &Step,
+        expected: &mut impl System,
+        tested: &mut impl System,
+        pace: Pace,
+    ) -> Result<()> {
+        let mut only = None;
+        match step {
+            Step::Create(view) => {
+                if !self.create(at, *view, expected, tested).await? {
+                    return Ok(());
+                }
+                only = Some(*view);
+            }
+            Step::Drop(view) => {
+                if self.states[*view] != State::Live {
+                    return Ok(());
+                }
+                self.states[*view] = State::Absent;
+                let drop = self.case.views[*view].drop(expected.dialect());
+                valid(expected.run(&drop).await?, &drop)?;
+                let drop = self.case.views[*view].drop(tested.dialect());
+                let got = tested.run(&drop).await;
+                if let Some(what) = self.statement(&Ok(()), &got) {
+                    self.differ(at, None, format!("{drop}: {what}"));
+                }
+            }
+            Step::Commit(changes) => {
+                let statements: Vec<String> = changes.iter().map(|change| change.sql()).collect();
+                let want = expected.commit(&statements).await?;
+                let got = tested.commit(&statements).await;
+                self.outcome.epochs += 1;
+                self.outcome.failing_commits += usize::from(want.is_err());
+                if let Some(what) = self.statement(&want, &got) {
+                    self.differ(
+                        at,
+                        None,
+                        format!("{}: {what}", shorten(&statements.join("; "))),
+                    );
+                }
+            }
+            Step::Restart(workers) => {
+                expected.restart(*workers).await?;
+                if let Err(error) = tested.restart(*workers).await {
+                    self.differ(
+                        at,
+                        None,
+                        format!("restart with {workers} workers: {error:#}"),
+                    );
+                }
+            }
+        }
+        if self.outcome.difference.is_none() && pace == Pace::EveryStep {
+            self.compare(at, only, expected, tested).await?;
+        }
+        Ok(())
+    }
+
+    /// False when the view was not created.
+    async fn create(
+        &mut self,
+        at: usize,
+        view: usize,
+        expected: &mut impl System,
+        tested: &mut impl System,
+    ) -> Result<bool> {
+        let made = &self.case.views[view];
+        // What reads a refused view cannot be tried.
+        if made
+            .uses
+            .iter()
+            .any(|used| self.states[*used] != State::Live)
+        {
+            self.states[view] = State::Refused;
+            return Ok(false);
+        }
+        let create = made.create(expected.dialect());
+        valid(expected.run(&create).await?, &create)?;
+        let create = made.create(tested.dialect());
+        let got = tested.run(&create).await;
+        if let Ok(Err(failure)) = &got
+            && failure.sqlstate == "0A000"
+        {
+            self.states[view] = State::Refused;
+            self.outcome.refused.push(failure.message.clone());
+            return Ok(false);
+        }
+        self.outcome.views += 1;
+        self.states[view] = State::Live;
+        if let Some(what) = self.statement(&Ok(()), &got) {
+            self.differ(at, Some(view), format!("{create}: {what}"));
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Compares one view, or all that live.
+    async fn compare(
+        &mut self,
+        at: usize,
+        only: Option<usize>,
+        expected: &mut impl System,
+        tested: &mut impl System,
+    ) -> Result<()> {
+        for view in 0..self.states.len() {
+            if self.states[view] != State::Live || only.is_some_and(|only| only != view) {
+                continue;
+            }
+            let sql = format!("SELECT * FROM {}", self.case.views[view].name);
+            let want = expected.query(&sql).await?;
+            let got = tested.query(&sql).await;
+            self.outcome.answers += 1;
+            self.outcome.failing_answers += usize::from(want.is_err());
+            if let Some(what) = answers(&want, &got, &self.case.views[view].inexact) {
+                self.differ(at, Some(view), what);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn digests(&mut self, at: usize, tested: &mut impl System) {
+        for view in 0..self.states.len() {
+            if self.states[view] != State::Live {
+                continue;
+            }
+            let name = &self.case.views[view].name;
+            match tested.digest(name).await {
+                Ok(Some(digest)) => {
+                    self.outcome.digests.insert(name.clone(), digest);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.differ(at, Some(view), format!("no digest: {error:#}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// How two results of one statement differ.
+    fn statement(
+        &self,
+        want: &Result<(), Failure>,
+        got: &Result<Result<(), Failure>>,
+    ) -> Option<String> {
+        match (want, got) {
+            (_, Err(error)) => Some(format!("the system is gone: {error:#}")),
+            (Ok(()), Ok(Ok(()))) => None,
+            (Err(want), Ok(Err(got))) if want.sqlstate == got.sqlstate => None,
+            (Err(want), Ok(Err(got))) => Some(format!("expected {want}, got {got}")),
+            (Ok(()), Ok(Err(got))) => Some(format!("expected success, got {got}")),
+            (Err(want), Ok(Ok(()))) => Some(format!("expected {want}, got success")),
+        }
+    }
+
+    fn differ(&mut self, step: usize, view: Option<usize>, what: String) {
+        self.outcome.difference = Some(Difference { step, view, what });
+    }
+}
+
+/// How two answers differ. That both fail is agreement: which failing row is met first is open.
+fn answers(
+    want: &Result<Answer, Failure>,
+    got: &Result<Result<Answer, Failure>>,
+    inexact: &[bool],
+) -> Option<String> {
+    match (want, got) {
+        (_, Err(error)) => Some(format!("the system is gone: {error:#}")),
+        (Ok(want), Ok(Ok(got))) => difference(want, got, inexact),
+        (Err(_), Ok(Err(_))) => None,
+        (Ok(want), Ok(Err(got))) => Some(format!("expected {} rows, got {got}", want.rows.len())),
+        (Err(want), Ok(Ok(got))) => Some(format!("expected {want}, got {} rows", got.rows.len())),
+    }
+}
+
+fn valid(result: Result<(), Failure>, sql: &str) -> Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(failure) => bail!("the generator made what PostgreSQL refuses: {failure}\n{sql}"),
+    }
+}
+
+fn shorten(sql: &str) -> String {
+    let mut text: String = sql.chars().take(300).collect();
+    if text.len() < sql.len() {
+        text.push_str(" ...");
+    }
+    text
+}
+
+/// Runs a case on a system made for it, in a schema of its own.
+///
+/// # Errors
+/// As `run`, and when the system under test does not even start.
+pub async fn run_fresh(
+    case: &Case,
+    server: u16,
+    maker: &impl Maker,
+    pace: Pace,
+) -> Result<Outcome> {
+    let client = crate::postgres::connect(server).await?;
+    let schema = format!("case_{}_{}", case.seed, crate::postgres::unique());
+    let mut expected = crate::system::Postgres::new(client, &schema).await?;
+    let mut tested = maker
+        .make(case, server)
+        .await
+        .context("the tested system does not start")?;
+    let outcome = run(case, &mut expected, &mut tested, pace).await;
+    expected
+        .run(&format!("DROP SCHEMA {schema} CASCADE"))
+        .await?
+        .ok();
+    outcome
+}
+
+/// Makes the system under test, empty.
+#[expect(
+    async_fn_in_trait,
+    reason = "each case runs on a thread of its own: no Send is needed"
+)]
+pub trait Maker: Sync {
+    /// What it makes.
+    type Made: System;
+    /// An empty system with the case's number of workers; `server` is PostgreSQL's port.
+    async fn make(&self, case: &Case, server: u16) -> Result<Self::Made>;
+}

@@ -1,0 +1,175 @@
+//! The oracle itself, tested: PostgreSQL on both sides agrees, and PostgreSQL with a planted fault on
+//! one side is found out and shrunk to something small.
+
+use anyhow::Result;
+use regauge_oracle::answer::{Answer, Failure};
+use regauge_oracle::case::Case;
+use regauge_oracle::generate::Sizes;
+use regauge_oracle::postgres::{Server, connect, unique};
+use regauge_oracle::prove::{Proof, Wish, prove};
+use regauge_oracle::run::Maker;
+use regauge_oracle::system::{Dialect, Postgres, System};
+
+/// What an incremental engine gets wrong when it gets something wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    /// A deleted row stays.
+    KeepsDeleted,
+    /// Duplicates are lost.
+    LosesDuplicates,
+    /// A NULL is shown as an empty text.
+    NullIsEmpty,
+    /// The last commit is not seen.
+    Stale,
+    /// A read that must fail gives no rows instead.
+    SwallowsErrors,
+    /// A failed transaction leaves its first statement behind.
+    HalfCommit,
+    /// After a restart a row is there twice.
+    Doubles,
+}
+
+struct Faulty {
+    inner: Postgres,
+    fault: Fault,
+    restarted: bool,
+    held: Vec<Vec<String>>,
+}
+
+struct FaultyMaker(Fault);
+
+impl Maker for FaultyMaker {
+    type Made = Faulty;
+
+    async fn make(&self, _case: &Case, server: u16) -> Result<Faulty> {
+        let schema = format!("tested_{}", unique());
+        let inner = Postgres::new(connect(server).await?, &schema).await?;
+        Ok(Faulty {
+            inner,
+            fault: self.0,
+            restarted: false,
+            held: Vec::new(),
+        })
+    }
+}
+
+impl System for Faulty {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    async fn commit(&mut self, statements: &[String]) -> Result<Result<(), Failure>> {
+        let mut statements = statements.to_vec();
+        match self.fault {
+            Fault::KeepsDeleted => statements.retain(|sql| !sql.starts_with("DELETE")),
+            Fault::Stale => {
+                self.held.push(statements);
+                if self.held.len() < 2 {
+                    return Ok(Ok(()));
+                }
+                statements = self.held.remove(0);
+            }
+            Fault::HalfCommit => {
+                let done = self.inner.commit(&statements).await?;
+                if done.is_err() && statements.len() > 1 {
+                    self.inner.run(&statements[0]).await?.ok();
+                }
+                return Ok(done);
+            }
+            _ => {}
+        }
+        self.inner.commit(&statements).await
+    }
+
+    async fn run(&mut self, statement: &str) -> Result<Result<(), Failure>> {
+        self.inner.run(statement).await
+    }
+
+    async fn query(&mut self, sql: &str) -> Result<Result<Answer, Failure>> {
+        let mut answer = self.inner.query(sql).await?;
+        match (self.fault, &mut answer) {
+            (Fault::LosesDuplicates, Ok(answer)) => {
+                answer.rows.sort();
+                answer.rows.dedup();
+            }
+            (Fault::NullIsEmpty, Ok(answer)) => {
+                for cell in answer
+                    .rows
+                    .iter_mut()
+                    .flatten()
+                    .filter(|cell| cell.is_none())
+                {
+                    *cell = Some(String::new());
+                }
+            }
+            (Fault::SwallowsErrors, Err(_)) => {
+                answer = Ok(Answer {
+                    columns: Vec::new(),
+                    rows: Vec::new(),
+                });
+            }
+            (Fault::Doubles, Ok(answer)) if self.restarted => {
+                let first = answer.rows.first().cloned();
+                answer.rows.extend(first);
+            }
+            _ => {}
+        }
+        Ok(answer)
+    }
+
+    async fn restart(&mut self, workers: usize) -> Result<()> {
+        self.restarted = true;
+        self.inner.restart(workers).await
+    }
+
+    async fn digest(&mut self, view: &str) -> Result<Option<String>> {
+        self.inner.digest(view).await
+    }
+}
+
+fn proof(server: u16, fault: Fault, views: usize) -> Proof {
+    let sizes = Sizes {
+        views: 8,
+        commits: 8,
+        batch_max: 300,
+    };
+    let wish = Wish {
+        views,
+        seed: 1000,
+        workers: None,
+        sizes,
+        threads: 2,
+        differences_max: 1,
+    };
+    prove(&wish, server, &FaultyMaker(fault)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_agrees_with_itself_and_every_planted_fault_is_found() {
+    let server = Server::start().await.unwrap();
+    let port = server.port();
+    tokio::task::spawn_blocking(move || {
+        let sound = proof(port, Fault::None, 160);
+        println!("PostgreSQL on both sides: {sound}");
+        assert_eq!(sound.differences, Vec::<String>::new());
+        assert!(sound.views >= 160 && sound.failing_answers > 0, "{sound}");
+        for fault in [
+            Fault::KeepsDeleted,
+            Fault::LosesDuplicates,
+            Fault::NullIsEmpty,
+            Fault::Stale,
+            Fault::SwallowsErrors,
+            Fault::HalfCommit,
+            Fault::Doubles,
+        ] {
+            let found = proof(port, fault, 160);
+            assert!(
+                !found.differences.is_empty(),
+                "not found: {fault:?}, {found}"
+            );
+        }
+    })
+    .await
+    .unwrap();
+}
