@@ -1,9 +1,10 @@
 //! What a query answered, in words that both systems share, and whether two answers are equal.
 //!
-//! Values are text as psql prints them; an answer is a multiset of rows. Floats agree within a
-//! relative 1e-9 (PostgreSQL adds in the order of rows, regauge exactly), numerics that came out of a
-//! division or an average within 1e-12 (PostgreSQL chooses their number of digits by their size);
-//! everything else agrees exactly, where `1.50` and `1.5` are one numeric.
+//! Values are text as psql prints them; an answer is a multiset of rows. Floats agree within 1e-9
+//! (PostgreSQL adds in the order of rows, regauge exactly), numerics that came out of a division or an
+//! average within 1e-12 (PostgreSQL chooses their number of digits by their size), both relative to
+//! the larger value where that is above 1; everything else agrees exactly, where `1.50` and `1.5` are
+//! one numeric.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -76,12 +77,12 @@ impl fmt::Display for Failure {
 pub enum Near {
     /// Equal.
     Exactly,
-    /// |a - b| <= tolerance * max(|a|, |b|).
-    Relatively(f64),
+    /// |a - b| <= tolerance * max(1, |a|, |b|).
+    Within(f64),
 }
 
-const FLOAT: Near = Near::Relatively(1e-9);
-const INEXACT_NUMERIC: Near = Near::Relatively(1e-12);
+const FLOAT: Near = Near::Within(1e-9);
+const INEXACT_NUMERIC: Near = Near::Within(1e-12);
 
 /// Compares two answers as multisets. `inexact` marks by position the columns whose numerics came out
 /// of a division or an average. `None` when equal, else what differs.
@@ -150,7 +151,7 @@ fn unmatched(expected: &Answer, got: &Answer, near: &[Near]) -> (Vec<Row>, Vec<R
         let cells = row.iter().zip(near).zip(&answer.columns);
         cells
             .map(|((cell, near), (_, kind))| match near {
-                Near::Relatively(_) => None,
+                Near::Within(_) => None,
                 Near::Exactly => cell.as_deref().map(|text| canonical(kind, text)),
             })
             .collect()
@@ -185,7 +186,7 @@ fn rows_near(a: &Row, b: &Row, near: &[Near]) -> bool {
         .zip(a.iter().zip(b))
         .all(|(near, (a, b))| match (near, a, b) {
             (Near::Exactly, ..) | (_, None, None) => true,
-            (Near::Relatively(tolerance), Some(a), Some(b)) => numbers_near(a, b, *tolerance),
+            (Near::Within(tolerance), Some(a), Some(b)) => numbers_near(a, b, *tolerance),
             _ => false,
         })
 }
@@ -198,7 +199,7 @@ fn numbers_near(a: &str, b: &str, tolerance: f64) -> bool {
     if !a.is_finite() || !b.is_finite() {
         return a == b || (a.is_nan() && b.is_nan());
     }
-    (a - b).abs() <= tolerance * a.abs().max(b.abs())
+    (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(1.0)
 }
 
 /// One text for one value: a numeric without trailing zeros and without a negative zero.

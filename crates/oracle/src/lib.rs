@@ -19,4 +19,5 @@ pub mod prove;
 pub mod rng;
 pub mod run;
 pub mod shrink;
+pub mod slt;
 pub mod system;

@@ -201,7 +201,7 @@ pub fn value(rng: &mut Rng, col: &Column) -> String {
         // A digit more than the column keeps, now and then: PostgreSQL rounds half away from zero.
         Ty::Numeric(_) if rng.percent(10) => format!("{number}.125"),
         Ty::Numeric(_) => format!("{number}.{}", ["00", "5", "25", "75"][at % 4]),
-        Ty::Double => ["0.5", "-1.25", "0.1", "3", "1e10", "-0.3", "100.75", "0"][at % 8].into(),
+        Ty::Double => ["0.5", "-1.25", "0.1", "3", "12.5", "-0.3", "100.75", "0"][at % 8].into(),
         Ty::Text | Ty::Array => {
             let word = WORDS[at % WORDS.len()];
             if at >= WORDS.len() {

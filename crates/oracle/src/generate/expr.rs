@@ -245,23 +245,40 @@ fn numeric(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
 fn double(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
     let a = value(rng, scope, Ty::Double, depth);
     let b = value(rng, scope, Ty::Double, depth);
-    let sql = match rng.below(6) {
-        0 => format!("({} + {})", a.sql, b.sql),
-        1 => format!("({} - {})", a.sql, b.sql),
-        2 => format!("({} * {})", a.sql, b.sql),
-        3 => format!("abs({})", a.sql),
+    let sum = a.digits.max(b.digits) + 1;
+    let (sql, digits) = match rng.below(6) {
+        0 => (format!("({} + {})", a.sql, b.sql), sum),
+        1 => (format!("({} - {})", a.sql, b.sql), sum),
+        2 => (format!("({} * {})", a.sql, b.sql), a.digits + b.digits),
+        3 => (format!("abs({})", a.sql), a.digits),
         4 => {
             let small = value(rng, scope, Ty::Int, depth);
-            format!("CAST({} AS double precision)", small.sql)
+            (
+                format!("CAST({} AS double precision)", small.sql),
+                small.digits,
+            )
         }
-        _ => format!("(- {})", a.sql),
+        _ => (format!("(- {})", a.sql), a.digits),
     };
-    let digits = a.digits.saturating_add(b.digits).max(10);
-    if digits > 60 {
+    // Small values, or a sum in another order differs by more than the tolerance.
+    if digits > 6 {
         return leaf(rng, scope, Ty::Double);
     }
     // One IEEE operation on equal bits gives equal bits.
     Expr::exact(sql, Ty::Double, digits)
+}
+
+/// A quotient of numerics: its number of digits differs, so it is shown and nothing more.
+pub fn quotient(rng: &mut Rng, scope: &[Col]) -> Expr {
+    let a = value(rng, scope, Ty::Numeric(2), 1);
+    let b = value(rng, scope, Ty::Numeric(2), 0);
+    let sql = format!("{} / NULLIF({}, 0)", a.sql, b.sql);
+    Expr {
+        sql,
+        ty: Ty::Numeric(16),
+        digits: a.digits + 4,
+        exact: false,
+    }
 }
 
 fn text(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {

@@ -163,6 +163,9 @@ impl<'a> Maker<'a> {
                 {
                     return expr::column(&col);
                 }
+                if !exact && self.rng.percent(4) {
+                    return expr::quotient(&mut self.rng, scope);
+                }
                 let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
                 expr::value(&mut self.rng, scope, ty, 2)
             })
@@ -478,14 +481,14 @@ impl<'a> Maker<'a> {
                 arg.digits + 6,
                 true,
             ),
-            (Ty::Double, 5..=7) => (format!("sum({distinct}{a})"), Ty::Double, 20, false),
+            (Ty::Double, 5..=7) => (format!("sum({distinct}{a})"), Ty::Double, 9, false),
             (Ty::Int | Ty::BigInt | Ty::Numeric(_), 8) => (
                 format!("avg({distinct}{a})"),
                 Ty::Numeric(16),
                 arg.digits,
                 false,
             ),
-            (Ty::Double, 8) => (format!("avg({a})"), Ty::Double, 20, false),
+            (Ty::Double, 8) => (format!("avg({a})"), Ty::Double, 9, false),
             (ty, n) => {
                 let word = if n % 2 == 0 { "min" } else { "max" };
                 (format!("{word}({a})"), ty, arg.digits, true)

@@ -8,3 +8,4 @@
 )]
 
 mod planted;
+mod slt;

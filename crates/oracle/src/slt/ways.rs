@@ -1,0 +1,215 @@
+//! Runs a file. What must not matter is varied: whether the views stood before the data or were built
+//! after it, whether the system was restarted, how many workers it has.
+
+use anyhow::{Result, bail};
+
+use super::file::{Block, Expected, File};
+use crate::answer::{Answer, Failure, difference};
+use crate::system::{Dialect, System};
+
+/// How a file is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Views where they stand in the file: before the data.
+    Live,
+    /// All data first, then the views: each is built from history. Only last results are checked.
+    Rebuilt,
+    /// As `Live`, with a restart before every result.
+    Restored,
+    /// As `Live`, with this many workers.
+    Workers(usize),
+}
+
+impl Way {
+    /// The four ways of every file.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Rebuilt, Self::Restored, Self::Workers(4)];
+
+    /// Workers at the start.
+    #[must_use]
+    pub fn workers(self) -> usize {
+        match self {
+            Self::Workers(n) => n,
+            _ => 2,
+        }
+    }
+}
+
+/// Everything in which the system does not answer as the file says.
+///
+/// # Errors
+/// When the system itself is gone.
+pub async fn check(file: &File, way: Way, system: &mut impl System) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for at in order(file, way) {
+        let block = &file.blocks[at];
+        if matches!(block, Block::Result { .. }) && way == Way::Restored {
+            system.restart(way.workers()).await?;
+        }
+        if let Some(what) = check_block(block, system).await? {
+            wrong.push(what);
+        }
+    }
+    Ok(wrong)
+}
+
+/// The blocks in the order of a way.
+fn order(file: &File, way: Way) -> Vec<usize> {
+    let all = 0..file.blocks.len();
+    if way != Way::Rebuilt {
+        return all.collect();
+    }
+    let (mut first, mut views, mut results) = (Vec::new(), Vec::new(), Vec::new());
+    for at in all {
+        match &file.blocks[at] {
+            Block::View { .. } => views.push(at),
+            Block::Result { name, .. } => {
+                // An earlier result of the same view was true of an earlier time.
+                results.retain(
+                    |old| !matches!(&file.blocks[*old], Block::Result { name: n, .. } if n == name),
+                );
+                results.push(at);
+            }
+            Block::Statement { .. } | Block::Refused { .. } => first.push(at),
+            Block::Query { .. } | Block::Comment(_) => {}
+        }
+    }
+    first.into_iter().chain(views).chain(results).collect()
+}
+
+async fn check_block(block: &Block, system: &mut impl System) -> Result<Option<String>> {
+    Ok(match block {
+        Block::Comment(_) => None,
+        Block::Statement { sql, fails } => {
+            let got = execute(sql, system).await?;
+            match (fails, got) {
+                (None, Ok(())) => None,
+                (Some(code), Err(failure)) if *code == failure.sqlstate => None,
+                (None, Err(failure)) => Some(format!("{}: {failure}", sql.join("; "))),
+                (Some(code), got) => {
+                    Some(format!("{}: expected {code}, got {got:?}", sql.join("; ")))
+                }
+            }
+        }
+        Block::Refused { words, sql } => {
+            match (system.dialect(), system_refuses(sql, system).await?) {
+                (Dialect::Postgres, _) => None,
+                (_, Some(said)) if said.contains(words.as_str()) => None,
+                (_, said) => Some(format!(
+                    "{sql}: expected a refusal with `{words}`, got {said:?}"
+                )),
+            }
+        }
+        Block::View { .. } => match system.run(&create(block, system.dialect())).await? {
+            Ok(()) => None,
+            Err(failure) => Some(format!("{}: {failure}", create(block, system.dialect()))),
+        },
+        Block::Result { name, expected } => {
+            let got = system.query(&format!("SELECT * FROM {name}")).await?;
+            differs(expected, &got).map(|what| format!("{name}: {what}"))
+        }
+        Block::Query { sql, expected } => {
+            let got = system.query(sql).await?;
+            differs(expected, &got).map(|what| format!("{sql}: {what}"))
+        }
+    })
+}
+
+async fn execute(sql: &[String], system: &mut impl System) -> Result<Result<(), Failure>> {
+    match sql {
+        [one] => system.run(&in_words_of(system.dialect(), one)).await,
+        many => {
+            let many: Vec<String> = many
+                .iter()
+                .map(|one| in_words_of(system.dialect(), one))
+                .collect();
+            system.commit(&many).await
+        }
+    }
+}
+
+async fn system_refuses(sql: &str, system: &mut impl System) -> Result<Option<String>> {
+    if system.dialect() == Dialect::Postgres {
+        return Ok(None);
+    }
+    Ok(system
+        .run(sql)
+        .await?
+        .err()
+        .map(|failure| failure.to_string()))
+}
+
+/// A stream is a table for PostgreSQL.
+fn in_words_of(dialect: Dialect, sql: &str) -> String {
+    match dialect {
+        Dialect::Postgres => sql.replacen("CREATE STREAM", "CREATE TABLE", 1),
+        Dialect::Regauge => sql.to_string(),
+    }
+}
+
+fn create(block: &Block, dialect: Dialect) -> String {
+    match (block, dialect) {
+        (
+            Block::View {
+                name,
+                sql,
+                postgres,
+            },
+            Dialect::Postgres,
+        ) => {
+            format!("CREATE VIEW {name} AS {}", postgres.as_ref().unwrap_or(sql))
+        }
+        (Block::View { name, sql, .. }, Dialect::Regauge) => {
+            format!("CREATE MATERIALIZED VIEW {name} AS {sql}")
+        }
+        _ => String::new(),
+    }
+}
+
+fn differs(expected: &Expected, got: &Result<Answer, Failure>) -> Option<String> {
+    match (expected, got) {
+        (Expected::Nothing, _) => Some("not blessed: run `cargo xtask slt --bless`".into()),
+        (Expected::Fails(message), Err(failure)) if failure.message.contains(message) => None,
+        (Expected::Fails(message), got) => Some(format!(
+            "expected an error with `{message}`, got {}",
+            got.as_ref()
+                .map_or_else(ToString::to_string, |a| format!("{} rows", a.rows.len()))
+        )),
+        (Expected::Rows { .. }, Err(failure)) => Some(format!("expected rows, got {failure}")),
+        (Expected::Rows { answer, inexact }, Ok(got)) => difference(answer, got, inexact),
+    }
+}
+
+/// The file with every expectation as PostgreSQL answers it.
+///
+/// # Errors
+/// When PostgreSQL does not do what a statement block says: then the file is wrong.
+pub async fn bless(file: &File, postgres: &mut impl System) -> Result<File> {
+    let mut blessed = file.clone();
+    for block in &mut blessed.blocks {
+        let sql = match block {
+            Block::Result { name, .. } => format!("SELECT * FROM {name}"),
+            Block::Query { sql, .. } => sql.clone(),
+            other => {
+                if let Some(what) = check_block(other, postgres).await? {
+                    bail!("PostgreSQL: {what}");
+                }
+                continue;
+            }
+        };
+        let answer = postgres.query(&sql).await?;
+        if let Block::Result { expected, .. } | Block::Query { expected, .. } = block {
+            let marks = match expected {
+                Expected::Rows { inexact, .. } => inexact.clone(),
+                _ => Vec::new(),
+            };
+            *expected = match answer {
+                Ok(answer) => Expected::Rows {
+                    answer,
+                    inexact: marks,
+                },
+                Err(failure) => Expected::Fails(failure.message),
+            };
+        }
+    }
+    Ok(blessed)
+}

@@ -1,0 +1,68 @@
+//! The SQL text files: first PostgreSQL itself answers as they say (so no expectation is stale), then
+//! regauge in four ways.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use regauge_oracle::postgres::{Server, connect, unique};
+use regauge_oracle::slt::{File, Way, bless, check, parse, print};
+use regauge_oracle::system::Postgres;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/slt")
+}
+
+/// All files, or those that `cargo xtask slt FILE..` names.
+fn files() -> Vec<(PathBuf, File)> {
+    let wanted = std::env::var("REGAUGE_SLT_FILES").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "slt"))
+        .filter(|path| {
+            let stem = path.file_stem().unwrap().to_string_lossy();
+            wanted.is_empty() || wanted.iter().any(|name| name.contains(&*stem))
+        })
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no file named {wanted:?} in tests/slt");
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let file = parse(&text)
+            .with_context(|| path.display().to_string())
+            .unwrap();
+        (path, file)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+async fn postgres(server: &Server) -> Result<Postgres> {
+    Postgres::new(connect(server.port()).await?, &format!("slt_{}", unique())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_say_what_postgres_answers() {
+    let server = Server::start().await.unwrap();
+    let blessing = std::env::var_os("REGAUGE_SLT_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for (path, file) in files() {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let mut system = postgres(&server).await.unwrap();
+        if blessing {
+            let blessed = bless(&file, &mut system)
+                .await
+                .with_context(|| name)
+                .unwrap();
+            std::fs::write(&path, print(&blessed)).unwrap();
+            continue;
+        }
+        let found = check(&file, Way::Live, &mut system).await.unwrap();
+        wrong.extend(found.into_iter().map(|what| format!("{name}: {what}")));
+    }
+    assert!(
+        wrong.is_empty(),
+        "PostgreSQL answers otherwise:\n{}",
+        wrong.join("\n")
+    );
+}
