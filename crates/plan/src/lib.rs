@@ -1,3 +1,27 @@
-//! SQL to incremental plan.
+//! SQL to incremental plan: statements are parsed, bound and optimised (by DataFusion), and lowered to a
+//! [`flowplan::FlowPlan`], the algebra of operators on deltas that `regauge-flow` runs.
+//!
+//! Invariant: same text, same catalog, same plan, same bytes. What cannot be maintained incrementally is refused with what to
+//! write instead. Knows neither files nor timely, and asks the catalog only through a trait.
 
+pub mod batch;
+mod bind;
+pub mod catalog;
+pub mod error;
+pub mod flowplan;
 pub mod functions;
+mod interval;
+mod lower;
+pub mod parse;
+mod row_number;
+pub mod scalar;
+pub mod value;
+mod view;
+
+pub use catalog::{CatalogView, RelationInfo, RelationKind};
+pub use error::PlanError;
+pub use flowplan::{AggCall, AggFunc, Fingerprint, FlowPlan, JoinKind, Node, Op, OrderKey, OutputColumn, SetOpKind, SourceId};
+pub use parse::{ParseLimits, RelationName, Statement, parse, parse_query};
+pub use scalar::Scalar;
+pub use value::{Datum, Value};
+pub use view::{PlanOptions, PlannedView, constant, plan_view, plan_view_with_notices};

@@ -1,0 +1,119 @@
+//! Plain SELECT: the same binding, names, functions and types as in views, over DataFusion's executor. VERIFY recomputes views
+//! by it, so an answer here and a view's rows must agree: orders that a LIMIT reads are total here as they are there.
+//!
+//! Knows no catalog and no epoch: the caller gives relations as table providers that already stand at one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::ParamValues;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast;
+
+use crate::catalog::CatalogView;
+use crate::error::PlanError;
+use crate::parse::RelationName;
+use crate::{bind, value::Value, view::guarded};
+
+/// Relations for batch queries: `relation` gives plain views (and shapes), `table` gives rows.
+pub trait BatchCatalog: CatalogView {
+    /// The rows of a table, stream, materialized view or system relation. Asked first; `None` falls back to a plain view.
+    fn table(&self, name: &RelationName) -> Option<Arc<dyn TableProvider>>;
+}
+
+/// How queries run.
+#[derive(Debug, Clone)]
+pub struct BatchOptions {
+    /// Threads of one query.
+    pub partitions: usize,
+    /// Rows of one batch.
+    pub batch_rows: usize,
+    /// Memory pool and disk of the process; bounds what a query may take.
+    pub runtime: Arc<RuntimeEnv>,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        BatchOptions { partitions: 1, batch_rows: 8192, runtime: Arc::new(RuntimeEnv::default()) }
+    }
+}
+
+/// A session state with our functions, rules and guards; cheap to clone, to be made once.
+pub fn context(options: &BatchOptions) -> SessionState {
+    let mut settings = bind::rules::config();
+    settings.optimizer.enable_physical_uncorrelated_scalar_subquery = true;
+    let config = SessionConfig::from(settings)
+        .with_target_partitions(options.partitions.max(1))
+        .with_batch_size(options.batch_rows.max(1));
+    let builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::clone(&options.runtime))
+        .with_default_features();
+    bind::install(builder).build()
+}
+
+/// A bound query, not yet run.
+#[derive(Debug, Clone)]
+pub struct BatchQuery {
+    /// Typed, not optimised.
+    pub plan: LogicalPlan,
+    /// Output names, as readers see them; they may repeat.
+    pub names: Vec<String>,
+}
+
+impl BatchQuery {
+    /// Binds a query over these relations.
+    pub fn bind(query: &ast::Query, catalog: &dyn BatchCatalog) -> Result<BatchQuery, PlanError> {
+        guarded(|| {
+            let (plan, names) = bind::bind_batch(query, catalog)?;
+            Ok(BatchQuery { plan, names })
+        })
+    }
+
+    /// Types of `$1, $2, ..` in order, `None` where the query leaves it open.
+    pub fn parameters(&self) -> Result<Vec<Option<DataType>>, PlanError> {
+        let found: HashMap<String, Option<DataType>> = self.plan.get_parameter_types()?;
+        let mut types = vec![];
+        for (name, ty) in found {
+            let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
+            let at = number.ok_or_else(|| PlanError::invalid("42P02", format!("there is no parameter {name}")))?;
+            if types.len() < at {
+                types.resize(at, None);
+            }
+            types[at - 1] = ty;
+        }
+        Ok(types)
+    }
+
+    /// The query with its parameters replaced.
+    pub fn with_parameters(&self, values: &[Value]) -> Result<BatchQuery, PlanError> {
+        let values: Option<Vec<ScalarValue>> = values.iter().map(Value::to_scalar).collect();
+        let values = values.ok_or_else(|| PlanError::invalid("22P02", "a parameter does not fit its type"))?;
+        let plan = self.plan.clone().with_param_values(ParamValues::from(values))?;
+        Ok(BatchQuery { plan, names: self.names.clone() })
+    }
+
+    /// The schema of the rows, under the shown names.
+    pub fn schema(&self) -> SchemaRef {
+        let fields = self.plan.schema().fields().iter().zip(&self.names);
+        let fields: Vec<_> = fields
+            .map(|(f, n)| arrow::datatypes::Field::new(n, crate::lower::output_type(f.data_type()), true))
+            .collect();
+        Arc::new(arrow::datatypes::Schema::new(fields))
+    }
+
+    /// Optimises and starts; the stream's batches have the plan's own names and the schema's types.
+    pub async fn execute(&self, state: &SessionState) -> Result<SendableRecordBatchStream, PlanError> {
+        let physical = state.create_physical_plan(&self.plan).await?;
+        let task: Arc<TaskContext> = state.task_ctx();
+        Ok(execute_stream(physical, task)?)
+    }
+}

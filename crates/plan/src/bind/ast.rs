@@ -1,0 +1,190 @@
+//! Before binding: columns get the names PostgreSQL would give them, and INTERSECT and EXCEPT become a relation of ours
+//! (DataFusion plans them as semi and anti joins, which is wrong for the ALL forms' multiplicities).
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
+};
+
+use super::setop;
+use crate::error::PlanError;
+use crate::parse::fold;
+
+/// Stands between a column's name and what makes it unique inside one query; never shown.
+const MARK: char = '\u{1}';
+
+/// The name as readers see it.
+pub(crate) fn shown_name(name: &str) -> &str {
+    name.split(MARK).next().unwrap_or(name)
+}
+
+/// Rewrites a query and all queries inside it.
+pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
+    struct V;
+    impl VisitorMut for V {
+        type Break = PlanError;
+        fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
+            if !q.locks.is_empty() {
+                return ControlFlow::Break(PlanError::unsupported(
+                    "FOR UPDATE and FOR SHARE are not offered",
+                    "transactions are snapshot isolation: the first to commit wins, the other retries",
+                ));
+            }
+            name_columns(&mut q.body);
+            match set_operations(&mut q.body) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(e) => ControlFlow::Break(e),
+            }
+        }
+    }
+    match VisitMut::visit(query, &mut V) {
+        ControlFlow::Break(e) => Err(e),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+fn name_columns(body: &mut SetExpr) {
+    let mut todo = vec![body];
+    while let Some(body) = todo.pop() {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => {
+                todo.push(left);
+                todo.push(right);
+            }
+            SetExpr::Select(s) => {
+                let grouped = match &s.group_by {
+                    ast::GroupByExpr::Expressions(e, _) => e.iter().filter_map(identifier).collect(),
+                    ast::GroupByExpr::All(_) => HashSet::new(),
+                };
+                name_items(&mut s.projection, &grouped);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn identifier(e: &Expr) -> Option<String> {
+    if let Expr::Identifier(i) = e { Some(fold(i)) } else { None }
+}
+
+/// Unnamed expressions get PostgreSQL's name; a name already taken gets a mark, which DataFusion needs and nobody sees.
+/// An expression whose name a GROUP BY uses stays as it is: there the input's column is meant.
+fn name_items(items: &mut [SelectItem], grouped: &HashSet<String>) {
+    let mut taken: HashSet<String> = HashSet::new();
+    for (i, item) in items.iter_mut().enumerate() {
+        let (name, plain) = match &*item {
+            SelectItem::UnnamedExpr(e) => (column_name(e), matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_))),
+            SelectItem::ExprWithAlias { alias, .. } => (fold(alias), true),
+            _ => continue,
+        };
+        let unique = if taken.insert(name.clone()) { name.clone() } else { format!("{name}{MARK}{i}") };
+        if plain && unique == name || grouped.contains(&name) && unique == name {
+            continue;
+        }
+        let expr = match item {
+            SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => e.clone(),
+            _ => continue,
+        };
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
+    }
+}
+
+/// PostgreSQL's name for a column without AS (its FigureColname).
+pub(crate) fn column_name(e: &Expr) -> String {
+    name_of(e).unwrap_or_else(|| "?column?".into())
+}
+
+fn name_of(e: &Expr) -> Option<String> {
+    let fixed = |s: &str| Some(s.to_owned());
+    match e {
+        Expr::Identifier(i) => Some(fold(i)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(fold),
+        Expr::Nested(e) | Expr::Collate { expr: e, .. } => name_of(e),
+        Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(fold),
+        Expr::Cast { expr, data_type, .. } => name_of(expr).or_else(|| Some(type_name(data_type))),
+        Expr::TypedString(t) => Some(type_name(&t.data_type)),
+        Expr::Case { else_result, .. } => else_result.as_deref().and_then(name_of).or_else(|| fixed("case")),
+        Expr::Exists { .. } => fixed("exists"),
+        Expr::Extract { .. } => fixed("extract"),
+        Expr::Substring { .. } => fixed("substring"),
+        Expr::Trim { .. } => fixed("btrim"),
+        Expr::Position { .. } => fixed("position"),
+        Expr::Overlay { .. } => fixed("overlay"),
+        Expr::Ceil { .. } => fixed("ceil"),
+        Expr::Floor { .. } => fixed("floor"),
+        Expr::AtTimeZone { .. } => fixed("timezone"),
+        Expr::Interval(_) => fixed("interval"),
+        Expr::Array(_) => fixed("array"),
+        Expr::Value(v) if matches!(v.value, ast::Value::Boolean(_)) => fixed("bool"),
+        Expr::Subquery(q) => match q.body.as_ref() {
+            SetExpr::Select(s) => match s.projection.first()? {
+                SelectItem::UnnamedExpr(e) => name_of(e),
+                SelectItem::ExprWithAlias { alias, .. } => Some(shown_name(&fold(alias)).to_owned()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn type_name(ty: &ast::DataType) -> String {
+    use ast::DataType as T;
+    match ty {
+        T::Boolean | T::Bool => "bool".into(),
+        T::SmallInt(_) | T::Int2(_) => "int2".into(),
+        T::Int(_) | T::Integer(_) | T::Int4(_) => "int4".into(),
+        T::BigInt(_) | T::Int8(_) => "int8".into(),
+        T::Real | T::Float4 => "float4".into(),
+        T::Double(_) | T::DoublePrecision | T::Float8 => "float8".into(),
+        T::Numeric(_) | T::Decimal(_) | T::Dec(_) => "numeric".into(),
+        T::Varchar(_) | T::CharacterVarying(_) => "varchar".into(),
+        T::Timestamp(_, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => "timestamptz".into(),
+        T::Timestamp(..) => "timestamp".into(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+/// Replaces `A INTERSECT|EXCEPT [ALL] B` inside a body by `SELECT * FROM <our relation>(A, B)`.
+fn set_operations(body: &mut SetExpr) -> Result<(), PlanError> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
+    set_operations(left)?;
+    set_operations(right)?;
+    if *op == SetOperator::Union {
+        return Ok(());
+    }
+    let all = match set_quantifier {
+        SetQuantifier::All => true,
+        SetQuantifier::None | SetQuantifier::Distinct => false,
+        _ => return Err(PlanError::unsupported("BY NAME is not offered", "list the columns in the same order")),
+    };
+    let name = match op {
+        SetOperator::Intersect => setop::INTERSECT,
+        _ => setop::EXCEPT,
+    };
+    let no_values = ast::Values { explicit_row: false, value_keyword: false, rows: vec![] };
+    let take = |side: &mut Box<SetExpr>| std::mem::replace(side.as_mut(), SetExpr::Values(no_values.clone()));
+    let sides = [take(left), take(right)];
+    *body = setop_select(name, all, sides)?;
+    Ok(())
+}
+
+fn setop_select(name: &str, all: bool, sides: [SetExpr; 2]) -> Result<SetExpr, PlanError> {
+    let text = format!("SELECT * FROM {name}{}((SELECT 1), (SELECT 1))", if all { "_all" } else { "" });
+    let mut query = crate::parse::parse_query(&text, &crate::parse::ParseLimits::default())?;
+    let odd = || PlanError::internal("a set operation could not be rewritten");
+    let SetExpr::Select(s) = query.body.as_mut() else { return Err(odd()) };
+    let Some(TableFactor::Table { args: Some(args), .. }) = s.from.first_mut().map(|f| &mut f.relation) else {
+        return Err(odd());
+    };
+    for (arg, side) in args.args.iter_mut().zip(sides) {
+        let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Subquery(q))) = arg else { return Err(odd()) };
+        match side {
+            SetExpr::Query(inner) => *q = inner,
+            side => *q.body = side,
+        }
+    }
+    Ok(*query.body)
+}

@@ -1,0 +1,113 @@
+//! Names, types and meaning: a parsed query becomes DataFusion's optimised logical plan, by our functions and our rules.
+//!
+//! The way: [`ast`] gives columns PostgreSQL's names and takes set operations out of DataFusion's hands; SqlToRel binds
+//! over a [`provider`]; [`check`] refuses on the *raw* plan (the optimiser would fold `now()` away); the analyzer types it;
+//! [`rules`] optimise it. No session, no clock, no statistics: the same text over the same catalog gives the same plan.
+
+pub(crate) mod ast;
+mod check;
+mod order;
+mod provider;
+pub(crate) mod rules;
+pub(crate) mod setop;
+mod source;
+pub(crate) mod window;
+mod window_batch;
+
+pub(crate) use provider::Functions;
+pub(crate) use source::RelationSource;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::planner::SqlToRel;
+use datafusion::sql::sqlparser::ast as sql;
+
+use datafusion::execution::session_state::SessionStateBuilder;
+
+use crate::batch::BatchCatalog;
+use crate::catalog::CatalogView;
+use crate::error::PlanError;
+use provider::{Provider, Relations};
+
+/// A bound and optimised query.
+pub(crate) struct Bound {
+    pub plan: LogicalPlan,
+    /// Output names as readers see them.
+    pub names: Vec<String>,
+    pub notices: Vec<String>,
+}
+
+/// Binds a query for incremental maintenance.
+pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result<Bound, PlanError> {
+    let functions = Functions::get();
+    let mut query = query.clone();
+    ast::prepare(&mut query)?;
+    let mut notices = vec![];
+    if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() {
+        query.order_by = None;
+        notices.push("ORDER BY without LIMIT has no effect in a view and was dropped; order the SELECT that reads it".into());
+    }
+    let raw = raw_plan(query, &Relations::View(catalog), functions, 0)?;
+    let names = raw.schema().fields().iter().map(|f| ast::shown_name(f.name()).to_owned()).collect();
+    check::view(&raw)?;
+    let config = rules::config();
+    let raw = order::total(raw)?;
+    let plan = rules::analyze(raw, &config)?;
+    let plan = rules::optimize(plan, config)?;
+    Ok(Bound { plan, names, notices })
+}
+
+/// Binds and types a query for DataFusion's executor.
+pub(crate) fn bind_batch(
+    query: &sql::Query,
+    catalog: &dyn BatchCatalog,
+) -> Result<(LogicalPlan, Vec<String>), PlanError> {
+    let functions = Functions::get();
+    let mut query = query.clone();
+    ast::prepare(&mut query)?;
+    let raw = raw_plan(query, &Relations::Batch(catalog), functions, 0)?;
+    let names = raw.schema().fields().iter().map(|f| ast::shown_name(f.name()).to_owned()).collect();
+    let plan = rules::analyze(order::total(raw)?, &rules::config())?;
+    Ok((plan, names))
+}
+
+/// Our functions in the place of DataFusion's, for its executor.
+pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
+    builder
+}
+
+/// The unoptimised plan; `depth` counts plain views inside plain views.
+fn raw_plan(
+    query: sql::Query,
+    catalog: &Relations<'_>,
+    functions: &Functions,
+    depth: usize,
+) -> Result<LogicalPlan, PlanError> {
+    let provider = Provider::new(catalog, functions, depth);
+    let planner = SqlToRel::new_with_options(&provider, rules::parser_options());
+    Ok(planner.sql_statement_to_plan(sql::Statement::Query(Box::new(query)))?)
+}
+
+/// A scalar expression over no columns, bound, cast to `ty` and folded to a constant: a DEFAULT, an element of VALUES.
+pub(crate) fn constant(
+    e: &sql::Expr,
+    ty: &arrow::datatypes::DataType,
+) -> Result<crate::value::Value, PlanError> {
+    struct Nothing;
+    impl CatalogView for Nothing {
+        fn relation(&self, _: &crate::parse::RelationName) -> Option<crate::catalog::RelationInfo> {
+            None
+        }
+    }
+    let mut q = crate::parse::parse_query("SELECT NULL", &crate::parse::ParseLimits::default())?;
+    if let sql::SetExpr::Select(s) = q.body.as_mut() {
+        let cast = rules::cast_ast(e.clone(), ty)?;
+        s.projection = vec![sql::SelectItem::UnnamedExpr(cast)];
+    }
+    let bound = bind_view(&q, &Nothing)?;
+    let plan = crate::lower::lower(&bound.plan)?;
+    match plan.nodes.get(plan.root).map(|n| &n.op) {
+        Some(crate::flowplan::Op::Rows { rows }) => rows.first().and_then(|r| r.first()).cloned(),
+        _ => None,
+    }
+    .ok_or_else(|| PlanError::unsupported(format!("not a constant: {e}"), "write a literal"))
+}

@@ -1,0 +1,203 @@
+//! What SqlToRel asks: relations from the catalog, functions from the one registry.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::DataType;
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::common::TableReference;
+
+use super::source::RelationSource;
+use super::{ast, rules, setop, window};
+use crate::batch::BatchCatalog;
+use crate::catalog::{CatalogView, RelationKind};
+use crate::error::PlanError;
+use crate::parse::{ParseLimits, RelationName, parse_query};
+
+/// Plain views nested deeper than this are refused (a cycle cannot be made, but a long chain can).
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Every function that SQL here has, and how expressions and relations of SQL map to them.
+pub(crate) struct Functions {
+    pub scalar: HashMap<String, Arc<ScalarUDF>>,
+    pub aggregate: HashMap<String, Arc<AggregateUDF>>,
+    pub window: HashMap<String, Arc<WindowUDF>>,
+    pub expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    pub view_planners: Vec<Arc<dyn RelationPlanner>>,
+    pub batch_planners: Vec<Arc<dyn RelationPlanner>>,
+}
+
+/// For which executor a relation is planned: ours knows the nodes of [`window`] and [`setop`], DataFusion's gets them spelt out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    View,
+    Batch,
+}
+
+fn planners(mode: Mode) -> Vec<Arc<dyn RelationPlanner>> {
+    vec![Arc::new(window::WindowFunctions(mode)), Arc::new(setop::SetOperations(mode))]
+}
+
+impl Functions {
+    /// The process's registry; immutable, so that planning is a function of text and catalog.
+    pub fn get() -> &'static Functions {
+        static ALL: OnceLock<Functions> = OnceLock::new();
+        ALL.get_or_init(|| {
+            let mut f = Functions {
+                scalar: HashMap::new(),
+                aggregate: HashMap::new(),
+                window: HashMap::new(),
+                expr_planners: SessionStateDefaults::default_expr_planners(),
+                view_planners: planners(Mode::View),
+                batch_planners: planners(Mode::Batch),
+            };
+            for udf in SessionStateDefaults::default_scalar_functions() {
+                f.add_scalar(udf);
+            }
+            for udf in SessionStateDefaults::default_aggregate_functions() {
+                f.add_aggregate(udf);
+            }
+            for udf in SessionStateDefaults::default_window_functions() {
+                f.add_window(udf);
+            }
+            f.add_window(Arc::new(crate::row_number::udwf()));
+            f
+        })
+    }
+
+    fn add_scalar(&mut self, udf: Arc<ScalarUDF>) {
+        for alias in udf.aliases() {
+            self.scalar.insert(alias.clone(), Arc::clone(&udf));
+        }
+        self.scalar.insert(udf.name().to_owned(), udf);
+    }
+    fn add_aggregate(&mut self, udf: Arc<AggregateUDF>) {
+        for alias in udf.aliases() {
+            self.aggregate.insert(alias.clone(), Arc::clone(&udf));
+        }
+        self.aggregate.insert(udf.name().to_owned(), udf);
+    }
+    fn add_window(&mut self, udf: Arc<WindowUDF>) {
+        for alias in udf.aliases() {
+            self.window.insert(alias.clone(), Arc::clone(&udf));
+        }
+        self.window.insert(udf.name().to_owned(), udf);
+    }
+}
+
+/// Who answers for names.
+pub(super) enum Relations<'a> {
+    /// Sources of a view.
+    View(&'a dyn CatalogView),
+    /// Rows.
+    Batch(&'a dyn BatchCatalog),
+}
+
+pub(super) struct Provider<'a> {
+    catalog: &'a Relations<'a>,
+    functions: &'a Functions,
+    options: ConfigOptions,
+    depth: usize,
+}
+
+impl<'a> Provider<'a> {
+    pub fn new(catalog: &'a Relations<'a>, functions: &'a Functions, depth: usize) -> Self {
+        Provider { catalog, functions, options: rules::config(), depth }
+    }
+
+    fn source(&self, name: &TableReference) -> Result<Arc<dyn TableSource>, PlanError> {
+        let name = relation_name(name);
+        let missing = || {
+            PlanError::invalid("42P01", format!("relation \"{name}\" does not exist"))
+                .with_hint("SHOW TABLES, SHOW STREAMS, SHOW VIEWS and SHOW MATERIALIZED VIEWS list what does")
+        };
+        let info = match self.catalog {
+            Relations::View(c) => c.relation(&name),
+            Relations::Batch(c) => match c.table(&name) {
+                Some(rows) => return Ok(provider_as_source(rows)),
+                None => c.relation(&name),
+            },
+        };
+        let info = info.ok_or_else(missing)?;
+        if info.kind != RelationKind::View {
+            return match self.catalog {
+                Relations::View(_) => Ok(Arc::new(RelationSource::of(info))),
+                Relations::Batch(_) => Err(PlanError::internal(format!("no rows for relation \"{name}\""))),
+            };
+        }
+        if self.depth >= VIEW_DEPTH_MAX {
+            return Err(PlanError::TooComplex { what: "views are nested too deeply", limit: VIEW_DEPTH_MAX });
+        }
+        let text = info.view_sql.as_deref().ok_or_else(|| PlanError::internal("a plain view without its query"))?;
+        let mut query = parse_query(text, &ParseLimits::default())?;
+        ast::prepare(&mut query)?;
+        let plan = super::raw_plan(*query, self.catalog, self.functions, self.depth + 1)?;
+        Ok(Arc::new(RelationSource::expanded(info, plan)?))
+    }
+}
+
+fn relation_name(name: &TableReference) -> RelationName {
+    let (table, version) = match name.table().rsplit_once('@').and_then(|(n, v)| Some((n, v.parse().ok()?))) {
+        Some((n, v)) => (n, Some(v)),
+        None => (name.table(), None),
+    };
+    let schema = name.schema().filter(|s| *s != "public").map(str::to_owned);
+    RelationName { schema, name: table.to_owned(), version }
+}
+
+impl ContextProvider for Provider<'_> {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        self.source(&name).map_err(DataFusionError::from)
+    }
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.functions.expr_planners
+    }
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        match self.catalog {
+            Relations::View(_) => &self.functions.view_planners,
+            Relations::Batch(_) => &self.functions.batch_planners,
+        }
+    }
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.scalar.get(name).cloned()
+    }
+    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.functions.aggregate.get(name).cloned()
+    }
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.functions.window.get(name).cloned()
+    }
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+    fn udf_names(&self) -> Vec<String> {
+        sorted(self.functions.scalar.keys())
+    }
+    fn higher_order_function_names(&self) -> Vec<String> {
+        vec![]
+    }
+    fn udaf_names(&self) -> Vec<String> {
+        sorted(self.functions.aggregate.keys())
+    }
+    fn udwf_names(&self) -> Vec<String> {
+        sorted(self.functions.window.keys())
+    }
+}
+
+/// DataFusion names a near miss in its message: in one order, so that messages do not vary.
+fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names: Vec<String> = names.cloned().collect();
+    names.sort_unstable();
+    names
+}

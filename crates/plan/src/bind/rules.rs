@@ -1,0 +1,88 @@
+//! Which of DataFusion's rules run, and with which settings.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::{Expr, LogicalPlan, expr::Cast};
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion::sql::planner::ParserOptions;
+use datafusion::sql::sqlparser::ast;
+
+use crate::error::PlanError;
+use crate::parse::types;
+
+/// The settings of binding and optimising; the same everywhere, whatever a session sets.
+pub(crate) fn config() -> ConfigOptions {
+    let mut c = ConfigOptions::new();
+    c.sql_parser.parse_float_as_decimal = true;
+    c.sql_parser.map_string_types_to_utf8view = false;
+    c.sql_parser.support_varchar_with_length = true;
+    c.execution.time_zone = Some("UTC".into());
+    c.optimizer.skip_failed_rules = false;
+    c.optimizer.max_passes = 3;
+    // Otherwise a scalar subquery stays an expression; here it must become a join.
+    c.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    // Joins drop rows with a NULL key themselves; a filter below each would cost one more operator per epoch.
+    c.optimizer.filter_null_join_keys = false;
+    c
+}
+
+/// Literals with a point are exact, text is Utf8.
+pub(super) fn parser_options() -> ParserOptions {
+    ParserOptions::from(&config().sql_parser)
+}
+
+/// Types the raw plan.
+pub(super) fn analyze(
+    plan: LogicalPlan,
+    config: &ConfigOptions,
+) -> Result<LogicalPlan, PlanError> {
+    let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
+    Ok(analyzer.execute_and_check(plan, config, |_, _| {})?)
+}
+
+/// DataFusion's rules without those that are wrong or useless under retractions:
+///
+/// - `push_down_limit` turns Limit over Sort into a Sort with a fetch, and copies limits below unions and into scans;
+/// - `single_distinct_to_groupby` hides a distinct aggregate behind two levels;
+/// - `unions_to_filter` and the leaf-expression rules gain nothing here and move expressions that may fail.
+const LEFT_OUT: [&str; 6] = [
+    "push_down_limit",
+    "single_distinct_to_groupby",
+    "single_distinct_aggregation_to_group_by",
+    "unions_to_filter",
+    "extract_leaf_expressions",
+    "push_down_leaf_projections",
+];
+
+/// Optimises an analysed plan. No clock reaches it.
+pub(super) fn optimize(plan: LogicalPlan, config: ConfigOptions) -> Result<LogicalPlan, PlanError> {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        Optimizer::new().rules.into_iter().filter(|r| !LEFT_OUT.contains(&r.name())).collect();
+    let context = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
+    Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
+}
+
+/// A cast in a logical plan.
+pub(super) fn cast(e: Expr, ty: &DataType) -> Expr {
+    Expr::Cast(Cast { expr: Box::new(e), field: Arc::new(Field::new("", ty.clone(), true)) })
+}
+
+/// A cast in a parsed expression.
+pub(super) fn cast_ast(e: ast::Expr, ty: &DataType) -> Result<ast::Expr, PlanError> {
+    let text = format!("SELECT CAST(NULL AS {})", crate::flowplan::types::sql_name(ty));
+    let mut q = crate::parse::parse_query(&text, &crate::parse::ParseLimits::default())?;
+    if let ast::SetExpr::Select(s) = q.body.as_mut()
+        && let Some(ast::SelectItem::UnnamedExpr(ast::Expr::Cast { expr, .. })) = s.projection.first_mut()
+    {
+        **expr = e;
+        if let Some(ast::SelectItem::UnnamedExpr(cast)) = s.projection.pop() {
+            return Ok(cast);
+        }
+    }
+    Err(PlanError::internal(format!("no cast to {}", types::timestamptz())))
+}

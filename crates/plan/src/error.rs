@@ -1,0 +1,225 @@
+//! What planning refuses, for three readers: the kind for the caller, SQLSTATE and message for the client, the hint for
+//! the person who types the next statement.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use regauge_types::ErrorKind;
+
+use crate::flowplan::{PlanBytesError, ValidationError};
+
+/// Why a statement was not planned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The text is no statement (42601, or 22021 for a NUL).
+    #[error("{message}")]
+    Syntax {
+        /// SQLSTATE.
+        sqlstate: &'static str,
+        /// What was expected and found.
+        message: String,
+        /// Where in the text, in characters from 1.
+        position: Option<usize>,
+        /// What to type instead.
+        hint: Option<String>,
+    },
+    /// A limit on statements (54000, 54001).
+    #[error("{what} limit={limit}")]
+    TooComplex {
+        /// Which limit.
+        what: &'static str,
+        /// Its value.
+        limit: usize,
+    },
+    /// Understood, and not offered (0A000, RG003).
+    #[error("{message}")]
+    Unsupported {
+        /// SQLSTATE.
+        sqlstate: &'static str,
+        /// What is not offered.
+        message: String,
+        /// What to write instead.
+        hint: Option<String>,
+    },
+    /// Names, types or constants that do not fit (class 42 or 22).
+    #[error("{message}")]
+    Invalid {
+        /// SQLSTATE.
+        sqlstate: &'static str,
+        /// What does not fit.
+        message: String,
+        /// What to write instead.
+        hint: Option<String>,
+    },
+    /// A stored plan does not read back.
+    #[error(transparent)]
+    Bytes(#[from] PlanBytesError),
+    /// A broken invariant of ours.
+    #[error("planner: {message}")]
+    Internal {
+        /// What broke.
+        message: String,
+    },
+}
+
+impl PlanError {
+    /// Not offered, SQLSTATE 0A000.
+    pub fn unsupported(message: impl Into<String>, hint: impl Into<String>) -> PlanError {
+        let hint = hint.into();
+        let hint = (!hint.is_empty()).then_some(hint);
+        PlanError::Unsupported { sqlstate: "0A000", message: message.into(), hint }
+    }
+    /// A statement that does not fit the catalog or the types.
+    pub fn invalid(sqlstate: &'static str, message: impl Into<String>) -> PlanError {
+        PlanError::Invalid { sqlstate, message: message.into(), hint: None }
+    }
+    /// A broken invariant.
+    pub fn internal(message: impl Into<String>) -> PlanError {
+        PlanError::Internal { message: message.into() }
+    }
+    /// A syntax error without a position.
+    pub fn syntax(message: impl Into<String>) -> PlanError {
+        PlanError::Syntax { sqlstate: "42601", message: message.into(), position: None, hint: None }
+    }
+    /// The same error with this hint.
+    #[must_use]
+    pub fn with_hint(mut self, text: impl Into<String>) -> PlanError {
+        if let PlanError::Syntax { hint, .. } | PlanError::Unsupported { hint, .. } | PlanError::Invalid { hint, .. } =
+            &mut self
+        {
+            *hint = Some(text.into());
+        }
+        self
+    }
+
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PlanError::Invalid { sqlstate: "42P01" | "42703" | "42883", .. } => ErrorKind::NotFound,
+            PlanError::Syntax { .. } | PlanError::Invalid { .. } => ErrorKind::Invalid,
+            PlanError::TooComplex { .. } => ErrorKind::Exhausted,
+            PlanError::Unsupported { .. } => ErrorKind::Unsupported,
+            PlanError::Bytes(PlanBytesError::Version { .. }) => ErrorKind::Unsupported,
+            PlanError::Bytes(_) => ErrorKind::Corrupt,
+            PlanError::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+    /// PostgreSQL's code where one fits.
+    pub fn sqlstate(&self) -> &'static str {
+        match self {
+            PlanError::Syntax { sqlstate, .. }
+            | PlanError::Unsupported { sqlstate, .. }
+            | PlanError::Invalid { sqlstate, .. } => sqlstate,
+            PlanError::TooComplex { what, .. } if what.starts_with("statement is too long") => "54000",
+            PlanError::TooComplex { .. } => "54001",
+            PlanError::Bytes(_) => "RG006",
+            PlanError::Internal { .. } => "XX000",
+        }
+    }
+    /// What to type next.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            PlanError::Syntax { hint, .. } | PlanError::Unsupported { hint, .. } | PlanError::Invalid { hint, .. } => {
+                hint.as_deref()
+            }
+            PlanError::TooComplex { .. } => Some("split the statement, or put long lists into a table and join with it"),
+            PlanError::Bytes(_) | PlanError::Internal { .. } => None,
+        }
+    }
+    /// Where in the statement, in characters from 1.
+    pub fn position(&self) -> Option<usize> {
+        if let PlanError::Syntax { position, .. } = self { *position } else { None }
+    }
+}
+
+impl From<ValidationError> for PlanError {
+    fn from(e: ValidationError) -> Self {
+        match e {
+            ValidationError::Node { what: "an expression is too deep", .. } => {
+                PlanError::TooComplex { what: "an expression is nested too deeply", limit: crate::flowplan::MAX_SCALAR_DEPTH }
+            }
+            e => PlanError::internal(e.to_string()),
+        }
+    }
+}
+
+impl From<PlanError> for DataFusionError {
+    fn from(e: PlanError) -> Self {
+        DataFusionError::External(Box::new(e))
+    }
+}
+
+/// DataFusion's complaint in PostgreSQL's words. Its variants carry no codes, so a few of its sentences are recognised; what is
+/// not is 42000.
+impl From<DataFusionError> for PlanError {
+    fn from(e: DataFusionError) -> Self {
+        match e {
+            DataFusionError::External(inner) => match inner.downcast::<PlanError>() {
+                Ok(own) => *own,
+                Err(other) => PlanError::invalid("42000", other.to_string()),
+            },
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => PlanError::from(*inner),
+            DataFusionError::Shared(inner) => PlanError::from_text(&inner.to_string()),
+            DataFusionError::Collection(list) => {
+                list.into_iter().next().map_or_else(|| PlanError::internal("no error in a list of errors"), PlanError::from)
+            }
+            DataFusionError::SchemaError(inner, _) => from_schema_error(&inner),
+            DataFusionError::NotImplemented(m) => PlanError::unsupported(first_line(&m), ""),
+            DataFusionError::Internal(m) => PlanError::internal(first_line(&m)),
+            DataFusionError::Plan(m) => PlanError::from_text(&m),
+            other => PlanError::from_text(&other.to_string()),
+        }
+    }
+}
+
+fn from_schema_error(e: &SchemaError) -> PlanError {
+    match e {
+        SchemaError::AmbiguousReference { field } => {
+            PlanError::invalid("42702", format!("column reference \"{}\" is ambiguous", field.name))
+                .with_hint("qualify the column with its table's name or alias")
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            PlanError::invalid("42701", format!("column \"{name}\" specified more than once"))
+                .with_hint("give one of them another name with AS")
+        }
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let e = PlanError::invalid("42703", format!("column \"{}\" does not exist", field.flat_name()));
+            let mut names: Vec<_> = valid_fields.iter().map(|c| c.name.clone()).collect();
+            names.truncate(12);
+            if names.is_empty() { e } else { e.with_hint(format!("columns here: {}", names.join(", "))) }
+        }
+    }
+}
+
+fn first_line(m: &str) -> String {
+    m.split("\n\nbacktrace:").next().unwrap_or(m).lines().next().unwrap_or_default().to_owned()
+}
+
+impl PlanError {
+    fn from_text(m: &str) -> PlanError {
+        let line = first_line(m).trim_start_matches("Error during planning: ").to_owned();
+        let low = line.to_lowercase();
+        let has = |s: &str| low.contains(s);
+        if has("table not found") || has("no table named") || (has("table ") && has(" not found")) {
+            PlanError::invalid("42P01", line)
+        } else if has("invalid function") {
+            let name = line.split('\'').nth(1).unwrap_or_default();
+            PlanError::invalid("42883", format!("function {name} does not exist"))
+        } else if has("no function matches") || has("failed to coerce") || has("does not support") && has("function") {
+            PlanError::invalid("42883", line).with_hint("add explicit casts")
+        } else if has("cannot coerce") || has("cannot infer common") || has("common argument type") || has("type_coercion") {
+            PlanError::invalid("42804", line).with_hint("add explicit casts")
+        } else if has("must appear in the group by") || has("in group by") || has("could not be resolved from available columns") {
+            PlanError::invalid("42803", line).with_hint("add the column to GROUP BY or put it into an aggregate")
+        } else if has("aggregate") && has("where") {
+            PlanError::invalid("42803", line)
+        } else if has("same number of columns") || has("different number of columns") {
+            PlanError::invalid("42601", line)
+        } else if has("unique expression names") {
+            PlanError::invalid("42701", line).with_hint("give one of them another name with AS")
+        } else if has("unsupported") || has("not supported") || has("not implemented") {
+            PlanError::unsupported(line, "")
+        } else {
+            PlanError::invalid("42000", line)
+        }
+    }
+}

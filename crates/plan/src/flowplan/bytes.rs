@@ -1,0 +1,299 @@
+//! A plan's canonical bytes: what CREATE stores and the fingerprint names.
+//!
+//! One plan has exactly one encoding (`from_bytes(to_bytes(p)) == p`, and bytes that decode encode to themselves). The
+//! table stands in `docs/formats.md`, chapter FlowPlan; a change of meaning takes a new [`FORMAT_VERSION`].
+
+use regauge_types::{ColumnId, TopicId, VersionNo, ViewId};
+
+use super::codec::{Bad, Reader, Writer};
+use super::op::{AggCall, AggFunc, JoinKind, Op, OrderKey, SetOpKind};
+use super::{FlowPlan, Node, OutputColumn, SourceId, ValidationError};
+
+/// Fifth byte of the encoding.
+pub const FORMAT_VERSION: u8 = 1;
+const MAGIC: &[u8; 4] = b"RGFP";
+
+/// Why bytes are no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanBytesError {
+    /// Not a plan at all.
+    #[error("these bytes are not a plan")]
+    NotAPlan,
+    /// Written by a release that this one does not know.
+    #[error("the plan's format is not known to this release version={version}")]
+    Version {
+        /// What the bytes say.
+        version: u8,
+    },
+    /// Malformed.
+    #[error("malformed plan: {what} offset={offset}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// Where, from the start of the bytes.
+        offset: usize,
+    },
+    /// Well-formed, but no sound plan.
+    #[error("unsound plan: {0}")]
+    Invalid(#[from] ValidationError),
+}
+
+impl From<Bad> for PlanBytesError {
+    fn from(b: Bad) -> Self {
+        PlanBytesError::Malformed { what: b.what, offset: b.offset + MAGIC.len() + 1 }
+    }
+}
+
+impl FlowPlan {
+    /// The canonical encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut w = Writer(MAGIC.to_vec());
+        w.u8(FORMAT_VERSION);
+        w.len(self.nodes.len());
+        for n in &self.nodes {
+            write_op(&mut w, &n.op);
+            w.positions(&n.inputs);
+            w.len(n.types.len());
+            n.types.iter().for_each(|t| w.ty(t));
+            w.flag(n.append_only);
+        }
+        w.len(self.root);
+        w.len(self.output.len());
+        for c in &self.output {
+            w.bytes(c.name.as_bytes());
+            w.ty(&c.ty);
+        }
+        w.option(self.key.as_deref(), |w, k| w.positions(k));
+        w.0
+    }
+
+    /// Reads and validates; never panics, whatever the bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<FlowPlan, PlanBytesError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(PlanBytesError::NotAPlan)?;
+        let (&version, body) = rest.split_first().ok_or(PlanBytesError::NotAPlan)?;
+        if version != FORMAT_VERSION {
+            return Err(PlanBytesError::Version { version });
+        }
+        let mut r = Reader::new(body);
+        let plan = read_plan(&mut r)?;
+        if !r.is_empty() {
+            r.bad("bytes after the end")?;
+        }
+        plan.validate()?;
+        Ok(plan)
+    }
+}
+
+fn read_plan(r: &mut Reader<'_>) -> Result<FlowPlan, Bad> {
+    let nodes = r.list(|r| {
+        Ok(Node {
+            op: read_op(r)?,
+            inputs: r.list(Reader::position)?,
+            types: r.list(Reader::ty)?,
+            append_only: r.flag()?,
+        })
+    })?;
+    let root = r.position()?;
+    let output = r.list(|r| Ok(OutputColumn { name: r.string()?, ty: r.ty()? }))?;
+    let key = r.option(|r| r.list(Reader::position))?;
+    Ok(FlowPlan { nodes, root, output, key })
+}
+
+fn write_order(w: &mut Writer, order: &[OrderKey]) {
+    w.len(order.len());
+    for k in order {
+        w.len(k.column);
+        w.flag(k.descending);
+        w.flag(k.nulls_first);
+    }
+}
+
+fn read_order(r: &mut Reader<'_>) -> Result<Vec<OrderKey>, Bad> {
+    r.list(|r| Ok(OrderKey { column: r.position()?, descending: r.flag()?, nulls_first: r.flag()? }))
+}
+
+fn write_op(w: &mut Writer, op: &Op) {
+    match op {
+        Op::Source { id, columns } => {
+            w.u8(1);
+            match id {
+                SourceId::Topic(t) => {
+                    w.u8(1);
+                    w.u64(t.0.into());
+                }
+                SourceId::Version(v, n) => {
+                    w.u8(2);
+                    w.u64(v.0.into());
+                    w.u64(n.0.into());
+                }
+            }
+            w.len(columns.len());
+            columns.iter().for_each(|c| w.u64(c.0.into()));
+        }
+        Op::Rows { rows } => {
+            w.u8(2);
+            w.len(rows.len());
+            for row in rows {
+                w.len(row.len());
+                row.iter().for_each(|v| w.value(v));
+            }
+        }
+        Op::Map { filter, exprs } => {
+            w.u8(3);
+            w.option(filter.as_ref(), |w, s| w.scalar(s));
+            w.option(exprs.as_ref(), |w, s| w.scalars(s));
+        }
+        Op::Join { kind, on, nulls_equal, residual } => {
+            w.u8(4);
+            w.u8(match kind {
+                JoinKind::Inner => 1,
+                JoinKind::Left => 2,
+                JoinKind::Right => 3,
+                JoinKind::Full => 4,
+                JoinKind::LeftSemi => 5,
+                JoinKind::LeftAnti => 6,
+            });
+            w.len(on.len());
+            for (a, b) in on {
+                w.len(*a);
+                w.len(*b);
+            }
+            w.flag(*nulls_equal);
+            w.option(residual.as_ref(), |w, s| w.scalar(s));
+        }
+        Op::Aggregate { keys, aggs } => {
+            w.u8(5);
+            w.positions(keys);
+            w.len(aggs.len());
+            aggs.iter().for_each(|a| write_agg(w, a));
+        }
+        Op::Distinct => w.u8(6),
+        Op::TopK { partition, order, limit, offset, row_number } => {
+            w.u8(7);
+            w.positions(partition);
+            write_order(w, order);
+            w.u64(*limit);
+            w.u64(*offset);
+            w.flag(*row_number);
+        }
+        Op::Union => w.u8(8),
+        Op::SetOp { kind, all } => {
+            w.u8(9);
+            w.u8(match kind {
+                SetOpKind::Intersect => 1,
+                SetOpKind::Except => 2,
+            });
+            w.flag(*all);
+        }
+        Op::Tumble { ts, size_us, offset_us } => {
+            w.u8(10);
+            w.len(*ts);
+            w.i64(*size_us);
+            w.i64(*offset_us);
+        }
+        Op::Hop { ts, slide_us, size_us, offset_us } => {
+            w.u8(11);
+            w.len(*ts);
+            w.i64(*slide_us);
+            w.i64(*size_us);
+            w.i64(*offset_us);
+        }
+    }
+}
+
+fn read_op(r: &mut Reader<'_>) -> Result<Op, Bad> {
+    Ok(match r.u8()? {
+        1 => {
+            let id = match r.u8()? {
+                1 => SourceId::Topic(TopicId(number(r)?)),
+                2 => SourceId::Version(ViewId(number(r)?), VersionNo(number(r)?)),
+                _ => return r.bad("unknown source"),
+            };
+            Op::Source { id, columns: r.list(|r| Ok(ColumnId(number(r)?)))? }
+        }
+        2 => Op::Rows { rows: r.list(|r| r.list(Reader::value))? },
+        3 => Op::Map { filter: r.option(Reader::scalar)?, exprs: r.option(|r| r.list(Reader::scalar))? },
+        4 => {
+            let kind = match r.u8()? {
+                1 => JoinKind::Inner,
+                2 => JoinKind::Left,
+                3 => JoinKind::Right,
+                4 => JoinKind::Full,
+                5 => JoinKind::LeftSemi,
+                6 => JoinKind::LeftAnti,
+                _ => return r.bad("unknown join"),
+            };
+            let on = r.list(|r| Ok((r.position()?, r.position()?)))?;
+            Op::Join { kind, on, nulls_equal: r.flag()?, residual: r.option(Reader::scalar)? }
+        }
+        5 => Op::Aggregate { keys: r.list(Reader::position)?, aggs: r.list(read_agg)? },
+        6 => Op::Distinct,
+        7 => Op::TopK {
+            partition: r.list(Reader::position)?,
+            order: read_order(r)?,
+            limit: r.u64()?,
+            offset: r.u64()?,
+            row_number: r.flag()?,
+        },
+        8 => Op::Union,
+        9 => {
+            let kind = match r.u8()? {
+                1 => SetOpKind::Intersect,
+                2 => SetOpKind::Except,
+                _ => return r.bad("unknown set operation"),
+            };
+            Op::SetOp { kind, all: r.flag()? }
+        }
+        10 => Op::Tumble { ts: r.position()?, size_us: r.i64()?, offset_us: r.i64()? },
+        11 => Op::Hop { ts: r.position()?, slide_us: r.i64()?, size_us: r.i64()?, offset_us: r.i64()? },
+        _ => return r.bad("unknown operator"),
+    })
+}
+
+/// An id of whatever width the types crate gives it.
+fn number<T: TryFrom<u64>>(r: &mut Reader<'_>) -> Result<T, Bad> {
+    let v = r.u64()?;
+    T::try_from(v).or_else(|_| r.bad("id out of range"))
+}
+
+fn write_agg(w: &mut Writer, a: &AggCall) {
+    w.u8(match a.func {
+        AggFunc::Count => 1,
+        AggFunc::Sum => 2,
+        AggFunc::Avg => 3,
+        AggFunc::Min => 4,
+        AggFunc::Max => 5,
+        AggFunc::BoolAnd => 6,
+        AggFunc::BoolOr => 7,
+        AggFunc::StringAgg => 8,
+        AggFunc::ArrayAgg => 9,
+    });
+    w.positions(&a.args);
+    w.flag(a.distinct);
+    w.option(a.filter, Writer::len);
+    write_order(w, &a.order);
+    w.ty(&a.output);
+}
+
+fn read_agg(r: &mut Reader<'_>) -> Result<AggCall, Bad> {
+    let func = match r.u8()? {
+        1 => AggFunc::Count,
+        2 => AggFunc::Sum,
+        3 => AggFunc::Avg,
+        4 => AggFunc::Min,
+        5 => AggFunc::Max,
+        6 => AggFunc::BoolAnd,
+        7 => AggFunc::BoolOr,
+        8 => AggFunc::StringAgg,
+        9 => AggFunc::ArrayAgg,
+        _ => return r.bad("unknown aggregate"),
+    };
+    Ok(AggCall {
+        func,
+        args: r.list(Reader::position)?,
+        distinct: r.flag()?,
+        filter: r.option(Reader::position)?,
+        order: read_order(r)?,
+        output: r.ty()?,
+    })
+}

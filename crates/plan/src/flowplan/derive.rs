@@ -1,0 +1,70 @@
+//! What follows from an operator and its inputs: output types and the append-only property. Lowering builds nodes with
+//! it and validation checks stored ones against it, so that the two cannot disagree.
+
+use arrow::datatypes::DataType;
+
+use super::op::{JoinKind, Op, SetOpKind};
+use super::{FlowPlan, Node};
+
+impl Op {
+    /// Types of the output over inputs of these types; `None` where a position is out of bounds or the number of inputs is
+    /// wrong. For `Source` and `Rows`, whose types come from outside, `given` is the answer.
+    pub fn output_types(&self, inputs: &[&[DataType]], given: &[DataType]) -> Option<Vec<DataType>> {
+        match (self, inputs) {
+            (Op::Source { columns, .. }, []) => (columns.len() == given.len()).then(|| given.to_vec()),
+            (Op::Rows { .. }, []) => Some(given.to_vec()),
+            (Op::Map { exprs: None, .. } | Op::Distinct, [i]) => Some(i.to_vec()),
+            (Op::Map { exprs: Some(exprs), .. }, [i]) => exprs.iter().map(|e| e.data_type(i)).collect(),
+            (Op::Join { kind: JoinKind::LeftSemi | JoinKind::LeftAnti, .. }, [l, _]) => Some(l.to_vec()),
+            (Op::Join { .. }, [l, r]) => Some([*l, *r].concat()),
+            (Op::Aggregate { keys, aggs }, [i]) => {
+                let keys = keys.iter().map(|k| i.get(*k).cloned());
+                keys.chain(aggs.iter().map(|a| Some(a.output.clone()))).collect()
+            }
+            (Op::TopK { row_number, .. }, [i]) => {
+                let mut types = i.to_vec();
+                types.extend(row_number.then_some(DataType::Int64));
+                Some(types)
+            }
+            (Op::Union, [first, ..]) => Some(first.to_vec()),
+            (Op::SetOp { .. }, [l, _]) => Some(l.to_vec()),
+            (Op::Tumble { ts, .. } | Op::Hop { ts, .. }, [i]) => {
+                let ts = i.get(*ts)?;
+                let mut types = i.to_vec();
+                types.extend([ts.clone(), ts.clone()]);
+                Some(types)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether no row can leave the output when the inputs have this property. A source knows its own (`given`).
+    ///
+    /// The operators listed are monotone: more input never takes a row out of their output. An inner join multiplies,
+    /// a union adds, a minimum of two growing multiplicities grows.
+    pub fn append_only(&self, inputs: &[bool], given: bool) -> bool {
+        let all = inputs.iter().all(|a| *a);
+        match self {
+            Op::Source { .. } => given,
+            Op::Rows { .. } => true,
+            Op::Map { .. } | Op::Distinct | Op::Union | Op::Tumble { .. } | Op::Hop { .. } => all,
+            Op::Join { kind: JoinKind::Inner | JoinKind::LeftSemi, .. } => all,
+            Op::SetOp { kind: SetOpKind::Intersect, .. } => all,
+            Op::Join { .. } | Op::SetOp { .. } | Op::Aggregate { .. } | Op::TopK { .. } => false,
+        }
+    }
+}
+
+impl FlowPlan {
+    /// Appends a node over existing ones and derives its types and property; `None` when a position is out of bounds.
+    /// `given` are types and property of a source or of constant rows.
+    pub fn push(&mut self, op: Op, inputs: Vec<usize>, given: (Vec<DataType>, bool)) -> Option<usize> {
+        let nodes: Option<Vec<&Node>> = inputs.iter().map(|i| self.nodes.get(*i)).collect();
+        let nodes = nodes?;
+        let types: Vec<&[DataType]> = nodes.iter().map(|n| n.types.as_slice()).collect();
+        let flags: Vec<bool> = nodes.iter().map(|n| n.append_only).collect();
+        let (types, append_only) = (op.output_types(&types, &given.0)?, op.append_only(&flags, given.1));
+        self.nodes.push(Node { op, inputs, types, append_only });
+        Some(self.nodes.len() - 1)
+    }
+}

@@ -1,0 +1,213 @@
+//! The operators: for each one, what it makes of the multisets of rows that are its inputs.
+//!
+//! `m(r)` below is the multiplicity of row r. "Equal" between rows (distinct, set operations, group keys, ties) treats
+//! NULL as equal to NULL, NaN as equal to NaN, and -0 as equal to 0. Nothing here depends on the order in which rows
+//! arrived: where an order is left open the whole row decides.
+
+use arrow::datatypes::DataType;
+use regauge_types::ColumnId;
+
+use super::SourceId;
+use crate::scalar::Scalar;
+use crate::value::Value;
+
+/// An operator on deltas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// The rows of a topic or of a view's version, projected to these columns in this order (a column may be absent from
+    /// old records: then its default). No inputs. Of a version the column ids are the positions of its output.
+    Source {
+        /// What is read.
+        id: SourceId,
+        /// Which columns, in output order. May be empty: rows without columns still have multiplicities.
+        columns: Vec<ColumnId>,
+    },
+    /// Constant rows, each once per appearance (`VALUES`, `SELECT` without FROM). No inputs. They stand from the first epoch.
+    Rows {
+        /// Each as wide as the node's types.
+        rows: Vec<Vec<Value>>,
+    },
+    /// One input. Keeps the rows for which `filter` is true (NULL drops the row), then computes `exprs` over the *input*
+    /// row. `exprs: None` hands the row on as it is. Multiplicities carry over, and equal results add up. A row that fails in
+    /// the filter yields an error and no row; columns are evaluated only for rows that passed.
+    Map {
+        /// A boolean over the input.
+        filter: Option<Scalar>,
+        /// The output columns over the input.
+        exprs: Option<Vec<Scalar>>,
+    },
+    /// Two inputs, left and right. A pair (l, r) matches when for every `(a, b)` of `on` column a of l equals column b of r
+    /// and `residual` over the concatenated row (l then r) is true. With `nulls_equal: false` a NULL on either side of a
+    /// key pair matches nothing; with `true` NULL equals NULL. The types of a pair are equal. An empty `on` is a cross
+    /// join: every pair meets (planned only where one side has at most one row). m(l, r) = m(l) * m(r).
+    /// Output columns: l then r; for LeftSemi and LeftAnti l alone.
+    Join {
+        /// Which rows without a match are kept.
+        kind: JoinKind,
+        /// (left column, right column) pairs that must be equal.
+        on: Vec<(usize, usize)>,
+        /// Whether NULL keys match each other (IS NOT DISTINCT FROM).
+        nulls_equal: bool,
+        /// A further condition over l then r; part of the match, so an outer join keeps rows that fail it.
+        residual: Option<Scalar>,
+    },
+    /// One input. Groups by the key columns (NULL is a group of its own). Output: the keys in this order, then one column per
+    /// call. A group exists while its rows' multiplicities sum above 0, and has multiplicity 1. With no keys there is
+    /// exactly one row, also over an empty input (count 0, the rest NULL), from the first epoch on.
+    Aggregate {
+        /// Columns of the input.
+        keys: Vec<usize>,
+        /// The calls.
+        aggs: Vec<AggCall>,
+    },
+    /// One input. Every row with m > 0 has multiplicity 1.
+    Distinct,
+    /// One input. Within each partition (NULL is a partition of its own) rows stand in `order`; ties are broken by the
+    /// whole row, columns ascending in position order with NULLs last; a row stands m times. Kept: positions
+    /// `offset < p <= offset + limit`, counting from 1. With an empty partition there is one partition. With `row_number`
+    /// a bigint column with p is appended (equal copies get different numbers).
+    TopK {
+        /// Columns that make the partition.
+        partition: Vec<usize>,
+        /// The order within it; may be empty (then the whole row is the order).
+        order: Vec<OrderKey>,
+        /// How many are kept; `u64::MAX` for all.
+        limit: u64,
+        /// How many are skipped first.
+        offset: u64,
+        /// Append the position.
+        row_number: bool,
+    },
+    /// One or more inputs of the same types: multiplicities add up (UNION ALL; UNION is Distinct over it).
+    Union,
+    /// Two inputs of the same types. Intersect: min(m1, m2) with `all`, otherwise 1 where both are > 0. Except: max(m1 - m2, 0)
+    /// with `all`, otherwise 1 where m1 > 0 and m2 = 0.
+    SetOp {
+        /// Which one.
+        kind: SetOpKind,
+        /// Keep multiplicities.
+        all: bool,
+    },
+    /// One input. Appends `window_start` and `window_end` (of the type of `ts`, a timestamp with or without time zone): the window
+    /// `[start, start + size)` that holds ts, with start = offset + k * size, counted from 1970-01-01 00:00 (UTC). A row whose ts
+    /// is NULL lies in no window and is dropped. A bound beyond the type's range is an error of the row (22008).
+    Tumble {
+        /// The event time's column.
+        ts: usize,
+        /// Width in microseconds, above 0.
+        size_us: i64,
+        /// Shift in microseconds, `0 <= offset < size`.
+        offset_us: i64,
+    },
+    /// One input. As `Tumble`, once for every window `[start, start + size)` with start = offset + k * slide that holds ts. A row
+    /// has about size / slide copies, at most [`super::types::MAX_HOP_WINDOWS`].
+    Hop {
+        /// The event time's column.
+        ts: usize,
+        /// Distance of window starts in microseconds, above 0.
+        slide_us: i64,
+        /// Width in microseconds, above 0.
+        size_us: i64,
+        /// Shift in microseconds, `0 <= offset < slide`.
+        offset_us: i64,
+    },
+}
+
+/// Which rows a join keeps besides matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JoinKind {
+    /// Matches only.
+    Inner,
+    /// And left rows without a match, m(l) times, right columns NULL.
+    Left,
+    /// And right rows without a match, left columns NULL.
+    Right,
+    /// Both.
+    Full,
+    /// Left rows with at least one match, m(l) times, left columns only.
+    LeftSemi,
+    /// Left rows without a match, m(l) times, left columns only. With `nulls_equal: false` a left row with a NULL key
+    /// has no match and is kept (NOT EXISTS).
+    LeftAnti,
+}
+
+/// INTERSECT or EXCEPT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SetOpKind {
+    /// INTERSECT
+    Intersect,
+    /// EXCEPT
+    Except,
+}
+
+/// One aggregate call of an [`Op::Aggregate`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggCall {
+    /// Which function.
+    pub func: AggFunc,
+    /// Columns of the input; see [`AggFunc`] for how many.
+    pub args: Vec<usize>,
+    /// DISTINCT: each distinct argument tuple counts once (multiplicity 1).
+    pub distinct: bool,
+    /// FILTER: a boolean column; only rows where it is true take part.
+    pub filter: Option<usize>,
+    /// ORDER BY within the call (string_agg, array_agg); ties are broken by the arguments, ascending, NULLs last.
+    pub order: Vec<OrderKey>,
+    /// The result's type.
+    pub output: DataType,
+}
+
+/// The aggregate functions. All but Count and ArrayAgg ignore rows whose (first) argument is NULL and give NULL when
+/// nothing took part. A row of multiplicity m takes part m times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AggFunc {
+    /// No argument: rows. One argument: rows where it is not NULL. Several: rows where not all are NULL... planned only
+    /// with at most one, except DISTINCT over several which the planner refuses. Result bigint.
+    Count,
+    /// Exact sum: int2/int4 -> bigint, bigint -> numeric(38,0), numeric(p,s) -> numeric(38,s), float4/8 -> itself by an exact,
+    /// order-free accumulator. Out of range is an error of the group (22003).
+    Sum,
+    /// sum / count: integers and numerics -> numeric(38,16) rounded half away from zero, floats -> double.
+    Avg,
+    /// The least; text as C, NaN above all floats.
+    Min,
+    /// The greatest.
+    Max,
+    /// AND of booleans.
+    BoolAnd,
+    /// OR of booleans.
+    BoolOr,
+    /// Two arguments: text and separator (the separator of the first row in order is not used; NULL separates by
+    /// nothing). Rows stand in `order`.
+    StringAgg,
+    /// One argument, NULLs included; a list in `order`. NULL when no row took part.
+    ArrayAgg,
+}
+
+impl AggFunc {
+    /// PostgreSQL's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            AggFunc::Count => "count",
+            AggFunc::Sum => "sum",
+            AggFunc::Avg => "avg",
+            AggFunc::Min => "min",
+            AggFunc::Max => "max",
+            AggFunc::BoolAnd => "bool_and",
+            AggFunc::BoolOr => "bool_or",
+            AggFunc::StringAgg => "string_agg",
+            AggFunc::ArrayAgg => "array_agg",
+        }
+    }
+}
+
+/// One key of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OrderKey {
+    /// The input's column.
+    pub column: usize,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST. (SQL's default, NULLs last for ASC and first for DESC, is resolved by the planner.)
+    pub nulls_first: bool,
+}

@@ -1,0 +1,29 @@
+//! Interval literals where the statement layer needs a number: watermarks and windows.
+
+use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use datafusion::sql::sqlparser::ast;
+
+/// Microseconds of `INTERVAL '5 seconds'`, `INTERVAL '5' SECOND` or `'5 seconds'`. A day counts 24 hours; `None` for anything
+/// else, also for months (they have no fixed length) and fractions of a microsecond.
+pub(crate) fn micros(e: &ast::Expr) -> Option<i64> {
+    let literal = |e: &ast::Expr| match e {
+        ast::Expr::Value(v) => match &v.value {
+            ast::Value::SingleQuotedString(s) | ast::Value::Number(s, _) => Some(s.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let text = match e {
+        ast::Expr::Interval(i) => {
+            let text = literal(&i.value)?;
+            i.leading_field.as_ref().map_or(text.clone(), |unit| format!("{text} {unit}"))
+        }
+        ast::Expr::Nested(e) => return micros(e),
+        other => literal(other)?,
+    };
+    let v = parse_interval_month_day_nano(&text).ok()?;
+    if v.months != 0 || v.nanoseconds % 1_000 != 0 {
+        return None;
+    }
+    i64::from(v.days).checked_mul(86_400_000_000)?.checked_add(v.nanoseconds / 1_000)
+}

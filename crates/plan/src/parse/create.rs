@@ -1,0 +1,341 @@
+//! CREATE and DROP.
+
+use datafusion::sql::sqlparser::ast::{self, ColumnOption, TableConstraint};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::statement::{ColumnSpec, CreateTable, CreateView, ObjectKind, Statement, Watermark};
+use super::{P, Result, fold, types};
+use crate::error::PlanError;
+use crate::interval;
+
+impl P<'_> {
+    pub(super) fn create(&mut self) -> Result<Statement> {
+        self.expect("create")?;
+        let or_replace = self.take("or replace");
+        if self.take("temporary") || self.take("temp") || self.take("unlogged") {
+            return Err(PlanError::unsupported("temporary and unlogged tables are not offered", "create an ordinary table"));
+        }
+        if self.take("table") {
+            return self.create_table(false, or_replace);
+        }
+        if self.take("stream") {
+            return self.create_table(true, or_replace);
+        }
+        if self.take("materialized view") {
+            return self.create_view(true, or_replace);
+        }
+        if self.take("view") {
+            return self.create_view(false, or_replace);
+        }
+        let what = self.word_at(0).unwrap_or_default();
+        let hint = match what.as_str() {
+            "index" | "unique" => "a table is looked up by its primary key, a view by its unique key; indexes come later",
+            "source" | "sink" => "load with COPY or INSERT, read with SUBSCRIBE; connectors come later",
+            "recursive" => "recursive views are not offered yet",
+            _ => "CREATE TABLE, STREAM, VIEW and MATERIALIZED VIEW are",
+        };
+        match what.as_str() {
+            "" => Err(self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW")),
+            w => Err(PlanError::unsupported(format!("CREATE {} is not offered", w.to_uppercase()), hint)),
+        }
+    }
+
+    fn create_table(&mut self, stream: bool, or_replace: bool) -> Result<Statement> {
+        if or_replace {
+            return Err(PlanError::unsupported("CREATE OR REPLACE TABLE is not offered", "drop it first"));
+        }
+        let if_not_exists = self.take("if not exists");
+        let name = self.relation()?;
+        if matches!(self.word_at(0).as_deref(), Some("as")) {
+            return Err(PlanError::unsupported(
+                "CREATE TABLE AS is not offered",
+                "create the table, then INSERT INTO .. SELECT; or CREATE MATERIALIZED VIEW",
+            ));
+        }
+        let mut columns: Vec<ColumnSpec> = vec![];
+        let mut key: Option<Vec<String>> = None;
+        let mut watermark: Option<(String, ast::Expr)> = None;
+        self.expect_symbol(&Token::LParen)?;
+        while !self.symbol(&Token::RParen) {
+            if self.take("watermark for") {
+                let column = self.name()?;
+                self.expect("as")?;
+                watermark = Some((column, self.expr()?));
+            } else if let Some(constraint) = self.constraint()? {
+                if key.replace(constraint).is_some() {
+                    return Err(two_keys());
+                }
+            } else {
+                let def = self.parser.parse_column_def();
+                let def = self.sqlparser(def)?;
+                columns.push(column(&def, &mut key)?);
+            }
+            if !self.symbol(&Token::Comma) {
+                self.expect_symbol(&Token::RParen)?;
+                break;
+            }
+        }
+        let (mut partition_by, mut options, mut append_only) = (vec![], vec![], false);
+        loop {
+            if self.take("partition by") || self.take("partitioned by") {
+                partition_by = self.names_in_parens()?;
+            } else if self.take("append only") {
+                append_only = true;
+            } else if self.take("with") {
+                options = self.options()?;
+            } else {
+                break;
+            }
+        }
+        let stream = stream || append_only;
+        finish_table(columns, key, watermark, partition_by, stream).map(|(columns, primary_key, watermark, partition_by)| {
+            let table = CreateTable { name, if_not_exists, stream, columns, primary_key, watermark, partition_by, options };
+            Statement::CreateTable(Box::new(table))
+        })
+    }
+
+    /// A table constraint: the primary key's columns; anything else is refused.
+    fn constraint(&mut self) -> Result<Option<Vec<String>>> {
+        if !matches!(
+            self.word_at(0).as_deref(),
+            Some("constraint" | "primary" | "unique" | "foreign" | "check" | "exclude")
+        ) {
+            return Ok(None);
+        }
+        let constraint = self.parser.parse_optional_table_constraint();
+        match self.sqlparser(constraint)? {
+            Some(TableConstraint::PrimaryKey(k)) => {
+                let columns = k.columns.iter().map(|c| match &c.column.expr {
+                    ast::Expr::Identifier(i) => Ok(fold(i)),
+                    other => Err(PlanError::syntax(format!("a primary key names columns, not {other}"))),
+                });
+                columns.collect::<Result<Vec<_>>>().map(Some)
+            }
+            Some(TableConstraint::Unique(_)) => Err(PlanError::unsupported(
+                "UNIQUE constraints are not offered",
+                "make the columns the primary key",
+            )),
+            Some(TableConstraint::ForeignKey(_)) => Err(PlanError::unsupported(
+                "foreign keys are not offered",
+                "leave the constraint out; a view can list rows without a partner",
+            )),
+            Some(other) => Err(PlanError::unsupported(
+                format!("constraint is not offered: {other}"),
+                "leave it out; a view can list offending rows",
+            )),
+            None => Err(self.expected("a constraint")),
+        }
+    }
+
+    fn create_view(&mut self, materialized: bool, or_replace: bool) -> Result<Statement> {
+        if or_replace && materialized {
+            return Err(PlanError::unsupported(
+                "CREATE OR REPLACE MATERIALIZED VIEW is not offered",
+                "create it under another name, or drop it first",
+            ));
+        }
+        let if_not_exists = self.take("if not exists");
+        let name = self.relation()?;
+        let columns =
+            if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
+        let options = if self.take("with") { self.options()? } else { vec![] };
+        if self.word_at(0).as_deref() != Some("as") {
+            return Err(self.expected("AS"));
+        }
+        self.parser.next_token();
+        let query = self.query()?;
+        if self.take("with no data") {
+            return Err(PlanError::unsupported("WITH NO DATA is not offered", "write WITH (async) after the view's name"));
+        }
+        let _ = self.take("with data");
+        let query_sql = query.to_string();
+        let view = CreateView { name, materialized, if_not_exists, or_replace, columns, options, query, query_sql };
+        Ok(Statement::CreateView(Box::new(view)))
+    }
+
+    /// `(a = 1, b = 'x', async)`; values as text, a bare word is `true`.
+    pub(super) fn options(&mut self) -> Result<Vec<(String, String)>> {
+        self.expect_symbol(&Token::LParen)?;
+        let mut options: Vec<(String, String)> = vec![];
+        loop {
+            let mut name = self.name()?.to_lowercase();
+            while self.symbol(&Token::Period) {
+                name = format!("{name}.{}", self.name()?.to_lowercase());
+            }
+            let value = if self.symbol(&Token::Eq) { self.option_value()? } else { "true".to_owned() };
+            if options.iter().any(|(n, _)| *n == name) {
+                return Err(PlanError::syntax(format!("option \"{name}\" specified more than once")));
+            }
+            options.push((name, value));
+            if !self.symbol(&Token::Comma) {
+                self.expect_symbol(&Token::RParen)?;
+                return Ok(options);
+            }
+        }
+    }
+
+    fn option_value(&mut self) -> Result<String> {
+        let minus = self.symbol(&Token::Minus);
+        let sign = if minus { "-" } else { "" };
+        match self.parser.peek_token_ref().token.clone() {
+            Token::Number(n, _) => {
+                self.parser.next_token();
+                Ok(format!("{sign}{n}"))
+            }
+            Token::Word(w) if !minus => {
+                self.parser.next_token();
+                Ok(if w.quote_style.is_some() { w.value } else { w.value.to_lowercase() })
+            }
+            _ if !minus => self.text(),
+            _ => Err(self.expected("a number")),
+        }
+    }
+
+    pub(super) fn drop_objects(&mut self) -> Result<Statement> {
+        self.expect("drop")?;
+        let kind = if self.take("table") {
+            ObjectKind::Table
+        } else if self.take("stream") {
+            ObjectKind::Stream
+        } else if self.take("materialized view") {
+            ObjectKind::MaterializedView
+        } else if self.take("view") {
+            ObjectKind::View
+        } else {
+            return Err(self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW"));
+        };
+        let if_exists = self.take("if exists");
+        let mut names = vec![self.relation()?];
+        while self.symbol(&Token::Comma) {
+            names.push(self.relation()?);
+        }
+        let cascade = self.take("cascade");
+        if !cascade {
+            let _ = self.take("restrict");
+        }
+        Ok(Statement::Drop { kind, names, if_exists, cascade })
+    }
+}
+
+fn two_keys() -> PlanError {
+    PlanError::invalid("42P16", "multiple primary keys for one table are not allowed")
+}
+
+fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>) -> Result<ColumnSpec> {
+    let (ty, chars_max) = types::column_type(&def.data_type)?;
+    let name = fold(&def.name);
+    let mut spec = ColumnSpec { name, ty, chars_max, not_null: false, default: None };
+    for o in &def.options {
+        match &o.option {
+            ColumnOption::Null => {}
+            ColumnOption::NotNull => spec.not_null = true,
+            ColumnOption::Default(e) => spec.default = Some(e.clone()),
+            ColumnOption::PrimaryKey(_) => {
+                if key.replace(vec![spec.name.clone()]).is_some() {
+                    return Err(two_keys());
+                }
+            }
+            ColumnOption::Collation(c) if ["\"C\"", "\"POSIX\""].contains(&c.to_string().as_str()) => {}
+            other => {
+                return Err(PlanError::unsupported(
+                    format!("column option is not offered: {other}"),
+                    "a column may have NOT NULL, DEFAULT and PRIMARY KEY",
+                ));
+            }
+        }
+    }
+    Ok(spec)
+}
+
+type Finished = (Vec<ColumnSpec>, Vec<usize>, Option<Watermark>, Vec<usize>);
+
+/// Names to positions, and what a table and a stream must have.
+fn finish_table(
+    mut columns: Vec<ColumnSpec>,
+    key: Option<Vec<String>>,
+    watermark: Option<(String, ast::Expr)>,
+    partition_by: Vec<String>,
+    stream: bool,
+) -> Result<Finished> {
+    if columns.is_empty() {
+        return Err(PlanError::unsupported("a relation without columns is not offered", "name at least one column"));
+    }
+    for (i, c) in columns.iter().enumerate() {
+        if columns[..i].iter().any(|d| d.name == c.name) {
+            return Err(PlanError::invalid("42701", format!("column \"{}\" specified more than once", c.name)));
+        }
+        let of_the_log = ["_op", "_offset", "_partition", "_lsn", "_commit_ts", "_schema", "_late", "_cause"];
+        if of_the_log.contains(&c.name.as_str()) || c.name.starts_with("_before_") {
+            return Err(PlanError::invalid("42939", format!("column name \"{}\" is reserved", c.name))
+                .with_hint("the log uses this name; choose another"));
+        }
+    }
+    let place = |name: &str, columns: &[ColumnSpec]| {
+        let missing = || PlanError::invalid("42703", format!("column \"{name}\" does not exist"));
+        columns.iter().position(|c| c.name == name).ok_or_else(missing)
+    };
+    let positions = |names: &[String], columns: &[ColumnSpec]| -> Result<Vec<usize>> {
+        let p = names.iter().map(|n| place(n, columns)).collect::<Result<Vec<_>>>()?;
+        match p.iter().enumerate().find(|(i, c)| p[..*i].contains(c)) {
+            Some((_, c)) => {
+                Err(PlanError::invalid("42701", format!("column \"{}\" appears twice in the key", columns[*c].name)))
+            }
+            None => Ok(p),
+        }
+    };
+    let primary_key = positions(&key.unwrap_or_default(), &columns)?;
+    match (stream, primary_key.is_empty()) {
+        (true, false) => {
+            return Err(PlanError::unsupported("a stream has no primary key", "leave it out, or create a table"));
+        }
+        (false, true) => {
+            return Err(PlanError::unsupported(
+                "a table needs a primary key",
+                "add PRIMARY KEY (..), or write CREATE STREAM for rows that are only appended",
+            ));
+        }
+        _ => {}
+    }
+    for k in &primary_key {
+        columns[*k].not_null = true;
+    }
+    let watermark = match watermark {
+        None => None,
+        Some(_) if !stream => {
+            return Err(PlanError::unsupported("a watermark belongs to a stream", "write CREATE STREAM"));
+        }
+        Some((name, e)) => {
+            let column = place(&name, &columns)?;
+            if !matches!(columns[column].ty, arrow::datatypes::DataType::Timestamp(..)) {
+                return Err(PlanError::invalid("42804", format!("watermark column \"{name}\" must be a timestamp")));
+            }
+            Some(Watermark { column, delay_us: watermark_delay(&name, &e)? })
+        }
+    };
+    let partition_by = positions(&partition_by, &columns)?;
+    if !stream && !partition_by.iter().all(|p| primary_key.contains(p)) {
+        return Err(PlanError::unsupported(
+            "a table is partitioned by columns of its primary key",
+            "name columns of the primary key in PARTITION BY",
+        ));
+    }
+    Ok((columns, primary_key, watermark, partition_by))
+}
+
+/// `ts` or `ts - INTERVAL '..'`, in microseconds.
+fn watermark_delay(column: &str, e: &ast::Expr) -> Result<i64> {
+    let is_column = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if fold(i) == column);
+    let bad = || {
+        PlanError::unsupported(
+            format!("watermark expression is not offered: {e}"),
+            format!("write WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"),
+        )
+    };
+    match e {
+        e if is_column(e) => Ok(0),
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Minus, right } if is_column(left) => {
+            interval::micros(right).filter(|d| *d >= 0).ok_or_else(bad)
+        }
+        _ => Err(bad()),
+    }
+}

@@ -1,0 +1,261 @@
+//! INSERT, UPDATE, DELETE, COPY. sqlparser reads the first three; what it accepts of other dialects is refused here.
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::statement::{Assignment, Copy, Delete, Insert, OnConflict, RelationName, Statement, Update};
+use super::{P, Result, fold, relation_name};
+use crate::error::PlanError;
+
+impl P<'_> {
+    pub(super) fn insert(&mut self) -> Result<Statement> {
+        let token = self.parser.next_token();
+        let parsed = self.parser.parse_insert(token);
+        let ast::Statement::Insert(i) = self.sqlparser(parsed)? else { return Err(self.expected("INSERT")) };
+        let foreign = i.or.is_some()
+            || i.ignore
+            || i.overwrite
+            || i.replace_into
+            || !i.assignments.is_empty()
+            || i.partitioned.is_some()
+            || i.insert_alias.is_some()
+            || i.settings.is_some()
+            || i.format_clause.is_some()
+            || i.output.is_some();
+        if foreign {
+            return Err(PlanError::unsupported(
+                "this form of INSERT is not offered",
+                "write INSERT INTO t (columns) VALUES (..) [ON CONFLICT ..] [RETURNING ..]",
+            ));
+        }
+        let ast::TableObject::TableName(table) = &i.table else {
+            return Err(PlanError::syntax("INSERT names a table"));
+        };
+        let columns = i.columns.iter().map(|c| last_part(c, "a column")).collect::<Result<_>>()?;
+        let on_conflict = match i.on {
+            None => None,
+            Some(ast::OnInsert::OnConflict(c)) => Some(on_conflict(c)?),
+            Some(_) => return Err(PlanError::unsupported("this clause is not offered", "write ON CONFLICT .. DO UPDATE")),
+        };
+        let sequence = if self.take("with sequence") {
+            let n = self.parser.parse_literal_uint();
+            Some(self.sqlparser(n)?)
+        } else {
+            None
+        };
+        Ok(Statement::Insert(Box::new(Insert {
+            table: relation_name(table)?,
+            alias: i.table_alias.as_ref().map(|a| fold(&a.alias)),
+            columns,
+            source: i.source,
+            on_conflict,
+            returning: i.returning.unwrap_or_default(),
+            sequence,
+        })))
+    }
+
+    pub(super) fn update(&mut self) -> Result<Statement> {
+        let token = self.parser.next_token();
+        let parsed = self.parser.parse_update(token);
+        let ast::Statement::Update(u) = self.sqlparser(parsed)? else { return Err(self.expected("UPDATE")) };
+        if u.from.is_some() || !u.order_by.is_empty() || u.limit.is_some() || u.or.is_some() || u.output.is_some() {
+            return Err(PlanError::unsupported(
+                "UPDATE .. FROM, ORDER BY and LIMIT are not offered",
+                "use a subquery in SET or WHERE",
+            ));
+        }
+        let (table, alias) = one_table(&u.table)?;
+        Ok(Statement::Update(Box::new(Update {
+            table,
+            alias,
+            assignments: assignments(u.assignments)?,
+            selection: u.selection,
+            returning: u.returning.unwrap_or_default(),
+        })))
+    }
+
+    pub(super) fn delete(&mut self) -> Result<Statement> {
+        let token = self.parser.next_token();
+        let parsed = self.parser.parse_delete(token);
+        let ast::Statement::Delete(d) = self.sqlparser(parsed)? else { return Err(self.expected("DELETE")) };
+        if d.using.is_some() || !d.order_by.is_empty() || d.limit.is_some() || !d.tables.is_empty() || d.output.is_some() {
+            return Err(PlanError::unsupported(
+                "DELETE .. USING, ORDER BY and LIMIT are not offered",
+                "use a subquery in WHERE",
+            ));
+        }
+        let ast::FromTable::WithFromKeyword(from) = &d.from else {
+            return Err(PlanError::syntax("syntax error: expected FROM after DELETE"));
+        };
+        let [from] = from.as_slice() else {
+            return Err(PlanError::unsupported("DELETE from several tables is not offered", "write one DELETE per table"));
+        };
+        let (table, alias) = one_table(from)?;
+        Ok(Statement::Delete(Box::new(Delete {
+            table,
+            alias,
+            selection: d.selection,
+            returning: d.returning.unwrap_or_default(),
+        })))
+    }
+
+    /// Both forms of options: `WITH (FORMAT csv, HEADER)` and the old `CSV HEADER`.
+    pub(super) fn copy(&mut self) -> Result<Statement> {
+        self.expect("copy")?;
+        if self.parser.peek_token_ref().token == Token::LParen {
+            return Err(PlanError::unsupported("COPY of a query is not offered", "run the query and read its rows"));
+        }
+        let table = self.relation()?;
+        let columns =
+            if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
+        if self.take("to") {
+            return Err(PlanError::unsupported("COPY TO is not offered", "run SELECT, or psql's \\copy (SELECT ..) TO"));
+        }
+        self.expect("from")?;
+        if !self.take("stdin") {
+            return Err(PlanError::unsupported(
+                "COPY from a file of the server is not offered",
+                "write COPY .. FROM STDIN, psql's \\copy, or regauge append",
+            ));
+        }
+        let _ = self.take("with");
+        let mut given: Vec<(String, Option<String>)> = vec![];
+        if self.symbol(&Token::LParen) {
+            loop {
+                let name = self.name()?;
+                let value = match self.parser.peek_token_ref().token.clone() {
+                    Token::Comma | Token::RParen => None,
+                    Token::Word(_) => Some(self.name()?),
+                    Token::Number(n, _) => {
+                        self.parser.next_token();
+                        Some(n)
+                    }
+                    _ => Some(self.text()?),
+                };
+                given.push((name, value));
+                if !self.symbol(&Token::Comma) {
+                    self.expect_symbol(&Token::RParen)?;
+                    break;
+                }
+            }
+        } else {
+            while let Some(word) = self.word_at(0) {
+                self.parser.next_token();
+                let value = if ["delimiter", "null", "quote", "escape", "encoding"].contains(&word.as_str()) {
+                    let _ = self.take("as");
+                    Some(self.text()?)
+                } else {
+                    None
+                };
+                match word.as_str() {
+                    "csv" | "text" | "binary" => given.push(("format".into(), Some(word))),
+                    _ => given.push((word, value)),
+                }
+            }
+        }
+        copy_options(table, columns, given).map(|c| Statement::Copy(Box::new(c)))
+    }
+}
+
+fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, Option<String>)>) -> Result<Copy> {
+    let invalid = |m: String| PlanError::invalid("22023", m);
+    let csv = match given.iter().find(|(n, _)| n == "format") {
+        None => false,
+        Some((_, Some(f))) if f == "csv" => true,
+        Some((_, Some(f))) if f == "text" => false,
+        Some((_, f)) => {
+            let f = f.clone().unwrap_or_default();
+            return Err(PlanError::unsupported(format!("COPY format \"{f}\" is not offered"), "use csv or text"));
+        }
+    };
+    let (delimiter, null) = if csv { (',', String::new()) } else { ('\t', "\\N".to_owned()) };
+    let mut copy = Copy { table, columns, csv, header: false, delimiter, null, quote: '"' };
+    for (name, value) in given {
+        let one_char = || {
+            let text = value.clone().unwrap_or_default();
+            let mut chars = text.chars();
+            match (chars.next(), chars.next()) {
+                (Some(c), None) if c.is_ascii() && !matches!(c, '\n' | '\r') => Ok(c),
+                _ => Err(invalid(format!("COPY {name} must be a single one-byte character"))),
+            }
+        };
+        match name.as_str() {
+            "format" => {}
+            "header" => {
+                copy.header = match value.as_deref() {
+                    None | Some("true" | "on" | "1") => true,
+                    Some("false" | "off" | "0") => false,
+                    Some(v) => {
+                        return Err(PlanError::unsupported(
+                            format!("COPY header \"{v}\" is not offered"),
+                            "use true or false",
+                        ));
+                    }
+                }
+            }
+            "delimiter" => copy.delimiter = one_char()?,
+            "null" => copy.null = value.clone().unwrap_or_default(),
+            "quote" if csv => copy.quote = one_char()?,
+            "escape" if csv && value.as_deref() == Some("\"") => {}
+            "encoding" if value.as_deref().is_some_and(|v| v.eq_ignore_ascii_case("utf8") || v.eq_ignore_ascii_case("utf-8")) => {}
+            other => {
+                return Err(PlanError::unsupported(
+                    format!("COPY option \"{other}\" is not offered here"),
+                    "the options are FORMAT csv | text, HEADER, DELIMITER, NULL, QUOTE",
+                ));
+            }
+        }
+    }
+    Ok(copy)
+}
+
+fn last_part(name: &ast::ObjectName, what: &str) -> Result<String> {
+    match name.0.as_slice() {
+        [part] => part.as_ident().map(fold).ok_or_else(|| PlanError::syntax(format!("not {what}: {name}"))),
+        _ => Err(PlanError::syntax(format!("not {what}: {name}"))),
+    }
+}
+
+fn one_table(t: &ast::TableWithJoins) -> Result<(RelationName, Option<String>)> {
+    match (&t.relation, t.joins.is_empty()) {
+        (ast::TableFactor::Table { name, alias, args: None, .. }, true) => {
+            Ok((relation_name(name)?, alias.as_ref().map(|a| fold(&a.name))))
+        }
+        _ => Err(PlanError::unsupported("a join as the target is not offered", "name one table, and use subqueries")),
+    }
+}
+
+fn assignments(list: Vec<ast::Assignment>) -> Result<Vec<Assignment>> {
+    let mut out: Vec<Assignment> = vec![];
+    for a in list {
+        let ast::AssignmentTarget::ColumnName(name) = &a.target else {
+            return Err(PlanError::unsupported("SET (a, b) = .. is not offered", "write SET a = .., b = .."));
+        };
+        let column = last_part(name, "a column")?;
+        if out.iter().any(|o| o.column == column) {
+            return Err(PlanError::invalid("42601", format!("multiple assignments to same column \"{column}\"")));
+        }
+        let default = matches!(&a.value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+        out.push(Assignment { column, value: (!default).then_some(a.value) });
+    }
+    Ok(out)
+}
+
+fn on_conflict(c: ast::OnConflict) -> Result<OnConflict> {
+    let columns = match c.conflict_target {
+        None => vec![],
+        Some(ast::ConflictTarget::Columns(c)) => c.iter().map(fold).collect(),
+        Some(ast::ConflictTarget::OnConstraint(_)) => {
+            return Err(PlanError::unsupported("ON CONFLICT ON CONSTRAINT is not offered", "name the primary key's columns"));
+        }
+    };
+    let update = match c.action {
+        ast::OnConflictAction::DoNothing => None,
+        ast::OnConflictAction::DoUpdate(_) if columns.is_empty() => {
+            return Err(PlanError::invalid("42601", "ON CONFLICT DO UPDATE requires the conflict target's columns")
+                .with_hint("name the primary key's columns: ON CONFLICT (id) DO UPDATE"));
+        }
+        ast::OnConflictAction::DoUpdate(u) => Some((assignments(u.assignments)?, u.selection)),
+    };
+    Ok(OnConflict { columns, update })
+}

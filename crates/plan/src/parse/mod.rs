@@ -1,0 +1,333 @@
+//! Text to statements. sqlparser reads queries and expressions in PostgreSQL's dialect; the statement layer around it is
+//! ours ([`create`], [`dml`], [`session`]), since half of the statements are.
+//!
+//! Invariant: no text makes it panic or overflow a stack: [`limits`] are judged on the bytes first, and the parser runs on a
+//! stack of [`STACK_BYTES`].
+
+mod create;
+mod dml;
+mod limits;
+mod session;
+mod statement;
+pub(crate) mod types;
+
+pub use limits::ParseLimits;
+pub use statement::*;
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
+
+use crate::error::PlanError;
+
+/// Stack for parsing and planning: a statement within [`ParseLimits`] needs a few MiB in an unoptimised build.
+pub(crate) const STACK_BYTES: usize = 64 << 20;
+
+type Result<T> = std::result::Result<T, PlanError>;
+
+/// Reads all statements of a text; empty ones are left out.
+pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
+    limits::check(sql, limits)?;
+    stacker::grow(STACK_BYTES, || {
+        let dialect = PostgreSqlDialect {};
+        let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
+        let tokens = rewrite_tokens(tokens);
+        refuse_emit(&tokens)?;
+        // A bracket costs the parser up to four levels of its own.
+        let recursion = limits.nesting_max * 6 + 50;
+        let parser = Parser::new(&dialect).with_recursion_limit(recursion).with_tokens_with_locations(tokens);
+        let mut p = P { parser, sql };
+        let mut out = vec![];
+        loop {
+            while p.parser.consume_token(&Token::SemiColon) {}
+            if p.parser.peek_token_ref().token == Token::EOF {
+                return Ok(out);
+            }
+            out.push(p.statement()?);
+            if !matches!(p.parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
+                return Err(p.expected("end of statement"));
+            }
+        }
+    })
+}
+
+/// Reads one query, as stored for a plain view.
+pub fn parse_query(sql: &str, limits: &ParseLimits) -> Result<Box<ast::Query>> {
+    let mut statements = parse(sql, limits)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(Statement::Query(q)), true) => Ok(q),
+        _ => Err(PlanError::syntax("expected one query")),
+    }
+}
+
+/// Joins `v @ 2` written without spaces into one name, and drops TABLE in `TUMBLE(TABLE t, ..)`.
+fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(t) = rest.next() {
+        match &t.token {
+            Token::AtSign => {
+                let version = match rest.peek().map(|n| &n.token) {
+                    Some(Token::Number(n, false)) if n.parse::<u32>().is_ok() => n.clone(),
+                    _ => {
+                        out.push(t);
+                        continue;
+                    }
+                };
+                if let Some(Token::Word(w)) = out.last_mut().map(|l| &mut l.token) {
+                    let name = if w.quote_style.is_some() { w.value.clone() } else { w.value.to_lowercase() };
+                    *w = Word { value: format!("{name}@{version}"), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+                    rest.next();
+                } else {
+                    out.push(t);
+                }
+            }
+            Token::Word(w) if w.keyword == Keyword::TABLE && after_window_function(&out) => {}
+            _ => out.push(t),
+        }
+    }
+    out
+}
+
+/// `EMIT FINAL` and `EMIT ON WINDOW CLOSE`, which sqlparser would take for an alias.
+fn refuse_emit(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut after_emit = false;
+    for t in tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))) {
+        let word = |s: &str| matches!(&t.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(s));
+        if after_emit && (word("final") || word("on")) {
+            return Err(PlanError::unsupported(
+                "EMIT FINAL is not offered yet",
+                "leave it out: the view then corrects itself as late records come",
+            ));
+        }
+        after_emit = word("emit");
+    }
+    Ok(())
+}
+
+fn after_window_function(before: &[TokenWithSpan]) -> bool {
+    let mut words = before.iter().rev().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    let open = words.next().is_some_and(|t| t.token == Token::LParen);
+    let name = words.next().map(|t| &t.token);
+    open && matches!(name, Some(Token::Word(w)) if ["tumble", "hop"].iter().any(|f| w.value.eq_ignore_ascii_case(f)))
+}
+
+/// sqlparser's parser with our statement layer; the layer's files add `impl` blocks.
+struct P<'a> {
+    parser: Parser<'a>,
+    sql: &'a str,
+}
+
+impl P<'_> {
+    fn statement(&mut self) -> Result<Statement> {
+        let first = self.word_at(0).unwrap_or_default();
+        let second = self.word_at(1).unwrap_or_default();
+        match (first.as_str(), second.as_str()) {
+            ("create", _) => self.create(),
+            ("drop", _) => self.drop_objects(),
+            ("insert", _) => self.insert(),
+            ("update", _) => self.update(),
+            ("delete", _) => self.delete(),
+            ("copy", _) => self.copy(),
+            ("select" | "values" | "with" | "table", _) => self.query().map(Statement::Query),
+            ("begin" | "start" | "commit" | "end" | "rollback" | "abort", _) => self.transaction(),
+            ("subscribe", _) => self.subscribe(),
+            ("flush", _) => {
+                self.parser.next_token();
+                Ok(Statement::Flush)
+            }
+            ("show", _) => self.show(),
+            ("set", _) => self.set(),
+            ("reset", _) => self.reset(),
+            ("describe" | "desc", _) => {
+                self.parser.next_token();
+                Ok(Statement::Describe { name: self.relation()? })
+            }
+            ("explain", _) => self.explain(),
+            ("discard", _) => self.discard(),
+            ("deallocate", _) => self.deallocate(),
+            ("alter", _) => Err(PlanError::unsupported(
+                "ALTER is not offered yet",
+                "drop the object and create it anew with the changed definition",
+            )),
+            ("truncate", _) => Err(PlanError::unsupported("TRUNCATE is not offered", "write DELETE FROM")),
+            ("savepoint" | "release", _) => Err(PlanError::unsupported(
+                "savepoints are not offered",
+                "use one transaction per unit of work",
+            )),
+            ("grant" | "revoke", _) => {
+                Err(PlanError::unsupported("privileges are not offered yet", "one user owns the instance"))
+            }
+            ("lock", _) => Err(PlanError::unsupported(
+                "LOCK is not offered",
+                "transactions are snapshot isolation; a conflict fails with 40001 and can be retried",
+            )),
+            ("declare" | "fetch" | "move", _) => {
+                Err(PlanError::unsupported("cursors are not offered", "read the query's rows, or SUBSCRIBE TO a view"))
+            }
+            ("merge", _) => Err(PlanError::unsupported("MERGE is not offered", "write INSERT .. ON CONFLICT .. DO UPDATE")),
+            ("vacuum" | "analyze" | "reindex" | "cluster", _) => {
+                Err(PlanError::unsupported(format!("{} is not offered", first.to_uppercase()), "it is not needed here"))
+            }
+            ("", _) if self.parser.peek_token_ref().token == Token::LParen => self.query().map(Statement::Query),
+            _ => Err(self.expected("a statement")),
+        }
+    }
+
+    fn query(&mut self) -> Result<Box<ast::Query>> {
+        let q = self.parser.parse_query();
+        self.sqlparser(q)
+    }
+    fn expr(&mut self) -> Result<ast::Expr> {
+        let e = self.parser.parse_expr();
+        self.sqlparser(e)
+    }
+
+    /// The n-th coming token, when it is an unquoted word, in lower case.
+    fn word_at(&self, n: usize) -> Option<String> {
+        match &self.parser.peek_nth_token_ref(n).token {
+            Token::Word(w) if w.quote_style.is_none() => Some(w.value.to_lowercase()),
+            _ => None,
+        }
+    }
+    /// Takes these unquoted words, or nothing.
+    fn take(&mut self, words: &str) -> bool {
+        let n = words.split(' ').count();
+        let fits = words.split(' ').enumerate().all(|(i, w)| self.word_at(i).as_deref() == Some(w));
+        if fits {
+            (0..n).for_each(|_| self.parser.advance_token());
+        }
+        fits
+    }
+    fn expect(&mut self, words: &str) -> Result<()> {
+        if self.take(words) { Ok(()) } else { Err(self.expected(&words.to_uppercase())) }
+    }
+    fn symbol(&mut self, t: &Token) -> bool {
+        self.parser.consume_token(t)
+    }
+    fn expect_symbol(&mut self, t: &Token) -> Result<()> {
+        if self.symbol(t) { Ok(()) } else { Err(self.expected(&t.to_string())) }
+    }
+
+    fn name(&mut self) -> Result<String> {
+        match self.parser.peek_token_ref().token.clone() {
+            Token::Word(w) => {
+                self.parser.next_token();
+                Ok(fold(&ast::Ident { value: w.value, quote_style: w.quote_style, span: ast_span() }))
+            }
+            _ => Err(self.expected("a name")),
+        }
+    }
+    fn names_in_parens(&mut self) -> Result<Vec<String>> {
+        self.expect_symbol(&Token::LParen)?;
+        let mut names = vec![self.name()?];
+        while self.symbol(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        self.expect_symbol(&Token::RParen)?;
+        Ok(names)
+    }
+    fn relation(&mut self) -> Result<RelationName> {
+        let mut parts = vec![self.name()?];
+        while self.symbol(&Token::Period) {
+            parts.push(self.name()?);
+        }
+        relation_of_parts(parts)
+    }
+
+    fn text(&mut self) -> Result<String> {
+        match self.parser.peek_token_ref().token.clone() {
+            Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => {
+                self.parser.next_token();
+                Ok(s)
+            }
+            _ => Err(self.expected("a string")),
+        }
+    }
+
+    fn expected(&self, what: &str) -> PlanError {
+        let t = self.parser.peek_token_ref();
+        let found = if t.token == Token::EOF { "end of input".to_owned() } else { format!("\"{}\"", t.token) };
+        PlanError::Syntax {
+            sqlstate: "42601",
+            message: format!("syntax error: expected {what}, found {found}"),
+            position: position(self.sql, t.span.start.line, t.span.start.column),
+            hint: None,
+        }
+    }
+    fn sqlparser<T>(&self, r: std::result::Result<T, ParserError>) -> Result<T> {
+        r.map_err(|e| parser_error(self.sql, e))
+    }
+}
+
+fn ast_span() -> datafusion::sql::sqlparser::tokenizer::Span {
+    datafusion::sql::sqlparser::tokenizer::Span::empty()
+}
+
+/// PostgreSQL's folding: lower case unless quoted.
+pub(crate) fn fold(i: &ast::Ident) -> String {
+    if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() }
+}
+
+/// A relation's name out of a parsed object name.
+pub(crate) fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
+    let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
+    relation_of_parts(parts.ok_or_else(|| PlanError::syntax(format!("not a relation's name: {name}")))?)
+}
+
+fn relation_of_parts(mut parts: Vec<String>) -> Result<RelationName> {
+    // A database before the schema is taken as ours, as drivers write it.
+    if parts.len() == 3 {
+        parts.remove(0);
+    }
+    let (schema, name) = match parts.len() {
+        1 => (None, parts.remove(0)),
+        2 => (Some(parts.remove(0)), parts.remove(0)),
+        _ => return Err(PlanError::syntax(format!("improper qualified name: {}", parts.join(".")))),
+    };
+    if name.is_empty() {
+        return Err(PlanError::syntax("zero-length name"));
+    }
+    let (name, version) = match name.rsplit_once('@').and_then(|(n, v)| Some((n, v.parse::<u32>().ok()?))) {
+        Some((n, v)) => (n.to_owned(), Some(v)),
+        None => (name, None),
+    };
+    Ok(RelationName { schema: schema.filter(|s| s != "public"), name, version })
+}
+
+/// Offset in characters from 1 of a place given as line and column from 1.
+fn position(sql: &str, line: u64, column: u64) -> Option<usize> {
+    let line = usize::try_from(line).ok()?.checked_sub(1)?;
+    let before: usize = sql.split_inclusive('\n').take(line).map(|l| l.chars().count()).sum();
+    Some(before + usize::try_from(column).ok()?.max(1))
+}
+
+fn tokenizer_error(sql: &str, e: &TokenizerError) -> PlanError {
+    PlanError::Syntax {
+        sqlstate: "42601",
+        message: format!("syntax error: {}", e.message.to_lowercase()),
+        position: position(sql, e.location.line, e.location.column),
+        hint: None,
+    }
+}
+
+fn parser_error(sql: &str, e: ParserError) -> PlanError {
+    let text = match e {
+        ParserError::RecursionLimitExceeded => {
+            return PlanError::TooComplex { what: "statement is nested too deeply", limit: ParseLimits::default().nesting_max };
+        }
+        ParserError::TokenizerError(m) | ParserError::ParserError(m) => m,
+    };
+    // The message ends in " at Line: l, Column: c".
+    let (message, at) = match text.rsplit_once(" at Line: ") {
+        Some((m, at)) => (m.to_owned(), at.split_once(", Column: ")),
+        None => (text, None),
+    };
+    let position = at.and_then(|(l, c)| position(sql, l.trim().parse().ok()?, c.trim().parse().ok()?));
+    let at_end = message.ends_with("found: EOF").then(|| sql.chars().count() + 1);
+    let position = position.or(at_end);
+    let message = message.replace("Expected: ", "expected ").replace("found: ", "found ").replace("EOF", "end of input");
+    PlanError::Syntax { sqlstate: "42601", message: format!("syntax error: {message}"), position, hint: None }
+}

@@ -1,0 +1,260 @@
+//! Transactions, settings, SHOW, EXPLAIN, SUBSCRIBE: what a session is told about itself.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::statement::{ObjectKind, Statement, Subscribe};
+use super::{P, Result};
+use crate::error::PlanError;
+
+impl P<'_> {
+    pub(super) fn transaction(&mut self) -> Result<Statement> {
+        let first = self.word_at(0).unwrap_or_default();
+        self.parser.next_token();
+        let word = |p: &mut Self| {
+            let _ = p.take("transaction") || p.take("work");
+        };
+        if first == "start" {
+            self.expect("transaction")?;
+        } else {
+            word(self);
+        }
+        match first.as_str() {
+            "begin" | "start" => {
+                if self.take("evolution") {
+                    return Err(PlanError::unsupported("evolutions are not offered yet", "create the views one by one"));
+                }
+                let read_only = self.transaction_modes()?;
+                Ok(Statement::Begin { read_only })
+            }
+            "commit" | "end" => {
+                self.refuse_chain()?;
+                Ok(Statement::Commit)
+            }
+            _ => {
+                if self.take("to") {
+                    return Err(PlanError::unsupported("savepoints are not offered", "use one transaction per unit of work"));
+                }
+                self.refuse_chain()?;
+                Ok(Statement::Rollback)
+            }
+        }
+    }
+
+    fn refuse_chain(&mut self) -> Result<()> {
+        let _ = self.take("and no chain");
+        if self.take("and chain") {
+            return Err(PlanError::unsupported("AND CHAIN is not offered", "write BEGIN again"));
+        }
+        Ok(())
+    }
+
+    /// Isolation levels at most as strong as what every transaction has; true for READ ONLY.
+    fn transaction_modes(&mut self) -> Result<bool> {
+        let mut read_only = false;
+        loop {
+            if self.take("isolation level") {
+                if self.take("serializable") {
+                    return Err(PlanError::unsupported(
+                        "SERIALIZABLE is not offered",
+                        "use REPEATABLE READ: every transaction has a snapshot, and the first to commit wins per key",
+                    ));
+                }
+                let known = ["read committed", "read uncommitted", "repeatable read"].into_iter().any(|l| self.take(l));
+                if !known {
+                    return Err(self.expected("an isolation level"));
+                }
+            } else if self.take("read only") {
+                read_only = true;
+            } else if !(self.take("read write") || self.take("deferrable") || self.take("not deferrable")) {
+                return Ok(read_only);
+            }
+            let _ = self.symbol(&Token::Comma);
+        }
+    }
+
+    pub(super) fn subscribe(&mut self) -> Result<Statement> {
+        self.expect("subscribe")?;
+        let _ = self.take("to");
+        let name = self.relation()?;
+        let mut s = Subscribe { name, snapshot: true, progress: false, after: None };
+        if self.take("with") {
+            for (option, value) in self.options()? {
+                let flag = match value.as_str() {
+                    "true" | "on" | "1" => true,
+                    "false" | "off" | "0" => false,
+                    _ => return Err(PlanError::invalid("22023", format!("option \"{option}\" is true or false"))),
+                };
+                match option.as_str() {
+                    "snapshot" => s.snapshot = flag,
+                    "progress" => s.progress = flag,
+                    _ => {
+                        return Err(PlanError::invalid("42601", format!("unknown option \"{option}\" of SUBSCRIBE"))
+                            .with_hint("the options are snapshot and progress"));
+                    }
+                }
+            }
+        }
+        if self.take("after") {
+            s.after = Some(self.text()?);
+            s.snapshot = false;
+        }
+        Ok(Statement::Subscribe(s))
+    }
+
+    pub(super) fn show(&mut self) -> Result<Statement> {
+        self.expect("show")?;
+        for (words, kind) in [
+            ("tables", ObjectKind::Table),
+            ("streams", ObjectKind::Stream),
+            ("views", ObjectKind::View),
+            ("materialized views", ObjectKind::MaterializedView),
+            ("objects", ObjectKind::Any),
+        ] {
+            if self.take(words) {
+                return Ok(Statement::ShowObjects { kind });
+            }
+        }
+        if self.take("transaction isolation level") {
+            return Ok(Statement::Show { name: "transaction_isolation".into() });
+        }
+        if self.take("time zone") {
+            return Ok(Statement::Show { name: "timezone".into() });
+        }
+        Ok(Statement::Show { name: self.setting()? })
+    }
+
+    fn setting(&mut self) -> Result<String> {
+        let mut name = self.name()?.to_lowercase();
+        while self.symbol(&Token::Period) {
+            name = format!("{name}.{}", self.name()?.to_lowercase());
+        }
+        Ok(name)
+    }
+
+    pub(super) fn set(&mut self) -> Result<Statement> {
+        self.expect("set")?;
+        if self.take("session characteristics as transaction") || self.take("transaction") {
+            let _ = self.transaction_modes()?;
+            let value = Some("repeatable read".into());
+            return Ok(Statement::Set { local: true, name: "transaction_isolation".into(), value });
+        }
+        let local = self.take("local");
+        if !local {
+            let _ = self.take("session");
+        }
+        if self.take("time zone") {
+            let value = self.setting_value()?;
+            return Ok(Statement::Set { local, name: "timezone".into(), value });
+        }
+        if self.take("names") {
+            let value = self.setting_value()?;
+            return Ok(Statement::Set { local, name: "client_encoding".into(), value });
+        }
+        let name = self.setting()?;
+        if !(self.symbol(&Token::Eq) || self.take("to")) {
+            return Err(self.expected("= or TO"));
+        }
+        let value = self.setting_value()?;
+        Ok(Statement::Set { local, name, value })
+    }
+
+    /// One or more values, joined by ", " as PostgreSQL shows lists.
+    fn setting_value(&mut self) -> Result<Option<String>> {
+        if self.take("default") {
+            return Ok(None);
+        }
+        let mut values = vec![];
+        loop {
+            let minus = self.symbol(&Token::Minus);
+            let sign = if minus { "-" } else { "" };
+            match self.parser.peek_token_ref().token.clone() {
+                Token::Number(n, _) => {
+                    self.parser.next_token();
+                    values.push(format!("{sign}{n}"));
+                }
+                Token::Word(_) if !minus => values.push(self.name()?),
+                _ if !minus => values.push(self.text()?),
+                _ => return Err(self.expected("a value")),
+            }
+            if !self.symbol(&Token::Comma) {
+                return Ok(Some(values.join(", ")));
+            }
+        }
+    }
+
+    pub(super) fn reset(&mut self) -> Result<Statement> {
+        self.expect("reset")?;
+        if self.take("all") {
+            return Ok(Statement::Reset { name: None });
+        }
+        Ok(Statement::Reset { name: Some(self.setting()?) })
+    }
+
+    pub(super) fn explain(&mut self) -> Result<Statement> {
+        self.expect("explain")?;
+        let mut analyze = self.take("analyze");
+        let _ = self.take("verbose");
+        if self.parser.peek_token_ref().token == Token::LParen && !matches!(self.word_at(1).as_deref(), Some("select" | "with" | "values")) {
+            for (option, value) in self.explain_options()? {
+                analyze |= option == "analyze" && value;
+            }
+        }
+        if self.take("materialized view") {
+            return Ok(Statement::ExplainView { name: self.relation()?, analyze });
+        }
+        let as_view = self.word_at(0).as_deref() == Some("create");
+        let query = if as_view {
+            match self.create()? {
+                Statement::CreateView(v) if v.materialized => v.query,
+                _ => return Err(PlanError::syntax("EXPLAIN CREATE is for materialized views")),
+            }
+        } else {
+            match self.word_at(0).as_deref() {
+                Some("insert" | "update" | "delete") => {
+                    return Err(PlanError::unsupported("EXPLAIN of a change is not offered", "explain its SELECT"));
+                }
+                _ => self.query()?,
+            }
+        };
+        Ok(Statement::ExplainQuery { query, analyze, as_view })
+    }
+
+    fn explain_options(&mut self) -> Result<Vec<(String, bool)>> {
+        self.expect_symbol(&Token::LParen)?;
+        let mut out = vec![];
+        loop {
+            let name = self.name()?;
+            let value = match self.word_at(0) {
+                Some(v) => {
+                    self.parser.next_token();
+                    !matches!(v.as_str(), "false" | "off")
+                }
+                None => true,
+            };
+            out.push((name, value));
+            if !self.symbol(&Token::Comma) {
+                self.expect_symbol(&Token::RParen)?;
+                return Ok(out);
+            }
+        }
+    }
+
+    pub(super) fn discard(&mut self) -> Result<Statement> {
+        self.expect("discard")?;
+        for what in ["all", "plans", "sequences", "temporary", "temp"] {
+            if self.take(what) {
+                return Ok(Statement::Discard);
+            }
+        }
+        Err(self.expected("ALL"))
+    }
+
+    pub(super) fn deallocate(&mut self) -> Result<Statement> {
+        self.expect("deallocate")?;
+        let _ = self.take("prepare");
+        if self.take("all") {
+            return Ok(Statement::Deallocate { name: None });
+        }
+        Ok(Statement::Deallocate { name: Some(self.name()?) })
+    }
+}

@@ -1,0 +1,306 @@
+//! The statements of regauge: what a session can be told. sqlparser's trees stand inside where they fit; everything else is
+//! plain data with names folded as PostgreSQL folds them.
+
+use arrow::datatypes::DataType;
+use datafusion::sql::sqlparser::ast;
+
+/// A relation's name: folded to lower case unless quoted; `view@2` names a version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelationName {
+    /// `schema.name`.
+    pub schema: Option<String>,
+    /// The relation.
+    pub name: String,
+    /// The version after `@`.
+    pub version: Option<u32>,
+}
+
+impl RelationName {
+    /// A name without schema or version.
+    pub fn bare(name: impl Into<String>) -> RelationName {
+        RelationName { schema: None, name: name.into(), version: None }
+    }
+}
+
+impl std::fmt::Display for RelationName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(s) = &self.schema {
+            write!(f, "{s}.")?;
+        }
+        f.write_str(&self.name)?;
+        self.version.map_or(Ok(()), |v| write!(f, "@{v}"))
+    }
+}
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    /// CREATE TABLE, CREATE STREAM, CREATE TABLE .. APPEND ONLY.
+    CreateTable(Box<CreateTable>),
+    /// CREATE [MATERIALIZED] VIEW.
+    CreateView(Box<CreateView>),
+    /// DROP.
+    Drop {
+        /// What kind of thing must it be.
+        kind: ObjectKind,
+        /// Which ones.
+        names: Vec<RelationName>,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE.
+        cascade: bool,
+    },
+    /// INSERT.
+    Insert(Box<Insert>),
+    /// UPDATE of one table.
+    Update(Box<Update>),
+    /// DELETE from one table.
+    Delete(Box<Delete>),
+    /// COPY .. FROM STDIN.
+    Copy(Box<Copy>),
+    /// BEGIN, START TRANSACTION.
+    Begin {
+        /// READ ONLY.
+        read_only: bool,
+    },
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// SELECT, VALUES, WITH, TABLE.
+    Query(Box<ast::Query>),
+    /// SUBSCRIBE TO.
+    Subscribe(Subscribe),
+    /// FLUSH: wait until every view has caught up.
+    Flush,
+    /// SHOW of a setting.
+    Show {
+        /// The setting, lowercase, dots kept; `all` for all.
+        name: String,
+    },
+    /// SHOW TABLES and its like.
+    ShowObjects {
+        /// Which kind.
+        kind: ObjectKind,
+    },
+    /// SET.
+    Set {
+        /// SET LOCAL: until the transaction ends.
+        local: bool,
+        /// The setting, lowercase.
+        name: String,
+        /// The value as text; `None` for DEFAULT.
+        value: Option<String>,
+    },
+    /// RESET; `None` for ALL.
+    Reset {
+        /// The setting.
+        name: Option<String>,
+    },
+    /// DESCRIBE.
+    Describe {
+        /// Which relation.
+        name: RelationName,
+    },
+    /// EXPLAIN [ANALYZE] MATERIALIZED VIEW.
+    ExplainView {
+        /// Which view.
+        name: RelationName,
+        /// With rows and time per operator.
+        analyze: bool,
+    },
+    /// EXPLAIN [ANALYZE] of a query, or of CREATE MATERIALIZED VIEW (its FlowPlan).
+    ExplainQuery {
+        /// What is explained.
+        query: Box<ast::Query>,
+        /// Run it.
+        analyze: bool,
+        /// The plan that a materialized view of this query would have.
+        as_view: bool,
+    },
+    /// DISCARD ALL.
+    Discard,
+    /// DEALLOCATE; `None` for ALL.
+    Deallocate {
+        /// The prepared statement.
+        name: Option<String>,
+    },
+}
+
+/// Kinds of named things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// Tables.
+    Table,
+    /// Streams.
+    Stream,
+    /// Plain views.
+    View,
+    /// Materialized views.
+    MaterializedView,
+    /// Anything named.
+    Any,
+}
+
+/// CREATE TABLE or CREATE STREAM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTable {
+    /// Its name.
+    pub name: RelationName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// A stream (CREATE STREAM, APPEND ONLY).
+    pub stream: bool,
+    /// In order.
+    pub columns: Vec<ColumnSpec>,
+    /// Positions of the primary key's columns; never empty for a table.
+    pub primary_key: Vec<usize>,
+    /// WATERMARK FOR.
+    pub watermark: Option<Watermark>,
+    /// PARTITION BY: positions of columns.
+    pub partition_by: Vec<usize>,
+    /// WITH (..).
+    pub options: Vec<(String, String)>,
+}
+
+/// A column as declared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnSpec {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: DataType,
+    /// varchar(n).
+    pub chars_max: Option<u64>,
+    /// NOT NULL or part of the primary key.
+    pub not_null: bool,
+    /// DEFAULT; bind it with [`crate::constant`].
+    pub default: Option<ast::Expr>,
+}
+
+/// `WATERMARK FOR column AS column - delay`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// Position of the event time's column.
+    pub column: usize,
+    /// How late a record may be, microseconds, not negative.
+    pub delay_us: i64,
+}
+
+/// CREATE [MATERIALIZED] VIEW.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateView {
+    /// Its name.
+    pub name: RelationName,
+    /// Materialized.
+    pub materialized: bool,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// OR REPLACE (plain views).
+    pub or_replace: bool,
+    /// `(a, b)` after the name: new names for the first columns.
+    pub columns: Vec<String>,
+    /// WITH (..); a bare word has the value `true`.
+    pub options: Vec<(String, String)>,
+    /// The query.
+    pub query: Box<ast::Query>,
+    /// The query's text, as the catalog stores it for plain views.
+    pub query_sql: String,
+}
+
+/// INSERT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Insert {
+    /// Into what.
+    pub table: RelationName,
+    /// `AS alias`.
+    pub alias: Option<String>,
+    /// Named columns; empty for all.
+    pub columns: Vec<String>,
+    /// VALUES or a query; `None` for DEFAULT VALUES.
+    pub source: Option<Box<ast::Query>>,
+    /// ON CONFLICT.
+    pub on_conflict: Option<OnConflict>,
+    /// RETURNING.
+    pub returning: Vec<ast::SelectItem>,
+    /// WITH SEQUENCE n: the producer's sequence number.
+    pub sequence: Option<u64>,
+}
+
+/// ON CONFLICT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OnConflict {
+    /// The conflict target; empty when not given.
+    pub columns: Vec<String>,
+    /// DO UPDATE, or DO NOTHING.
+    pub update: Option<(Vec<Assignment>, Option<ast::Expr>)>,
+}
+
+/// `column = value`; `None` for DEFAULT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// Which column.
+    pub column: String,
+    /// The new value.
+    pub value: Option<ast::Expr>,
+}
+
+/// UPDATE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// Which table.
+    pub table: RelationName,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// SET.
+    pub assignments: Vec<Assignment>,
+    /// WHERE.
+    pub selection: Option<ast::Expr>,
+    /// RETURNING.
+    pub returning: Vec<ast::SelectItem>,
+}
+
+/// DELETE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delete {
+    /// Which table.
+    pub table: RelationName,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// WHERE.
+    pub selection: Option<ast::Expr>,
+    /// RETURNING.
+    pub returning: Vec<ast::SelectItem>,
+}
+
+/// COPY .. FROM STDIN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Into what.
+    pub table: RelationName,
+    /// Named columns; empty for all.
+    pub columns: Vec<String>,
+    /// csv, else PostgreSQL's text format.
+    pub csv: bool,
+    /// The first line holds names.
+    pub header: bool,
+    /// Between fields.
+    pub delimiter: char,
+    /// What stands for NULL.
+    pub null: String,
+    /// csv's quote.
+    pub quote: char,
+}
+
+/// SUBSCRIBE TO.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Which view.
+    pub name: RelationName,
+    /// Start with the present rows.
+    pub snapshot: bool,
+    /// Say when an epoch is complete.
+    pub progress: bool,
+    /// AFTER: continue behind this token.
+    pub after: Option<String>,
+}

@@ -1,0 +1,82 @@
+//! Declared SQL types to Arrow: the contract's table, and nothing beyond it.
+
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::sql::sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo};
+
+use crate::error::PlanError;
+
+/// numeric without precision.
+pub(crate) const NUMERIC: DataType = DataType::Decimal128(38, 16);
+
+/// timestamptz.
+pub(crate) fn timestamptz() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The Arrow type and, for varchar(n), n.
+pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>), PlanError> {
+    use ast::DataType as T;
+    let plain = |t| Ok((t, None));
+    match ty {
+        T::Boolean | T::Bool => plain(DataType::Boolean),
+        T::SmallInt(None) | T::Int2(None) => plain(DataType::Int16),
+        T::Int(None) | T::Integer(None) | T::Int4(None) => plain(DataType::Int32),
+        T::BigInt(None) | T::Int8(None) => plain(DataType::Int64),
+        T::Real | T::Float4 => plain(DataType::Float32),
+        T::Double(_) | T::DoublePrecision | T::Float8 => plain(DataType::Float64),
+        T::Float(ExactNumberInfo::None) => plain(DataType::Float64),
+        T::Float(ExactNumberInfo::Precision(p)) => match p {
+            1..=24 => plain(DataType::Float32),
+            25..=53 => plain(DataType::Float64),
+            _ => Err(PlanError::invalid("22023", "precision for type float must be between 1 and 53")),
+        },
+        T::Numeric(n) | T::Decimal(n) | T::Dec(n) => numeric(n).map(|t| (t, None)),
+        T::Text | T::String(None) => plain(DataType::Utf8),
+        T::Varchar(n) | T::CharacterVarying(n) | T::CharVarying(n) => match n {
+            None => plain(DataType::Utf8),
+            Some(CharacterLength::IntegerLength { length, .. }) if *length > 0 => Ok((DataType::Utf8, Some(*length))),
+            Some(_) => Err(PlanError::invalid("22023", "length for type varchar must be at least 1")),
+        },
+        T::Bytea => plain(DataType::Binary),
+        T::Date => plain(DataType::Date32),
+        T::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            plain(DataType::Time64(TimeUnit::Microsecond))
+        }
+        T::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            plain(DataType::Timestamp(TimeUnit::Microsecond, None))
+        }
+        T::Timestamp(_, _) | T::TimestampNtz(_) if matches!(ty, T::Timestamp(..)) => plain(timestamptz()),
+        T::Interval { .. } => plain(DataType::Interval(IntervalUnit::MonthDayNano)),
+        T::Char(_) | T::Character(_) => Err(refused(ty, "use text or varchar(n)")),
+        T::JSON | T::JSONB => Err(refused(ty, "use text")),
+        T::Uuid => Err(refused(ty, "use text")),
+        T::Array(_) => Err(refused(ty, "use one row per element")),
+        T::Custom(name, _) if ["serial", "bigserial", "smallserial", "serial4", "serial8"]
+            .contains(&name.to_string().to_lowercase().as_str()) =>
+        {
+            Err(refused(ty, "use bigint and give the value in INSERT"))
+        }
+        other => Err(refused(other, "the types are boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, bytea, date, time, timestamp, timestamptz, interval")),
+    }
+}
+
+fn refused(ty: &ast::DataType, hint: &str) -> PlanError {
+    PlanError::unsupported(format!("type {} is not offered", ty.to_string().to_lowercase()), hint)
+}
+
+fn numeric(n: &ExactNumberInfo) -> Result<DataType, PlanError> {
+    let (p, s) = match n {
+        ExactNumberInfo::None => return Ok(NUMERIC),
+        ExactNumberInfo::Precision(p) => (*p, 0),
+        ExactNumberInfo::PrecisionAndScale(p, s) => (*p, *s),
+    };
+    match (u8::try_from(p), i8::try_from(s)) {
+        (Ok(p8), Ok(s8)) if (1..=38).contains(&p8) && (0..=i64::from(p8)).contains(&s) => {
+            Ok(DataType::Decimal128(p8, s8))
+        }
+        _ => Err(PlanError::unsupported(
+            format!("numeric({p},{s}) is not offered"),
+            "precision is 1 to 38 and scale 0 to precision",
+        )),
+    }
+}

@@ -1,0 +1,54 @@
+//! What is refused, with which code and which hint.
+
+use crate::fixture::plan;
+
+const TABLE: &[(&str, &str, &str)] = &[
+    ("SELECT now() FROM orders", "RG003", "timestamp column"),
+    ("SELECT random() FROM orders", "RG003", "store the value"),
+    ("SELECT id FROM orders WHERE at < current_timestamp", "RG003", "timestamp column"),
+    ("SELECT * FROM nowhere", "42P01", "SHOW TABLES"),
+    ("SELECT nothing FROM orders", "42703", "columns here"),
+    ("SELECT id FROM orders o JOIN customers c ON o.customer = c.id", "42702", "qualify"),
+    ("SELECT no_such_function(id) FROM orders", "42883", ""),
+    ("SELECT id, count(*) FROM orders", "42803", "GROUP BY"),
+    ("SELECT o.id FROM orders o, customers c", "0A000", "equality"),
+    ("SELECT o.id FROM orders o JOIN customers c ON o.qty > c.score", "0A000", "equality"),
+    ("SELECT id, row_number() OVER (ORDER BY id) AS rn FROM orders", "0A000", "rn <= k"),
+    ("SELECT id, rank() OVER (ORDER BY id) AS rn FROM orders", "0A000", "row_number()"),
+    ("SELECT id, sum(qty) OVER (PARTITION BY customer) AS s FROM orders", "0A000", "join"),
+    ("SELECT DISTINCT ON (customer) customer, id FROM orders ORDER BY customer, id", "0A000", "row_number()"),
+    ("SELECT city, count(*) FROM customers GROUP BY ROLLUP (city)", "0A000", "UNION ALL"),
+    ("SELECT id FROM orders WHERE qty = (SELECT qty FROM orders)", "0A000", "LIMIT 1"),
+    ("SELECT id FROM orders WHERE paid OR customer IN (SELECT id FROM customers)", "0A000", "UNION"),
+    ("SELECT id FROM orders o WHERE qty NOT IN (SELECT qty FROM orders p WHERE p.customer = o.customer)", "0A000", "NOT EXISTS"),
+    ("WITH RECURSIVE r AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM r WHERE x < 9) SELECT x FROM r", "0A000", ""),
+    ("SELECT stddev(score) FROM customers", "0A000", "sum(x * x)"),
+    ("SELECT a FROM friends INTERSECT SELECT a, b FROM friends", "42601", ""),
+    ("SELECT a FROM friends EXCEPT SELECT paid FROM orders", "42804", "casts"),
+    ("SELECT * FROM TUMBLE(orders, qty, INTERVAL '1 hour')", "42804", ""),
+    ("SELECT * FROM TUMBLE(clicks, at, INTERVAL '1 month')", "0A000", "months"),
+    ("SELECT * FROM TUMBLE(clicks, at)", "42601", "write TUMBLE"),
+    ("SELECT * FROM HOP(clicks, at, INTERVAL '1 us', INTERVAL '1 hour')", "54001", ""),
+    ("SELECT * FROM SESSION(clicks, at, INTERVAL '1 hour')", "0A000", "TUMBLE"),
+    ("SELECT id FROM orders FOR UPDATE", "0A000", "snapshot"),
+    ("SELECT id FROM orders LIMIT -1", "2201W", ""),
+    ("SELECT $1 FROM orders", "42P02", ""),
+    ("SELECT a, a FROM friends", "42701", "AS"),
+];
+
+#[test]
+fn what_cannot_be_maintained_is_refused_with_what_to_write_instead() {
+    let mut wrong = vec![];
+    for (sql, sqlstate, hint) in TABLE {
+        match plan(sql) {
+            Ok(p) => wrong.push(format!("{sql}\n  planned:\n{}", p.explain())),
+            Err(e) => {
+                let found = e.hint().unwrap_or_default();
+                if e.sqlstate() != *sqlstate || !found.contains(hint) {
+                    wrong.push(format!("{sql}\n  expected {sqlstate} [{hint}]\n  got {} {e} [{found}]", e.sqlstate()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

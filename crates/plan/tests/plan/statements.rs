@@ -1,0 +1,147 @@
+//! The statement layer: each form is read into what it means, or refused.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use regauge_plan::parse::{Copy, CreateTable, ObjectKind, Subscribe, Watermark};
+use regauge_plan::{Datum, ParseLimits, PlanError, RelationName, Statement, constant, parse};
+
+fn all(sql: &str) -> Result<Vec<Statement>, PlanError> {
+    parse(sql, &ParseLimits::default())
+}
+
+fn one(sql: &str) -> Statement {
+    let mut s = all(sql).unwrap_or_else(|e| panic!("{sql}: {e} [{:?}]", e.hint()));
+    assert_eq!(s.len(), 1, "{sql}");
+    s.remove(0)
+}
+
+fn table(sql: &str) -> CreateTable {
+    match one(sql) {
+        Statement::CreateTable(t) => *t,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_table_has_typed_columns_and_a_key() {
+    let t = table("CREATE TABLE IF NOT EXISTS public.Friends (user_id BIGINT, \"Friend\" INT NOT NULL DEFAULT 7, note VARCHAR(9), n NUMERIC(10,2), PRIMARY KEY (user_id, \"Friend\"))");
+    assert_eq!((t.name, t.if_not_exists, t.stream), (RelationName::bare("friends"), true, false));
+    assert_eq!(t.primary_key, [0, 1]);
+    let names: Vec<_> = t.columns.iter().map(|c| (c.name.as_str(), c.not_null)).collect();
+    assert_eq!(names, [("user_id", true), ("Friend", true), ("note", false), ("n", false)]);
+    assert_eq!((t.columns[2].chars_max, &t.columns[3].ty), (Some(9), &DataType::Decimal128(10, 2)));
+    let default = constant(t.columns[1].default.as_ref().unwrap(), &DataType::Int32).unwrap();
+    assert_eq!(default.datum, Datum::Int(7));
+}
+
+#[test]
+fn a_stream_has_a_watermark_and_partitions() {
+    let t = table(
+        "CREATE STREAM messages (sender BIGINT, body TEXT, sent_at TIMESTAMPTZ, WATERMARK FOR sent_at AS sent_at - INTERVAL '5 seconds') PARTITION BY (sender) WITH (partitions = 8)",
+    );
+    assert!(t.stream && t.primary_key.is_empty());
+    assert_eq!(t.watermark, Some(Watermark { column: 2, delay_us: 5_000_000 }));
+    assert_eq!(t.partition_by, [0]);
+    assert_eq!(t.options, [("partitions".to_owned(), "8".to_owned())]);
+    assert_eq!(t.columns[2].ty, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
+    assert!(table("CREATE TABLE s (a INT) APPEND ONLY").stream);
+}
+
+#[test]
+fn a_view_has_options_columns_and_its_query() {
+    let Statement::CreateView(v) = one("CREATE MATERIALIZED VIEW IF NOT EXISTS v (x) WITH (async, on_error = 'divert') AS SELECT a FROM t") else {
+        panic!()
+    };
+    assert!(v.materialized && v.if_not_exists);
+    assert_eq!(v.columns, ["x"]);
+    assert_eq!(v.options, [("async".to_owned(), "true".to_owned()), ("on_error".to_owned(), "divert".to_owned())]);
+    assert_eq!(v.query_sql, "SELECT a FROM t");
+}
+
+#[test]
+fn changes_are_read() {
+    let Statement::Insert(i) = one("INSERT INTO t AS x (a, b) VALUES (1, DEFAULT) ON CONFLICT (a) DO UPDATE SET b = excluded.b WHERE x.b > 1 RETURNING a, b AS c") else {
+        panic!()
+    };
+    assert_eq!((i.columns.len(), i.returning.len(), i.alias.as_deref()), (2, 2, Some("x")));
+    let c = i.on_conflict.unwrap();
+    assert_eq!((c.columns, c.update.unwrap().0.len()), (vec!["a".to_owned()], 1));
+    let Statement::Update(u) = one("UPDATE t SET n = n + 1, m = DEFAULT WHERE id = 3 RETURNING *") else { panic!() };
+    assert!(u.assignments[0].value.is_some() && u.assignments[1].value.is_none());
+    let Statement::Delete(d) = one("DELETE FROM t AS x WHERE x.id = 3") else { panic!() };
+    assert_eq!(d.alias.as_deref(), Some("x"));
+    assert!(matches!(one("INSERT INTO t SELECT * FROM u ON CONFLICT DO NOTHING"), Statement::Insert(_)));
+}
+
+#[test]
+fn copy_reads_both_forms_of_options() {
+    let copy = |sql| match one(sql) {
+        Statement::Copy(c) => *c,
+        other => panic!("{other:?}"),
+    };
+    let text = copy("COPY t FROM STDIN");
+    assert_eq!((text.csv, text.delimiter, text.null.as_str()), (false, '\t', "\\N"));
+    let csv = Copy { table: RelationName::bare("t"), columns: vec!["a".into(), "b".into()], csv: true, header: true, delimiter: ';', null: "-".into(), quote: '"' };
+    assert_eq!(copy("COPY t (a, b) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL '-')"), csv);
+    assert_eq!(copy("COPY t (a, b) FROM STDIN WITH CSV HEADER DELIMITER AS ';' NULL '-'"), csv);
+}
+
+#[test]
+fn session_statements_are_read() {
+    assert_eq!(one("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"), Statement::Begin { read_only: true });
+    assert_eq!(one("START TRANSACTION"), Statement::Begin { read_only: false });
+    assert_eq!(one("END"), Statement::Commit);
+    assert_eq!(one("ABORT WORK"), Statement::Rollback);
+    assert_eq!(one("SHOW MATERIALIZED VIEWS"), Statement::ShowObjects { kind: ObjectKind::MaterializedView });
+    assert_eq!(one("SHOW regauge.token"), Statement::Show { name: "regauge.token".into() });
+    let set = |local, name: &str, value: Option<&str>| Statement::Set { local, name: name.into(), value: value.map(Into::into) };
+    assert_eq!(one("SET LOCAL regauge.user = 'u42'"), set(true, "regauge.user", Some("u42")));
+    assert_eq!(one("SET search_path TO a, public"), set(false, "search_path", Some("a, public")));
+    assert_eq!(one("SET TIME ZONE 'UTC'"), set(false, "timezone", Some("UTC")));
+    assert_eq!(one("SET extra_float_digits = DEFAULT"), set(false, "extra_float_digits", None));
+    assert_eq!(one("RESET ALL"), Statement::Reset { name: None });
+    assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { name: None });
+    assert_eq!(one("DISCARD ALL"), Statement::Discard);
+    assert_eq!(one("FLUSH"), Statement::Flush);
+    assert_eq!(one("DESCRIBE v@2"), Statement::Describe { name: RelationName { schema: None, name: "v".into(), version: Some(2) } });
+    assert_eq!(one("EXPLAIN ANALYZE MATERIALIZED VIEW v"), Statement::ExplainView { name: RelationName::bare("v"), analyze: true });
+    let after = Subscribe { name: RelationName::bare("v"), snapshot: false, progress: true, after: Some("tok".into()) };
+    assert_eq!(one("SUBSCRIBE TO v WITH (progress) AFTER 'tok'"), Statement::Subscribe(after));
+    let drop = Statement::Drop { kind: ObjectKind::View, names: vec![RelationName::bare("a"), RelationName::bare("b")], if_exists: true, cascade: true };
+    assert_eq!(one("DROP VIEW IF EXISTS a, b CASCADE"), drop);
+    assert_eq!(all(" ; SELECT 1;; SELECT 2 ;").unwrap().len(), 2);
+    assert_eq!(all("-- nothing").unwrap().len(), 0);
+}
+
+#[test]
+fn other_statements_are_refused_with_what_to_write_instead() {
+    let table = [
+        ("BEGIN ISOLATION LEVEL SERIALIZABLE", "0A000", "REPEATABLE READ"),
+        ("CREATE TABLE t (a INT)", "0A000", "PRIMARY KEY"),
+        ("CREATE STREAM t (a INT PRIMARY KEY)", "0A000", "table"),
+        ("CREATE TABLE t (a INT PRIMARY KEY, a INT)", "42701", ""),
+        ("CREATE TABLE t (a INT PRIMARY KEY, b INT, PRIMARY KEY (b))", "42P16", ""),
+        ("CREATE TABLE t (a UUID PRIMARY KEY)", "0A000", "text"),
+        ("CREATE TABLE t (a SERIAL PRIMARY KEY)", "0A000", "bigint"),
+        ("CREATE TABLE t (a NUMERIC(50, 2) PRIMARY KEY)", "0A000", "precision"),
+        ("CREATE TABLE t (a INT PRIMARY KEY, b INT UNIQUE)", "0A000", ""),
+        ("CREATE TABLE t (a INT PRIMARY KEY, _op INT)", "42939", "another"),
+        ("CREATE TABLE t AS SELECT 1", "0A000", "INSERT"),
+        ("CREATE INDEX i ON t (a)", "0A000", "primary key"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT 1 EMIT FINAL", "0A000", "corrects itself"),
+        ("ALTER TABLE t ADD COLUMN b INT", "0A000", "drop"),
+        ("TRUNCATE t", "0A000", "DELETE"),
+        ("COPY t TO STDOUT", "0A000", "SELECT"),
+        ("COPY t FROM '/etc/passwd'", "0A000", "STDIN"),
+        ("SAVEPOINT a", "0A000", ""),
+        ("UPDATE t SET a = 1 FROM u", "0A000", "subquery"),
+        ("INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601", "ON CONFLICT (id)"),
+        ("SELECT 1 SELECT 2", "42601", ""),
+        ("HELLO", "42601", ""),
+        ("SELECT 'abc", "42601", ""),
+    ];
+    for (sql, sqlstate, hint) in table {
+        let e = all(sql).expect_err(sql);
+        assert_eq!(e.sqlstate(), sqlstate, "{sql}: {e}");
+        assert!(e.hint().unwrap_or_default().contains(hint), "{sql}: {e} {:?}", e.hint());
+    }
+}
