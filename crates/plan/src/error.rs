@@ -214,6 +214,9 @@ impl PlanError {
             PlanError::invalid("42803", line)
         } else if has("same number of columns") || has("different number of columns") {
             PlanError::invalid("42601", line)
+        } else if has("must be >= 0") {
+            let code = if has("offset") { "2201X" } else { "2201W" };
+            PlanError::invalid(code, "LIMIT and OFFSET must not be negative")
         } else if has("unique expression names") {
             PlanError::invalid("42701", line).with_hint("give one of them another name with AS")
         } else if has("unsupported") || has("not supported") || has("not implemented") {
