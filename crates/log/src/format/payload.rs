@@ -1,0 +1,132 @@
+//! Rows of a part as bytes: few rows as tight as can be, many as one Arrow record batch message without its schema.
+//!
+//! The schema stands once in the topic's definition; a message with its schema costs 1,168 bytes for one row (`measured.md`), a row some tens. Which
+//! encoding a part has stands beside it, so the threshold may change at any time.
+//!
+//! A message's flatbuffer is verified and every length in it is compared with what is there before arrow sees it: arrow slices buffers by the lengths it
+//! reads and panics where they do not fit. What arrow itself checks (offsets, utf-8, null counts) comes back as an error.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::RecordBatchDecoder;
+use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
+use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
+
+use super::small;
+use super::wire::{Input, Malformed, put_bytes};
+use crate::LogError;
+
+/// As in `small`.
+pub const ROWS: u8 = 0;
+/// One Arrow IPC record batch message: length-prefixed metadata, then the body.
+pub const ARROW: u8 = 1;
+
+/// Buffers within a message's body begin at multiples of this. 16 is what the widest values (decimals, intervals) need; arrow's default of 64 is for SIMD on
+/// mapped files, and ours are copied.
+const ALIGNMENT: usize = 16;
+/// A decompressed message is at most this many times as long as its bytes: lz4's own bound.
+const RATIO_MAX: u64 = 255;
+
+/// Encodes rows whose schema was checked. Returns the encoding and the bytes.
+pub fn encode(rows: &RecordBatch, small_rows: usize, compress: bool) -> Result<(u8, Vec<u8>), LogError> {
+    let internal = |e: &dyn std::fmt::Display| LogError::Internal { reason: format!("rows could not be encoded: {e}") };
+    if rows.num_rows() < small_rows.min(small::ROWS_MAX) {
+        let mut out = Vec::new();
+        small::encode(rows, &mut out).map_err(|e| internal(&e))?;
+        return Ok((ROWS, out));
+    }
+    let compression = compress.then_some(CompressionType::LZ4_FRAME);
+    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
+        .and_then(|o| o.try_with_compression(compression))
+        .map_err(|e| internal(&e))?;
+    let (dictionaries, message) = IpcDataGenerator::default()
+        .encode(rows, &mut DictionaryTracker::new(true), &options, &mut Default::default())
+        .map_err(|e| internal(&e))?;
+    if !dictionaries.is_empty() {
+        return Err(internal(&"a dictionary among flat columns"));
+    }
+    let mut out = Vec::with_capacity(message.ipc_message.len() + message.arrow_data.len() + 10);
+    put_bytes(&mut out, &message.ipc_message);
+    put_bytes(&mut out, &message.arrow_data);
+    Ok((ARROW, out))
+}
+
+/// Decodes what [`encode`] made of `n_rows` rows of `schema`.
+pub fn decode(encoding: u8, payload: &[u8], schema: &SchemaRef, n_rows: u64) -> Result<RecordBatch, Malformed> {
+    let n_rows = usize::try_from(n_rows).map_err(|_| Malformed::new(format!("impossible number of rows n_rows={n_rows}")))?;
+    let rows = match encoding {
+        ROWS => small::decode(payload, schema, n_rows)?,
+        ARROW => decode_arrow(payload, schema, n_rows)?,
+        other => return Err(Malformed::new(format!("unknown encoding of rows encoding={other}"))),
+    };
+    if rows.num_rows() != n_rows {
+        return Err(Malformed::new(format!("number of rows differs expected={n_rows} found={}", rows.num_rows())));
+    }
+    Ok(rows)
+}
+
+fn decode_arrow(payload: &[u8], schema: &SchemaRef, n_rows: usize) -> Result<RecordBatch, Malformed> {
+    let mut input = Input::new(payload);
+    let metadata = input.bytes()?;
+    let body = input.bytes()?;
+    input.end()?;
+    let message = root_as_message(metadata).map_err(|e| Malformed::new(format!("arrow message is malformed: {e}")))?;
+    let batch = message.header_as_record_batch().ok_or_else(|| Malformed::new("arrow message is not a record batch"))?;
+    if message.version() != MetadataVersion::V5 {
+        return Err(Malformed::new("arrow message is of another version"));
+    }
+    check_lengths(&batch, body, schema.fields().len(), n_rows)?;
+    let body = Buffer::from(body);
+    let none = HashMap::new();
+    RecordBatchDecoder::try_new(&body, batch, SchemaRef::clone(schema), &none, &message.version())
+        .and_then(RecordBatchDecoder::read_record_batch)
+        .map_err(|e| Malformed::new(format!("arrow batch is malformed: {e}")))
+}
+
+fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], n_columns: usize, n_rows: usize) -> Result<(), Malformed> {
+    let bad = |what: &str| Err(Malformed::new(format!("arrow message contradicts itself: {what}")));
+    if usize::try_from(batch.length()) != Ok(n_rows) {
+        return bad("number of rows");
+    }
+    if batch.variadicBufferCounts().is_some_and(|counts| !counts.is_empty()) {
+        return bad("variadic buffers of flat columns");
+    }
+    let nodes = batch.nodes().into_iter().flatten();
+    let mut n_nodes = 0;
+    for node in nodes {
+        n_nodes += 1;
+        if usize::try_from(node.length()) != Ok(n_rows) || !(0..=node.length()).contains(&node.null_count()) {
+            return bad("length of a column");
+        }
+    }
+    if n_nodes != n_columns {
+        return bad("number of columns");
+    }
+    let mut decompressed = 0_u64;
+    for buffer in batch.buffers().into_iter().flatten() {
+        let range = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok());
+        let Some(bytes) = range.and_then(|(at, len)| body.get(at..at.checked_add(len)?)) else {
+            return bad("place of a buffer");
+        };
+        if batch.compression().is_some() && !bytes.is_empty() {
+            let Some(declared) = bytes.first_chunk().map(|b| i64::from_le_bytes(*b)) else {
+                return bad("length of a compressed buffer");
+            };
+            match u64::try_from(declared) {
+                Ok(len) => decompressed = decompressed.saturating_add(len),
+                Err(_) if declared == -1 => {}
+                Err(_) => return bad("length of a compressed buffer"),
+            }
+        }
+    }
+    if batch.compression().is_some_and(|c| c.codec() != CompressionType::LZ4_FRAME) {
+        return bad("compression that is never written");
+    }
+    if decompressed > (body.len() as u64).saturating_mul(RATIO_MAX) {
+        return bad("decompressed length");
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! The promises of the log, one module each.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::print_stdout, missing_docs)]
+
+mod basics;
+mod common;
+mod crash;
+mod damage;
+mod full_disk;
+mod group_commit;
+mod hostile;
+mod kill;
+mod model;
+mod producers;
