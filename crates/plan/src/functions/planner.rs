@@ -1,0 +1,136 @@
+//! Where SQL's syntax becomes our functions, before DataFusion judges types by its own rules: arithmetic operators, `||`,
+//! EXTRACT, SUBSTRING, POSITION; and SQL's type names.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::DFSchema;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use datafusion::scalar::ScalarValue;
+
+use super::bind::is_number;
+use super::error::EvalError;
+use super::{arith, extract, function, math, text};
+use crate::pgtypes;
+
+/// Plans operators and special syntax as PostgreSQL's functions.
+#[derive(Debug)]
+pub struct PgExprPlanner;
+
+impl ExprPlanner for PgExprPlanner {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
+        let def = match expr.op {
+            BinaryOperator::Plus => &arith::ADD,
+            BinaryOperator::Minus => &arith::SUB,
+            BinaryOperator::Multiply => &arith::MUL,
+            BinaryOperator::Divide => &arith::DIV,
+            BinaryOperator::Modulo => &arith::MOD,
+            BinaryOperator::PGExp => &math::POWER,
+            BinaryOperator::StringConcat => &text::CONCAT_OP,
+            BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq => {
+                let RawBinaryExpr { op, left, right } = expr;
+                let left = known_beside(left, &right, schema)?;
+                let right = known_beside(right, &left, schema)?;
+                return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+            }
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let nested = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_nested());
+        if nested(&expr.left) || nested(&expr.right) {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let left = typed_like(expr.left, &expr.right, schema);
+        let right = typed_like(expr.right, &left, schema);
+        Ok(PlannerResult::Planned(function(def).call(vec![left, right])))
+    }
+
+    fn plan_position(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(function(&text::STRPOS).call(args)))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(function(&extract::EXTRACT).call(args)))
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(function(&text::SUBSTR).call(args)))
+    }
+}
+
+/// A string literal beside a type that DataFusion would not compare with text is read as that type at once.
+fn known_beside(expr: Expr, other: &Expr, schema: &DFSchema) -> DfResult<Expr> {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &expr else { return Ok(expr) };
+    match other.get_type(schema) {
+        Ok(ty @ (DataType::Interval(_) | DataType::Time64(_) | DataType::Boolean | DataType::Binary)) => {
+            let value = pgtypes::parse_text(&ty, text)?;
+            let value = value.to_scalar().ok_or_else(|| EvalError::internal("constant does not fit its type"))?;
+            Ok(Expr::Literal(value, None))
+        }
+        _ => Ok(expr),
+    }
+}
+
+/// A parameter without a type takes that of the number beside it.
+fn typed_like(expr: Expr, other: &Expr, schema: &DFSchema) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let ty = other.get_type(schema).ok().filter(is_number);
+            let field = ty.map(|ty| Arc::new(Field::new(&id, ty, true)));
+            Expr::Placeholder(Placeholder { id, field })
+        }
+        expr => expr,
+    }
+}
+
+/// SQL's type names as our Arrow types.
+#[derive(Debug)]
+pub struct PgTypePlanner;
+
+impl TypePlanner for PgTypePlanner {
+    fn plan_type_field(&self, sql_type: &SqlType) -> DfResult<Option<arrow::datatypes::FieldRef>> {
+        let numeric = |info: &ExactNumberInfo| match info {
+            ExactNumberInfo::None => vec![],
+            ExactNumberInfo::Precision(p) => vec![i64::try_from(*p).unwrap_or(i64::MAX)],
+            ExactNumberInfo::PrecisionAndScale(p, s) => vec![i64::try_from(*p).unwrap_or(i64::MAX), *s],
+        };
+        let ty = match sql_type {
+            SqlType::Boolean | SqlType::Bool => pgtypes::type_by_name("bool", &[]),
+            SqlType::SmallInt(_) | SqlType::Int2(_) => pgtypes::type_by_name("int2", &[]),
+            SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => pgtypes::type_by_name("int4", &[]),
+            SqlType::BigInt(_) | SqlType::Int8(_) => pgtypes::type_by_name("int8", &[]),
+            SqlType::Real | SqlType::Float4 => pgtypes::type_by_name("float4", &[]),
+            SqlType::Float(ExactNumberInfo::Precision(p)) if *p < 25 => pgtypes::type_by_name("float4", &[]),
+            SqlType::Float(_) | SqlType::Double(_) | SqlType::DoublePrecision | SqlType::Float8 => {
+                pgtypes::type_by_name("float8", &[])
+            }
+            SqlType::Numeric(info) | SqlType::Decimal(info) | SqlType::Dec(info) => {
+                pgtypes::type_by_name("numeric", &numeric(info))
+            }
+            SqlType::Text | SqlType::Varchar(_) | SqlType::CharacterVarying(_) | SqlType::CharVarying(_) | SqlType::String(_) => {
+                pgtypes::type_by_name("text", &[])
+            }
+            SqlType::Bytea => pgtypes::type_by_name("bytea", &[]),
+            SqlType::Date => pgtypes::type_by_name("date", &[]),
+            SqlType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => pgtypes::type_by_name("time", &[]),
+            SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                pgtypes::type_by_name("timestamp", &[])
+            }
+            SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+                pgtypes::type_by_name("timestamptz", &[])
+            }
+            SqlType::Interval { .. } => pgtypes::type_by_name("interval", &[]),
+            SqlType::Array(_) => return Ok(None),
+            other => Err(EvalError::new("0A000", format!("type {other} is not supported"))),
+        }?;
+        Ok(Some(Arc::new(Field::new("", ty, true))))
+    }
+}

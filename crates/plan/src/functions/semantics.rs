@@ -1,0 +1,430 @@
+//! The analyzer rule that gives a plan PostgreSQL's types: it runs before DataFusion's type coercion and leaves it
+//! nothing to do. Integer literals become `integer` where they fit, string literals take the type that stands beside
+//! them, operands are cast by PostgreSQL's implicit casts only, casts become ours, floats and intervals are compared by
+//! keys that order as PostgreSQL does, and orders within string_agg and array_agg become total.
+//!
+//! Invariant: every expression is rewritten bottom-up against the schema of its inputs, whose types were already settled.
+//! Running it twice changes nothing.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, lit};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
+
+use super::bind::{self, is_decimal, is_float, is_int, is_text};
+use super::cast::{self, cast_expr, cast_value};
+use super::error::{EvalError, EvalResult};
+use super::udf::PgFunction;
+use super::{arith, function, temporal, text};
+use crate::pgtypes::type_name;
+use crate::value::Value;
+
+/// The rule. See the module's header.
+#[derive(Debug, Default)]
+pub struct PgSemantics;
+
+impl AnalyzerRule for PgSemantics {
+    fn name(&self) -> &str {
+        "pg_semantics"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(analyze_node)?.data)
+    }
+}
+
+fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
+    // LIMIT counts in bigint, whatever else is said about numbers
+    if matches!(plan, LogicalPlan::Limit(_)) {
+        return Ok(Transformed::no(plan));
+    }
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+    }
+    let mut rewriter = Rewriter { schema: &schema };
+    let names = NamePreserver::new(&plan);
+    let plan = plan
+        .map_expressions(|expr| {
+            let name = names.save(&expr);
+            expr.rewrite(&mut rewriter).map(|t| t.update_data(|e| name.restore(e)))
+        })?
+        .data;
+    let plan = match plan {
+        LogicalPlan::Values(v) => unify_rows(v.values, &v.schema)?,
+        plan => plan,
+    };
+    Ok(Transformed::yes(plan.recompute_schema()?))
+}
+
+/// Rows of VALUES take one type for each column, as the arms of a UNION do.
+fn unify_rows(mut rows: Vec<Vec<Expr>>, schema: &DFSchema) -> DfResult<LogicalPlan> {
+    let none = DFSchema::empty();
+    for i in 0..schema.fields().len() {
+        let types = rows.iter().filter_map(|r| r.get(i)).map(|e| e.get_type(&none)).collect::<DfResult<Vec<_>>>()?;
+        let ty = bind::common_all(&types, "VALUES")?;
+        for row in &mut rows {
+            if let Some(e) = row.get_mut(i) {
+                *e = coerce(std::mem::take(e), &ty, &none)?;
+            }
+        }
+    }
+    let plan = LogicalPlanBuilder::values(rows)?.build()?;
+    let names = schema.fields().iter().zip(plan.schema().fields());
+    if names.clone().all(|(want, have)| want.name() == have.name()) {
+        return Ok(plan);
+    }
+    let renamed: Vec<Expr> =
+        names.map(|(want, have)| Expr::Column(Column::from_name(have.name())).alias(want.name())).collect();
+    LogicalPlanBuilder::from(plan).project(renamed)?.build()
+}
+
+struct Rewriter<'a> {
+    schema: &'a DFSchema,
+}
+
+impl TreeNodeRewriter for Rewriter<'_> {
+    type Node = Expr;
+
+    fn f_up(&mut self, expr: Expr) -> DfResult<Transformed<Expr>> {
+        Ok(Transformed::yes(self.rewrite(expr)?))
+    }
+}
+
+impl Rewriter<'_> {
+    fn type_of(&self, e: &Expr) -> DfResult<DataType> {
+        e.get_type(self.schema)
+    }
+
+    fn rewrite(&self, expr: Expr) -> DfResult<Expr> {
+        match expr {
+            Expr::Literal(value, None) => literal(value),
+            Expr::Cast(Cast { expr, field }) => {
+                let from = self.type_of(&expr)?;
+                if from.is_nested() || field.data_type().is_nested() {
+                    return Ok(Expr::Cast(Cast { expr, field }));
+                }
+                explicit_cast(*expr, &from, &field)
+            }
+            Expr::Negative(e) => self.call(&arith::NEG, vec![*e]),
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.binary(*left, op, *right),
+            Expr::Between(Between { expr, negated, low, high }) => {
+                let [e, low, high] = self.unite([*expr, *low, *high], "BETWEEN")?.map(|e| self.key(e));
+                Ok(Expr::Between(Between { expr: Box::new(e?), negated, low: Box::new(low?), high: Box::new(high?) }))
+            }
+            Expr::InList(InList { expr, list, negated }) => {
+                let mut all = vec![*expr];
+                all.extend(list);
+                let mut all = self.unite_all(all, "IN")?.into_iter().map(|e| self.key(e)).collect::<DfResult<Vec<_>>>()?;
+                let expr = Box::new(all.remove(0));
+                Ok(Expr::InList(InList { expr, list: all, negated }))
+            }
+            Expr::Case(case) => self.case(case),
+            Expr::ScalarFunction(ScalarFunction { func, args }) => {
+                if let Some(pg) = func.inner().downcast_ref::<PgFunction>() {
+                    return self.call(pg.def, args);
+                }
+                match func.name() {
+                    "coalesce" | "nvl" => Ok(func.call(self.unite_all(args, "COALESCE")?)),
+                    _ => Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
+                }
+            }
+            Expr::AggregateFunction(f) => Ok(Expr::AggregateFunction(total_order(f))),
+            other => Ok(other),
+        }
+    }
+
+    /// Calls one of our functions with its arguments cast as its binding asks.
+    fn call(&self, def: &'static super::udf::Builtin, args: Vec<Expr>) -> DfResult<Expr> {
+        let types = args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?;
+        let bound = (def.bind)(&types)?;
+        let any_to_text = def.name == text::CONCAT_OP.name;
+        let args = args
+            .into_iter()
+            .zip(types.iter().zip(&bound.args))
+            .map(|(arg, (from, to))| {
+                if any_to_text && from != to && !is_text(from) && *from != DataType::Null {
+                    return explicit_cast(arg, from, &Arc::new(arrow::datatypes::Field::new("", to.clone(), true)));
+                }
+                if !is_unknown_literal(&arg) && !bind::implicit(from, to) {
+                    let names = types.iter().map(type_name).collect::<Vec<_>>();
+                    let what = match (operator_sign(def.name), &names[..]) {
+                        (Some(sign), [l, r]) => format!("operator does not exist: {l} {sign} {r}"),
+                        _ => format!("function {}({}) does not exist", def.name, names.join(", ")),
+                    };
+                    return Err(EvalError::undefined(what).into());
+                }
+                coerce(arg, to, self.schema)
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        Ok(function(def).call(args))
+    }
+
+    fn binary(&self, left: Expr, op: Operator, right: Expr) -> DfResult<Expr> {
+        let def = match op {
+            Operator::Plus => Some(&arith::ADD),
+            Operator::Minus => Some(&arith::SUB),
+            Operator::Multiply => Some(&arith::MUL),
+            Operator::Divide => Some(&arith::DIV),
+            Operator::Modulo => Some(&arith::MOD),
+            Operator::StringConcat => Some(&text::CONCAT_OP),
+            _ => None,
+        };
+        let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
+        let original = |left, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+        if l.is_nested() || r.is_nested() {
+            return Ok(original(left, right));
+        }
+        if let Some(def) = def {
+            return self.call(def, vec![left, right]);
+        }
+        match op {
+            Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom => {
+                let [left, right] = self.unite([left, right], "comparison").map_err(|e| {
+                    match EvalError::from_datafusion(&e).sqlstate {
+                        "42804" => EvalError::undefined(format!(
+                            "operator does not exist: {} {op} {}",
+                            type_name(&l),
+                            type_name(&r)
+                        ))
+                        .into(),
+                        _ => e,
+                    }
+                })?;
+                Ok(original(self.key(left)?, self.key(right)?))
+            }
+            Operator::And | Operator::Or => {
+                let side = |e: Expr, ty: &DataType| {
+                    if *ty != DataType::Boolean && !is_unknown_literal(&e) && *ty != DataType::Null {
+                        let message = format!("argument of {op} must be type boolean, not type {}", type_name(ty));
+                        return Err(EvalError::new("42804", message).into());
+                    }
+                    coerce(e, &DataType::Boolean, self.schema)
+                };
+                Ok(original(side(left, &l)?, side(right, &r)?))
+            }
+            _ => Ok(original(left, right)),
+        }
+    }
+
+    fn case(&self, case: Case) -> DfResult<Expr> {
+        let Case { expr, when_then_expr, else_expr } = case;
+        let (mut whens, mut thens): (Vec<Expr>, Vec<Expr>) =
+            when_then_expr.into_iter().map(|(w, t)| (*w, *t)).unzip();
+        let mut base = None;
+        match expr {
+            Some(e) => {
+                let mut all = vec![*e];
+                all.append(&mut whens);
+                let mut all = self.unite_all(all, "CASE")?.into_iter().map(|e| self.key(e)).collect::<DfResult<Vec<_>>>()?;
+                base = Some(Box::new(all.remove(0)));
+                whens = all;
+            }
+            None => {
+                whens = whens.into_iter().map(|w| coerce(w, &DataType::Boolean, self.schema)).collect::<DfResult<_>>()?;
+            }
+        }
+        let n = thens.len();
+        thens.extend(else_expr.map(|e| *e));
+        let mut thens = self.unite_all(thens, "CASE")?;
+        let else_expr = if thens.len() > n { thens.pop().map(Box::new) } else { None };
+        let when_then_expr = whens.into_iter().zip(thens).map(|(w, t)| (Box::new(w), Box::new(t))).collect();
+        Ok(Expr::Case(Case { expr: base, when_then_expr, else_expr }))
+    }
+
+    fn unite<const N: usize>(&self, exprs: [Expr; N], what: &str) -> DfResult<[Expr; N]> {
+        let all = self.unite_all(exprs.into(), what)?;
+        all.try_into().map_err(|_| EvalError::internal("operands were lost").into())
+    }
+
+    /// Casts all to their common type. A literal that fits the type of a column beside it exactly is cast alone.
+    fn unite_all(&self, exprs: Vec<Expr>, what: &str) -> DfResult<Vec<Expr>> {
+        let types = exprs.iter().map(|e| self.type_of(e)).collect::<DfResult<Vec<_>>>()?;
+        if types.iter().any(DataType::is_nested) {
+            return Ok(exprs);
+        }
+        // text that is no literal does not match numbers; literals take what the others have
+        let known: Vec<&DataType> =
+            exprs.iter().zip(&types).filter(|(e, _)| !is_unknown_literal(e)).map(|(_, t)| t).collect();
+        if known.iter().any(|t| is_text(t)) && known.iter().any(|t| !is_text(t) && **t != DataType::Null) {
+            let other = known.iter().find(|t| !is_text(t) && ***t != DataType::Null).map_or("text".into(), |t| type_name(t));
+            return Err(EvalError::new("42804", format!("{what} types text and {other} cannot be matched")).into());
+        }
+        let mut ty = bind::common_all(if known.is_empty() { types.iter().collect() } else { known }, what)?;
+        if let Some(column) = column_type_for_literals(&exprs, &types) {
+            ty = column;
+        }
+        exprs.into_iter().map(|e| coerce(e, &ty, self.schema)).collect()
+    }
+
+    /// What is compared in the place of a float or an interval.
+    fn key(&self, e: Expr) -> DfResult<Expr> {
+        let def = match self.type_of(&e)? {
+            t if is_float(&t) => &arith::FLOAT_KEY,
+            DataType::Interval(_) => &temporal::INTERVAL_KEY,
+            _ => return Ok(e),
+        };
+        let harmless = |v: f64| !v.is_nan() && v.to_bits() != (-0.0f64).to_bits();
+        let plain = match &e {
+            Expr::Literal(ScalarValue::Float64(v), _) => v.is_none_or(harmless),
+            Expr::Literal(ScalarValue::Float32(v), _) => v.is_none_or(|v| harmless(v.into())),
+            Expr::ScalarFunction(f) => f.func.name() == def.name,
+            _ => false,
+        };
+        Ok(if plain { e } else { function(def).call(vec![e]) })
+    }
+}
+
+fn operator_sign(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "pg_add" => "+",
+        "pg_sub" => "-",
+        "pg_mul" => "*",
+        "pg_div" => "/",
+        "mod" => "%",
+        "pg_concat" => "||",
+        _ => return None,
+    })
+}
+
+/// A string literal without a cast: its type is whatever the place needs.
+fn is_unknown_literal(e: &Expr) -> bool {
+    matches!(e, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::Null, _))
+}
+
+/// Where numbers of one kind and literals meet, the columns' own type, if every literal has exactly such a value.
+fn column_type_for_literals(exprs: &[Expr], types: &[DataType]) -> Option<DataType> {
+    let mut column = None;
+    for (e, ty) in exprs.iter().zip(types) {
+        if !matches!(e, Expr::Literal(..)) {
+            if column.is_some_and(|c| c != ty) {
+                return None;
+            }
+            column = Some(ty);
+        }
+    }
+    let ty = column.filter(|t| is_int(t) || is_decimal(t))?;
+    let fits = |e: &Expr, t: &DataType| match e {
+        Expr::Literal(v, _) if v.is_null() || is_unknown_literal(e) => true,
+        Expr::Literal(v, _) if (is_int(t) || is_decimal(t)) => Value::from_scalar(v).is_some_and(|v| {
+            bind::scale_of(&v.ty) <= bind::scale_of(ty) && cast_value(&v, ty).is_ok()
+        }),
+        Expr::Literal(..) => false,
+        _ => true,
+    };
+    exprs.iter().zip(types).all(|(e, t)| fits(e, t)).then(|| ty.clone())
+}
+
+fn literal(value: ScalarValue) -> DfResult<Expr> {
+    let value = match value {
+        ScalarValue::Int64(Some(v)) => match i32::try_from(v) {
+            Ok(v) => ScalarValue::Int32(Some(v)),
+            Err(_) => ScalarValue::Int64(Some(v)),
+        },
+        ScalarValue::UInt64(Some(v)) => ScalarValue::Decimal128(Some(v.into()), 20, 0),
+        ScalarValue::Decimal128(Some(v), _, s) if s < 0 => {
+            let lifted = 10i128.checked_pow(u32::from(s.unsigned_abs())).and_then(|p| v.checked_mul(p));
+            let v = lifted.filter(|v| v.unsigned_abs() < arith::DECIMAL_END.unsigned_abs());
+            ScalarValue::Decimal128(Some(v.ok_or_else(EvalError::numeric_overflow)?), 38, 0)
+        }
+        ScalarValue::Decimal256(..) => return Err(EvalError::numeric_overflow().into()),
+        ScalarValue::Utf8View(v) | ScalarValue::LargeUtf8(v) => ScalarValue::Utf8(v),
+        ScalarValue::TimestampNanosecond(Some(ns), tz) => ScalarValue::TimestampMicrosecond(Some(ns.div_euclid(1000)), tz),
+        v => v,
+    };
+    Ok(lit(value))
+}
+
+/// An implicit cast: the caller has judged that it is allowed.
+fn coerce(expr: Expr, to: &DataType, schema: &DFSchema) -> DfResult<Expr> {
+    let from = expr.get_type(schema)?;
+    if from == *to {
+        return Ok(expr);
+    }
+    if matches!(expr, Expr::Placeholder(_)) {
+        return Ok(expr);
+    }
+    explicit_cast(expr, &from, &Arc::new(arrow::datatypes::Field::new("", to.clone(), true)))
+}
+
+/// A cast that somebody wrote. Constants are cast now; what cannot be cast is left to the rows that reach it, except for
+/// string literals, which PostgreSQL reads when it parses.
+fn explicit_cast(expr: Expr, from: &DataType, field: &arrow::datatypes::FieldRef) -> DfResult<Expr> {
+    let to = field.data_type();
+    if let Expr::Literal(value, _) = &expr {
+        if value.is_null() {
+            return Ok(lit(ScalarValue::try_from(to)?));
+        }
+        if from == to {
+            return Ok(Expr::Cast(Cast { expr: Box::new(expr), field: Arc::clone(field) }));
+        }
+        if let Some(value) = Value::from_scalar(value) {
+            match constant(&value, to) {
+                Ok(v) => return Ok(typed(v)),
+                Err(e) if is_text(from) => return Err(e.into()),
+                Err(_) => {}
+            }
+        }
+    }
+    if from == to {
+        return Ok(expr);
+    }
+    if !cast::can_fail(from, to)? && plain(from, to) {
+        return Ok(Expr::Cast(Cast { expr: Box::new(expr), field: Arc::new(arrow::datatypes::Field::new("", to.clone(), true)) }));
+    }
+    Ok(cast_expr(expr, to.clone()))
+}
+
+fn constant(value: &Value, to: &DataType) -> EvalResult<ScalarValue> {
+    let cast = cast_value(value, to)?;
+    cast.to_scalar().ok_or_else(|| EvalError::internal("constant does not fit its type"))
+}
+
+/// A constant whose type must not be taken for a literal's: a cast around text and bigint keeps them what they are.
+fn typed(value: ScalarValue) -> Expr {
+    let fits_int4 = matches!(value, ScalarValue::Int64(Some(v)) if i32::try_from(v).is_ok());
+    if fits_int4 || matches!(value, ScalarValue::Utf8(Some(_))) {
+        let field = Arc::new(arrow::datatypes::Field::new("", value.data_type(), true));
+        return Expr::Cast(Cast { expr: Box::new(lit(value)), field });
+    }
+    lit(value)
+}
+
+/// Casts where Arrow's kernel and PostgreSQL agree on every value: DataFusion may see through them.
+fn plain(from: &DataType, to: &DataType) -> bool {
+    use DataType::*;
+    matches!((from, to), (Int16, Int32 | Int64 | Float64) | (Int32, Int64 | Float64) | (Float32, Float64))
+        || (is_text(from) && is_text(to))
+}
+
+/// Ties in the order of string_agg and array_agg are broken by the whole value, so that every run agrees.
+fn total_order(mut f: AggregateFunction) -> AggregateFunction {
+    if !matches!(f.func.name(), "string_agg" | "array_agg") || f.params.distinct && !f.params.order_by.is_empty() {
+        return f;
+    }
+    let missing: Vec<Expr> = f
+        .params
+        .args
+        .iter()
+        .filter(|a| !matches!(a, Expr::Literal(..)) && !f.params.order_by.iter().any(|s| s.expr == **a))
+        .cloned()
+        .collect();
+    f.params.order_by.extend(missing.into_iter().map(|a| a.sort(true, false)));
+    f
+}
