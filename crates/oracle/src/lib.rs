@@ -21,3 +21,4 @@ pub mod run;
 pub mod shrink;
 pub mod slt;
 pub mod system;
+pub mod text;

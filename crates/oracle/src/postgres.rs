@@ -227,6 +227,8 @@ fn spawn(bin: &Path, folder: &Path, port: u16, user: Option<(u32, u32)>) -> Resu
         "jit=off",
         "max_parallel_workers_per_gather=0",
         "autovacuum=off",
+        // Without statistics a nested loop over two large sides would be chosen now and then.
+        "enable_nestloop=off",
     ] {
         command.args(["-c", setting]);
     }

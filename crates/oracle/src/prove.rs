@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
@@ -14,6 +15,9 @@ use crate::generate::{Sizes, case};
 use crate::run::{Maker, Outcome, Pace, run_fresh};
 use crate::shrink::shrink;
 use crate::system::Dialect;
+
+/// A case that takes longer is worth a look.
+const SLOW: Duration = Duration::from_secs(20);
 
 /// What to prove.
 #[derive(Debug, Clone, Copy)]
@@ -142,10 +146,18 @@ fn work(
         if let Some(workers) = wish.workers {
             case.workers = workers;
         }
+        let start = Instant::now();
         let outcome = runtime.block_on(one(&case, server, maker, wish))?;
+        let took = start.elapsed();
         let mut proof = locked()?;
         proof.add(&outcome.outcome);
         proof.digests += outcome.digests;
+        if took > SLOW {
+            println!("slow: seed={} took_s={:.0}", case.seed, took.as_secs_f64());
+        }
+        if (at + 1).is_multiple_of(100) {
+            println!("so far: {proof}");
+        }
         if let Some(report) = outcome.report {
             println!("{report}");
             proof.differences.push(report);

@@ -80,12 +80,12 @@ pub struct Sizes {
     pub batch_max: usize,
 }
 
-/// The case that the seed names. One seed in twelve has large batches (up to `batch_max` rows) and
+/// The case that the seed names. One seed in sixteen has large batches (up to `batch_max` rows) and
 /// fewer commits.
 #[must_use]
 pub fn case(seed: u64, sizes: &Sizes) -> Case {
     let mut rng = Rng::new(seed);
-    let large = rng.below(12) == 0;
+    let large = rng.below(16) == 0;
     let tables = data::tables(&mut rng, large);
     let bases: Vec<Rel> = tables.iter().map(data::Source::relation).collect();
     let mut views = Vec::new();

@@ -7,5 +7,6 @@
     clippy::cast_possible_truncation
 )]
 
+mod generator;
 mod planted;
 mod slt;
