@@ -1,0 +1,148 @@
+//! What operator state promises, against plain maps.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Int64Type};
+use proptest::prelude::*;
+use regauge_state::{Columns, GroupIndex, Heap, Incoming, JoinSide, OrderedGroups, ProbeAt, bucket_of, canonical_floats};
+
+type Key = (Option<i64>, Option<String>);
+
+fn columns(keys: &[Key]) -> Vec<ArrayRef> {
+    let ints: Int64Array = keys.iter().map(|k| k.0).collect();
+    let texts: StringArray = keys.iter().map(|k| k.1.as_deref()).collect();
+    vec![Arc::new(ints), Arc::new(texts)]
+}
+
+/// A poor hash on purpose: chains and table slots collide.
+fn hashes(keys: &[Key]) -> Vec<u64> {
+    keys.iter().map(|k| (k.0.unwrap_or(9) as u64 % 3) << 56 | u64::from(k.1.is_some())).collect()
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    (proptest::option::of(0i64..4), proptest::option::of("[ab]{0,2}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equal_keys_have_one_id_and_come_back_as_they_went_in(batches in proptest::collection::vec(proptest::collection::vec(key(), 1..20), 1..8)) {
+        let mut index = GroupIndex::new(&[DataType::Int64, DataType::Utf8]).unwrap();
+        let mut known: BTreeMap<Key, u32> = BTreeMap::new();
+        for batch in batches {
+            let (mut ids, mut created) = (Vec::new(), Vec::new());
+            index.intern(&columns(&batch), &hashes(&batch), &mut ids, &mut created).unwrap();
+            for (key, id) in batch.iter().zip(&ids) {
+                prop_assert_eq!(*known.entry(key.clone()).or_insert(*id), *id);
+            }
+            let back = index.keys(&ids).unwrap();
+            for (i, (key, column)) in batch.iter().map(|k| (k, back[0].as_primitive::<Int64Type>())).enumerate() {
+                prop_assert_eq!(key.0, column.is_valid(i).then(|| column.value(i)));
+                prop_assert_eq!(key.1.as_deref(), back[1].is_valid(i).then(|| back[1].as_string::<i32>().value(i)));
+            }
+            prop_assert_eq!(index.n_groups(), known.len());
+            // every second batch, one group goes; its id may serve another key
+            if let Some((key, id)) = known.iter().next().map(|(k, id)| (k.clone(), *id)).filter(|_| batch.len() % 2 == 0) {
+                index.remove(id);
+                known.remove(&key);
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_of_a_join_holds_the_weights_of_its_rows_and_finds_them_by_key(batches in proptest::collection::vec(proptest::collection::vec((key(), -2i64..3), 1..20), 1..8)) {
+        let mut side = JoinSide::new(&[DataType::Int64, DataType::Utf8], vec![0], false).unwrap();
+        let mut known: BTreeMap<Key, i64> = BTreeMap::new();
+        for batch in batches {
+            let keys: Vec<Key> = batch.iter().map(|b| b.0.clone()).collect();
+            let diffs: Vec<i64> = batch.iter().map(|b| b.1).collect();
+            let rows: Vec<u32> = (0..keys.len() as u32).collect();
+            // the hash of the key column alone, and of the row: both poor
+            let key_hashes: Vec<u64> = keys.iter().map(|k| (k.0.unwrap_or(9) as u64 % 3) << 56).collect();
+            let cols = columns(&keys);
+            let mut placed = Vec::new();
+            side.apply(&Incoming { columns: &cols, rows: &rows, key_hashes: &key_hashes, row_hashes: &hashes(&keys), diffs: Some(&diffs) }, &mut placed).unwrap();
+            batch.iter().for_each(|(k, d)| *known.entry(k.clone()).or_insert(0) += d);
+            known.retain(|_, w| *w != 0);
+            let mut zero: Vec<u32> = placed.iter().map(|p| p.slot).filter(|s| side.weight(*s) == 0).collect();
+            zero.sort_unstable();
+            zero.dedup();
+            zero.into_iter().for_each(|s| side.remove(s));
+            prop_assert_eq!(side.n_rows(), known.len());
+
+            let (mut found, mut slots, mut at) = (Vec::new(), Vec::new(), ProbeAt::default());
+            while !side.probe(&key_hashes, &rows, &mut at, slots.len() + 3, &mut found, &mut slots) {}
+            side.retain_same_key(&cols[..1], false, &mut found, &mut slots);
+            for (row, key) in keys.iter().enumerate() {
+                let mut expected: Vec<i64> = known.iter().filter(|(k, _)| k.0.is_some() && k.0 == key.0).map(|(_, w)| *w).collect();
+                let mut got: Vec<i64> = found.iter().zip(&slots).filter(|(r, _)| **r == row as u32).map(|(_, s)| side.weight(*s)).collect();
+                expected.sort_unstable();
+                got.sort_unstable();
+                prop_assert_eq!(got, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_nan_or_a_zero_has_one_canonical_form() {
+    let odd: ArrayRef = Arc::new(Float64Array::from(vec![-0.0, 0.0, f64::NAN, -f64::NAN, 1.0]));
+    let bits: Vec<u64> = canonical_floats(&odd).as_primitive::<arrow::datatypes::Float64Type>().values().iter().map(|v| v.to_bits()).collect();
+    assert_eq!(bits[0], bits[1]);
+    assert_eq!(bits[2], bits[3]);
+    assert_eq!(bits[4], 1f64.to_bits());
+}
+
+#[test]
+fn the_bucket_is_the_top_byte_of_the_hash() {
+    assert_eq!(bucket_of(0xab00_0000_0000_0001), 0xab);
+}
+
+#[test]
+fn a_heap_keeps_its_bytes_within_a_small_factor_of_what_lives() {
+    let mut heap = Heap::default();
+    for round in 0u32..200 {
+        for slot in 0..100 {
+            heap.set(slot, &vec![slot as u8; 100 + round as usize]);
+        }
+    }
+    assert!((0..100).all(|s| heap.get(s) == vec![s as u8; 299].as_slice()));
+    assert!(heap.n_bytes() < 400_000, "{}", heap.n_bytes());
+}
+
+#[test]
+fn a_freed_slot_is_used_again() {
+    let mut all = Columns::new(&[DataType::Int64, DataType::Utf8]).unwrap();
+    let rows = columns(&[(Some(1), Some("one".into())), (None, None), (Some(3), Some("three".into()))]);
+    let mut slots = Vec::new();
+    all.insert(&rows, &[0, 1, 2], &mut slots).unwrap();
+    all.remove(slots[1]);
+    let mut again = Vec::new();
+    all.insert(&rows, &[2, 0], &mut again).unwrap();
+    assert_eq!(again, vec![1, 3]);
+    assert!(all.same_bits(1, &rows, 2) && all.same_bits(3, &rows, 0) && !all.same_bits(0, &rows, 1));
+    assert_eq!((all.n_slots(), all.n_alive()), (4, 4));
+}
+
+#[test]
+fn an_ordered_group_keeps_what_leaves_and_comes_back_until_it_is_settled() {
+    let mut groups = OrderedGroups::new(&[DataType::Int64]).unwrap();
+    let rows: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![10, 20]))];
+    groups.add(7, b"b", &rows, 1, 1).unwrap();
+    groups.add(7, b"a", &rows, 0, 1).unwrap();
+    groups.add(8, b"a", &rows, 0, 5).unwrap();
+    let before: Vec<_> = groups.members(7).collect();
+    assert_eq!(groups.gather(&before.iter().map(|m| m.slot).collect::<Vec<_>>())[0].as_primitive::<Int64Type>().values(), &[10, 20]);
+    groups.add(7, b"b", &rows, 1, -1).unwrap();
+    assert_eq!(groups.members(7).count(), 1);
+    groups.add(7, b"b", &rows, 1, 1).unwrap();
+    assert_eq!(groups.members(7).collect::<Vec<_>>(), before, "the same slots");
+    groups.add(7, b"b", &rows, 1, -1).unwrap();
+    groups.settle();
+    assert_eq!(groups.n_rows(), 2);
+    assert_eq!(groups.members(8).map(|m| m.count).sum::<i64>(), 5);
+}
