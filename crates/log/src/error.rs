@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use regauge_types::hlc::TooFarAhead;
-use regauge_types::{ErrorKind, Hlc, Lsn, SchemaId, TopicId};
+use regauge_types::{ColumnId, ErrorKind, Hlc, Lsn, SchemaId, TopicId};
 
 use crate::model::Refusal;
 
@@ -186,6 +186,28 @@ pub enum LogError {
         /// The least lsn in the journal.
         first: Lsn,
     },
+    /// The archive's object store refused something. The journal still has what is not archived.
+    #[error("archive store failed object={object}")]
+    Store {
+        /// The object, or the prefix that was listed.
+        object: String,
+        /// What the store said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No schema of the topic has this column.
+    #[error("unknown column topic={topic} column={column}")]
+    UnknownColumn {
+        /// The topic.
+        topic: TopicId,
+        /// The column's id.
+        column: ColumnId,
+    },
+    /// A scan was asked for that cannot be.
+    #[error("bad scan: {reason}")]
+    BadScan {
+        /// Why.
+        reason: String,
+    },
     /// The log was closed.
     #[error("log is closed")]
     Closed,
@@ -202,11 +224,11 @@ impl LogError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } | Self::InUse { .. } | Self::Poisoned { .. } | Self::OutcomeUnknown { .. } | Self::Closed => ErrorKind::Unavailable,
+            Self::Io { .. } | Self::InUse { .. } | Self::Poisoned { .. } | Self::OutcomeUnknown { .. } | Self::Store { .. } | Self::Closed => ErrorKind::Unavailable,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::NewerFormat { .. } | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
-            Self::UnknownTopic { .. } | Self::DroppedTopic { .. } | Self::Archived { .. } => ErrorKind::NotFound,
-            Self::WrongSchema { .. } | Self::PartitionOutOfRange { .. } | Self::BadDefinition { .. } | Self::BadTransaction { .. } | Self::ClockAhead(_) => ErrorKind::Invalid,
+            Self::UnknownTopic { .. } | Self::DroppedTopic { .. } | Self::UnknownColumn { .. } | Self::Archived { .. } => ErrorKind::NotFound,
+            Self::WrongSchema { .. } | Self::PartitionOutOfRange { .. } | Self::BadDefinition { .. } | Self::BadTransaction { .. } | Self::BadScan { .. } | Self::ClockAhead(_) => ErrorKind::Invalid,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::SequenceGap { .. } | Self::BelowWindow { .. } | Self::Refused(_) => ErrorKind::Conflict,
             Self::TooLarge { .. } | Self::ProducersFull { .. } | Self::DiskFull { .. } => ErrorKind::Exhausted,

@@ -5,6 +5,7 @@
 //! FORMAT                   text: version and data set id, with a checksum; written first, so that every other file can be told from a foreign one
 //! journal/mark             the durable mark; its first appearance ends the making of a data set
 //! journal/<lsn>.rgj        commits from that lsn on, 20 digits
+//! archive/                 the archive's objects, unless they are elsewhere
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,12 @@ impl Folder {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")
+    }
+
+    /// The folder of the archive.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.root.join("archive")
     }
 
     /// The durable mark.

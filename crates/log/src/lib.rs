@@ -9,6 +9,8 @@
 //! The way through: [`log`] takes a transaction, [`prepare`] encodes it, [`section`] judges and numbers it, [`journal::writer`] makes it durable,
 //! [`publish`] tells those who wait, [`tail`] and [`journal::reader`] give it to readers. [`format`] is the bytes, [`state`] what a commit must know.
 
+pub mod archive;
+mod archiving;
 pub mod error;
 pub mod folder;
 pub mod format;
@@ -19,16 +21,20 @@ pub mod options;
 pub mod prepare;
 pub mod producers;
 pub mod publish;
+pub mod scan;
 pub mod section;
 pub mod state;
 pub mod tail;
 pub mod testing;
 pub mod topics;
 
+pub use archive::ArchiveReport;
+pub use archiving::ArchiveSettings;
 pub use error::LogError;
 pub use log::{Log, Pending};
 pub use model::{
     Append, Commit, CommitIter, CommitSource, Committed, Definition, Judge, Part, Placed, ProducerSeq, Refusal, TopicSpec, Transaction,
 };
 pub use options::LogOptions;
+pub use scan::{Scan, ScanBatch, ScanColumn, ScanSpec};
 pub use tail::Tail;

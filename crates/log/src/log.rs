@@ -5,7 +5,7 @@
 //! While one batch is being synced the next one fills: N concurrent commits share one fdatasync, without any delay to wait for them.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -14,6 +14,8 @@ use regauge_types::env::{Joining, Lock};
 use regauge_types::{DataSetId, Env, Hlc, HlcClock, Lsn, SchemaId, TopicId};
 
 use crate::LogError;
+use crate::archive::{Archive, ArchiveReport, Notes};
+use crate::archiving::{self, Archiving};
 use crate::folder::Folder;
 use crate::format::frame::Seed;
 use crate::journal::reader::{Reader, Source};
@@ -23,6 +25,7 @@ use crate::model::{CommitIter, CommitSource, Committed, Judge, TopicSpec, Transa
 use crate::options::LogOptions;
 use crate::prepare::prepare;
 use crate::publish::{Board, Failure, Ticket};
+use crate::scan::{Scan, ScanSpec};
 use crate::section::{Batch, Section, Status};
 use crate::tail::Tail;
 use crate::topics::Topics;
@@ -36,6 +39,7 @@ pub struct Log {
 /// Ends the writer and only then lets the folder go.
 struct Inner {
     shared: Arc<Shared>,
+    archiving: Archiving,
     thread: Mutex<Option<Box<dyn Joining>>>,
     _lock: Box<dyn Lock>,
 }
@@ -45,8 +49,8 @@ pub(crate) struct Shared {
     pub(crate) env: Env,
     pub(crate) options: LogOptions,
     pub(crate) source: Source,
-    dataset: DataSetId,
-    section: Mutex<Section>,
+    pub(crate) dataset: DataSetId,
+    pub(crate) section: Mutex<Section>,
     /// There is something to write, or to end.
     work: Condvar,
     /// There is room for another commit to wait.
@@ -54,6 +58,8 @@ pub(crate) struct Shared {
     /// A copy of the section's topics, for preparing and reading without its lock.
     topics: RwLock<Topics>,
     pub(crate) board: Board,
+    /// Whom to tell what became durable; empty when nobody archives in the background.
+    pub(crate) archive_notes: OnceLock<Notes>,
 }
 
 /// A commit that is in order but perhaps not durable yet.
@@ -120,15 +126,17 @@ impl Log {
                 judge: None,
                 judging: false,
             }),
+            archive_notes: OnceLock::new(),
             work: Condvar::new(),
             room: Condvar::new(),
             options,
             env,
         });
         let threads = Arc::clone(&shared.env.threads);
+        let archiving = Archiving::open(&shared)?;
         let body = Arc::clone(&shared);
         let thread = threads.spawn("regauge-log", Box::new(move || body.write_until_closed(writer))).map_err(LogError::io("start a thread for", dir))?;
-        Ok(Self { inner: Arc::new(Inner { shared, thread: Mutex::new(Some(thread)), _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { shared, archiving, thread: Mutex::new(Some(thread)), _lock: lock }) })
     }
 
     /// Sets who judges transactions. Once, before the first commit of this opening.
@@ -204,6 +212,22 @@ impl Log {
         Arc::<Shared>::clone(&self.inner.shared)
     }
 
+    /// Reads rows of a topic: archive first, then journal. The scan does not keep the log open.
+    pub fn scan(&self, spec: &ScanSpec) -> Result<Scan, LogError> {
+        Scan::begin(self.archive(), self.source(), spec)
+    }
+
+    /// Archives all that is durable; what the background thread does when enough has come in.
+    pub fn archive_now(&self) -> Result<ArchiveReport, LogError> {
+        archiving::run(&self.inner.shared, self.archive())
+    }
+
+    /// The archive of this log.
+    #[must_use]
+    pub fn archive(&self) -> &Archive {
+        self.inner.archiving.archive()
+    }
+
     /// Takes no more commits, makes durable what is in line, and lets the folder go when the last handle does. Called by the last handle's drop.
     pub fn close(&self) {
         self.inner.close();
@@ -212,6 +236,7 @@ impl Log {
 
 impl Inner {
     fn close(&self) {
+        self.archiving.stop();
         {
             let mut section = self.shared.section.lock();
             if matches!(section.status, Status::Open) {
@@ -338,8 +363,12 @@ impl Shared {
                     section.file_len = section.file_len.saturating_add(file_len);
                 }
                 drop(section);
+                let rows: usize = batch.commits.iter().flat_map(|(commit, _)| &commit.parts).map(|part| part.rows.num_rows()).sum();
                 self.board.succeed(&batch.ticket, batch.commits);
                 self.room.notify_all();
+                if let Some(notes) = self.archive_notes.get() {
+                    notes.note(batch.chunk.bytes.len() as u64, rows as u64);
+                }
                 true
             }
             Err(WriteError::Full(path, error)) => {

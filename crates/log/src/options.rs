@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use regauge_types::hlc::DRIFT_MS_MAX;
 
+use crate::archiving::ArchiveSettings;
 use crate::producers::Bounds;
 
 /// Options of [`crate::Log::open`]. Nothing here changes the format: a folder may be opened with others each time.
@@ -31,6 +32,8 @@ pub struct LogOptions {
     pub drift_ms_max: u64,
     /// When nothing was written for this long the durable mark catches up (one more fdatasync). `None`: at rotation, open and close only.
     pub mark_idle: Option<Duration>,
+    /// Where and when the archive is written.
+    pub archive: ArchiveSettings,
 }
 
 impl Default for LogOptions {
@@ -47,6 +50,7 @@ impl Default for LogOptions {
             producer_idle: Duration::from_secs(7 * 24 * 3600),
             drift_ms_max: DRIFT_MS_MAX,
             mark_idle: Some(Duration::from_millis(50)),
+            archive: ArchiveSettings::default(),
         }
     }
 }

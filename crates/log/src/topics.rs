@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use regauge_types::{SchemaId, TopicId};
 
 use crate::LogError;
+use crate::archive::check_archivable;
 use crate::format::schema;
 use crate::model::{Definition, TopicSpec};
 
@@ -87,6 +88,7 @@ impl Topics {
             return bad(format!("partition_by names a column that is not there column={column}"));
         }
         schema::check(&spec.schema)?;
+        check_archivable(&spec.schema)?;
         Ok(Topic { spec: spec.clone(), dropped: false, schemas: BTreeMap::from([(spec.schema_id, Arc::clone(&spec.schema))]) })
     }
 
@@ -103,6 +105,7 @@ impl Topics {
             }
         }
         schema::check(schema)?;
+        check_archivable(schema)?;
         topic.spec.schema_id = schema_id;
         topic.spec.schema = Arc::clone(schema);
         topic.schemas.insert(schema_id, Arc::clone(schema));

@@ -1,0 +1,308 @@
+//! One partition's rows become one Parquet object.
+//!
+//! Invariant: rows are in offset order without a gap; a row group never spans a multiple of [`BLOCK_ROWS`] offsets, so that
+//! the splits of a scan never share one; the same rows in the same batches give the same bytes.
+//! Cost: rows wait here in parts until there is a batch of them, then in Parquet's own pages until the row group ends; row
+//! groups leave for the store at once. It does not know commits, only rows with their lsn.
+
+use super::{
+    columns::{COMMIT_TS, LSN, N_SYSTEM, OFFSET, stored_schema, to_stored},
+    crc::{Crc, crc},
+    manifest::SegmentInfo,
+    objects::{Objects, Upload, broken},
+    rows::{self, CommitRows},
+};
+use crate::{error::LogError, model::Part};
+use arrow::{
+    array::{ArrayRef, AsArray, RecordBatch},
+    datatypes::{Int64Type, SchemaRef},
+};
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, Encoding, ZstdLevel},
+    file::{
+        metadata::{KeyValue, SortingColumn},
+        properties::{EnabledStatistics, WriterProperties, WriterVersion},
+    },
+};
+use regauge_types::{Hlc, Lsn, SchemaId};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+/// Rows are encoded this many at a time, so that a commit of one row costs no Parquet batch of its own.
+const BATCH_ROWS: usize = 8192;
+
+/// Fewer rows are encoded at a time when they are large.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// Metadata key in the footer: the CRC-32C of each column chunk, 8 hex digits each, row group by row group.
+pub(crate) const CRCS_KEY: &str = "regauge.crc32c";
+
+/// What bounds the row groups.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowGroupLimits {
+    /// Offsets per block; a row group ends where a block ends.
+    pub(crate) block_rows: u64,
+    /// Encoded bytes.
+    pub(crate) bytes: usize,
+}
+
+/// See the module.
+pub(crate) struct SegmentWriter {
+    info: SegmentInfo,
+    schema: SchemaRef,
+    limits: RowGroupLimits,
+    parquet: ArrowWriter<Sink>,
+    upload: Upload,
+    file_crc: Crc,
+    /// Per column chunk of the row groups so far.
+    crcs: Vec<u32>,
+    n_row_groups: usize,
+    waiting: Vec<CommitRows>,
+    n_waiting: usize,
+    waiting_bytes: usize,
+    /// Bytes held by Parquet's encoders, as of the last encoding.
+    encoder_bytes: usize,
+    /// Offset after the last row given to Parquet.
+    encoded_to: u64,
+}
+
+/// Where Parquet's bytes wait until the column chunks they form are known and can be summed.
+#[derive(Default)]
+struct Sink(Vec<u8>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn encoding(source: impl std::fmt::Display) -> LogError {
+    broken(format!("rows cannot be encoded: {source}"))
+}
+
+impl SegmentWriter {
+    /// A segment for rows like those of `part`, from `first_offset` on.
+    pub(crate) fn begin(objects: &Objects, part: &Part, first_offset: u64, nonce: u64, limits: RowGroupLimits) -> Result<SegmentWriter, LogError> {
+        let info = SegmentInfo {
+            topic: part.topic,
+            partition: part.partition,
+            schema_id: part.schema_id,
+            first_offset,
+            rows: 0,
+            first_lsn: Lsn::ZERO,
+            last_lsn: Lsn::ZERO,
+            first_hlc: Hlc::ZERO,
+            last_hlc: Hlc::ZERO,
+            bytes: 0,
+            crc: 0,
+            footer_bytes: 0,
+            footer_crc: 0,
+            nonce,
+        };
+        let schema = stored_schema(&part.rows.schema());
+        let options = ArrowWriterOptions::new().with_properties(properties(&info, &schema));
+        let parquet = ArrowWriter::try_new_with_options(Sink::default(), Arc::clone(&schema), options).map_err(encoding)?;
+        let upload = objects.upload(&info.path());
+        Ok(SegmentWriter {
+            encoded_to: info.first_offset,
+            info,
+            schema,
+            limits,
+            parquet,
+            upload,
+            file_crc: Crc::default(),
+            crcs: Vec::new(),
+            n_row_groups: 0,
+            waiting: Vec::new(),
+            n_waiting: 0,
+            waiting_bytes: 0,
+            encoder_bytes: 0,
+        })
+    }
+
+    /// The schema of its rows.
+    pub(crate) fn schema_id(&self) -> SchemaId {
+        self.info.schema_id
+    }
+
+    /// The offset that must come next.
+    pub(crate) fn end_offset(&self) -> u64 {
+        self.info.end_offset()
+    }
+
+    /// Bytes held in memory, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.encoder_bytes + self.waiting_bytes
+    }
+
+    /// Takes a commit's rows; they follow the last ones.
+    pub(crate) fn push(&mut self, part: Part, lsn: Lsn, hlc: Hlc) -> Result<(), LogError> {
+        let n = part.rows.num_rows();
+        if n == 0 {
+            return Ok(());
+        }
+        if self.info.rows == 0 {
+            (self.info.first_lsn, self.info.first_hlc) = (lsn, hlc);
+        }
+        if part.first_offset != self.end_offset() || lsn < self.info.last_lsn || hlc < self.info.last_hlc {
+            let (topic, partition) = (part.topic, part.partition);
+            return Err(broken(format!("commits are out of order topic={topic} partition={partition} lsn={lsn} offset={}", part.first_offset)));
+        }
+        (self.info.last_lsn, self.info.last_hlc) = (lsn, hlc);
+        self.info.rows += n as u64;
+        self.n_waiting += n;
+        self.waiting_bytes += part.rows.get_array_memory_size() + size_of::<CommitRows>();
+        self.waiting.push(CommitRows::new(part, lsn, hlc));
+        let full = self.n_waiting >= BATCH_ROWS || self.waiting_bytes >= WAITING_BYTES_MAX;
+        if full { self.encode() } else { Ok(()) }
+    }
+
+    /// Gives all waiting rows to Parquet.
+    pub(crate) fn encode(&mut self) -> Result<(), LogError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let batch = self.stored_batch()?;
+        self.waiting.clear();
+        (self.n_waiting, self.waiting_bytes) = (0, 0);
+        self.write_stored(&batch)
+    }
+
+    /// Takes rows of an older segment as they are stored; they follow the last ones, and none may be waiting.
+    pub(crate) fn push_stored(&mut self, columns: Vec<ArrayRef>) -> Result<(), LogError> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(encoding)?;
+        let n_user = self.schema.fields().len() - N_SYSTEM;
+        let ends = |i: usize| -> Option<(u64, u64)> {
+            let numbers = batch.column(n_user + i).as_primitive_opt::<Int64Type>()?.values();
+            Some((u64::try_from(*numbers.first()?).ok()?, u64::try_from(*numbers.last()?).ok()?))
+        };
+        let n = batch.num_rows() as u64;
+        let (Some((first, last)), Some(lsns), Some(hlcs)) = (ends(0), ends(1), ends(2)) else { return Ok(()) };
+        let follows = self.waiting.is_empty() && first == self.end_offset() && last == first + n - 1;
+        if !follows || lsns.0 < self.info.last_lsn.0 || hlcs.0 < self.info.last_hlc.0 {
+            let (topic, partition) = (self.info.topic, self.info.partition);
+            return Err(broken(format!("rows of a segment are out of order topic={topic} partition={partition} offset={first}")));
+        }
+        if self.info.rows == 0 {
+            (self.info.first_lsn, self.info.first_hlc) = (Lsn(lsns.0), Hlc(hlcs.0));
+        }
+        (self.info.last_lsn, self.info.last_hlc) = (Lsn(lsns.1), Hlc(hlcs.1));
+        self.info.rows += n;
+        self.write_stored(&batch)
+    }
+
+    fn write_stored(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
+        let mut at = 0;
+        while at < batch.num_rows() {
+            let left = batch.num_rows() - at;
+            let to_block_end = self.limits.block_rows - self.encoded_to % self.limits.block_rows;
+            let n = left.min(usize::try_from(to_block_end).unwrap_or(left)).min(BATCH_ROWS);
+            self.parquet.write(&batch.slice(at, n)).map_err(encoding)?;
+            at += n;
+            self.encoded_to += n as u64;
+            if self.encoded_to.is_multiple_of(self.limits.block_rows) || self.parquet.in_progress_size() >= self.limits.bytes {
+                self.end_row_group()?;
+            }
+        }
+        self.encoder_bytes = self.parquet.memory_size();
+        Ok(())
+    }
+
+    fn stored_batch(&self) -> Result<RecordBatch, LogError> {
+        let n_user = self.schema.fields().len() - N_SYSTEM;
+        if let Some(bad) = self.waiting.iter().find(|run| run.rows.num_columns() != n_user) {
+            return Err(broken(format!("rows do not have their schema's columns topic={} lsn={}", self.info.topic, bad.lsn)));
+        }
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(n_user + N_SYSTEM);
+        for i in 0..n_user {
+            columns.push(to_stored(&rows::user_column(&self.waiting, i).map_err(encoding)?));
+        }
+        columns.push(rows::offsets(&self.waiting)?);
+        columns.push(rows::lsns(&self.waiting)?);
+        columns.push(rows::clocks(&self.waiting)?);
+        columns.push(rows::causes(&self.waiting));
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(encoding)
+    }
+
+    /// Ends the row group, if one is open, and sends its bytes on.
+    pub(crate) fn end_row_group(&mut self) -> Result<(), LogError> {
+        self.parquet.flush().map_err(encoding)?;
+        // Parquet buffers a few bytes of its own above the sink.
+        self.parquet.sync().map_err(encoding)?;
+        self.encoder_bytes = 0;
+        let sink_start = self.info.bytes;
+        let bytes = std::mem::take(&mut self.parquet.inner_mut().0);
+        for group in self.parquet.flushed_row_groups().iter().skip(self.n_row_groups) {
+            self.n_row_groups += 1;
+            for chunk in group.columns() {
+                let (start, len) = chunk.byte_range();
+                let from = start.checked_sub(sink_start).and_then(|v| usize::try_from(v).ok());
+                let piece = from.zip(usize::try_from(len).ok()).and_then(|(from, len)| bytes.get(from..from.checked_add(len)?));
+                self.crcs.push(crc(piece.ok_or_else(|| broken("column chunk lies outside of its row group"))?));
+            }
+        }
+        self.send(&bytes)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        self.file_crc.update(bytes);
+        self.info.bytes += bytes.len() as u64;
+        self.upload.write(bytes)
+    }
+
+    /// Ends the object; it is durable when this returns.
+    pub(crate) fn finish(mut self) -> Result<SegmentInfo, LogError> {
+        self.encode()?;
+        self.end_row_group()?;
+        let crcs = self.crcs.iter().map(|crc| format!("{crc:08x}")).collect::<String>();
+        self.parquet.append_key_value_metadata(KeyValue::new(CRCS_KEY.to_owned(), crcs));
+        self.parquet.finish().map_err(encoding)?;
+        self.parquet.sync().map_err(encoding)?;
+        let footer = std::mem::take(&mut self.parquet.inner_mut().0);
+        self.info.footer_bytes = footer.len() as u64;
+        self.info.footer_crc = crc(&footer);
+        self.send(&footer)?;
+        self.info.crc = self.file_crc.finish();
+        self.upload.finish()?;
+        Ok(self.info)
+    }
+}
+
+fn properties(info: &SegmentInfo, schema: &SchemaRef) -> WriterProperties {
+    let constant = |key: &str, value: String| KeyValue::new(format!("regauge.{key}"), value);
+    let n_user = schema.fields().len() - N_SYSTEM;
+    // Parquet counts leaves here, so a nested column before ours would shift the number: then the hint is left out.
+    let flat = schema.fields().iter().all(|field| !field.data_type().is_nested());
+    let sorted = i32::try_from(n_user).ok().filter(|_| flat);
+    let mut builder = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by("regauge".to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .set_dictionary_enabled(true)
+        // Row groups are ended by hand.
+        .set_max_row_group_row_count(None)
+        // Chunk statistics prune row groups; a page index would cost a second read for each footer.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        .set_sorting_columns(sorted.map(|column_idx| vec![SortingColumn { column_idx, descending: false, nulls_first: false }]))
+        .set_key_value_metadata(Some(vec![
+            constant("topic", info.topic.to_string()),
+            constant("partition", info.partition.to_string()),
+            constant("schema", info.schema_id.to_string()),
+        ]));
+    // Ascending numbers: their differences are a few bits, and a dictionary would only be tried and thrown away.
+    for ascending in [OFFSET, LSN, COMMIT_TS] {
+        builder = builder
+            .set_column_dictionary_enabled(ascending.into(), false)
+            .set_column_encoding(ascending.into(), Encoding::DELTA_BINARY_PACKED);
+    }
+    builder.build()
+}
