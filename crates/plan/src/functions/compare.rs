@@ -177,10 +177,7 @@ pub(crate) fn expand(col: &Col, n: usize) -> EvalResult<ArrayRef> {
 fn choose(args: &Args<'_>, wanted: Ordering) -> EvalResult<ArrayRef> {
     let arrays: Vec<ArrayRef> = args.cols.iter().map(|c| Ok(Arc::clone(&c.array))).collect::<EvalResult<_>>()?;
     let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-    let mut best: Vec<(usize, usize)> = vec![(0, 0); args.n];
-    for i in 0..args.n {
-        best[i] = (0, i * args.cols[0].step);
-    }
+    let mut best: Vec<(usize, usize)> = (0..args.n).map(|i| (0, i * args.cols[0].step)).collect();
     for (k, col) in args.cols.iter().enumerate().skip(1) {
         // comparators of this argument with all earlier ones, one of which is the best so far
         let comparators = (0..k)

@@ -71,7 +71,7 @@ unary!(EXP, "exp", &[], fine, |x| ranged(x.exp(), x.is_finite(), true), |x, s, t
     ranged(v.exp(), true, false)
 }));
 unary!(LN, "ln", &[], fine, natural_log, |x, s, to| through(x, s, to, natural_log));
-unary!(LOG10, "log10", &[], fine, |x| Ok(natural_log(x).map(|_| x.log10())?), |x, s, to| through(x, s, to, |v| {
+unary!(LOG10, "log10", &[], fine, |x| natural_log(x).map(|_| x.log10()), |x, s, to| through(x, s, to, |v| {
     natural_log(v).map(|_| v.log10())
 }));
 unary!(SIGN, "sign", &["signum"], |_| 0, |x| Ok(if x == 0.0 || x.is_nan() { 0.0 } else { x.signum() }), |x, _, _| {

@@ -47,7 +47,7 @@ pub(super) fn binary(op: Arith, args: &Args<'_>) -> EvalResult<ArrayRef> {
         }
         (Interval(_), Timestamp(..)) => both::<Span, Ts, Ts>(args, |s, t| add_span(t, s)),
         (Timestamp(..), Timestamp(..)) => both::<Ts, Ts, Span>(args, between),
-        (Timestamp(..), Time64(_)) => both::<Ts, Time, Ts>(args, |t, c| add_clock(t, c)),
+        (Timestamp(..), Time64(_)) => both::<Ts, Time, Ts>(args, add_clock),
         (Time64(_), Timestamp(..)) => both::<Time, Ts, Ts>(args, |c, t| add_clock(t, c)),
         (Interval(_), Interval(_)) => {
             both::<Span, Span, Span>(args, |a, b| add_spans(a, if minus { negated(b)? } else { b }))
