@@ -1,1 +1,27 @@
-//! stub
+//! Floor 3: the life of a view.
+//!
+//! What passes through: sessions' statements become commits of the log and reads at epochs; commits become epochs of the
+//! engine; catalog events become versions that live and end. Invariant: everything here is a fold of the log: catalog, heads,
+//! versions; a crash at any moment loses none of it. It never knows: protocols, operators, files other than the token's key.
+
+pub mod catalog;
+pub mod config;
+pub(crate) mod core;
+pub mod driver;
+pub mod error;
+pub mod gate;
+pub mod instance;
+pub mod judge;
+pub mod read;
+pub mod response;
+pub mod session;
+pub(crate) mod syntax;
+pub mod table;
+pub mod token;
+pub mod version;
+
+pub use config::{Config, Limits};
+pub use error::{Error, Result};
+pub use instance::Instance;
+pub use response::{Response, RowStream, Rows};
+pub use session::{CancelHandle, Prepared, Session, SessionOptions, TransactionStatus, copy::CopyIn, subscribe::Subscription};

@@ -1,0 +1,60 @@
+//! The catalog as the planner of views asks for it.
+
+use super::{Catalog, Kind, Relation};
+use crate::{
+    error::{Error, Result},
+    read::names::Scope,
+};
+use arrow::datatypes::{Field, Schema};
+use datafusion::sql::sqlparser::ast;
+use regauge_plan::{
+    FlowPlan, SourceId,
+    catalog::{CatalogView, RelationInfo, RelationKind},
+    parse::RelationName,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+struct Lookup<'a> {
+    catalog: &'a Catalog,
+    search_path: &'a [String],
+}
+
+impl CatalogView for Lookup<'_> {
+    fn relation(&self, name: &RelationName) -> Option<RelationInfo> {
+        let relation = self.catalog.resolve(name.schema.as_deref(), &name.name, self.search_path)?;
+        info(relation, name.version)
+    }
+}
+
+fn info(relation: &Relation, version: Option<u32>) -> Option<RelationInfo> {
+    let topic = relation.topic().map(SourceId::Topic);
+    let of = |id, kind, append_only, key| RelationInfo { id, kind, schema: relation.schema(), append_only, key, view_sql: None };
+    Some(match &relation.kind {
+        Kind::Table { key } => of(topic?, RelationKind::Table, false, Some(key.clone())),
+        Kind::Stream { .. } => of(topic?, RelationKind::Stream, true, None),
+        Kind::View { definition } => {
+            let id = SourceId::Version(relation.view()?, regauge_types::VersionNo(0));
+            RelationInfo { view_sql: Some(definition.sql.clone()), ..of(id, RelationKind::View, false, None) }
+        }
+        Kind::Materialized { versions, routed } => {
+            let no = version.map_or(*routed, regauge_types::VersionNo);
+            let version = versions.get(&no)?;
+            let append_only = FlowPlan::from_bytes(&version.plan).ok()?.root_node()?.append_only;
+            let id = SourceId::Version(relation.view()?, no);
+            // A version's columns are known by their positions.
+            let fields: Vec<Field> = version.columns.iter().map(|c| Field::new(&c.name, c.ty.clone(), true)).collect();
+            let schema = Arc::new(Schema::new(fields));
+            RelationInfo { schema, ..of(id, RelationKind::MaterializedView, append_only, version.key.clone()) }
+        }
+    })
+}
+
+/// Plans a materialized view of a query. Options that the planner takes are removed from `options`.
+pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query, options: &mut BTreeMap<String, String>) -> Result<FlowPlan> {
+    let lookup = Lookup { catalog, search_path: &scope.search_path };
+    // Only on_error = 'fail' is offered, and it is what happens without saying so.
+    if let Some(on_error) = options.remove("on_error").filter(|v| v != "fail") {
+        return Err(Error::unsupported(format!("on_error = '{on_error}' is not offered")).hint("leave it out: an error makes the view fail until its cause is gone"));
+    }
+    Ok(regauge_plan::plan_view(query, &lookup, &regauge_plan::PlanOptions::default())?)
+}

@@ -1,0 +1,292 @@
+//! The catalog: which relations there are, under which names, of which columns, and what answers a read of each view.
+//!
+//! ```text
+//!   name ──▶ ObjectId ──▶ Relation ┬ Table         key
+//!                                  ├ Stream        partitions, partition by, watermark
+//!                                  ├ View          definition (its text is expanded where it is used)
+//!                                  └ Materialized  versions 1, 2, .. each with plan and fingerprint; routed to one of them
+//! ```
+//!
+//! Invariant: a `Catalog` is the fold of the events of topic 0 up to a commit ([`fold`]), nothing else goes in. It is a value:
+//! readers keep an `Arc` of the one they planned with. Cost: a change copies the maps of `Arc`s, which is bounded by the number
+//! of relations. It does not know the log, plans' content, nor which version is running.
+
+mod event;
+mod fold;
+pub(crate) mod lookup;
+pub mod ty;
+
+pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, decode, encode, hex, topic_schema};
+pub use fold::{FoldError, Wish, decide};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use regauge_types::{COLUMN_ID_KEY, ColumnId, Lsn, TopicId, VersionNo, ViewId};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+/// The schema that unqualified names are looked up and created in.
+pub const PUBLIC: &str = "public";
+
+/// A relation's name within its schema.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Name {
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Name {
+    /// A name in `public`.
+    #[must_use]
+    pub fn public(name: &str) -> Name {
+        Name { schema: PUBLIC.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.schema == PUBLIC { f.write_str(&self.name) } else { write!(f, "{}.{}", self.schema, self.name) }
+    }
+}
+
+/// A relation's identity: stable under rename, never used again after a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectId {
+    /// A table or a stream: its topic.
+    Topic(u32),
+    /// A view.
+    View(u32),
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Stable under rename.
+    pub id: ColumnId,
+    /// Name.
+    pub name: String,
+    /// Type in the engine; [`ty::name`] gives its name in SQL.
+    pub ty: DataType,
+    /// Judged where rows enter; arrays are nullable all the same.
+    pub not_null: bool,
+    /// Most characters of a `varchar(n)`.
+    pub chars_max: Option<u64>,
+    /// Expression in SQL for rows that do not name the column.
+    pub default: Option<String>,
+}
+
+/// A query in SQL with all that its meaning depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// The query.
+    pub sql: String,
+    /// Schemas in which unqualified names were found.
+    pub search_path: Vec<String>,
+    /// Time zone of the session that wrote it.
+    pub time_zone: String,
+    /// Relations that it names.
+    pub depends_on: Vec<ObjectId>,
+}
+
+/// An immutable definition of a view, with the plan it was given when it was created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// From 1.
+    pub no: VersionNo,
+    /// What it computes.
+    pub definition: Definition,
+    /// Canonical bytes of its plan: what a restart runs, never planning anew.
+    pub plan: Arc<[u8]>,
+    /// Of the plan.
+    pub fingerprint: [u8; 32],
+    /// Output.
+    pub columns: Vec<Column>,
+    /// Positions of output columns that are unique together, where the plan proves it.
+    pub key: Option<Vec<usize>>,
+    /// CREATE is to return at once instead of waiting for the backfill.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What a stream says of its event time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// The column.
+    pub column: ColumnId,
+    /// The expression in SQL.
+    pub sql: String,
+}
+
+/// What kind of relation, with what only that kind has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows with a primary key; its topic holds the changes.
+    Table {
+        /// Positions of the key's columns.
+        key: Vec<usize>,
+    },
+    /// Append only.
+    Stream {
+        /// Positions of the columns whose hash picks the partition; none: the log deals them out.
+        partition_by: Vec<usize>,
+        /// Fixed at creation.
+        partitions: u32,
+        /// Event time.
+        watermark: Option<Watermark>,
+    },
+    /// A text that is expanded where it is used.
+    View {
+        /// The text.
+        definition: Definition,
+    },
+    /// Maintained incrementally.
+    Materialized {
+        /// By number.
+        versions: BTreeMap<VersionNo, Arc<Version>>,
+        /// The one that answers.
+        routed: VersionNo,
+    },
+}
+
+/// A table, stream or view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// Identity.
+    pub id: ObjectId,
+    /// Name.
+    pub name: Name,
+    /// Columns; a materialized view's are those of the version it is routed to.
+    pub columns: Vec<Column>,
+    /// What `WITH (...)` said.
+    pub options: BTreeMap<String, String>,
+    /// Kind.
+    pub kind: Kind,
+}
+
+impl Relation {
+    /// The topic of a table or stream.
+    #[must_use]
+    pub fn topic(&self) -> Option<TopicId> {
+        match self.id {
+            ObjectId::Topic(id) => Some(TopicId(id)),
+            ObjectId::View(_) => None,
+        }
+    }
+
+    /// The identity of a view.
+    #[must_use]
+    pub fn view(&self) -> Option<ViewId> {
+        match self.id {
+            ObjectId::Topic(_) => None,
+            ObjectId::View(id) => Some(ViewId(id)),
+        }
+    }
+
+    /// The version that answers reads of a materialized view.
+    #[must_use]
+    pub fn routed(&self) -> Option<&Arc<Version>> {
+        match &self.kind {
+            Kind::Materialized { versions, routed } => versions.get(routed),
+            _ => None,
+        }
+    }
+
+    /// The user's columns as an Arrow schema, with column ids in the fields' metadata.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        schema_of(&self.columns)
+    }
+
+    /// Position of a column.
+    #[must_use]
+    pub fn position(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == column)
+    }
+
+    /// `table`, `stream`, `view` or `materialized view`.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Table { .. } => "table",
+            Kind::Stream { .. } => "stream",
+            Kind::View { .. } => "view",
+            Kind::Materialized { .. } => "materialized view",
+        }
+    }
+
+    fn depends_on(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        let one: Box<dyn Iterator<Item = &Definition>> = match &self.kind {
+            Kind::View { definition } => Box::new(std::iter::once(definition)),
+            Kind::Materialized { versions, .. } => Box::new(versions.values().map(|v| &v.definition)),
+            Kind::Table { .. } | Kind::Stream { .. } => Box::new(std::iter::empty()),
+        };
+        one.flat_map(|d| d.depends_on.iter().copied())
+    }
+}
+
+/// A field as the engine wants it: nullable, its column id in the metadata.
+#[must_use]
+pub fn field(name: &str, ty: &DataType, id: ColumnId) -> Field {
+    let metadata = HashMap::from([(COLUMN_ID_KEY.to_owned(), id.0.to_string())]);
+    Field::new(name, ty.clone(), true).with_metadata(metadata)
+}
+
+/// Columns as an Arrow schema.
+#[must_use]
+pub fn schema_of(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|c| field(&c.name, &c.ty, c.id)).collect::<Vec<_>>()))
+}
+
+/// All relations as of a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    relations: BTreeMap<ObjectId, Arc<Relation>>,
+    names: BTreeMap<Name, ObjectId>,
+    last_topic: u32,
+    last_view: u32,
+    changed: Lsn,
+}
+
+impl Catalog {
+    /// The commit that changed it last; 0 when nothing did.
+    #[must_use]
+    pub fn changed(&self) -> Lsn {
+        self.changed
+    }
+
+    /// A relation by identity.
+    #[must_use]
+    pub fn get(&self, id: ObjectId) -> Option<&Arc<Relation>> {
+        self.relations.get(&id)
+    }
+
+    /// A relation by name.
+    #[must_use]
+    pub fn find(&self, name: &Name) -> Option<&Arc<Relation>> {
+        self.names.get(name).and_then(|id| self.relations.get(id))
+    }
+
+    /// A relation by a name that may lack its schema: the first schema of the path that has it.
+    #[must_use]
+    pub fn resolve(&self, schema: Option<&str>, name: &str, search_path: &[String]) -> Option<&Arc<Relation>> {
+        let one = |schema: &str| self.find(&Name { schema: schema.to_owned(), name: name.to_owned() });
+        match schema {
+            Some(schema) => one(schema),
+            None => search_path.iter().find_map(|schema| one(schema)),
+        }
+    }
+
+    /// All relations in the order of their identities.
+    pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.relations.values()
+    }
+
+    /// Relations that name `id` in their definition.
+    pub fn dependants(&self, id: ObjectId) -> impl Iterator<Item = &Arc<Relation>> {
+        self.relations.values().filter(move |r| r.id != id && r.depends_on().any(|d| d == id))
+    }
+}

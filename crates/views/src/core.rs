@@ -1,0 +1,238 @@
+//! What all sessions of an instance share.
+
+use crate::{
+    catalog::{Catalog, Kind, ObjectId},
+    config::Config,
+    error::{Error, Result, sqlstate as code},
+    gate,
+    judge::{Judged, Proposal, Refused},
+    read::{Pin, Pins, Planner},
+    session::txn::Txn,
+    token::{Mint, Seen},
+    version::Versions,
+};
+use bytes::Bytes;
+use regauge_log::{Append, Committed, Log, LogError, ProducerSeq, Transaction};
+use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, VersionNo, ViewId};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// What all sessions of an instance share.
+pub struct Core {
+    /// What it was opened with.
+    pub config: Config,
+    /// The log.
+    pub log: Log,
+    /// Catalog and heads.
+    pub judged: Arc<Judged>,
+    /// Commits that are being read.
+    pub pins: Pins,
+    /// Plans queries.
+    pub planner: Planner,
+    /// Tokens.
+    pub mint: Mint,
+    /// Versions and their epochs.
+    pub versions: Arc<Versions>,
+}
+
+/// A commit that did not happen.
+#[derive(Debug)]
+pub enum NotCommitted {
+    /// Another commit was first; running the statement again on what is there at `lsn` may succeed.
+    Conflict {
+        /// That commit.
+        lsn: Lsn,
+        /// What to say when it is not run again.
+        error: Error,
+    },
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<NotCommitted> for Error {
+    fn from(not: NotCommitted) -> Error {
+        match not {
+            NotCommitted::Conflict { error, .. } | NotCommitted::Failed(error) => error,
+        }
+    }
+}
+
+impl Core {
+    /// Commits what a transaction has written; `None` when there was nothing to write.
+    pub async fn commit(&self, txn: &Txn, seen: Seen, producer: Option<ProducerSeq>) -> Result<Option<Committed>, NotCommitted> {
+        let Some(transaction) = self.transaction(txn, seen, producer).map_err(NotCommitted::Failed)? else {
+            self.settle(txn).await.map_err(NotCommitted::Failed)?;
+            return Ok(None);
+        };
+        let log = self.log.clone();
+        let outcome = tokio::task::spawn_blocking(move || log.commit(transaction)).await;
+        match outcome {
+            Ok(Ok(committed)) => Ok(Some(committed)),
+            Ok(Err(error)) => Err(refused(error)),
+            Err(_) => Err(NotCommitted::Failed(Error::internal("commit panicked"))),
+        }
+    }
+
+    fn transaction(&self, txn: &Txn, seen: Seen, producer: Option<ProducerSeq>) -> Result<Option<Transaction>> {
+        if txn.is_empty() {
+            return Ok(None);
+        }
+        match gate::decide(gate::Arrival { cause: seen.lsn }, self.judged.last()) {
+            gate::Admission::Admit => {}
+            gate::Admission::RefuseUnknownCause { last } => {
+                let message = format!("the token names a commit that does not exist here cause={} last={last}", seen.lsn);
+                return Err(Error::invalid(code::INVALID_PARAMETER, message));
+            }
+        }
+        let mut appends = Vec::new();
+        if !txn.events.is_empty() {
+            let rows = crate::catalog::encode(&txn.events).map_err(Error::internal)?;
+            appends.push(Append { topic: CATALOG_TOPIC, partition: None, rows });
+        }
+        for writes in txn.tables.values() {
+            if let Some(rows) = writes.to_topic_rows()? {
+                appends.push(Append { topic: writes.topic(), partition: None, rows });
+            }
+        }
+        appends.extend(txn.appends.iter().cloned());
+        let proposal = Proposal {
+            snapshot: txn.snapshot.as_ref().map_or(self.judged.last(), Pin::at),
+            catalog: txn.base.changed(),
+            events: txn.events.clone(),
+            tables: txn.tables.values().cloned().collect(),
+            streams: txn.appends.iter().map(|a| a.topic).collect(),
+        };
+        Ok(Some(Transaction {
+            define: txn.defines.clone(),
+            appends,
+            producer,
+            cause: Mint::cause(seen).map(|bytes| Bytes::copy_from_slice(&bytes)),
+            clock_floor: seen.hlc,
+            context: Some(Box::new(proposal)),
+        }))
+    }
+
+    /// A transaction that wrote nothing may have read what is not durable yet: it answers when that is.
+    async fn settle(&self, txn: &Txn) -> Result<()> {
+        match txn.snapshot.as_ref().map(Pin::at) {
+            Some(at) if at > self.log.durable() => self.wait_durable(at, Duration::from_secs(60)).await.map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until a commit is durable.
+    pub async fn wait_durable(&self, lsn: Lsn, timeout: Duration) -> Result<Lsn> {
+        if self.log.durable() >= lsn {
+            return Ok(self.log.durable());
+        }
+        let log = self.log.clone();
+        let before = Lsn(lsn.0.saturating_sub(1));
+        let reached = tokio::task::spawn_blocking(move || log.wait_beyond(before, timeout)).await;
+        match reached {
+            Ok(reached) if reached >= lsn => Ok(reached),
+            _ => Err(causal_timeout(lsn)),
+        }
+    }
+
+    /// Pins a commit that is at least `at`, moved up if that one was forgotten meanwhile.
+    pub fn pin(&self, choose: impl Fn() -> Lsn) -> Pin {
+        loop {
+            if let Some(pin) = self.pins.pin(choose()) {
+                return pin;
+            }
+        }
+    }
+
+    /// Versions among what a statement uses.
+    #[must_use]
+    pub fn versions_of(catalog: &Catalog, uses: &BTreeSet<ObjectId>) -> Vec<(ViewId, VersionNo)> {
+        let routed = |id: &ObjectId| match &catalog.get(*id)?.kind {
+            Kind::Materialized { routed, .. } => Some((catalog.get(*id)?.view()?, *routed)),
+            _ => None,
+        };
+        uses.iter().filter_map(routed).collect()
+    }
+}
+
+/// A wait for what a token has seen took too long.
+#[must_use]
+pub fn causal_timeout(lsn: Lsn) -> Error {
+    let message = format!("the read would not show what the session has seen in time lsn={lsn}");
+    Error::new(ErrorKind::Unavailable, code::CAUSAL_TIMEOUT, message).hint("try again, or SET regauge.causal_timeout = '30s'")
+}
+
+fn refused(error: LogError) -> NotCommitted {
+    if let LogError::DroppedTopic { topic } | LogError::UnknownTopic { topic } | LogError::WrongSchema { topic, .. } = &error {
+        let error = Error::conflict(format!("a relation was changed or dropped meanwhile topic={topic}"));
+        return NotCommitted::Conflict { lsn: Lsn::ZERO, error };
+    }
+    if let LogError::BadDefinition { .. } = &error {
+        // Ids and names come from the catalog the transaction began with: they are taken when that has moved.
+        let error = Error::conflict("could not serialize access due to a concurrent change of the catalog").detail(error.to_string());
+        return NotCommitted::Conflict { lsn: Lsn::ZERO, error };
+    }
+    let LogError::Refused(refusal) = &error else {
+        return NotCommitted::Failed(Error::from_log(error));
+    };
+    match refusal.0.downcast_ref::<Refused>() {
+        Some(Refused::Conflict { relation, lsn, duplicate, .. }) => {
+            let conflict = if *duplicate {
+                let message = format!("duplicate key value violates unique constraint on \"{relation}\": a concurrent transaction inserted it first");
+                Error::new(ErrorKind::Conflict, code::UNIQUE, message)
+            } else {
+                Error::conflict("could not serialize access due to concurrent update").detail(format!("relation={relation} lsn={lsn}"))
+            };
+            NotCommitted::Conflict { lsn: *lsn, error: conflict }
+        }
+        Some(Refused::CatalogMoved { lsn }) => {
+            let error = Error::conflict("could not serialize access due to a concurrent change of the catalog");
+            NotCommitted::Conflict { lsn: *lsn, error }
+        }
+        Some(Refused::RelationMoved { topic }) => {
+            let error = Error::conflict(format!("a relation was changed or dropped meanwhile topic={topic}"));
+            NotCommitted::Conflict { lsn: Lsn::ZERO, error }
+        }
+        Some(other @ Refused::Malformed { .. }) => NotCommitted::Failed(Error::internal(other.to_string())),
+        None => NotCommitted::Failed(Error::internal(error.to_string())),
+    }
+}
+
+impl Error {
+    /// What the log says.
+    #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "goes to map_err")]
+    pub fn from_log(error: LogError) -> Error {
+        Error::from_log_ref(&error)
+    }
+
+    /// What the log says.
+    #[must_use]
+    pub fn from_log_ref(error: &LogError) -> Error {
+        let sqlstate = match error {
+            LogError::DiskFull { .. } => code::DISK_FULL,
+            LogError::Corrupt { .. } => "RG006",
+            LogError::Fenced { .. } => code::FENCED,
+            LogError::TooLarge { .. } | LogError::ProducersFull { .. } => code::LIMIT_EXCEEDED,
+            LogError::SequenceGap { .. } | LogError::BelowWindow { .. } => code::CANT_CHANGE_NOW,
+            LogError::UnknownTopic { .. } | LogError::DroppedTopic { .. } => code::UNDEFINED_TABLE,
+            LogError::ClockAhead(_) | LogError::BadTransaction { .. } => code::INVALID_PARAMETER,
+            LogError::Closed => code::SHUTDOWN,
+            LogError::Internal { .. } => code::INTERNAL,
+            _ => code::IO,
+        };
+        let translated = Error::new(error.kind(), sqlstate, error.to_string());
+        match error.hint() {
+            Some(hint) => translated.hint(hint),
+            None => translated,
+        }
+    }
+}
+
+impl From<regauge_plan::PlanError> for Error {
+    fn from(error: regauge_plan::PlanError) -> Error {
+        let translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
+        match error.hint() {
+            Some(hint) => translated.hint(hint),
+            None => translated,
+        }
+    }
+}

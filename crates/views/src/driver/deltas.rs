@@ -1,0 +1,51 @@
+//! Commits as deltas: what changed in each topic, in the topic's own columns.
+//!
+//! A stream's records are added; a table's changes take the row before away and add the row after. Consecutive commits of one
+//! epoch go into one delta per topic; a row that came and went within the epoch is cancelled by whoever consolidates.
+
+use crate::{
+    catalog::{Catalog, Kind, ObjectId},
+    table::layout::Changes,
+};
+use arrow::error::ArrowError;
+use regauge_log::Commit;
+use regauge_types::{CATALOG_TOPIC, Delta, TopicId};
+use std::collections::BTreeMap;
+
+/// Deltas of an epoch that is being gathered.
+#[derive(Default)]
+pub struct Gathered {
+    by_topic: BTreeMap<TopicId, Vec<Delta>>,
+    n_rows: usize,
+}
+
+impl Gathered {
+    /// Rows so far.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Takes in a commit. Topics that the catalog does not know (dropped ones) are left out: nobody reads them.
+    pub fn take_in(&mut self, catalog: &Catalog, commit: &Commit) -> Result<(), ArrowError> {
+        for part in commit.parts.iter().filter(|p| p.topic != CATALOG_TOPIC) {
+            let Some(relation) = catalog.get(ObjectId::Topic(part.topic.0)) else { continue };
+            let delta = match relation.kind {
+                Kind::Table { .. } => Changes::read(&part.rows, &relation.schema())?.delta()?,
+                _ => Delta::ones(part.rows.clone()),
+            };
+            self.n_rows += delta.n_rows();
+            self.by_topic.entry(part.topic).or_default().push(delta);
+        }
+        Ok(())
+    }
+
+    /// One delta per topic.
+    pub fn finish(self) -> Result<Vec<(TopicId, Delta)>, ArrowError> {
+        let whole = |(topic, deltas): (TopicId, Vec<Delta>)| {
+            let schema = deltas.first().map(|d| d.rows.schema()).unwrap_or_else(|| arrow::datatypes::Schema::empty().into());
+            Ok((topic, Delta::concat(&schema, &deltas)?))
+        };
+        self.by_topic.into_iter().map(whole).collect()
+    }
+}

@@ -1,0 +1,385 @@
+//! The epoch driver: one thread that tails the log, ends epochs and feeds them to the versions.
+//!
+//! ```text
+//!   tail ─▶ commits ─▶ epochs (end at: a reserved boundary · a catalog event · epoch_rows · nothing more is durable)
+//!                        ├─▶ versions that keep up: each epoch as it closes
+//!                        └─▶ versions that are behind: fed alone from the journal until they stand where the others stand
+//! ```
+//! Guarantees: a version is fed every commit after its `as_of` once and in order; boundaries are common to all that keep up;
+//! latency is one wake-up when the log is idle. A version that does not keep up delays the others by at most [`PATIENCE`] per
+//! epoch before it is left behind. DDL takes effect where its commit stands: versions are installed and dropped between epochs.
+//! Not promised: that epochs are cut at the same commits after a restart.
+
+pub mod cuts;
+pub mod deltas;
+pub mod past;
+
+use crate::{
+    catalog::{self, Catalog, Event, Kind, ObjectId},
+    config::Limits,
+    judge::Judged,
+    read::Pins,
+    version::{
+        FlowId, Versions,
+        life::{Action, Fact, State},
+        registry::Key,
+        trace::Start,
+    },
+};
+use deltas::Gathered;
+use regauge_log::{Commit, Log, Tail};
+use regauge_plan::{FlowPlan, Op, SourceId};
+use regauge_types::{CATALOG_TOPIC, ColumnId, Delta, Env, Epoch, Lsn, TopicId, VersionNo, ViewId};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long one epoch waits for a version that does not keep up.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Sleep while nothing is durable and no version is on its way.
+const IDLE: Duration = Duration::from_millis(100);
+/// Sleep while a version is on its way.
+const BUSY: Duration = Duration::from_millis(1);
+/// Heads are compacted each time so many commits have passed.
+const COMPACT_EVERY: u64 = 4096;
+
+/// What the driver works on.
+pub struct Driver {
+    log: Log,
+    env: Env,
+    judged: Arc<Judged>,
+    pins: Pins,
+    versions: Arc<Versions>,
+    limits: Limits,
+    catalog: Catalog,
+    tail: Tail,
+    running: BTreeMap<Key, Running>,
+    next_flow: FlowId,
+    compacted: Lsn,
+    stop: Arc<AtomicBool>,
+}
+
+/// A version with a dataflow.
+struct Running {
+    flow: FlowId,
+    topics: BTreeSet<TopicId>,
+    /// Fed up to here; feeding is with the others or alone.
+    fed: Lsn,
+    alone: bool,
+}
+
+impl Driver {
+    /// Begins behind the commit that `catalog` was folded up to; installs the versions that it has.
+    #[must_use]
+    pub fn new(
+        log: Log,
+        env: Env,
+        judged: Arc<Judged>,
+        pins: Pins,
+        versions: Arc<Versions>,
+        limits: Limits,
+        (catalog, at): (Catalog, Lsn),
+        stop: Arc<AtomicBool>,
+    ) -> Driver {
+        let tail = log.tail(at);
+        let running = BTreeMap::new();
+        let mut driver =
+            Driver { log, env, judged, pins, versions, limits, catalog, tail, running, next_flow: 1, compacted: at, stop };
+        let all: Vec<Key> = driver.catalog.relations().filter_map(|r| Some((r.view()?, r))).flat_map(|(view, r)| match &r.kind {
+            Kind::Materialized { versions, .. } => versions.keys().map(|no| (view, *no)).collect(),
+            _ => vec![],
+        }).collect();
+        for key in all {
+            driver.install(key, at);
+        }
+        driver
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            let busy = self.tend();
+            match self.tail.next(self.limits.epoch_rows) {
+                Ok(commits) if commits.is_empty() => {
+                    let _ = self.log.wait_beyond(self.tail.after(), if busy { BUSY } else { IDLE });
+                }
+                Ok(commits) => self.take(&commits),
+                Err(error) => {
+                    tracing::error!(%error, "the epoch driver cannot read the log");
+                    self.env.clock.sleep(IDLE);
+                }
+            }
+        }
+    }
+
+    /// Cuts commits into epochs and feeds them.
+    fn take(&mut self, commits: &[Commit]) {
+        let Some(last) = commits.last().map(|c| c.lsn) else { return };
+        let reserved = self.versions.cuts().take(last);
+        let mut gathered = Gathered::default();
+        for commit in commits {
+            if let Err(error) = gathered.take_in(&self.catalog, commit) {
+                // Rows of ours that do not read: nothing that is computed from them can be right.
+                self.fail_all(&format!("commit cannot be read: {error} lsn={}", commit.lsn));
+            }
+            let events = commit.parts.iter().any(|p| p.topic == CATALOG_TOPIC);
+            let full = gathered.n_rows() >= self.limits.epoch_rows;
+            if events || full || commit.lsn == last || reserved.contains(&commit.lsn) {
+                self.close(commit.lsn, std::mem::take(&mut gathered));
+                if events {
+                    self.follow_catalog(commit);
+                }
+            }
+        }
+        self.compact(last);
+    }
+
+    /// Ends an epoch for all that keep up.
+    fn close(&mut self, at: Lsn, gathered: Gathered) {
+        let deltas = match gathered.finish() {
+            Ok(deltas) => deltas,
+            Err(error) => return self.fail_all(&format!("epoch cannot be gathered: {error} lsn={at}")),
+        };
+        self.hold_for_slow();
+        let versions = self.versions.clone();
+        for running in self.running.values_mut().filter(|r| !r.alone) {
+            versions.flows().feed(running.flow, at.into(), &of_topics(&deltas, &running.topics));
+            running.fed = at;
+        }
+        versions.cuts().close(at);
+    }
+
+    /// Waits for versions that have too many epochs before them; leaves behind who does not come.
+    fn hold_for_slow(&mut self) {
+        let wanted = self.versions.cuts().before_last(self.limits.epochs_in_flight);
+        let keys: Vec<Key> = self.running.iter().filter(|(_, r)| !r.alone).map(|(k, _)| *k).collect();
+        for key in keys {
+            let Ok(trace) = self.versions.reader(key) else { continue };
+            if Lsn::from(trace.upper()) >= wanted {
+                continue;
+            }
+            match trace.wait(wanted.into(), PATIENCE) {
+                Ok(upper) if Lsn::from(upper) < wanted => {
+                    let fed = self.running.get(&key).map(|r| r.fed).unwrap_or_default();
+                    tracing::warn!(view = %key.0, version = %key.1, %upper, "version cannot keep up and is left behind");
+                    self.tell(key, &Fact::FellBehind { fed: fed.into() });
+                }
+                Ok(_) => {}
+                Err(failure) => self.tell(key, &Fact::Broke { why: failure.to_string() }),
+            }
+        }
+    }
+
+    /// Looks after versions that are on their way; whether there are any.
+    fn tend(&mut self) -> bool {
+        let keys: Vec<Key> = self.running.keys().copied().collect();
+        let mut busy = false;
+        for key in keys {
+            let Some(state) = self.versions.state(key) else { continue };
+            let Ok(trace) = self.versions.reader(key) else { continue };
+            if let Some(why) = trace.failure().filter(|_| !state.is_final()) {
+                self.tell(key, &Fact::Broke { why });
+                continue;
+            }
+            match state {
+                State::Backfilling { as_of } => {
+                    busy = true;
+                    let upper = trace.upper();
+                    if upper >= as_of {
+                        self.tell(key, &Fact::Reached { upper });
+                    }
+                }
+                State::CatchingUp { .. } => {
+                    busy = true;
+                    self.catch_up(key, trace.upper());
+                }
+                _ => {}
+            }
+        }
+        busy
+    }
+
+    /// Feeds one more epoch to a version that is behind, or lets it join.
+    fn catch_up(&mut self, key: Key, upper: Epoch) {
+        let last = self.versions.cuts().last();
+        let Some(running) = self.running.get(&key) else { return };
+        let fed = running.fed;
+        if fed >= last {
+            return self.tell(key, &Fact::Joined { epoch: last.into() });
+        }
+        if Lsn::from(upper) < fed {
+            return;
+        }
+        match self.gather(fed, last) {
+            Ok((end, deltas)) => {
+                let Some(running) = self.running.get_mut(&key) else { return };
+                self.versions.flows().feed(running.flow, end.into(), &of_topics(&deltas, &running.topics));
+                running.fed = end;
+                self.tell(key, &Fact::FedAlone { epoch: end.into() });
+            }
+            Err(why) => self.tell(key, &Fact::Broke { why }),
+        }
+    }
+
+    /// Commits after `after` as one epoch of bounded size, up to `up_to` at most.
+    fn gather(&self, after: Lsn, up_to: Lsn) -> Result<(Lsn, Vec<(TopicId, Delta)>), String> {
+        let mut gathered = Gathered::default();
+        let mut end = up_to;
+        for commit in self.log.source().read(after, up_to, None).map_err(|e| e.to_string())? {
+            let commit = commit.map_err(|e| e.to_string())?;
+            gathered.take_in(&self.catalog, &commit).map_err(|e| e.to_string())?;
+            if gathered.n_rows() >= self.limits.epoch_rows {
+                end = commit.lsn;
+                break;
+            }
+        }
+        Ok((end, gathered.finish().map_err(|e| e.to_string())?))
+    }
+
+    /// The catalog's events take effect between epochs.
+    fn follow_catalog(&mut self, commit: &Commit) {
+        for part in commit.parts.iter().filter(|p| p.topic == CATALOG_TOPIC) {
+            let applied = catalog::decode(&part.rows).and_then(|events| {
+                self.catalog.apply_all(commit.lsn, &events).map_err(|e| e.to_string())?;
+                Ok(events)
+            });
+            match applied {
+                Ok(events) => events.iter().for_each(|event| self.follow(event, commit.lsn)),
+                Err(error) => tracing::error!(%error, lsn = %commit.lsn, "catalog events do not fit"),
+            }
+        }
+    }
+
+    fn follow(&mut self, event: &Event, at: Lsn) {
+        match event {
+            // A version that the same commit drops again is never installed.
+            Event::VersionAdded { view, version, .. } if self.catalog.get(ObjectId::View(*view)).is_some() => {
+                self.install((ViewId(*view), VersionNo(*version)), at);
+            }
+            Event::Routed { view, version } => {
+                let keys: Vec<Key> = self.running.keys().filter(|(v, _)| v.0 == *view).copied().collect();
+                for key in keys {
+                    self.tell(key, &Fact::Routed(key.1.0 == *version));
+                }
+            }
+            Event::VersionRetired { view, version } => self.retire((ViewId(*view), VersionNo(*version))),
+            Event::Dropped { object: ObjectId::View(view), .. } => {
+                let keys: Vec<Key> = self.running.keys().filter(|(v, _)| v.0 == *view).copied().collect();
+                keys.into_iter().for_each(|key| self.retire(key));
+            }
+            _ => {}
+        }
+    }
+
+    fn install(&mut self, key: Key, at: Lsn) {
+        let flow = self.next_flow;
+        self.next_flow += 1;
+        let routed = self.catalog.get(ObjectId::View(key.0.0)).and_then(|r| r.routed()).is_some_and(|v| v.no == key.1);
+        self.versions.add(key, flow, routed);
+        match self.try_install(key, flow, at) {
+            Ok(topics) => {
+                self.running.insert(key, Running { flow, topics, fed: at, alone: true });
+                self.tell(key, &Fact::Installed { as_of: at.into() });
+            }
+            Err(why) => {
+                tracing::error!(view = %key.0, version = %key.1, %why, "version cannot be installed");
+                self.tell(key, &Fact::Broke { why });
+            }
+        }
+    }
+
+    fn try_install(&mut self, key: Key, flow: FlowId, at: Lsn) -> Result<BTreeSet<TopicId>, String> {
+        let relation = self.catalog.get(ObjectId::View(key.0.0)).ok_or("view is not in the catalog")?;
+        let Kind::Materialized { versions, .. } = &relation.kind else { return Err("view has no versions".to_owned()) };
+        let version = versions.get(&key.1).ok_or("version is not in the catalog")?;
+        let plan = FlowPlan::from_bytes(&version.plan).map_err(|e| e.to_string())?;
+        let mut sources = HashMap::new();
+        let mut topics = BTreeSet::new();
+        for (id, columns) in source_columns(&plan) {
+            let start = match id {
+                SourceId::Topic(topic) => {
+                    let relation = self.catalog.get(ObjectId::Topic(topic.0)).ok_or_else(|| format!("topic is gone topic={topic}"))?;
+                    topics.insert(topic);
+                    let pin = self.pins.pin(at);
+                    Start::Past(past::past(relation, &columns, at, &self.log, self.judged.head(topic), pin)?)
+                }
+                SourceId::Version(view, no) => {
+                    Start::Flow(self.versions.flow((view, no)).ok_or_else(|| format!("version is gone view={view} version={no}"))?)
+                }
+            };
+            sources.insert(id, start);
+        }
+        let trace = self.versions.flows().install(flow, &plan, sources, at.into()).map_err(|e| e.to_string())?;
+        self.versions.set_trace(key, trace);
+        Ok(topics)
+    }
+
+    fn retire(&mut self, key: Key) {
+        self.tell(key, &Fact::Dropped);
+        self.tell(key, &Fact::Stopped);
+        self.running.remove(&key);
+    }
+
+    fn fail_all(&mut self, why: &str) {
+        tracing::error!(%why, "versions fail");
+        let keys: Vec<Key> = self.running.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.tell(key, &Fact::Broke { why: why.to_owned() }));
+    }
+
+    /// Tells the registry a fact and does what it asks for.
+    fn tell(&mut self, key: Key, fact: &Fact) {
+        for action in self.versions.tell(key, fact) {
+            match action {
+                Action::FeedAlone { .. } => self.set_alone(key, true),
+                Action::FeedWithOthers { .. } => self.set_alone(key, false),
+                Action::Stop => {
+                    if let Some(running) = self.running.remove(&key) {
+                        self.versions.flows().stop(running.flow);
+                    }
+                }
+                Action::Announce => {}
+            }
+        }
+    }
+
+    fn set_alone(&mut self, key: Key, alone: bool) {
+        if let Some(running) = self.running.get_mut(&key) {
+            running.alone = alone;
+        }
+    }
+
+    /// Heads forget what no reader can ask for any more.
+    fn compact(&mut self, last: Lsn) {
+        if last.0 < self.compacted.0 + COMPACT_EVERY {
+            return;
+        }
+        self.compacted = last;
+        let since = self.pins.advance(self.versions.visible().into());
+        self.judged.forget_before(since, self.log.durable());
+    }
+}
+
+fn of_topics(deltas: &[(TopicId, Delta)], topics: &BTreeSet<TopicId>) -> Vec<(TopicId, Delta)> {
+    deltas.iter().filter(|(topic, delta)| topics.contains(topic) && !delta.is_empty()).cloned().collect()
+}
+
+/// What each source of a plan reads, columns of several nodes over one source together in the order they first appear.
+fn source_columns(plan: &FlowPlan) -> BTreeMap<SourceId, Vec<ColumnId>> {
+    let mut sources: BTreeMap<SourceId, Vec<ColumnId>> = BTreeMap::new();
+    for node in &plan.nodes {
+        if let Op::Source { id, columns } = &node.op {
+            let all = sources.entry(*id).or_default();
+            for column in columns {
+                if !all.contains(column) {
+                    all.push(*column);
+                }
+            }
+        }
+    }
+    sources
+}

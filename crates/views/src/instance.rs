@@ -1,0 +1,214 @@
+//! An instance: one data folder, opened. There is no clean-shutdown state: opening is recovery.
+//!
+//! ```text
+//!   open: log ─▶ fold topic 0 (catalog) ─▶ fold each table's topic (heads) ─▶ judge ─▶ driver installs the stored plans
+//! ```
+//! Cost of opening: reading the tables' topics once, and in the background the history of every view. Dropping an instance, in
+//! whatever state, loses nothing acknowledged.
+
+use crate::{
+    catalog::{self, Catalog, Kind},
+    config::Config,
+    core::Core,
+    driver::Driver,
+    error::{Error, Result, sqlstate as code},
+    judge::{Judged, SharedHead},
+    read::{Pins, Planner, names::SystemRelations},
+    session::{Session, SessionOptions},
+    table::{
+        head::Head,
+        layout::Changes,
+        writes::{RowRef, keys_of},
+    },
+    token::Mint,
+    version::{Versions, trace::Dataflows},
+};
+use arrow::{array::AsArray, datatypes::Int64Type};
+use parking_lot::{Mutex, RwLock};
+use regauge_log::{Definition, Log, LogOptions, ScanColumn, ScanSpec, TopicSpec, Transaction};
+use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, SchemaId, TopicId, env::Joining};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// An open data folder. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct Instance {
+    core: Arc<Core>,
+    _running: Arc<Running>,
+}
+
+/// The driver's thread, ended with the last instance.
+struct Running {
+    stop: Arc<AtomicBool>,
+    thread: Mutex<Option<Box<dyn Joining>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.lock().take()
+            && let Err(panic) = thread.join()
+        {
+            tracing::error!(%panic, "the epoch driver panicked");
+        }
+    }
+}
+
+impl Instance {
+    /// Opens a data folder, or makes one.
+    pub fn open(config: Config) -> Result<Instance> {
+        let flows = crate::version::engine::start(&config)?;
+        Instance::open_with(config, flows)
+    }
+
+    /// As [`Instance::open`], with the dataflows run by somebody else.
+    pub fn open_with(config: Config, flows: Arc<dyn Dataflows>) -> Result<Instance> {
+        let log = Log::open(config.env.clone(), &config.dir, LogOptions::default()).map_err(Error::from_log)?;
+        let mint = Mint::open(&config.env, &config.dir)?;
+        if !log.topics().iter().any(|t| t.id == CATALOG_TOPIC) {
+            log.commit(Transaction { define: vec![Definition::Topic(catalog_topic())], ..Transaction::default() }).map_err(Error::from_log)?;
+        }
+        let at = log.durable();
+        let catalog = fold_catalog(&log, at)?;
+        let heads = fold_heads(&log, &catalog, at)?;
+        let judged = Arc::new(Judged::new(catalog.clone(), heads, at));
+        log.set_judge(judged.clone());
+        let pins = Pins::default();
+        let versions = Arc::new(Versions::new(log.clone(), flows, at));
+        let stop = Arc::new(AtomicBool::new(false));
+        let driver = Driver::new(
+            log.clone(),
+            config.env.clone(),
+            judged.clone(),
+            pins.clone(),
+            versions.clone(),
+            config.limits.clone(),
+            (catalog, at),
+            stop.clone(),
+        );
+        let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || driver.run()));
+        let thread = thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
+        let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
+        let core = Arc::new(Core { config, log, judged, pins, planner, mint, versions });
+        Ok(Instance { core, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Opens a session.
+    pub fn session(&self, options: SessionOptions) -> Result<Session> {
+        if options.database != crate::read::names::DATABASE {
+            let message = format!("database \"{}\" does not exist", options.database);
+            return Err(Error::new(ErrorKind::NotFound, "3D000", message).hint(format!("the database is {}", crate::read::names::DATABASE)));
+        }
+        Ok(Session::new(self.core.clone(), options))
+    }
+
+    /// The catalog now.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.core.judged.catalog()
+    }
+
+    /// The log, for those who measure it.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.core.log
+    }
+
+    /// Versions of views, for those who watch them.
+    #[must_use]
+    pub fn versions(&self) -> &Arc<Versions> {
+        &self.core.versions
+    }
+
+    /// Gives a schema whose relations are made from the catalog when they are asked for (`pg_catalog`, for one).
+    pub fn add_system_schema(&self, schema: &str, relations: SystemRelations) {
+        self.core.planner.add_system_schema(schema, relations);
+    }
+}
+
+fn catalog_topic() -> TopicSpec {
+    TopicSpec {
+        id: CATALOG_TOPIC,
+        name: "regauge.catalog".to_owned(),
+        partitions: 1,
+        partition_by: vec![],
+        schema_id: SchemaId(1),
+        schema: catalog::topic_schema(),
+    }
+}
+
+/// All user columns of a topic and the lsn of each row, in order.
+fn scan_all(log: &Log, topic: TopicId, up_to: Lsn) -> Result<(arrow::datatypes::SchemaRef, regauge_log::Scan)> {
+    let spec = log.topics().into_iter().find(|t| t.id == topic);
+    let spec = spec.ok_or_else(|| corrupt(format!("topic is in the catalog and not in the log topic={topic}")))?;
+    let id = |field: &arrow::datatypes::FieldRef| field.metadata().get(regauge_types::COLUMN_ID_KEY).and_then(|id| id.parse().ok());
+    let mut columns = vec![ScanColumn::Lsn];
+    for field in spec.schema.fields() {
+        let id = id(field).ok_or_else(|| corrupt(format!("column has no id topic={topic} column={}", field.name())))?;
+        columns.push(ScanColumn::User(regauge_types::ColumnId(id)));
+    }
+    let scan = log.scan(&ScanSpec::all(topic, columns, up_to)).map_err(Error::from_log)?;
+    Ok((spec.schema, scan))
+}
+
+fn corrupt(message: String) -> Error {
+    Error::new(ErrorKind::Corrupt, "RG006", message).hint("keep the folder as it is and restore from a backup")
+}
+
+/// Rows of a scan that begins with the lsn, as (lsn of each row, the rest).
+fn split_lsn(rows: &arrow::array::RecordBatch) -> Result<(Vec<Lsn>, arrow::array::RecordBatch)> {
+    let lsns = rows.column(0).as_primitive_opt::<Int64Type>().ok_or_else(|| Error::internal("lsn column is not bigint"))?;
+    let lsns = lsns.values().iter().map(|l| Lsn(l.cast_unsigned())).collect();
+    let rest = rows.project(&(1..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow)?;
+    Ok((lsns, rest))
+}
+
+fn fold_catalog(log: &Log, up_to: Lsn) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    let (_, scan) = scan_all(log, CATALOG_TOPIC, up_to)?;
+    for batch in scan {
+        let batch = batch.map_err(Error::from_log)?;
+        let (lsns, rows) = split_lsn(&batch.rows)?;
+        let events = catalog::decode(&rows).map_err(corrupt)?;
+        for (lsn, event) in lsns.into_iter().zip(events) {
+            catalog.apply_all(lsn, &[event]).map_err(|e| corrupt(e.to_string()))?;
+        }
+    }
+    Ok(catalog)
+}
+
+fn fold_heads(log: &Log, catalog: &Catalog, up_to: Lsn) -> Result<HashMap<TopicId, SharedHead>> {
+    let mut heads = HashMap::new();
+    for relation in catalog.relations() {
+        let (Kind::Table { key }, Some(topic)) = (&relation.kind, relation.topic()) else { continue };
+        let schema = relation.schema();
+        let mut head = Head::new(schema.clone());
+        let (_, scan) = scan_all(log, topic, up_to)?;
+        for batch in scan {
+            let batch = batch.map_err(Error::from_log)?;
+            let (lsns, rows) = split_lsn(&batch.rows)?;
+            apply(&mut head, key, &lsns, &Changes::read(&rows, &schema).map_err(|e| corrupt(e.to_string()))?)?;
+        }
+        heads.insert(topic, Arc::new(RwLock::new(head)));
+    }
+    Ok(heads)
+}
+
+fn apply(head: &mut Head, key: &[usize], lsns: &[Lsn], changes: &Changes) -> Result<()> {
+    use crate::table::layout::Op;
+    let after = Arc::new(changes.after.clone());
+    let (after_keys, before_keys) = (keys_of(key, &changes.after)?, keys_of(key, &changes.before)?);
+    for (at, (after_key, before_key)) in after_keys.into_iter().zip(before_keys).enumerate() {
+        let op = changes.op(at).ok_or_else(|| corrupt(format!("unknown change lsn={}", lsns[at])))?;
+        match op {
+            Op::Insert | Op::Update => head.load(lsns[at], after_key, Some(RowRef { batch: after.clone(), at })),
+            Op::Delete => head.load(lsns[at], before_key, None),
+        }
+    }
+    Ok(())
+}

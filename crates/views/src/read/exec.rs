@@ -1,0 +1,258 @@
+//! The leaf of a physical plan: reads one relation from the [`Reading`] that the task is bound to.
+//!
+//! Cost of a table scan: pages of 8,192 rows, each under its own short lock of the head; of a point look-up: one map access. A
+//! stream is read by a blocking thread with a bounded channel, so a slow consumer holds it up and nothing else.
+
+use super::{
+    reading::Reading,
+    relation::{Source, system_fields},
+};
+use crate::table::writes::{Key, RowRef, gather};
+use arrow::{
+    array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
+    compute::cast,
+    datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+};
+use datafusion::{
+    common::{DataFusionError, Result, exec_datafusion_err, tree_node::TreeNodeRecursion},
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        execution_plan::{Boundedness, EmissionType},
+        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
+    },
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use regauge_log::{ScanColumn, ScanSpec};
+use regauge_types::{COLUMN_ID_KEY, ColumnId, Hlc, TopicId};
+use std::{fmt, sync::Arc};
+
+const PAGE_ROWS: usize = 8192;
+
+/// Reads a relation.
+#[derive(Debug)]
+pub struct RelationExec {
+    source: Source,
+    /// Of the whole relation.
+    schema: SchemaRef,
+    projection: Vec<usize>,
+    point: Option<Key>,
+    properties: Arc<PlanProperties>,
+}
+
+impl RelationExec {
+    /// Reads these columns, of one row only where `point` is a key.
+    pub fn new(source: Source, schema: SchemaRef, projection: Option<Vec<usize>>, point: Option<Key>) -> Result<RelationExec> {
+        let projection = projection.unwrap_or_else(|| (0..schema.fields().len()).collect());
+        let output = Arc::new(schema.project(&projection)?);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(output),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(RelationExec { source, schema, projection, point, properties: Arc::new(properties) })
+    }
+
+    /// Where the rows come from.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    fn output(&self) -> SchemaRef {
+        self.properties.eq_properties.schema().clone()
+    }
+
+    fn table(&self, topic: TopicId, reading: &Reading) -> Result<SendableRecordBatchStream> {
+        let (output, projection, schema) = (self.output(), self.projection.clone(), self.schema.clone());
+        let own = reading.own.get(&topic).cloned();
+        let head = reading.judged.head(topic);
+        let at = reading.at;
+        if let Some(key) = &self.point {
+            let row = match own.as_ref().and_then(|own| own.own(key)) {
+                Some(row) => row.cloned(),
+                None => head.and_then(|head| head.read().get(key, at).cloned()),
+            };
+            let batch = project(&one_batch(&schema, row.iter())?, &projection, &output)?;
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter([Ok(batch)]))));
+        }
+        let pin = reading.pin.clone();
+        let own_rows: Vec<RowRef> =
+            own.iter().flat_map(|own| own.changes().iter().filter_map(|c| c.after.clone())).collect();
+        let (schema_, projection_, output_) = (schema.clone(), projection.clone(), output.clone());
+        let pages = stream::try_unfold((head, None::<Key>), move |(head, after)| {
+            let own = own.clone();
+            let _keep = &pin;
+            let page = head.as_ref().map(|head| head.read().page(at, after.as_ref(), PAGE_ROWS)).unwrap_or_default();
+            let next = page.last().map(|(key, _)| key.clone());
+            let rows = page.iter().filter(|(key, _)| own.as_ref().is_none_or(|own| own.own(key).is_none()));
+            let batch = one_batch(&schema_, rows.map(|(_, row)| row)).and_then(|b| project(&b, &projection_, &output_));
+            async move { batch.map(|batch| next.map(|key| (batch, (head, Some(key))))) }
+        });
+        let output_ = output.clone();
+        let own = stream::iter(own_rows.chunks(PAGE_ROWS).map(<[RowRef]>::to_vec).collect::<Vec<_>>())
+            .map(move |rows| one_batch(&schema, rows.iter()).and_then(|b| project(&b, &projection, &output_)));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output, pages.chain(own).try_filter(|b| {
+            let some = b.num_rows() > 0;
+            async move { some }
+        }))))
+    }
+
+    fn stream(&self, topic: TopicId, reading: &Reading) -> Result<SendableRecordBatchStream> {
+        let output = self.output();
+        let columns = scan_columns(reading, topic, &output)?;
+        let spec = ScanSpec::all(topic, columns, reading.at);
+        let log = reading.log.clone();
+        let mut builder = RecordBatchReceiverStreamBuilder::new(output.clone(), 2);
+        let tx = builder.tx();
+        builder.spawn_blocking(move || {
+            let scan = log.scan(&spec).map_err(|e| DataFusionError::External(Box::new(e)))?;
+            for batch in scan {
+                let batch = batch.map_err(|e| DataFusionError::External(Box::new(e)))?;
+                let rows = conform(&batch.rows, &output)?;
+                if tx.blocking_send(Ok(rows)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Ok(builder.build())
+    }
+}
+
+/// What the scan has to bring for the output's columns, by column id, system columns by name.
+fn scan_columns(reading: &Reading, topic: TopicId, output: &Schema) -> Result<Vec<ScanColumn>> {
+    let spec = reading.log.topics().into_iter().find(|t| t.id == topic);
+    let spec = spec.ok_or_else(|| exec_datafusion_err!("stream is gone topic={topic}"))?;
+    output
+        .fields()
+        .iter()
+        .map(|field| match field.name().as_str() {
+            "_offset" => Ok(ScanColumn::Offset),
+            "_partition" => Ok(ScanColumn::Partition),
+            "_commit_ts" => Ok(ScanColumn::CommitTs),
+            name => {
+                let id = spec.schema.field_with_name(name)?.metadata().get(COLUMN_ID_KEY).and_then(|id| id.parse().ok());
+                id.map(|id| ScanColumn::User(ColumnId(id))).ok_or_else(|| exec_datafusion_err!("column has no id column={name}"))
+            }
+        })
+        .collect()
+}
+
+/// Columns as the plan declares them: system columns from the log's own types.
+fn conform(rows: &RecordBatch, output: &SchemaRef) -> Result<RecordBatch> {
+    let columns = rows
+        .columns()
+        .iter()
+        .zip(output.fields())
+        .map(|(column, field)| conform_column(column, field.name(), field.data_type()))
+        .collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(output.clone(), columns, &options)?)
+}
+
+fn conform_column(column: &ArrayRef, name: &str, ty: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == ty {
+        return Ok(column.clone());
+    }
+    match (name, column.data_type()) {
+        // A commit's clock is 48 bits of milliseconds and 16 of counter: the milliseconds as timestamptz.
+        ("_commit_ts", DataType::Int64) => {
+            let us = column.as_primitive::<Int64Type>().unary::<_, TimestampMicrosecondType>(|hlc| {
+                i64::try_from(Hlc(hlc.cast_unsigned()).ms()).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+            });
+            Ok(Arc::new(us.with_timezone("UTC")))
+        }
+        _ => Ok(cast(column, ty)?),
+    }
+}
+
+fn one_batch<'a>(schema: &SchemaRef, rows: impl Iterator<Item = &'a RowRef>) -> Result<RecordBatch> {
+    gather(schema, rows.map(Some)).map_err(|e| DataFusionError::External(Box::new(e)))
+}
+
+fn project(batch: &RecordBatch, projection: &[usize], output: &SchemaRef) -> Result<RecordBatch> {
+    let columns = projection.iter().map(|at| batch.column(*at).clone()).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(output.clone(), columns, &options)?)
+}
+
+impl DisplayAs for RelationExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<&str> = self.projection.iter().map(|at| self.schema.field(*at).name().as_str()).collect();
+        match (&self.source, &self.point) {
+            (Source::Table { topic, .. }, None) => write!(f, "Table topic={topic} columns={columns:?}"),
+            (Source::Table { topic, .. }, Some(_)) => write!(f, "Table topic={topic} by key columns={columns:?}"),
+            (Source::Stream { topic }, _) => write!(f, "Stream topic={topic} columns={columns:?}"),
+            (Source::Version { view, version }, _) => write!(f, "Version view={view} version={version} columns={columns:?}"),
+            (Source::Rows(batches), _) => write!(f, "Rows batches={}", batches.len()),
+        }
+    }
+}
+
+impl ExecutionPlan for RelationExec {
+    fn name(&self) -> &str {
+        "RelationExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let reading = context.session_config().get_extension::<Reading>();
+        let reading = reading.ok_or_else(|| exec_datafusion_err!("plan is not bound to an epoch"))?;
+        match &self.source {
+            Source::Table { topic, .. } => self.table(*topic, &reading),
+            Source::Stream { topic } => self.stream(*topic, &reading),
+            Source::Version { view, version } => {
+                let rows = reading.versions.get(&(*view, *version));
+                let rows = rows.ok_or_else(|| exec_datafusion_err!("version is not bound view={view} version={version}"))?;
+                let batches = rows.batches().map_err(|e| DataFusionError::External(Box::new(e)))?;
+                self.rows(&batches)
+            }
+            Source::Rows(batches) => self.rows(batches),
+        }
+    }
+}
+
+impl RelationExec {
+    fn rows(&self, batches: &[RecordBatch]) -> Result<SendableRecordBatchStream> {
+        let output = self.output();
+        let batches: Vec<_> = batches.iter().map(|b| project(b, &self.projection, &output)).collect();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(batches))))
+    }
+}
+
+/// The schema of a stream's rows with its system columns.
+#[must_use]
+pub fn with_system_columns(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| f.as_ref().clone()).chain(system_fields());
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+

@@ -1,0 +1,20 @@
+//! Reads: one statement sees tables, streams and views at one epoch.
+//!
+//! ```text
+//!   text ─▶ logical plan over relations of a catalog ─▶ physical plan ─▶ (bound to a Reading: epoch, own writes, traces) ─▶ rows
+//! ```
+//! A plan names relations, never contents; what it reads is bound when it runs. So one plan serves every epoch, and a table, a
+//! point look-up by key and the statement's own transaction's writes take the same way.
+
+mod bind;
+pub mod exec;
+pub mod failure;
+pub mod names;
+pub mod pins;
+pub mod planner;
+pub mod reading;
+pub mod relation;
+
+pub use pins::{Pin, Pins};
+pub use planner::Planner;
+pub use reading::Reading;

@@ -1,0 +1,154 @@
+//! Names as DataFusion looks them up: a catalog's relations, and system schemas whose rows are made when asked for.
+//!
+//! A plain view is expanded here, planned with the search path of its own definition. Invariant: everything a statement names is
+//! found in one [`Catalog`] value, so a change of the catalog meanwhile does not mix with it.
+
+use super::{
+    exec::with_system_columns,
+    planner::Planner,
+    relation::{RelationTable, Source},
+};
+use crate::{
+    catalog::{Catalog, Definition, Kind, Relation},
+    error::{Error, Result},
+};
+use arrow::array::RecordBatch;
+use datafusion::{
+    catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider},
+    common::DataFusionError,
+    datasource::ViewTable,
+};
+use std::{collections::HashMap, fmt, sync::Arc};
+
+/// The only database there is; names of three parts must begin with it.
+pub const DATABASE: &str = "regauge";
+
+/// Makes the rows of a system relation out of the catalog; `None` when it has no such relation.
+pub type SystemRelations = Arc<dyn Fn(&Catalog, &str) -> Option<RecordBatch> + Send + Sync>;
+
+/// In which names are looked up.
+#[derive(Clone)]
+pub struct Scope {
+    /// Relations.
+    pub catalog: Arc<Catalog>,
+    /// For names without a schema.
+    pub search_path: Vec<String>,
+    /// Of the session.
+    pub time_zone: String,
+    /// Whether streams show [`super::relation::SYSTEM_COLUMNS`].
+    pub system_columns: bool,
+    /// Relations that only this statement has, by name.
+    pub own: HashMap<String, Arc<dyn TableProvider>>,
+}
+
+impl Scope {
+    /// A relation by a possibly qualified name.
+    pub fn relation(&self, schema: Option<&str>, name: &str) -> Result<&Arc<Relation>> {
+        self.catalog.resolve(schema, name, &self.search_path).ok_or_else(|| {
+            let full = schema.map_or(name.to_owned(), |s| format!("{s}.{name}"));
+            Error::no_relation(full).hint("SHOW TABLES, SHOW STREAMS and SHOW VIEWS list what there is")
+        })
+    }
+
+    fn of_definition(&self, definition: &Definition) -> Scope {
+        Scope {
+            catalog: self.catalog.clone(),
+            search_path: definition.search_path.clone(),
+            time_zone: definition.time_zone.clone(),
+            system_columns: true,
+            own: HashMap::new(),
+        }
+    }
+}
+
+/// [`Scope`] as a list of catalogs.
+#[derive(Clone)]
+pub struct Names {
+    scope: Arc<Scope>,
+    planner: Planner,
+    schema: String,
+}
+
+impl Names {
+    /// Names in a scope.
+    #[must_use]
+    pub fn new(scope: Arc<Scope>, planner: Planner) -> Names {
+        let schema = scope.search_path.first().cloned().unwrap_or_default();
+        Names { scope, planner, schema }
+    }
+
+    async fn provide(&self, relation: &Relation) -> Result<Arc<dyn TableProvider>> {
+        let schema = relation.schema();
+        let source = match (&relation.kind, relation.topic(), relation.view()) {
+            (Kind::Table { key }, Some(topic), _) => Source::Table { topic, key: key.clone() },
+            (Kind::Stream { .. }, Some(topic), _) => {
+                let schema = if self.scope.system_columns { with_system_columns(&schema) } else { schema };
+                return Ok(Arc::new(RelationTable::new(Source::Stream { topic }, schema)));
+            }
+            (Kind::Materialized { routed, .. }, _, Some(view)) => Source::Version { view, version: *routed },
+            (Kind::View { definition }, ..) => {
+                let scope = self.scope.of_definition(definition);
+                let plan = Box::pin(self.planner.plan_text(&definition.sql, scope)).await?;
+                let plan = super::planner::renamed(plan, &schema)?;
+                return Ok(Arc::new(ViewTable::new(plan, Some(definition.sql.clone()))));
+            }
+            _ => return Err(Error::internal(format!("relation without an identity relation={}", relation.name))),
+        };
+        Ok(Arc::new(RelationTable::new(source, schema)))
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Names").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl CatalogProviderList for Names {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![DATABASE.to_owned()]
+    }
+
+    fn catalog(&self, _name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+impl CatalogProvider for Names {
+    fn schema_names(&self) -> Vec<String> {
+        vec![self.schema.clone()]
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        Some(Arc::new(Names { schema: name.to_owned(), ..self.clone() }))
+    }
+}
+
+#[async_trait::async_trait]
+impl SchemaProvider for Names {
+    fn table_names(&self) -> Vec<String> {
+        self.scope.catalog.relations().filter(|r| r.name.schema == self.schema).map(|r| r.name.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if let Some(own) = self.scope.own.get(name) {
+            return Ok(Some(own.clone()));
+        }
+        if let Some(rows) = self.planner.system_rows(&self.scope.catalog, &self.schema, name) {
+            let schema = rows.schema();
+            return Ok(Some(Arc::new(RelationTable::new(Source::Rows(Arc::new(vec![rows])), schema))));
+        }
+        match self.scope.catalog.resolve(Some(&self.schema), name, &[]) {
+            None => Ok(None),
+            Some(relation) => self.provide(relation).await.map(Some).map_err(|e| DataFusionError::External(Box::new(e))),
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.scope.catalog.resolve(Some(&self.schema), name, &[]).is_some()
+    }
+}

@@ -1,0 +1,269 @@
+//! From a query's syntax to a physical plan over the relations of a scope.
+//!
+//! One instance plans for all sessions: functions and rules stand in a base state that is copied per statement, with the names
+//! of the statement's own catalog value. Cost: about a millisecond per statement; the sessions keep plans of texts they have
+//! seen. It does not know epochs: see [`super::reading`].
+
+use super::{
+    Reading,
+    names::{DATABASE, Names, Scope, SystemRelations},
+};
+use crate::{
+    catalog::{Catalog, Kind, ObjectId, PUBLIC, Relation},
+    config::Limits,
+    error::{Error, Result, sqlstate as code},
+};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
+use datafusion::{
+    common::{
+        TableReference,
+        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
+    },
+    execution::{
+        SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
+        memory_pool::GreedyMemoryPool,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Volatility, cast, col},
+    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream, stream::RecordBatchReceiverStreamBuilder},
+    prelude::SessionConfig,
+    sql::{parser::Statement as DfStatement, sqlparser::ast},
+};
+use futures::StreamExt;
+use parking_lot::RwLock;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// Views over views deeper than this are refused: expanding them would exhaust the stack.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Plans queries.
+#[derive(Clone)]
+pub struct Planner(Arc<Inner>);
+
+struct Inner {
+    base: SessionState,
+    limits: Limits,
+    systems: RwLock<HashMap<String, SystemRelations>>,
+}
+
+impl Planner {
+    /// With our functions and rules in DataFusion's place.
+    #[must_use]
+    pub fn new(base: SessionState, limits: Limits) -> Planner {
+        Planner(Arc::new(Inner { base, limits, systems: RwLock::default() }))
+    }
+
+    /// Settings that every statement is planned with.
+    #[must_use]
+    pub fn config() -> SessionConfig {
+        let mut config = SessionConfig::new()
+            .with_default_catalog_and_schema(DATABASE, PUBLIC)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false)
+            .with_target_partitions(1)
+            .with_batch_size(8192);
+        let options = config.options_mut();
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.parse_float_as_decimal = true;
+        options.execution.time_zone = Some("UTC".to_owned());
+        config
+    }
+
+    /// Gives a schema whose relations are made from the catalog when they are asked for (`pg_catalog`, for one).
+    pub fn add_system_schema(&self, schema: &str, relations: SystemRelations) {
+        self.0.systems.write().insert(schema.to_owned(), relations);
+    }
+
+    pub(super) fn system_rows(&self, catalog: &Catalog, schema: &str, relation: &str) -> Option<RecordBatch> {
+        let relations = self.0.systems.read().get(schema).cloned()?;
+        relations(catalog, relation)
+    }
+
+    fn state(&self, scope: Scope) -> SessionState {
+        let mut state = self.0.base.clone();
+        state.config_mut().options_mut().execution.time_zone = Some(scope.time_zone.clone());
+        state.register_catalog_list(Arc::new(Names::new(Arc::new(scope), self.clone())));
+        state
+    }
+
+    /// A logical plan, not yet optimised. Names that are not in the scope are refused with their own SQLSTATE.
+    pub async fn plan(&self, query: ast::Query, mut scope: Scope) -> Result<LogicalPlan> {
+        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+        scope.system_columns |= names_system_column(&statement);
+        let references = self.0.base.resolve_table_references(&statement).map_err(Error::from_datafusion)?;
+        for reference in &references {
+            self.check(reference, &scope)?;
+        }
+        let state = self.state(scope);
+        state.statement_to_plan(statement).await.map_err(Error::from_datafusion)
+    }
+
+    /// As [`Planner::plan`], of a text with one query.
+    pub async fn plan_text(&self, sql: &str, scope: Scope) -> Result<LogicalPlan> {
+        let query = crate::syntax::query(sql)?;
+        self.plan(query, scope).await
+    }
+
+    fn check(&self, reference: &TableReference, scope: &Scope) -> Result<()> {
+        let (schema, name) = (reference.schema(), reference.table());
+        if let Some(database) = reference.catalog().filter(|c| *c != DATABASE) {
+            let message = format!("cross-database references are not implemented: \"{database}.{}.{name}\"", schema.unwrap_or(PUBLIC));
+            return Err(Error::unsupported(message));
+        }
+        let own = schema.is_none() && scope.own.contains_key(name);
+        let system = schema.is_some_and(|s| self.system_rows(&scope.catalog, s, name).is_some());
+        if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
+    }
+
+    /// Relations that a query names, plain views expanded into what they name.
+    pub fn uses(&self, query: &ast::Query, scope: &Scope) -> Result<BTreeSet<ObjectId>> {
+        let mut uses = BTreeSet::new();
+        self.collect_uses(query, scope, &mut uses, 0)?;
+        Ok(uses)
+    }
+
+    fn collect_uses(&self, query: &ast::Query, scope: &Scope, uses: &mut BTreeSet<ObjectId>, depth: usize) -> Result<()> {
+        if depth > VIEW_DEPTH_MAX {
+            let message = format!("views are nested too deeply max={VIEW_DEPTH_MAX}");
+            return Err(Error::invalid(code::LIMIT_EXCEEDED, message));
+        }
+        for relation in self.names(query, scope)? {
+            uses.insert(relation.id);
+            if let Kind::View { definition } = &relation.kind {
+                let inner = Scope { search_path: definition.search_path.clone(), own: HashMap::new(), ..scope.clone() };
+                self.collect_uses(&crate::syntax::query(&definition.sql)?, &inner, uses, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Relations that a query names itself.
+    pub fn names(&self, query: &ast::Query, scope: &Scope) -> Result<Vec<Arc<Relation>>> {
+        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query.clone()))));
+        let references = self.0.base.resolve_table_references(&statement).map_err(Error::from_datafusion)?;
+        let mut found = Vec::new();
+        for reference in &references {
+            let (schema, name) = (reference.schema(), reference.table());
+            self.check(reference, scope)?;
+            if let Some(relation) = scope.catalog.resolve(schema, name, &scope.search_path)
+                && !(schema.is_none() && scope.own.contains_key(name))
+            {
+                found.push(relation.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// A plan that can run, any number of times.
+    pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.0.base.create_physical_plan(plan).await.map_err(Error::from_datafusion)?;
+        // DataFusion's own rule makes leaves give way; a cross join multiplies what one leaf gave and never asks it again.
+        let giving_way = plan.transform_up(|node| {
+            let join = node.children().len() > 1;
+            Ok(if join { Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>) } else { Transformed::no(node) })
+        });
+        giving_way.data().map_err(Error::from_datafusion)
+    }
+
+    /// Runs a plan at an epoch, within the limit on memory of one query.
+    pub fn run(&self, plan: &Arc<dyn ExecutionPlan>, reading: Reading) -> Result<SendableRecordBatchStream> {
+        let plan = datafusion::physical_plan::execution_plan::reset_plan_states(plan.clone()).map_err(Error::from_datafusion)?;
+        let config = self.0.base.config().clone().with_extension(Arc::new(reading));
+        let context = TaskContext::default().with_session_config(config).with_runtime(self.runtime()?);
+        if !branches(&plan) {
+            return execute_stream(plan, Arc::new(context)).map_err(Error::from_datafusion);
+        }
+        // A join may compute for long without giving way: on a task of its own it does not keep its client from being told
+        // that the statement was cancelled. Dropping the stream ends the task where it next gives way.
+        let schema = plan.schema();
+        let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
+        let tx = builder.tx();
+        builder.spawn(async move {
+            let mut stream = execute_stream(plan, Arc::new(context))?;
+            while let Some(batch) = stream.next().await {
+                if tx.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Ok(builder.build())
+    }
+
+    fn runtime(&self) -> Result<Arc<RuntimeEnv>> {
+        let pool = GreedyMemoryPool::new(self.0.limits.query_memory_bytes);
+        RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(Error::from_datafusion)
+    }
+}
+
+/// A base state without our own functions: what [`Planner::new`] takes when nothing better is given.
+#[must_use]
+pub fn default_state() -> SessionState {
+    SessionStateBuilder::new_with_default_features().with_config(Planner::config()).build()
+}
+
+/// The same plan with its output cast to these columns, by position. `schema` must have as many fields.
+pub fn renamed(plan: LogicalPlan, schema: &SchemaRef) -> Result<LogicalPlan> {
+    let input = plan.schema().clone();
+    let exprs: Vec<Expr> = input
+        .iter()
+        .zip(schema.fields())
+        .map(|((qualifier, field), wanted)| {
+            let column = Expr::Column(datafusion::common::Column::new(qualifier.cloned(), field.name()));
+            let same = field.data_type() == wanted.data_type();
+            let value = if same { column } else { cast(column, wanted.data_type().clone()) };
+            value.alias(wanted.name())
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(Error::from_datafusion)
+}
+
+fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let children = plan.children();
+    children.len() > 1 || children.into_iter().any(branches)
+}
+
+/// Whether a plan gives the same answer whenever it runs on the same data, so that it may be kept.
+#[must_use]
+pub fn is_immutable(plan: &LogicalPlan) -> bool {
+    let mut immutable = true;
+    let visited = plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            expr.apply(|e| {
+                if let Expr::ScalarFunction(f) = e {
+                    immutable &= f.func.signature().volatility == Volatility::Immutable;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    visited.is_ok() && immutable
+}
+
+/// The type of an expression over a plan's output; used for parameters.
+pub fn type_of(expr: &Expr, plan: &LogicalPlan) -> Option<DataType> {
+    expr.get_type(plan.schema()).ok()
+}
+
+/// A column by the name it has in a plan's output.
+#[must_use]
+pub fn output(name: &str) -> Expr {
+    col(datafusion::common::Column::from_name(name))
+}
+
+fn names_system_column(statement: &DfStatement) -> bool {
+    let text = statement.to_string();
+    super::relation::SYSTEM_COLUMNS.iter().any(|c| text.contains(c))
+}

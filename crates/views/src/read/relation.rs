@@ -1,0 +1,154 @@
+//! A relation as DataFusion sees it: columns, and which filters it can answer by itself.
+//!
+//! Only equality with a constant on every key column of a table is taken over (as a hint: DataFusion filters again), which turns
+//! a scan into one look-up. Columns are declared nullable throughout; statistics are never given.
+
+use super::exec::RelationExec;
+use crate::table::writes::{Key, keys_of};
+use arrow::{
+    array::{ArrayRef, RecordBatch, new_null_array},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+};
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{Column, Result, ScalarValue},
+    datasource::TableType,
+    logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown},
+    physical_plan::ExecutionPlan,
+};
+use regauge_types::{TopicId, VersionNo, ViewId};
+use std::{borrow::Cow, sync::Arc};
+
+/// Where a relation's rows come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A head.
+    Table {
+        /// Its topic.
+        topic: TopicId,
+        /// Positions of the key.
+        key: Vec<usize>,
+    },
+    /// The log.
+    Stream {
+        /// Its topic.
+        topic: TopicId,
+    },
+    /// A trace.
+    Version {
+        /// The view.
+        view: ViewId,
+        /// Its version.
+        version: VersionNo,
+    },
+    /// Rows that are known when the plan is made: what SHOW and system relations give, or what a statement has computed.
+    Rows(Arc<Vec<RecordBatch>>),
+}
+
+/// Columns that a stream's records have besides the user's.
+pub const SYSTEM_COLUMNS: [&str; 3] = ["_offset", "_partition", "_commit_ts"];
+
+/// Fields of [`SYSTEM_COLUMNS`].
+#[must_use]
+pub fn system_fields() -> Vec<Field> {
+    let clock = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let types = [DataType::Int64, DataType::Int32, clock];
+    SYSTEM_COLUMNS.iter().zip(types).map(|(name, ty)| Field::new(*name, ty, true)).collect()
+}
+
+/// A relation.
+#[derive(Debug)]
+pub struct RelationTable {
+    source: Source,
+    schema: SchemaRef,
+}
+
+impl RelationTable {
+    /// A relation of these columns; a stream's may end with [`system_fields`].
+    #[must_use]
+    pub fn new(source: Source, schema: SchemaRef) -> RelationTable {
+        // Metadata (column ids) would only get in the way of comparing schemas.
+        let fields: Vec<Field> =
+            schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
+        RelationTable { source, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// Where its rows come from.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    fn point(&self, filters: &[Expr]) -> Option<Key> {
+        let Source::Table { key, .. } = &self.source else { return None };
+        let mut columns: Vec<ArrayRef> =
+            self.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
+        for at in key {
+            let field = self.schema.field(*at);
+            let value = filters.iter().find_map(|f| equal_to(f, field.name()))?;
+            columns[*at] = exactly(value, field.data_type())?.to_array().ok()?;
+        }
+        let row = RecordBatch::try_new(self.schema.clone(), columns).ok()?;
+        keys_of(key, &row).ok()?.pop()
+    }
+}
+
+/// The constant that a filter demands of a column.
+fn equal_to<'a>(filter: &'a Expr, column: &str) -> Option<&'a ScalarValue> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+    match (left.as_ref(), right.as_ref()) {
+        (Expr::Column(Column { name, .. }), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(Column { name, .. }))
+            if name == column =>
+        {
+            Some(value)
+        }
+        _ => None,
+    }
+}
+
+/// The value in another type, if it is the same value there.
+fn exactly(value: &ScalarValue, ty: &DataType) -> Option<ScalarValue> {
+    if value.is_null() {
+        return None;
+    }
+    let there = value.cast_to(ty).ok()?;
+    (there.cast_to(&value.data_type()).ok()? == *value).then_some(there)
+}
+
+#[async_trait::async_trait]
+impl TableProvider for RelationTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let key: Vec<&str> = match &self.source {
+            Source::Table { key, .. } => key.iter().map(|at| self.schema.field(*at).name().as_str()).collect(),
+            _ => vec![],
+        };
+        let of = |filter: &&Expr| match key.iter().any(|column| equal_to(filter, column).is_some()) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
+    }
+
+    fn get_logical_plan(&'_ self) -> Option<Cow<'_, datafusion::logical_expr::LogicalPlan>> {
+        None
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let point = self.point(filters);
+        Ok(Arc::new(RelationExec::new(self.source.clone(), self.schema.clone(), projection.cloned(), point)?))
+    }
+}

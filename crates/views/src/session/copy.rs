@@ -1,0 +1,355 @@
+//! COPY .. FROM STDIN: bytes of csv or PostgreSQL's text format become rows, all of them in one transaction or none.
+//!
+//! ```text
+//!   bytes ─▶ fields (records may span chunks) ─▶ columns of text ─▶ every 8,192 rows: typed, checked ─▶ finish: one write
+//! ```
+//! Invariant: an error names line and column, and leaves nothing. Cost: one pass over the bytes, one typed batch per 8,192 rows.
+//! It does not know the protocol that brings the bytes.
+
+use super::{Session, insert::named_columns, rows::not_writable, txn::Txn};
+use crate::{
+    catalog::{Kind, Relation},
+    core::NotCommitted,
+    error::{Error, Result, sqlstate as code},
+    response::Response,
+};
+use arrow::{
+    array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray, new_null_array},
+    compute::{CastOptions, cast_with_options, concat_batches},
+    datatypes::DataType,
+};
+use regauge_plan::parse::Copy;
+use std::sync::Arc;
+
+const BATCH_ROWS: usize = 8192;
+
+/// A COPY that waits for its bytes.
+pub struct CopyIn {
+    relation: Arc<Relation>,
+    named: Vec<usize>,
+    reader: Reader,
+    columns: Vec<Vec<Option<String>>>,
+    lines: Vec<u64>,
+    batches: Vec<RecordBatch>,
+    n_rows: usize,
+}
+
+impl CopyIn {
+    /// How many columns a row has.
+    #[must_use]
+    pub fn n_columns(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Takes in more bytes. After an error the copy is over.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.reader.pending.extend_from_slice(bytes);
+        self.read(false)
+    }
+
+    fn read(&mut self, end: bool) -> Result<()> {
+        while let Some(record) = self.reader.next(end).map_err(|e| self.at(self.reader.record_line, None, e))? {
+            if std::mem::take(&mut self.reader.header) {
+                continue;
+            }
+            self.row(record)?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, record: Vec<Option<String>>) -> Result<()> {
+        let line = self.reader.record_line;
+        if record.len() > self.named.len() {
+            return Err(self.at(line, None, Error::invalid(code::BAD_COPY, "extra data after last expected column")));
+        }
+        if let Some(missing) = self.named.get(record.len()) {
+            let name = &self.relation.columns[*missing].name;
+            return Err(self.at(line, None, Error::invalid(code::BAD_COPY, format!("missing data for column \"{name}\""))));
+        }
+        for (column, value) in self.columns.iter_mut().zip(record) {
+            column.push(value);
+        }
+        self.lines.push(line);
+        if self.lines.len() >= BATCH_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn at(&self, line: u64, column: Option<&str>, error: Error) -> Error {
+        let column = column.map(|c| format!(", column {c}")).unwrap_or_default();
+        error.detail(format!("COPY {}, line {line}{column}", self.relation.name))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.lines);
+        let mut columns: Vec<ArrayRef> =
+            self.relation.columns.iter().map(|c| new_null_array(&c.ty, lines.len())).collect();
+        for (i, at) in self.named.iter().enumerate() {
+            let texts = StringArray::from(std::mem::take(&mut self.columns[i]));
+            let column = &self.relation.columns[*at];
+            columns[*at] = typed(&texts, &column.ty).map_err(|(row, error)| self.at(lines[row], Some(&column.name), error))?;
+        }
+        let batch = RecordBatch::try_new(self.relation.schema(), columns).map_err(Error::arrow)?;
+        self.n_rows += batch.num_rows();
+        self.batches.push(batch);
+        Ok(())
+    }
+}
+
+impl Session {
+    pub(super) fn copy(&mut self, txn: &mut Txn, copy: &Copy) -> Result<Response> {
+        let relation = self.target(txn, &copy.table)?;
+        if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
+            return Err(not_writable(&relation));
+        }
+        let named = named_columns(&relation, &copy.columns)?;
+        let unnamed_default = relation.columns.iter().enumerate().find(|(at, c)| !named.contains(at) && c.default.is_some());
+        if let Some((_, column)) = unnamed_default {
+            let message = format!("COPY cannot fill in the default of column \"{}\"", column.name);
+            return Err(Error::unsupported(message).hint("name every column that has a default, or use INSERT"));
+        }
+        let reader = Reader::new(copy);
+        let columns = vec![vec![]; named.len()];
+        Ok(Response::CopyIn(Box::new(CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0 })))
+    }
+
+    /// All bytes were sent: writes the rows, as one transaction unless the session is in one.
+    pub async fn finish_copy(&mut self, mut copy: CopyIn) -> Result<Response> {
+        let outcome = self.write_copy(&mut copy).await;
+        outcome.map_err(|e| self.fail(e))
+    }
+
+    async fn write_copy(&mut self, copy: &mut CopyIn) -> Result<Response> {
+        copy.read(true)?;
+        copy.flush()?;
+        let rows = concat_batches(&copy.relation.schema(), &copy.batches).map_err(Error::arrow)?;
+        copy.batches.clear();
+        let tag = format!("COPY {}", copy.n_rows);
+        if let Some(mut txn) = self.txn.take() {
+            let outcome = self.core.append_rows(&mut txn, &copy.relation, rows);
+            self.txn = Some(txn);
+            return outcome.map(|()| Response::command(tag));
+        }
+        for _ in 0..=self.core.config.limits.autocommit_retries {
+            let mut txn = self.fresh(super::Mode::Autocommit, self.seen.lsn);
+            self.core.append_rows(&mut txn, &copy.relation, rows.clone())?;
+            match self.core.commit(&txn, self.seen, None).await {
+                Ok(committed) => {
+                    self.committed(committed);
+                    return Ok(Response::command(tag));
+                }
+                Err(NotCommitted::Conflict { .. }) => {}
+                Err(NotCommitted::Failed(error)) => return Err(error),
+            }
+        }
+        Err(Error::conflict("could not serialize access: too many concurrent updates"))
+    }
+}
+
+/// Texts as a type's values, or the first row that is none.
+fn typed(texts: &StringArray, ty: &DataType) -> Result<ArrayRef, (usize, Error)> {
+    match ty {
+        DataType::Utf8 => return Ok(Arc::new(texts.clone())),
+        DataType::Binary => return bytes(texts),
+        _ => {}
+    }
+    let lenient = CastOptions { safe: true, ..Default::default() };
+    let trimmed: StringArray = texts.iter().map(|t| t.map(str::trim)).collect();
+    let values = cast_with_options(&trimmed, ty, &lenient).map_err(|e| (0, Error::unsupported(e.to_string())))?;
+    match (0..texts.len()).find(|row| values.is_null(*row) && texts.is_valid(*row)) {
+        None => Ok(values),
+        Some(row) => {
+            let message = format!("invalid input syntax for type {}: \"{}\"", crate::catalog::ty::name(ty), texts.value(row));
+            Err((row, Error::invalid(code::INVALID_TEXT, message)))
+        }
+    }
+}
+
+fn bytes(texts: &StringArray) -> Result<ArrayRef, (usize, Error)> {
+    let mut out: Vec<Option<Vec<u8>>> = Vec::with_capacity(texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        let value = text.map(|text| match text.strip_prefix("\\x") {
+            None => Some(text.as_bytes().to_vec()),
+            Some(hex) if hex.len() % 2 == 0 && hex.is_ascii() => {
+                (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).ok()).collect()
+            }
+            Some(_) => None,
+        });
+        match value {
+            Some(None) => return Err((row, Error::invalid(code::INVALID_TEXT, "invalid hexadecimal data in bytea"))),
+            other => out.push(other.flatten()),
+        }
+    }
+    Ok(Arc::new(out.iter().map(|v| v.as_deref()).collect::<BinaryArray>()))
+}
+
+/// Cuts bytes into records of fields.
+struct Reader {
+    csv: bool,
+    /// The next record holds names.
+    header: bool,
+    delimiter: u8,
+    quote: u8,
+    null: String,
+    pending: Vec<u8>,
+    /// The line that the next record begins on, from 1.
+    line: u64,
+    /// The line that the last record began on.
+    record_line: u64,
+    /// `\.` was read: what follows is no row.
+    ended: bool,
+}
+
+impl Reader {
+    fn new(copy: &Copy) -> Reader {
+        let ascii = |c: char, otherwise: u8| u8::try_from(c).unwrap_or(otherwise);
+        Reader {
+            csv: copy.csv,
+            header: copy.header,
+            delimiter: ascii(copy.delimiter, if copy.csv { b',' } else { b'\t' }),
+            quote: ascii(copy.quote, b'"'),
+            null: copy.null.clone(),
+            pending: vec![],
+            line: 1,
+            record_line: 1,
+            ended: false,
+        }
+    }
+
+    /// The next whole record; `None` when more bytes are needed, or with `end` when there is none.
+    fn next(&mut self, end: bool) -> Result<Option<Vec<Option<String>>>> {
+        if self.ended || self.pending.is_empty() {
+            return Ok(None);
+        }
+        self.record_line = self.line;
+        let Some(len) = self.record_len(end)? else { return Ok(None) };
+        let record: Vec<u8> = self.pending.drain(..len).collect();
+        self.line += record.iter().filter(|b| **b == b'\n').count() as u64;
+        let record = record.strip_suffix(b"\n").unwrap_or(&record);
+        let record = record.strip_suffix(b"\r").unwrap_or(record);
+        if record == b"\\." {
+            self.ended = true;
+            return Ok(None);
+        }
+        if record.contains(&0) {
+            return Err(Error::invalid(code::NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\": 0x00"));
+        }
+        if self.csv { self.csv_fields(record).map(Some) } else { self.text_fields(record).map(Some) }
+    }
+
+    /// Bytes of the next record with its line end.
+    fn record_len(&self, end: bool) -> Result<Option<usize>> {
+        let mut quoted = false;
+        for (at, byte) in self.pending.iter().enumerate() {
+            if self.csv && *byte == self.quote {
+                quoted = !quoted;
+            } else if *byte == b'\n' && !quoted {
+                return Ok(Some(at + 1));
+            }
+        }
+        if end && quoted {
+            return Err(Error::invalid(code::BAD_COPY, "unterminated CSV quoted field"));
+        }
+        Ok(end.then_some(self.pending.len()))
+    }
+
+    fn csv_fields(&self, record: &[u8]) -> Result<Vec<Option<String>>> {
+        let mut fields = Vec::new();
+        let (mut field, mut quoted, mut was_quoted) = (Vec::new(), false, false);
+        let mut bytes = record.iter().peekable();
+        while let Some(byte) = bytes.next() {
+            if *byte == self.quote {
+                if quoted && bytes.peek() == Some(&&self.quote) {
+                    field.push(self.quote);
+                    bytes.next();
+                } else {
+                    quoted = !quoted;
+                    was_quoted = true;
+                }
+            } else if *byte == self.delimiter && !quoted {
+                fields.push(self.csv_field(&mut field, &mut was_quoted)?);
+            } else {
+                field.push(*byte);
+            }
+        }
+        fields.push(self.csv_field(&mut field, &mut was_quoted)?);
+        Ok(fields)
+    }
+
+    /// An unquoted field that reads like NULL is NULL; a quoted one never is.
+    fn csv_field(&self, field: &mut Vec<u8>, was_quoted: &mut bool) -> Result<Option<String>> {
+        let text = utf8(std::mem::take(field))?;
+        let null = !std::mem::take(was_quoted) && text == self.null;
+        Ok((!null).then_some(text))
+    }
+
+    fn text_fields(&self, record: &[u8]) -> Result<Vec<Option<String>>> {
+        let mut fields = Vec::new();
+        let mut start = 0;
+        let mut at = 0;
+        while at <= record.len() {
+            if at == record.len() || record[at] == self.delimiter {
+                let raw = &record[start..at];
+                let null = raw == self.null.as_bytes();
+                fields.push(if null { None } else { Some(utf8(unescape(raw))?) });
+                start = at + 1;
+            } else if record[at] == b'\\' {
+                at += 1;
+            }
+            at += 1;
+        }
+        if start <= record.len() && fields.is_empty() {
+            fields.push(Some(utf8(unescape(record))?));
+        }
+        Ok(fields)
+    }
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| Error::invalid(code::NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\""))
+}
+
+/// Backslash sequences of PostgreSQL's text format.
+fn unescape(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut at = 0;
+    while at < raw.len() {
+        let byte = raw[at];
+        at += 1;
+        if byte != b'\\' || at >= raw.len() {
+            out.push(byte);
+            continue;
+        }
+        let next = raw[at];
+        at += 1;
+        match next {
+            b'b' => out.push(8),
+            b'f' => out.push(12),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'v' => out.push(11),
+            b'0'..=b'7' => {
+                let mut value = u32::from(next - b'0');
+                while at < raw.len() && (b'0'..=b'7').contains(&raw[at]) && value < 32 {
+                    value = value * 8 + u32::from(raw[at] - b'0');
+                    at += 1;
+                }
+                out.push(u8::try_from(value & 0xff).unwrap_or(0));
+            }
+            b'x' if raw.get(at).is_some_and(u8::is_ascii_hexdigit) => {
+                let mut value = 0;
+                let mut n = 0;
+                while let Some(digit) = raw.get(at).and_then(|b| char::from(*b).to_digit(16)).filter(|_| n < 2) {
+                    value = value * 16 + digit;
+                    at += 1;
+                    n += 1;
+                }
+                out.push(u8::try_from(value).unwrap_or(0));
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}

@@ -1,0 +1,274 @@
+//! CREATE and DROP: a wish to the catalog, and what it means to the log, in one commit.
+
+use super::{Session, txn::Txn};
+use crate::{
+    catalog::{Column, DefinitionSpec, Event, Kind, ObjectId, Relation, VersionSpec, WatermarkSpec, Wish, hex, schema_of, ty},
+    core::Core,
+    error::{Error, Result, sqlstate as code},
+    read::names::Scope,
+    response::Response,
+    table::layout,
+};
+use regauge_log::{Definition, TopicSpec};
+use regauge_plan::parse::{ColumnSpec, CreateTable, CreateView, ObjectKind, RelationName};
+use regauge_types::{ColumnId, SchemaId, TopicId, VersionNo, ViewId};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Partitions that one topic may have.
+const PARTITIONS_MAX: u32 = 4096;
+
+impl Session {
+    pub(super) fn create_table(&mut self, txn: &mut Txn, create: &CreateTable) -> Result<Response> {
+        let kind = if create.stream { "STREAM" } else { "TABLE" };
+        let name = Self::new_name(&create.name);
+        if create.if_not_exists && txn.catalog.find(&name).is_some() {
+            return Ok(Response::noticed(format!("CREATE {kind}"), format!("relation \"{name}\" already exists, skipping")));
+        }
+        let columns: Vec<Column> = (1..).zip(&create.columns).map(|(id, c)| column(ColumnId(id), c)).collect();
+        for c in &columns {
+            if ty::parse(&ty::name(&c.ty)).as_ref() != Some(&c.ty) {
+                return Err(Error::unsupported(format!("type of column \"{}\" cannot be stored", c.name)));
+            }
+        }
+        let mut options = options(&create.options);
+        let partitions = match options.remove("partitions") {
+            None if create.stream => self.core.config.limits.stream_partitions,
+            None => 1,
+            Some(text) => partitions(&text)?,
+        };
+        if !create.stream && partitions != 1 {
+            return Err(Error::unsupported("a table has one partition").hint("leave partitions out; only streams are partitioned"));
+        }
+        if let Some(unknown) = options.keys().next() {
+            let hint = if create.stream { "a stream takes WITH (partitions = n)" } else { "a table takes no options" };
+            return Err(Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\"")).hint(hint));
+        }
+        let wish = if create.stream {
+            let watermark = create.watermark.as_ref().and_then(|w| {
+                let of = columns.get(w.column)?;
+                let sql = format!("{} - INTERVAL '{} microseconds'", crate::syntax::quote(&of.name), w.delay_us);
+                Some(WatermarkSpec { column: of.id.0, sql })
+            });
+            let partition_by = create.partition_by.clone();
+            Wish::Stream { name, columns, partition_by, partitions, watermark, options }
+        } else {
+            Wish::Table { name, columns, key: create.primary_key.clone(), options }
+        };
+        for event in txn.wish(wish)? {
+            if let Some(spec) = topic_spec(txn, &event) {
+                txn.defines.push(Definition::Topic(spec));
+            }
+        }
+        Ok(Response::command(format!("CREATE {kind}")))
+    }
+
+    pub(super) async fn create_view(&mut self, txn: &mut Txn, create: &CreateView) -> Result<Response> {
+        let name = Self::new_name(&create.name);
+        let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
+        if let Some(there) = txn.catalog.find(&name) {
+            if create.if_not_exists {
+                return Ok(Response::noticed(tag, format!("relation \"{name}\" already exists, skipping")));
+            }
+            if create.or_replace && !create.materialized && matches!(there.kind, Kind::View { .. }) {
+                let id = there.id;
+                txn.wish(Wish::Drop { objects: vec![id], cascade: false })?;
+            }
+        }
+        let scope = Scope { system_columns: false, ..self.scope(Some(txn)) };
+        let depends_on: Vec<ObjectId> = {
+            let mut ids: Vec<ObjectId> = self.core.planner.names(&create.query, &scope)?.iter().map(|r| r.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        let definition = DefinitionSpec {
+            sql: create.query_sql.clone(),
+            search_path: scope.search_path.clone(),
+            time_zone: scope.time_zone.clone(),
+            depends_on,
+        };
+        if create.materialized {
+            return self.create_materialized(txn, create, definition).map(|()| Response::command(tag));
+        }
+        let plan = self.core.planner.plan(create.query.as_ref().clone(), scope).await?;
+        let fields = plan.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().clone()));
+        let columns = output_columns(fields.collect(), &create.columns)?;
+        txn.wish(Wish::View { name, columns, definition })?;
+        Ok(Response::command(tag))
+    }
+
+    fn create_materialized(&mut self, txn: &mut Txn, create: &CreateView, definition: DefinitionSpec) -> Result<()> {
+        self.core.versions.flows().ready()?;
+        let mut options = options(&create.options);
+        let wait = options.remove("async").is_none_or(|v| v == "false" || v == "off");
+        let plan = self.core.plan_view(&txn.catalog, &self.scope(Some(txn)), &create.query, &mut options)?;
+        if let Some(unknown) = options.keys().next() {
+            let error = Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\""));
+            return Err(error.hint("a materialized view takes WITH (async)"));
+        }
+        let outputs = plan.output.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
+        let columns = output_columns(outputs, &create.columns)?;
+        let version = VersionSpec {
+            definition,
+            columns: columns.iter().map(crate::catalog::ColumnSpec::of).collect(),
+            key: plan.key.clone(),
+            fingerprint: hex(&plan.fingerprint().0),
+            options,
+            plan: plan.to_bytes(),
+        };
+        let name = Self::new_name(&create.name);
+        for event in txn.wish(Wish::Materialized { name, version })? {
+            if let Event::VersionAdded { view, version, .. } = event {
+                txn.created.push((ViewId(view), VersionNo(version), wait));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_objects(
+        &mut self,
+        txn: &mut Txn,
+        kind: ObjectKind,
+        names: &[RelationName],
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<Response> {
+        let tag = format!("DROP {}", kind_words(kind));
+        let mut objects = Vec::new();
+        let mut notices = Vec::new();
+        for name in names {
+            let found = txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.variables.search_path());
+            match found {
+                None if if_exists => notices.push(format!("{} \"{name}\" does not exist, skipping", kind_words(kind).to_lowercase())),
+                None => {
+                    let message = format!("{} \"{name}\" does not exist", kind_words(kind).to_lowercase());
+                    return Err(Error { message, ..Error::no_relation(name) }.hint("DROP ... IF EXISTS takes no notice"));
+                }
+                Some(relation) if !is_kind(relation, kind) => {
+                    let message = format!("\"{name}\" is not a {}", kind_words(kind).to_lowercase());
+                    let hint = format!("DROP {} {name}", relation.kind_name().to_uppercase());
+                    return Err(Error::invalid(code::WRONG_OBJECT, message).hint(hint));
+                }
+                Some(relation) => objects.push(relation.id),
+            }
+        }
+        for event in txn.wish(Wish::Drop { objects, cascade })? {
+            self.forget(txn, &event, &mut notices, names);
+        }
+        Ok(Response::Command { tag, notices })
+    }
+
+    /// What a dropped relation leaves in the transaction: nothing.
+    fn forget(&self, txn: &mut Txn, event: &Event, notices: &mut Vec<String>, named: &[RelationName]) {
+        let Event::Dropped { object, name } = event else { return };
+        if !named.iter().any(|n| n.name == name.name) {
+            notices.push(format!("drop cascades to {name}"));
+        }
+        match object {
+            ObjectId::View(view) => txn.created.retain(|(v, ..)| v.0 != *view),
+            ObjectId::Topic(id) => {
+                let topic = TopicId(*id);
+                txn.tables.remove(&topic);
+                txn.appends.retain(|a| a.topic != topic);
+                let before = txn.defines.len();
+                txn.defines.retain(|d| !matches!(d, Definition::Topic(spec) if spec.id == topic));
+                if txn.defines.len() == before {
+                    txn.defines.push(Definition::DropTopic(topic));
+                } else {
+                    // Created and dropped by the same transaction: the log never hears of it, and its id is used up all the same.
+                    tracing::debug!(%topic, "topic was created and dropped in one transaction");
+                }
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Plans a materialized view; options that the planner takes are removed.
+    pub(crate) fn plan_view(
+        &self,
+        catalog: &crate::catalog::Catalog,
+        scope: &Scope,
+        query: &datafusion::sql::sqlparser::ast::Query,
+        options: &mut BTreeMap<String, String>,
+    ) -> Result<regauge_plan::FlowPlan> {
+        crate::catalog::lookup::plan(catalog, scope, query, options)
+    }
+}
+
+fn column(id: ColumnId, spec: &ColumnSpec) -> Column {
+    Column {
+        id,
+        name: spec.name.clone(),
+        ty: spec.ty.clone(),
+        not_null: spec.not_null,
+        chars_max: spec.chars_max,
+        default: spec.default.as_ref().map(ToString::to_string),
+    }
+}
+
+fn options(given: &[(String, String)]) -> BTreeMap<String, String> {
+    given.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect()
+}
+
+fn partitions(text: &str) -> Result<u32> {
+    text.parse().ok().filter(|n| (1..=PARTITIONS_MAX).contains(n)).ok_or_else(|| {
+        Error::invalid(code::INVALID_PARAMETER, format!("partitions is not a number from 1 to {PARTITIONS_MAX} partitions={text}"))
+    })
+}
+
+/// Columns of a view from its query's output, the first ones renamed.
+fn output_columns(outputs: Vec<(String, arrow::datatypes::DataType)>, names: &[String]) -> Result<Vec<Column>> {
+    if names.len() > outputs.len() {
+        let message = format!("CREATE VIEW specifies more column names than columns names={} columns={}", names.len(), outputs.len());
+        return Err(Error::invalid(code::SYNTAX, message));
+    }
+    (1..)
+        .zip(outputs)
+        .enumerate()
+        .map(|(at, (id, (name, ty)))| {
+            let name = names.get(at).cloned().unwrap_or(name);
+            // A column of unknown type (a bare NULL or string) is text, as in PostgreSQL.
+            let ty = if ty == arrow::datatypes::DataType::Null { arrow::datatypes::DataType::Utf8 } else { ty };
+            if ty::parse(&ty::name(&ty)).as_ref() != Some(&ty) {
+                return Err(Error::unsupported(format!("column \"{name}\" has a type without a name in SQL type={ty}")).hint("add a cast"));
+            }
+            Ok(Column { id: ColumnId(id), name, ty, not_null: false, chars_max: None, default: None })
+        })
+        .collect()
+}
+
+/// A new relation's topic, as the log is told of it.
+fn topic_spec(txn: &Txn, event: &Event) -> Option<TopicSpec> {
+    let id = match event {
+        Event::TableCreated { topic, .. } | Event::StreamCreated { topic, .. } => *topic,
+        _ => return None,
+    };
+    let relation: &Arc<Relation> = txn.catalog.get(ObjectId::Topic(id))?;
+    let (schema, partition_by, partitions) = match &relation.kind {
+        Kind::Stream { partition_by, partitions, .. } => (schema_of(&relation.columns), partition_by.clone(), *partitions),
+        _ => (layout::topic_schema(&relation.columns), vec![], 1),
+    };
+    let name = format!("{}.{}", relation.name.schema, relation.name.name);
+    Some(TopicSpec { id: TopicId(id), name, partitions, partition_by, schema_id: SchemaId(1), schema })
+}
+
+pub(super) fn is_kind(relation: &Relation, kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::Any => true,
+        ObjectKind::Table => matches!(relation.kind, Kind::Table { .. }),
+        ObjectKind::Stream => matches!(relation.kind, Kind::Stream { .. }),
+        ObjectKind::View => matches!(relation.kind, Kind::View { .. }),
+        ObjectKind::MaterializedView => matches!(relation.kind, Kind::Materialized { .. }),
+    }
+}
+
+fn kind_words(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Table => "TABLE",
+        ObjectKind::Stream => "STREAM",
+        ObjectKind::View => "VIEW",
+        ObjectKind::MaterializedView => "MATERIALIZED VIEW",
+        ObjectKind::Any => "RELATION",
+    }
+}

@@ -1,0 +1,74 @@
+//! What ends a statement early: its client's wish, or its time.
+
+use crate::{
+    error::{Error, Result},
+    response::{Response, Rows},
+};
+use futures::{FutureExt, StreamExt, future};
+use parking_lot::Mutex;
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// Cancels what a session is running; a session that runs nothing takes no notice.
+#[derive(Clone, Default)]
+pub struct CancelHandle(Arc<Mutex<CancellationToken>>);
+
+impl CancelHandle {
+    /// Cancels the statement that runs now, and the rows that it is still sending.
+    pub fn cancel(&self) {
+        self.0.lock().cancel();
+    }
+
+    fn renew(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        *self.0.lock() = token.clone();
+        token
+    }
+}
+
+/// Watches one statement.
+pub(super) struct Guard {
+    token: CancellationToken,
+    deadline: Option<Instant>,
+}
+
+impl Guard {
+    pub(super) fn new(handle: &CancelHandle, timeout: Option<Duration>) -> Guard {
+        Guard { token: handle.renew(), deadline: timeout.map(|t| Instant::now() + t) }
+    }
+
+    fn ended(&self) -> impl Future<Output = Error> + Send + 'static {
+        let (token, deadline) = (self.token.clone(), self.deadline);
+        async move {
+            let time = async move {
+                match deadline {
+                    Some(at) => sleep_until(at).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = token.cancelled() => Error::canceled("user request"),
+                () = time => Error::canceled("statement timeout").hint("SET statement_timeout = 0 lets it run as long as it needs"),
+            }
+        }
+    }
+
+    /// Runs a part of the statement.
+    pub(super) async fn run<T>(&self, part: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            error = self.ended() => Err(error),
+            outcome = part => outcome,
+        }
+    }
+
+    /// Lets the statement's rows end early, with the error as the last item.
+    pub(super) fn watch(&self, response: Response) -> Response {
+        let Response::Rows(rows) = response else { return response };
+        let ended = self.ended().shared();
+        let stream = rows.stream.take_until(ended.clone());
+        let last = futures::stream::once(async move { ended.now_or_never() }).filter_map(|error| async move { error.map(Err) });
+        Response::Rows(Rows { stream: stream.chain(last).boxed(), ..rows })
+    }
+}

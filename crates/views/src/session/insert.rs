@@ -1,0 +1,301 @@
+//! INSERT: into a table judged against its head, into a stream as records.
+//!
+//! ```text
+//!   source ─▶ cast to the named columns ─▶ defaults for the others ─▶ checks ─▶ per key: free? conflict? ─▶ writes ─▶ RETURNING
+//! ```
+
+use super::{
+    Session,
+    rows::{need_table, not_writable, one, provider, under},
+    txn::Txn,
+};
+use crate::{
+    catalog::{Column, Kind, Relation},
+    error::{Error, Result, sqlstate as code},
+    response::Response,
+    syntax,
+    table::writes::{Key, RowRef, duplicate, gather},
+};
+use arrow::{
+    array::{AsArray, Int64Array, RecordBatch},
+    datatypes::{Field, Int64Type, Schema, SchemaRef},
+};
+use datafusion::sql::sqlparser::ast;
+use regauge_plan::parse::{Assignment, Insert, OnConflict};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+impl Session {
+    pub(super) async fn insert(&mut self, txn: &mut Txn, insert: &Insert) -> Result<Response> {
+        let relation = self.target(txn, &insert.table)?;
+        let named = named_columns(&relation, &insert.columns)?;
+        if insert.sequence.is_some() && !(matches!(relation.kind, Kind::Stream { .. }) && txn.mode == super::txn::Mode::Autocommit) {
+            let error = Error::unsupported("WITH SEQUENCE is for single inserts into streams, outside transactions");
+            return Err(error.hint("a table knows its keys: INSERT ... ON CONFLICT DO NOTHING"));
+        }
+        match &relation.kind {
+            Kind::Stream { .. } if insert.on_conflict.is_some() => need_table(&relation, "use ON CONFLICT on")?,
+            Kind::View { .. } | Kind::Materialized { .. } => return Err(not_writable(&relation)),
+            _ => {}
+        }
+        let rows = self.insert_rows(txn, insert, &relation, &named).await?;
+        let written = match &insert.on_conflict {
+            Some(conflict) => self.insert_on_conflict(txn, &relation, rows, conflict, insert.alias.as_deref()).await?,
+            None => {
+                self.core.append_rows(txn, &relation, rows.clone())?;
+                rows
+            }
+        };
+        self.returning(txn, &insert.returning, &relation, insert.alias.as_deref(), &written, "INSERT 0").await
+    }
+
+    /// The source's rows at full width.
+    async fn insert_rows(&mut self, txn: &mut Txn, insert: &Insert, relation: &Relation, named: &[usize]) -> Result<RecordBatch> {
+        let schema = relation.schema();
+        let Some(source) = &insert.source else {
+            let items = relation.columns.iter().map(|c| Ok(syntax::expr_as(Session::default_of(c)?, &c.name))).collect::<Result<_>>()?;
+            let query = syntax::select(items, "(SELECT 1) AS \"__one\"", None)?;
+            let (_, batches) = self.compute(txn, query, HashMap::new(), Some(&schema)).await?;
+            return one_under(relation, &batches);
+        };
+        let mut source = source.as_ref().clone();
+        fill_defaults(&mut source, relation, named)?;
+        let width = width_of(&source);
+        if let Some(width) = width.filter(|w| *w != named.len()) {
+            let (more, less) = if width > named.len() { ("expressions", "target columns") } else { ("target columns", "expressions") };
+            // Without a column list fewer values than columns are fine: the rest takes its defaults.
+            if width > named.len() || !insert.columns.is_empty() {
+                return Err(Error::invalid(code::SYNTAX, format!("INSERT has more {more} than {less}")));
+            }
+        }
+        let named = &named[..width.unwrap_or(named.len()).min(named.len())];
+        let targets: Vec<&Column> = named.iter().map(|at| &relation.columns[*at]).collect();
+        let target_schema: SchemaRef =
+            Arc::new(Schema::new(targets.iter().map(|c| Field::new(&c.name, c.ty.clone(), true)).collect::<Vec<_>>()));
+        let scope = self.scope(Some(txn));
+        let kept = self.planned(txn, source, scope, None, None).await?;
+        if kept.plan.schema().fields().len() != named.len() {
+            let message = format!("INSERT has {} target columns and {} expressions", named.len(), kept.plan.schema().fields().len());
+            return Err(Error::invalid(code::SYNTAX, message));
+        }
+        let batches = self.collect(txn, &kept).await?;
+        let given = one(&kept.plan.schema(), &batches)?;
+        self.widen(txn, relation, named, &target_schema, given).await
+    }
+
+    /// Casts what was given, and adds the other columns' defaults.
+    async fn widen(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Relation,
+        named: &[usize],
+        targets: &SchemaRef,
+        given: RecordBatch,
+    ) -> Result<RecordBatch> {
+        let same = given.schema().fields().iter().zip(targets.fields()).all(|(a, b)| a.data_type() == b.data_type());
+        let whole = named.len() == relation.columns.len() && named.iter().enumerate().all(|(i, at)| i == *at);
+        if same && whole {
+            return under(relation, &given);
+        }
+        let names: Vec<String> = (0..named.len()).map(|i| format!("__c{i}")).collect();
+        let fields: Vec<Field> = given.schema().fields().iter().zip(&names).map(|(f, n)| Field::new(n, f.data_type().clone(), true)).collect();
+        let given = RecordBatch::try_new(Arc::new(Schema::new(fields)), given.columns().to_vec()).map_err(Error::arrow)?;
+        let item = |(at, column): (usize, &Column)| match named.iter().position(|n| *n == at) {
+            Some(i) => Ok(syntax::column_as("__given", &names[i], &column.name)),
+            None => Ok(syntax::expr_as(Session::default_of(column)?, &column.name)),
+        };
+        let items = relation.columns.iter().enumerate().map(item).collect::<Result<_>>()?;
+        let query = syntax::select(items, "\"__given\"", None)?;
+        let own = HashMap::from([("__given".to_owned(), provider(&given))]);
+        let (_, batches) = self.compute(txn, query, own, Some(&relation.schema())).await?;
+        one_under(relation, &batches)
+    }
+
+    /// Rows whose key is free go in; for the others DO NOTHING or DO UPDATE. Answers the rows as they are afterwards.
+    async fn insert_on_conflict(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Arc<Relation>,
+        rows: RecordBatch,
+        conflict: &OnConflict,
+        alias: Option<&str>,
+    ) -> Result<RecordBatch> {
+        check_target(relation, conflict)?;
+        txn.writes(relation)?.check_rows(&rows)?;
+        let keys = txn.writes(relation)?.keys(&rows)?;
+        let batch = Arc::new(rows);
+        let (mut fresh, mut taken): (Vec<RowRef>, Vec<(RowRef, RowRef)>) = (vec![], vec![]);
+        let mut touched: HashSet<Key> = HashSet::new();
+        for (at, key) in keys.into_iter().enumerate() {
+            let row = RowRef { batch: batch.clone(), at };
+            let standing = self.core.standing(txn, relation, &key)?;
+            let first = touched.insert(key.clone());
+            match (standing.now, &conflict.update) {
+                (None, _) => {
+                    txn.writes(relation)?.put(key, || standing.snapshot, Some(row.clone()));
+                    fresh.push(row);
+                }
+                (Some(_), None) => {}
+                (Some(_), Some(_)) if !first => {
+                    let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+                    return Err(Error::invalid(code::CARDINALITY, message).hint("give each key once in one INSERT"));
+                }
+                (Some(now), Some(_)) => taken.push((now, row)),
+            }
+        }
+        let mut written = gather(&relation.schema(), fresh.iter().map(Some))?;
+        if let (Some((assignments, condition)), false) = (&conflict.update, taken.is_empty()) {
+            let updated = self.update_taken(txn, relation, &taken, assignments, condition.as_ref(), alias).await?;
+            written = one(&relation.schema(), &[written, updated])?;
+        }
+        Ok(written)
+    }
+
+    /// DO UPDATE: the existing rows beside the excluded ones.
+    async fn update_taken(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Arc<Relation>,
+        taken: &[(RowRef, RowRef)],
+        assignments: &[Assignment],
+        condition: Option<&ast::Expr>,
+        alias: Option<&str>,
+    ) -> Result<RecordBatch> {
+        let schema = relation.schema();
+        let existing = numbered(&gather(&schema, taken.iter().map(|(now, _)| Some(now)))?)?;
+        let excluded = numbered(&gather(&schema, taken.iter().map(|(_, row)| Some(row)))?)?;
+        let name = alias.unwrap_or(&relation.name.name);
+        let mut items = vec![syntax::column_as(name, NUMBER, NUMBER)];
+        let mut fields = vec![Field::new(NUMBER, arrow::datatypes::DataType::Int64, true)];
+        for column in &relation.columns {
+            let set = assignments.iter().rev().find(|a| a.column == column.name);
+            items.push(match set {
+                None => syntax::column_as(name, &column.name, &column.name),
+                Some(a) => syntax::expr_as(a.value.clone().map_or_else(|| Session::default_of(column), Ok)?, &column.name),
+            });
+            fields.push(Field::new(&column.name, column.ty.clone(), true));
+        }
+        check_assigned(relation, assignments)?;
+        let from = format!(
+            "\"__existing\" AS {name} JOIN \"__excluded\" AS \"excluded\" ON {name}.\"{NUMBER}\" = \"excluded\".\"{NUMBER}\"",
+            name = syntax::quote(name)
+        );
+        let query = syntax::select(items, &from, condition.cloned())?;
+        let own = HashMap::from([("__existing".to_owned(), provider(&existing)), ("__excluded".to_owned(), provider(&excluded))]);
+        let output = Arc::new(Schema::new(fields));
+        let (_, batches) = self.compute(txn, query, own, Some(&output)).await?;
+        let updated = one(&output, &batches)?;
+        let numbers = updated.column(0).as_primitive::<Int64Type>().clone();
+        let updated = under(relation, &updated.project(&(1..updated.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
+        let pairs = numbers.values().iter().map(|n| usize::try_from(*n).unwrap_or(0)).map(|n| taken[n].0.clone()).collect::<Vec<_>>();
+        self.replace_rows(txn, relation, &pairs, &updated)?;
+        Ok(updated)
+    }
+
+    /// Puts new rows in the place of old ones, by position. Keys may change; a key that is taken afterwards is an error.
+    pub(super) fn replace_rows(&mut self, txn: &mut Txn, relation: &Arc<Relation>, old: &[RowRef], new: &RecordBatch) -> Result<()> {
+        txn.writes(relation)?.check_rows(new)?;
+        let old_rows = gather(&relation.schema(), old.iter().map(Some))?;
+        let old_keys = txn.writes(relation)?.keys(&old_rows)?;
+        let new_keys = txn.writes(relation)?.keys(new)?;
+        for (old_key, new_key) in old_keys.iter().zip(&new_keys) {
+            if old_key != new_key {
+                let standing = self.core.standing(txn, relation, old_key)?;
+                txn.writes(relation)?.put(old_key.clone(), || standing.snapshot, None);
+            }
+        }
+        let batch = Arc::new(new.clone());
+        for (at, (old_key, key)) in old_keys.into_iter().zip(new_keys).enumerate() {
+            let row = RowRef { batch: batch.clone(), at };
+            let standing = self.core.standing(txn, relation, &key)?;
+            if old_key != key && standing.now.is_some() {
+                return Err(duplicate(relation, Some(&row)));
+            }
+            txn.writes(relation)?.put(key, || standing.snapshot, Some(row));
+        }
+        Ok(())
+    }
+}
+
+const NUMBER: &str = "__n";
+
+fn numbered(rows: &RecordBatch) -> Result<RecordBatch> {
+    let mut fields: Vec<Field> = rows.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    fields.push(Field::new(NUMBER, arrow::datatypes::DataType::Int64, true));
+    let n = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from_iter_values(0..n)));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(Error::arrow)
+}
+
+fn one_under(relation: &Relation, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    match batches.first() {
+        None => Ok(RecordBatch::new_empty(relation.schema())),
+        Some(first) => under(relation, &one(&first.schema(), batches)?),
+    }
+}
+
+/// Positions of the named columns, all of them when none is named.
+pub(super) fn named_columns(relation: &Relation, names: &[String]) -> Result<Vec<usize>> {
+    if names.is_empty() {
+        return Ok((0..relation.columns.len()).collect());
+    }
+    let mut seen = HashSet::new();
+    let position = |name: &String| {
+        if !seen.insert(name.clone()) {
+            return Err(Error::invalid(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
+        }
+        relation.position(name).ok_or_else(|| Error::no_column(name, &relation.name))
+    };
+    names.iter().map(position).collect()
+}
+
+/// Columns that an assignment names must exist, once.
+pub(super) fn check_assigned(relation: &Relation, assignments: &[Assignment]) -> Result<()> {
+    let names: Vec<String> = assignments.iter().map(|a| a.column.clone()).collect();
+    named_columns(relation, &names).map(|_| ())
+}
+
+fn check_target(relation: &Relation, conflict: &OnConflict) -> Result<()> {
+    need_table(relation, "use ON CONFLICT on")?;
+    let Kind::Table { key } = &relation.kind else { return Ok(()) };
+    if conflict.columns.is_empty() {
+        return match conflict.update {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(code::SYNTAX, "ON CONFLICT DO UPDATE requires the key's columns").hint("ON CONFLICT (key) DO UPDATE SET ...")),
+        };
+    }
+    let mut wanted: Vec<&str> = key.iter().map(|at| relation.columns[*at].name.as_str()).collect();
+    let mut given: Vec<&str> = conflict.columns.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    given.sort_unstable();
+    if wanted == given {
+        return Ok(());
+    }
+    let message = "there is no unique constraint matching the ON CONFLICT specification";
+    Err(Error::invalid("42P10", message).hint(format!("the key of {} is ({})", relation.name, wanted.join(", "))))
+}
+
+/// How many columns a VALUES has.
+fn width_of(query: &ast::Query) -> Option<usize> {
+    match query.body.as_ref() {
+        ast::SetExpr::Values(values) => values.rows.first().map(|row| row.len()),
+        _ => None,
+    }
+}
+
+/// The word DEFAULT within VALUES becomes the column's default.
+fn fill_defaults(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> Result<()> {
+    let ast::SetExpr::Values(values) = query.body.as_mut() else { return Ok(()) };
+    for row in &mut values.rows {
+        for (expr, at) in row.iter_mut().zip(named) {
+            if syntax::is_default(expr) {
+                *expr = Session::default_of(&relation.columns[*at])?;
+            }
+        }
+    }
+    Ok(())
+}
+

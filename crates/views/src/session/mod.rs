@@ -1,0 +1,398 @@
+//! A session: one client's settings, its transaction, and what it has seen.
+//!
+//! ```text
+//!   text ─▶ statements ─▶ one at a time: settings and transaction control here, everything else with a Txn
+//!                          autocommit: run, commit, and on a conflict run again on newer facts
+//! ```
+//! Invariant: whatever a session has been answered is part of what its later reads see (its token). A statement that failed has
+//! left no trace; within a transaction it leaves the transaction failed. Rows that are still being streamed hold what they need
+//! themselves and do not borrow the session.
+
+pub mod copy;
+mod ddl;
+mod delete;
+mod describe;
+mod explain;
+mod guard;
+mod insert;
+mod prepare;
+mod rows;
+mod select;
+mod show;
+pub mod subscribe;
+pub(crate) mod txn;
+mod update;
+mod variables;
+
+pub use guard::CancelHandle;
+pub use prepare::Prepared;
+
+use crate::{
+    catalog::{Catalog, Name, ObjectId, PUBLIC, Relation},
+    core::{Core, NotCommitted},
+    error::{Error, Result, sqlstate as code},
+    read::{Reading, names::Scope},
+    response::Response,
+    token::Seen,
+};
+use arrow::array::RecordBatch;
+use guard::Guard;
+use regauge_log::ProducerSeq;
+use regauge_plan::parse::{ParseLimits, RelationName, Statement, parse};
+use regauge_types::Lsn;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+use txn::{Mode, Txn};
+use variables::Variables;
+
+/// Who opens a session.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Shown by `current_user`.
+    pub user: String,
+    /// Must be the only one there is.
+    pub database: String,
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions { user: "regauge".to_owned(), database: crate::read::names::DATABASE.to_owned() }
+    }
+}
+
+/// Whether a session is in a transaction, for the wire protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// Not in one.
+    Idle,
+    /// In one.
+    Active,
+    /// In one that can only be rolled back.
+    Failed,
+}
+
+/// Texts whose statements are kept, per session.
+const TEXTS_KEPT: usize = 256;
+
+/// One client's session.
+pub struct Session {
+    core: Arc<Core>,
+    options: SessionOptions,
+    variables: Variables,
+    seen: Seen,
+    txn: Option<Txn>,
+    cancel: CancelHandle,
+    texts: HashMap<String, Arc<Vec<Statement>>>,
+    plans: select::PlanCache,
+}
+
+impl Session {
+    pub(crate) fn new(core: Arc<Core>, options: SessionOptions) -> Session {
+        let variables = Variables::new(&core.config.limits);
+        Session {
+            core,
+            options,
+            variables,
+            seen: Seen::default(),
+            txn: None,
+            cancel: CancelHandle::default(),
+            texts: HashMap::new(),
+            plans: select::PlanCache::default(),
+        }
+    }
+
+    /// Runs the statements of a text. Several statements outside a transaction are one transaction, as in PostgreSQL. The first
+    /// error ends it.
+    pub async fn execute(&mut self, sql: &str) -> Result<Vec<Response>> {
+        let statements = match self.parse(sql) {
+            Ok(statements) => statements,
+            Err(error) => return Err(self.fail(error)),
+        };
+        let single = statements.len() == 1;
+        if !single && self.txn.is_none() {
+            self.begin(Mode::Implicit);
+        }
+        let mut responses = Vec::with_capacity(statements.len());
+        for statement in statements.iter() {
+            match self.statement(statement, single.then_some(sql)).await {
+                Ok(response) => responses.push(response),
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+        if self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit) {
+            self.commit().await.map_err(|e| self.fail(e))?;
+        }
+        Ok(responses)
+    }
+
+    /// Appends rows to a stream, or inserts them into a table, as one commit of its own; for doors other than SQL. Columns are
+    /// matched by name; `producer` makes a retry be stored once. Answers whether it had been stored before.
+    pub async fn append(&mut self, relation: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<bool> {
+        let relation = self.scope(None).relation(None, relation)?.clone();
+        let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
+        let rows = rows::by_name(&relation, &rows)?;
+        self.core.append_rows(&mut txn, &relation, rows)?;
+        let committed = self.core.commit(&txn, self.seen, producer).await.map_err(Error::from)?;
+        Ok(self.committed(committed))
+    }
+
+    /// The catalog as a new statement sees it.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.txn.as_ref().map_or_else(|| self.core.judged.catalog(), |t| t.catalog.clone())
+    }
+
+    /// What the session has seen, for the next one.
+    #[must_use]
+    pub fn token(&self) -> String {
+        self.core.mint.mint(self.seen)
+    }
+
+    /// Takes in what another session has seen; waits until it is here.
+    pub async fn set_token(&mut self, text: &str) -> Result<()> {
+        let seen = self.core.mint.verify(text)?;
+        self.core.wait_durable(seen.lsn, self.variables.causal_timeout()).await?;
+        self.seen.observe(seen.lsn, seen.hlc);
+        Ok(())
+    }
+
+    /// Cancels what the session is running, from any thread.
+    #[must_use]
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// Whether it is in a transaction.
+    #[must_use]
+    pub fn status(&self) -> TransactionStatus {
+        match &self.txn {
+            None => TransactionStatus::Idle,
+            Some(txn) if txn.failed => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::Active,
+        }
+    }
+
+    /// Who opened it.
+    #[must_use]
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// A setting.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name)
+    }
+
+    fn parse(&mut self, sql: &str) -> Result<Arc<Vec<Statement>>> {
+        if let Some(known) = self.texts.get(sql) {
+            return Ok(known.clone());
+        }
+        let limits = &self.core.config.limits;
+        let limits = ParseLimits { bytes_max: limits.statement_bytes, nesting_max: limits.nesting, ..ParseLimits::default() };
+        let statements = Arc::new(parse(sql, &limits)?);
+        if sql.len() <= 4096 {
+            if self.texts.len() >= TEXTS_KEPT {
+                self.texts.clear();
+            }
+            self.texts.insert(sql.to_owned(), statements.clone());
+        }
+        Ok(statements)
+    }
+
+    /// A failed statement ends an implicit transaction and spoils an explicit one.
+    fn fail(&mut self, error: Error) -> Error {
+        match &mut self.txn {
+            Some(txn) if txn.mode == Mode::Explicit => txn.failed = true,
+            _ => self.txn = None,
+        }
+        error
+    }
+
+    async fn statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
+        match statement {
+            Statement::Commit => return self.end().await,
+            Statement::Rollback => return Ok(self.rollback()),
+            _ => {}
+        }
+        if self.txn.as_ref().is_some_and(|t| t.failed) {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Error::invalid(code::FAILED_TRANSACTION, message).hint("ROLLBACK"));
+        }
+        match statement {
+            Statement::Begin { .. } => Ok(self.start()),
+            Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local).await,
+            Statement::Reset { name } => self.reset(name.as_deref()),
+            Statement::Discard => self.discard(),
+            Statement::Deallocate { .. } => Ok(Response::command("DEALLOCATE")),
+            Statement::Show { name } => self.show(name),
+            Statement::ShowObjects { kind } => self.show_objects(*kind),
+            Statement::Describe { name } => self.describe(name),
+            Statement::Flush => self.flush().await,
+            Statement::Subscribe(subscribe) => self.subscribe(subscribe).await,
+            _ => self.in_transaction(statement, text).await,
+        }
+    }
+
+    /// Runs a statement in the session's transaction, or in one of its own.
+    async fn in_transaction(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
+        let guard = self.guard();
+        if let Some(mut txn) = self.txn.take() {
+            let outcome = guard.run(self.work(&mut txn, statement, text)).await;
+            self.txn = Some(txn);
+            return outcome.map(|response| guard.watch(response));
+        }
+        let mut at_least = self.seen.lsn;
+        for _ in 0..=self.core.config.limits.autocommit_retries {
+            let mut txn = self.fresh(Mode::Autocommit, at_least);
+            let response = guard.run(self.work(&mut txn, statement, text)).await?;
+            let producer = self.producer(statement)?;
+            match self.core.commit(&txn, self.seen, producer).await {
+                Ok(committed) => {
+                    self.committed(committed);
+                    self.await_created(&txn, &guard).await?;
+                    return Ok(guard.watch(response));
+                }
+                Err(NotCommitted::Conflict { lsn, error }) => {
+                    tracing::trace!(%error, "statement is run again");
+                    at_least = at_least.max(lsn);
+                }
+                Err(NotCommitted::Failed(error)) => return Err(error),
+            }
+        }
+        Err(Error::conflict("could not serialize access: too many concurrent updates"))
+    }
+
+    async fn work(&mut self, txn: &mut Txn, statement: &Statement, text: Option<&str>) -> Result<Response> {
+        match statement {
+            Statement::Query(query) => self.select(txn, query, text).await,
+            Statement::Insert(insert) => self.insert(txn, insert).await,
+            Statement::Update(update) => self.update(txn, update, text).await,
+            Statement::Delete(delete) => self.delete(txn, delete, text).await,
+            Statement::Copy(copy) => self.copy(txn, copy),
+            Statement::CreateTable(create) => self.create_table(txn, create),
+            Statement::CreateView(create) => self.create_view(txn, create).await,
+            Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),
+            Statement::ExplainView { name, analyze } => self.explain_view(txn, name, *analyze),
+            Statement::ExplainQuery { query, analyze, as_view } => self.explain_query(txn, query, *analyze, *as_view).await,
+            other => Err(Error::internal(format!("statement has no handler statement={other:?}"))),
+        }
+    }
+
+    fn guard(&self) -> Guard {
+        Guard::new(&self.cancel, self.variables.statement_timeout())
+    }
+
+    fn fresh(&self, mode: Mode, at_least: Lsn) -> Txn {
+        Txn::new(mode, self.core.judged.catalog(), at_least)
+    }
+
+    fn begin(&mut self, mode: Mode) {
+        self.txn = Some(self.fresh(mode, self.seen.lsn));
+    }
+
+    fn start(&mut self) -> Response {
+        match &mut self.txn {
+            None => {
+                self.begin(Mode::Explicit);
+                Response::command("BEGIN")
+            }
+            Some(txn) if txn.mode == Mode::Implicit => {
+                txn.mode = Mode::Explicit;
+                Response::command("BEGIN")
+            }
+            Some(_) => Response::noticed("BEGIN", "there is already a transaction in progress"),
+        }
+    }
+
+    async fn end(&mut self) -> Result<Response> {
+        match &self.txn {
+            None => Ok(Response::noticed("COMMIT", "there is no transaction in progress")),
+            Some(txn) if txn.failed => Ok(self.rollback()),
+            Some(_) => {
+                self.commit().await?;
+                Ok(Response::command("COMMIT"))
+            }
+        }
+    }
+
+    fn rollback(&mut self) -> Response {
+        self.variables.end_transaction();
+        match self.txn.take() {
+            None => Response::noticed("ROLLBACK", "there is no transaction in progress"),
+            Some(_) => Response::command("ROLLBACK"),
+        }
+    }
+
+    /// Commits the session's transaction; it is over whatever comes of it.
+    async fn commit(&mut self) -> Result<()> {
+        self.variables.end_transaction();
+        let Some(txn) = self.txn.take() else { return Ok(()) };
+        let committed = self.core.commit(&txn, self.seen, None).await.map_err(Error::from)?;
+        self.committed(committed);
+        let guard = self.guard();
+        self.await_created(&txn, &guard).await
+    }
+
+    /// Takes in the receipt; says whether it was a duplicate.
+    fn committed(&mut self, committed: Option<regauge_log::Committed>) -> bool {
+        let Some(committed) = committed else { return false };
+        self.seen.observe(committed.lsn, committed.hlc);
+        committed.duplicate
+    }
+
+    /// CREATE MATERIALIZED VIEW returns when the view has caught up, unless it was asked not to wait.
+    async fn await_created(&mut self, txn: &Txn, guard: &Guard) -> Result<()> {
+        for (view, version, wait) in &txn.created {
+            if *wait {
+                guard.run(self.core.versions.until_readable(*view, *version)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scope(&self, txn: Option<&Txn>) -> Scope {
+        let catalog = txn.or(self.txn.as_ref()).map_or_else(|| self.core.judged.catalog(), |t| t.catalog.clone());
+        Scope {
+            catalog,
+            search_path: self.variables.search_path(),
+            time_zone: self.variables.time_zone(),
+            system_columns: false,
+            own: HashMap::new(),
+        }
+    }
+
+    /// The producer's place that INSERT .. WITH SEQUENCE names.
+    fn producer(&self, statement: &Statement) -> Result<Option<ProducerSeq>> {
+        let Statement::Insert(insert) = statement else { return Ok(None) };
+        let Some(sequence) = insert.sequence else { return Ok(None) };
+        let id = self.variables.get("regauge.producer").filter(|p| !p.is_empty());
+        let Some(id) = id else {
+            let error = Error::invalid(code::INVALID_PARAMETER, "WITH SEQUENCE needs to know its producer");
+            return Err(error.hint("SET regauge.producer = '...'"));
+        };
+        // `id#3` is the third incarnation of a producer, `id` its first.
+        let (id, incarnation) = id.rsplit_once('#').and_then(|(id, n)| Some((id.to_owned(), n.parse().ok()?))).unwrap_or((id, 0));
+        Ok(Some(ProducerSeq { id, incarnation, sequence }))
+    }
+
+    /// Binds a statement to its epoch; `settled` reads what is durable, otherwise tables are read where the judge has them.
+    async fn bind(&mut self, txn: &mut Txn, uses: &BTreeSet<ObjectId>, settled: bool) -> Result<Reading> {
+        let timeout = self.variables.causal_timeout();
+        let reading = self.core.bind(txn, uses, settled, timeout).await?;
+        if txn.mode == Mode::Autocommit && settled {
+            self.seen.lsn = self.seen.lsn.max(reading.at);
+        }
+        Ok(reading)
+    }
+
+    fn target(&self, txn: &Txn, name: &RelationName) -> Result<Arc<Relation>> {
+        self.scope(Some(txn)).relation(name.schema.as_deref(), &name.name).cloned()
+    }
+
+    fn new_name(name: &RelationName) -> Name {
+        Name { schema: name.schema.clone().unwrap_or_else(|| PUBLIC.to_owned()), name: name.name.clone() }
+    }
+}

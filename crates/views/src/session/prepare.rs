@@ -1,0 +1,330 @@
+//! Prepared statements: parameters get types, and values take their places in the statement's tree.
+//!
+//! A value enters as `CAST('text' AS type)`, never as part of a text that is parsed. Types that the client leaves open follow
+//! from the columns that the parameters meet; what nothing tells is text.
+
+use super::{Session, txn::Mode};
+use crate::{
+    catalog::ty,
+    error::{Error, Result, sqlstate as code},
+    read::names::Scope,
+    response::Response,
+    syntax,
+};
+use arrow::{
+    array::{Array, ArrayRef, AsArray},
+    datatypes::{DataType, SchemaRef},
+};
+use datafusion::sql::sqlparser::ast::{self, VisitMut};
+use regauge_plan::parse::{Assignment, Statement};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+/// Most parameters of one statement, as in PostgreSQL's protocol.
+const PARAMS_MAX: usize = 65_535;
+
+/// A statement whose parameters have types.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    statement: Option<Statement>,
+    sql: String,
+    /// Types of `$1`, `$2`, ..
+    pub params: Vec<DataType>,
+    /// What it answers with; `None` when it gives no rows.
+    pub columns: Option<SchemaRef>,
+}
+
+impl Prepared {
+    /// Whether the text held nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.statement.is_none()
+    }
+
+    /// Whether it asks for the client's rows.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        matches!(self.statement, Some(Statement::Copy(_)))
+    }
+
+    /// Whether it ends a transaction, and so may run in a failed one.
+    #[must_use]
+    pub fn ends_transaction(&self) -> bool {
+        matches!(self.statement, Some(Statement::Commit | Statement::Rollback))
+    }
+}
+
+impl Session {
+    /// Prepares one statement. `types` are those that the client knows, `None` where it leaves them open.
+    pub async fn prepare(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
+        let outcome = self.prepare_inner(sql, types).await;
+        outcome.map_err(|e| self.fail(e))
+    }
+
+    async fn prepare_inner(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
+        let statements = self.parse(sql)?;
+        let statement = match statements.as_slice() {
+            [] => return Ok(Prepared { statement: None, sql: sql.to_owned(), params: vec![], columns: None }),
+            [one] => one.clone(),
+            _ => return Err(Error::invalid(code::SYNTAX, "cannot insert multiple commands into a prepared statement")),
+        };
+        let n = count_params(&statement)?.max(types.len());
+        let mut known: Vec<Option<DataType>> = types.to_vec();
+        known.resize(n, None);
+        if known.iter().any(Option::is_none) {
+            for (at, ty) in self.infer(&statement).await {
+                if let Some(slot) = known.get_mut(at) {
+                    slot.get_or_insert(ty);
+                }
+            }
+        }
+        let params: Vec<DataType> = known.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
+        let nulls: Vec<ast::Expr> = params.iter().map(|ty| cast_to(syntax::null(), ty)).collect::<Result<_>>()?;
+        let columns = self.columns_of(&filled(&statement, &nulls)).await?;
+        Ok(Prepared { statement: Some(statement), sql: sql.to_owned(), params, columns })
+    }
+
+    /// Runs a prepared statement. `values` are arrays of one element each.
+    pub async fn run(&mut self, prepared: &Prepared, values: &[ArrayRef]) -> Result<Response> {
+        let Some(statement) = &prepared.statement else { return Ok(Response::command("")) };
+        let outcome = self.run_inner(prepared, statement, values).await;
+        outcome.map_err(|e| self.fail(e))
+    }
+
+    async fn run_inner(&mut self, prepared: &Prepared, statement: &Statement, values: &[ArrayRef]) -> Result<Response> {
+        if values.len() != prepared.params.len() {
+            let message = format!("bind message supplies {} parameters, but the statement needs {}", values.len(), prepared.params.len());
+            return Err(Error::invalid(code::PROTOCOL_VIOLATION, message));
+        }
+        if values.is_empty() {
+            return self.statement(statement, Some(&prepared.sql)).await;
+        }
+        let literals = values.iter().zip(&prepared.params).map(|(v, ty)| literal(v, ty)).collect::<Result<Vec<_>>>()?;
+        self.statement(&filled(statement, &literals), None).await
+    }
+
+    /// Types that the statement tells of its parameters, by position from 0.
+    async fn infer(&mut self, statement: &Statement) -> BTreeMap<usize, DataType> {
+        let mut types = BTreeMap::new();
+        let scope = self.scope(None);
+        match statement {
+            Statement::Query(query) => self.infer_query(query, scope, &mut types).await,
+            Statement::Insert(insert) => {
+                let Ok(relation) = scope.relation(insert.table.schema.as_deref(), &insert.table.name).cloned() else { return types };
+                let Ok(named) = super::insert::named_columns(&relation, &insert.columns) else { return types };
+                let Some(source) = &insert.source else { return types };
+                if let ast::SetExpr::Values(values) = source.body.as_ref() {
+                    for row in &values.rows {
+                        for (expr, at) in row.iter().zip(&named) {
+                            if let Some(no) = placeholder(expr) {
+                                types.entry(no).or_insert_with(|| relation.columns[*at].ty.clone());
+                            }
+                        }
+                    }
+                }
+                self.infer_query(source, scope, &mut types).await;
+                if let Some((assignments, _)) = insert.on_conflict.as_ref().and_then(|c| c.update.as_ref()) {
+                    infer_assignments(assignments, &relation, &mut types);
+                }
+            }
+            Statement::Update(update) => {
+                let Ok(relation) = scope.relation(update.table.schema.as_deref(), &update.table.name).cloned() else { return types };
+                infer_assignments(&update.assignments, &relation, &mut types);
+                let mut items: Vec<ast::SelectItem> =
+                    update.assignments.iter().filter_map(|a| a.value.clone()).map(ast::SelectItem::UnnamedExpr).collect();
+                items.push(ast::SelectItem::UnnamedExpr(syntax::null()));
+                self.infer_over(&relation, update.alias.as_deref(), items, update.selection.clone(), scope, &mut types).await;
+            }
+            Statement::Delete(delete) => {
+                let Ok(relation) = scope.relation(delete.table.schema.as_deref(), &delete.table.name).cloned() else { return types };
+                let items = vec![ast::SelectItem::UnnamedExpr(syntax::null())];
+                self.infer_over(&relation, delete.alias.as_deref(), items, delete.selection.clone(), scope, &mut types).await;
+            }
+            _ => {}
+        }
+        types
+    }
+
+    async fn infer_over(
+        &mut self,
+        relation: &crate::catalog::Relation,
+        alias: Option<&str>,
+        items: Vec<ast::SelectItem>,
+        selection: Option<ast::Expr>,
+        scope: Scope,
+        types: &mut BTreeMap<usize, DataType>,
+    ) {
+        let name = alias.unwrap_or(&relation.name.name);
+        let from = format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
+        if let Ok(query) = syntax::select(items, &from, selection) {
+            self.infer_query(&query, scope, types).await;
+        }
+    }
+
+    async fn infer_query(&mut self, query: &ast::Query, scope: Scope, types: &mut BTreeMap<usize, DataType>) {
+        // What cannot be planned with open parameters may still run with values: then they are text.
+        let Ok(plan) = self.core.planner.plan(query.clone(), scope).await else { return };
+        let Ok(found) = plan.get_parameter_types() else { return };
+        for (name, ty) in found {
+            let no = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+            if let (Some(no), Some(ty)) = (no, ty) {
+                let ty = match ty {
+                    DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => DataType::Utf8,
+                    other => other,
+                };
+                types.entry(no).or_insert(ty);
+            }
+        }
+    }
+
+    /// What a statement without open parameters answers with.
+    async fn columns_of(&mut self, statement: &Statement) -> Result<Option<SchemaRef>> {
+        let scope = self.scope(None);
+        match statement {
+            Statement::Query(query) => {
+                let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
+                // The types are those of the plan that will run, after our own functions took their places.
+                Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+            }
+            Statement::Insert(i) if !i.returning.is_empty() => self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await,
+            Statement::Update(u) if !u.returning.is_empty() => self.returning_columns(&u.table, u.alias.as_deref(), &u.returning, scope).await,
+            Statement::Delete(d) if !d.returning.is_empty() => self.returning_columns(&d.table, d.alias.as_deref(), &d.returning, scope).await,
+            Statement::Show { .. } | Statement::ShowObjects { .. } | Statement::Describe { .. } | Statement::ExplainView { .. } => {
+                let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
+                let response = match statement {
+                    Statement::Show { name } => self.show(name)?,
+                    Statement::ShowObjects { kind } => self.show_objects(*kind)?,
+                    Statement::Describe { name } => self.describe(name)?,
+                    Statement::ExplainView { name, analyze } => self.explain_view(&mut txn, name, *analyze)?,
+                    _ => return Ok(None),
+                };
+                Ok(if let Response::Rows(rows) = response { Some(rows.schema) } else { None })
+            }
+            Statement::ExplainQuery { .. } => {
+                let field = arrow::datatypes::Field::new("QUERY PLAN", DataType::Utf8, true);
+                Ok(Some(Arc::new(arrow::datatypes::Schema::new(vec![field]))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn returning_columns(
+        &mut self,
+        table: &regauge_plan::parse::RelationName,
+        alias: Option<&str>,
+        items: &[ast::SelectItem],
+        scope: Scope,
+    ) -> Result<Option<SchemaRef>> {
+        let relation = scope.relation(table.schema.as_deref(), &table.name)?.clone();
+        let name = alias.unwrap_or(&relation.name.name);
+        let from = format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
+        let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
+        Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+    }
+}
+
+fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {
+    for assignment in assignments {
+        let no = assignment.value.as_ref().and_then(placeholder);
+        if let (Some(no), Some(at)) = (no, relation.position(&assignment.column)) {
+            types.entry(no).or_insert_with(|| relation.columns[at].ty.clone());
+        }
+    }
+}
+
+/// The position from 0 of an expression that is a parameter.
+fn placeholder(expr: &ast::Expr) -> Option<usize> {
+    let ast::Expr::Value(value) = expr else { return None };
+    let ast::Value::Placeholder(name) = &value.value else { return None };
+    name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
+fn count_params(statement: &Statement) -> Result<usize> {
+    let mut max = 0;
+    let mut statement = statement.clone();
+    each_expr(&mut statement, &mut |expr| {
+        if let Some(no) = placeholder(expr) {
+            max = max.max(no + 1);
+        }
+    });
+    if max > PARAMS_MAX {
+        return Err(Error::invalid(code::LIMIT_EXCEEDED, format!("too many parameters max={PARAMS_MAX}")));
+    }
+    Ok(max)
+}
+
+/// The statement with expressions in its parameters' places.
+fn filled(statement: &Statement, values: &[ast::Expr]) -> Statement {
+    let mut statement = statement.clone();
+    if !values.is_empty() {
+        each_expr(&mut statement, &mut |expr| {
+            if let Some(value) = placeholder(expr).and_then(|no| values.get(no)) {
+                *expr = value.clone();
+            }
+        });
+    }
+    statement
+}
+
+/// Visits every expression of a statement, inner ones first.
+fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
+    fn walk<T: VisitMut>(part: &mut T, visit: &mut dyn FnMut(&mut ast::Expr)) {
+        let _: ControlFlow<()> = ast::visit_expressions_mut(part, |expr| {
+            visit(expr);
+            ControlFlow::Continue(())
+        });
+    }
+    fn assignments(list: &mut [Assignment], visit: &mut dyn FnMut(&mut ast::Expr)) {
+        list.iter_mut().filter_map(|a| a.value.as_mut()).for_each(|e| walk(e, visit));
+    }
+    match statement {
+        Statement::Query(query) | Statement::ExplainQuery { query, .. } => walk(query.as_mut(), visit),
+        Statement::Insert(insert) => {
+            if let Some(source) = &mut insert.source {
+                walk(source.as_mut(), visit);
+            }
+            if let Some((list, condition)) = insert.on_conflict.as_mut().and_then(|c| c.update.as_mut()) {
+                assignments(list, visit);
+                condition.iter_mut().for_each(|e| walk(e, visit));
+            }
+            insert.returning.iter_mut().for_each(|i| walk(i, visit));
+        }
+        Statement::Update(update) => {
+            assignments(&mut update.assignments, visit);
+            update.selection.iter_mut().for_each(|e| walk(e, visit));
+            update.returning.iter_mut().for_each(|i| walk(i, visit));
+        }
+        Statement::Delete(delete) => {
+            delete.selection.iter_mut().for_each(|e| walk(e, visit));
+            delete.returning.iter_mut().for_each(|i| walk(i, visit));
+        }
+        _ => {}
+    }
+}
+
+/// A value of a client as an expression of its type.
+fn literal(value: &ArrayRef, ty: &DataType) -> Result<ast::Expr> {
+    if value.len() != 1 || value.is_null(0) {
+        return cast_to(syntax::null(), ty);
+    }
+    if let Some(bytes) = value.as_binary_opt::<i32>() {
+        let hex: String = bytes.value(0).iter().map(|b| format!("{b:02X}")).collect();
+        return Ok(ast::Expr::Value(ast::Value::HexStringLiteral(hex).into()));
+    }
+    let text = match value.as_string_opt::<i32>() {
+        Some(text) => text.value(0).to_owned(),
+        None => arrow::util::display::array_value_to_string(value, 0).map_err(Error::arrow)?,
+    };
+    cast_to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty)
+}
+
+fn cast_to(expr: ast::Expr, ty: &DataType) -> Result<ast::Expr> {
+    let mut cast = syntax::expression(&format!("CAST(NULL AS {})", ty::name(ty)))?;
+    if let ast::Expr::Cast { expr: inner, .. } = &mut cast {
+        **inner = expr;
+    }
+    Ok(cast)
+}

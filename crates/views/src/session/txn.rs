@@ -1,0 +1,100 @@
+//! A transaction: the snapshot it reads and what it has written so far.
+//!
+//! Invariant: all its reads are at one commit, chosen at its first statement that reads; its own writes to tables lie over it,
+//! views and streams stay at the snapshot. Nothing of it is anywhere else before it commits.
+
+use crate::{
+    catalog::{Catalog, Event, Relation, Wish, decide},
+    error::{Error, Result},
+    read::{Pin, reading::VersionRows},
+    table::writes::TableWrites,
+};
+use regauge_log::{Append, Definition};
+use regauge_types::{Lsn, TopicId, VersionNo, ViewId};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// How a transaction came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One statement.
+    Autocommit,
+    /// The statements of one text.
+    Implicit,
+    /// BEGIN.
+    Explicit,
+}
+
+/// A transaction.
+pub struct Txn {
+    /// How it came to be.
+    pub mode: Mode,
+    /// A statement of it has failed: nothing but ROLLBACK helps.
+    pub failed: bool,
+    /// What it reads.
+    pub snapshot: Option<Pin>,
+    /// The catalog that it began with.
+    pub base: Arc<Catalog>,
+    /// The same with its own changes.
+    pub catalog: Arc<Catalog>,
+    /// Its own changes.
+    pub events: Vec<Event>,
+    /// What they mean to the log.
+    pub defines: Vec<Definition>,
+    /// Written to tables.
+    pub tables: BTreeMap<TopicId, Arc<TableWrites>>,
+    /// Written to streams.
+    pub appends: Vec<Append>,
+    /// Versions created, and whether somebody wants to wait for them.
+    pub created: Vec<(ViewId, VersionNo, bool)>,
+    /// Traces pinned at the snapshot.
+    pub versions: HashMap<(ViewId, VersionNo), Arc<dyn VersionRows>>,
+    /// The snapshot must not be older than this.
+    pub at_least: Lsn,
+}
+
+impl Txn {
+    /// Nothing read, nothing written.
+    #[must_use]
+    pub fn new(mode: Mode, catalog: Arc<Catalog>, at_least: Lsn) -> Txn {
+        Txn {
+            mode,
+            failed: false,
+            snapshot: None,
+            base: catalog.clone(),
+            catalog,
+            events: vec![],
+            defines: vec![],
+            tables: BTreeMap::new(),
+            appends: vec![],
+            created: vec![],
+            versions: HashMap::new(),
+            at_least,
+        }
+    }
+
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.defines.is_empty() && self.appends.is_empty() && self.tables.values().all(|t| t.is_empty())
+    }
+
+    /// What it writes to a table.
+    pub fn writes(&mut self, table: &Arc<Relation>) -> Result<&mut TableWrites> {
+        let topic = table.topic().ok_or_else(|| Error::internal("table without a topic"))?;
+        let writes = self.tables.entry(topic).or_insert_with(|| Arc::new(TableWrites::new(table.clone())));
+        Ok(Arc::make_mut(writes))
+    }
+
+    /// Changes the catalog.
+    pub fn wish(&mut self, wish: Wish) -> Result<Vec<Event>> {
+        let events = decide(&self.catalog, wish)?;
+        let mut next = Catalog::clone(&self.catalog);
+        next.apply_all(self.base.changed(), &events).map_err(|e| Error::internal(e.to_string()))?;
+        self.catalog = Arc::new(next);
+        self.events.extend(events.iter().cloned());
+        Ok(events)
+    }
+}

@@ -1,0 +1,84 @@
+//! UPDATE: the rows that the condition finds, with new values for some columns, judged by key at commit.
+//!
+//! It is a query over the table at the transaction's snapshot with its own writes over it: old columns first, then the new
+//! values, cast to their columns' types. A condition on the whole key reads one row.
+
+use super::{Session, insert::check_assigned, rows, txn::Txn};
+use crate::{
+    catalog::Relation,
+    error::{Error, Result},
+    response::Response,
+    syntax,
+    table::writes::RowRef,
+};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Field, Schema, SchemaRef},
+};
+use datafusion::sql::sqlparser::ast;
+use regauge_plan::parse::Update;
+use std::sync::Arc;
+
+impl Session {
+    pub(super) async fn update(&mut self, txn: &mut Txn, update: &Update, text: Option<&str>) -> Result<Response> {
+        let relation = self.target(txn, &update.table)?;
+        rows::need_table(&relation, "update")?;
+        check_assigned(&relation, &update.assignments)?;
+        let assigned = relation.columns.iter().enumerate().filter_map(|(at, column)| {
+            update.assignments.iter().find(|a| a.column == column.name).map(|a| (at, a))
+        });
+        let assigned: Vec<_> = assigned.collect();
+        let name = update.alias.as_deref().unwrap_or(&relation.name.name);
+        let mut items = old_columns(&relation, name);
+        let mut fields: Vec<Field> = relation.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+        for (at, assignment) in &assigned {
+            let column = &relation.columns[*at];
+            let value = assignment.value.clone().map_or_else(|| Session::default_of(column), Ok)?;
+            items.push(syntax::expr_as(value, &format!("__new{at}")));
+            fields.push(Field::new(format!("__new{at}"), column.ty.clone(), true));
+        }
+        let output: SchemaRef = Arc::new(Schema::new(fields));
+        let found = self.find(txn, &relation, name, items, update.selection.clone(), &output, text).await?;
+        let old = rows::under(&relation, &found.project(&(0..relation.columns.len()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
+        let mut columns = old.columns().to_vec();
+        for (i, (at, _)) in assigned.iter().enumerate() {
+            columns[*at] = found.column(relation.columns.len() + i).clone();
+        }
+        let new = RecordBatch::try_new(relation.schema(), columns).map_err(Error::arrow)?;
+        let old = Arc::new(old);
+        let old: Vec<RowRef> = (0..old.num_rows()).map(|at| RowRef { batch: old.clone(), at }).collect();
+        self.replace_rows(txn, &relation, &old, &new)?;
+        self.returning(txn, &update.returning, &relation, update.alias.as_deref(), &new, "UPDATE").await
+    }
+
+    /// The rows of a table that a condition finds, as one batch of these items.
+    #[allow(clippy::too_many_arguments, reason = "one caller per statement kind, each argument is another part of the query")]
+    pub(super) async fn find(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Arc<Relation>,
+        name: &str,
+        items: Vec<ast::SelectItem>,
+        selection: Option<ast::Expr>,
+        output: &SchemaRef,
+        text: Option<&str>,
+    ) -> Result<RecordBatch> {
+        let scope = self.scope(Some(txn));
+        let kept = match self.plans.get(text, txn, &scope) {
+            Some(kept) => kept,
+            None => {
+                let schema = syntax::quote(&relation.name.schema);
+                let from = format!("{schema}.{} AS {}", syntax::quote(&relation.name.name), syntax::quote(name));
+                let query = syntax::select(items, &from, selection)?;
+                self.planned(txn, query, scope, text, Some(output)).await?
+            }
+        };
+        let batches = self.collect(txn, &kept).await?;
+        rows::one(&kept.plan.schema(), &batches)
+    }
+}
+
+/// A table's columns as they are, for the head of a query's items.
+pub(super) fn old_columns(relation: &Relation, name: &str) -> Vec<ast::SelectItem> {
+    relation.columns.iter().map(|c| syntax::column_as(name, &c.name, &c.name)).collect()
+}

@@ -1,0 +1,189 @@
+//! Settings of a session: those that PostgreSQL's drivers set, and ours.
+//!
+//! A setting with a meaning here is checked when it is set; one that only clients care about is kept and given back; an unknown
+//! one without a dot is refused, as in PostgreSQL. SET LOCAL holds until the transaction ends.
+
+use crate::{
+    config::Limits,
+    error::{Error, Result, sqlstate as code},
+};
+use regauge_types::ErrorKind;
+use std::{collections::BTreeMap, time::Duration};
+
+/// Name, default, whether it may be set.
+const KNOWN: &[(&str, &str, bool)] = &[
+    ("application_name", "", true),
+    ("bytea_output", "hex", true),
+    ("client_encoding", "UTF8", true),
+    ("client_min_messages", "notice", true),
+    ("datestyle", "ISO, MDY", true),
+    ("default_transaction_isolation", "repeatable read", true),
+    ("default_transaction_read_only", "off", true),
+    ("extra_float_digits", "1", true),
+    ("idle_in_transaction_session_timeout", "0", true),
+    ("in_hot_standby", "off", false),
+    ("integer_datetimes", "on", false),
+    ("intervalstyle", "postgres", true),
+    ("is_superuser", "on", false),
+    ("lock_timeout", "0", true),
+    ("max_identifier_length", "63", false),
+    ("regauge.causal_timeout", "5s", true),
+    ("regauge.producer", "", true),
+    ("regauge.user", "", true),
+    ("search_path", "\"$user\", public", true),
+    ("server_encoding", "UTF8", false),
+    ("server_version", "16.6", false),
+    ("server_version_num", "160006", false),
+    ("session_authorization", "regauge", true),
+    ("standard_conforming_strings", "on", false),
+    ("statement_timeout", "0", true),
+    ("timezone", "UTC", true),
+    ("transaction_isolation", "repeatable read", true),
+    ("transaction_read_only", "off", true),
+    ("xmloption", "content", true),
+];
+
+/// A session's settings.
+pub(super) struct Variables {
+    set: BTreeMap<String, String>,
+    local: BTreeMap<String, Option<String>>,
+    causal_timeout: Duration,
+}
+
+impl Variables {
+    pub(super) fn new(limits: &Limits) -> Variables {
+        Variables { set: BTreeMap::new(), local: BTreeMap::new(), causal_timeout: limits.causal_timeout }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        let name = canonical(name);
+        let default = || KNOWN.iter().find(|(known, ..)| *known == name).map(|(_, value, _)| (*value).to_owned());
+        self.set.get(&name).cloned().or_else(default)
+    }
+
+    pub(super) fn all(&self) -> BTreeMap<String, String> {
+        let mut all: BTreeMap<String, String> = KNOWN.iter().map(|(n, v, _)| ((*n).to_owned(), (*v).to_owned())).collect();
+        all.extend(self.set.clone());
+        all
+    }
+
+    /// Sets it, or back to its default.
+    pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        let name = canonical(name);
+        match KNOWN.iter().find(|(known, ..)| *known == name) {
+            Some((_, _, true)) => {}
+            Some(_) => {
+                return Err(Error::invalid(code::CANT_CHANGE_NOW, format!("parameter \"{name}\" cannot be changed")));
+            }
+            None if name.contains('.') && !name.starts_with("regauge.") => {}
+            None => {
+                let message = format!("unrecognized configuration parameter \"{name}\"");
+                return Err(Error::new(ErrorKind::NotFound, code::UNDEFINED_OBJECT, message).hint("SHOW ALL lists them"));
+            }
+        }
+        if let Some(value) = value {
+            check(&name, value)?;
+        }
+        if local {
+            self.local.entry(name.clone()).or_insert_with(|| self.set.get(&name).cloned());
+        }
+        match value {
+            Some(value) => self.set.insert(name, value.to_owned()),
+            None => self.set.remove(&name),
+        };
+        Ok(())
+    }
+
+    pub(super) fn reset_all(&mut self) {
+        self.set.clear();
+    }
+
+    /// What SET LOCAL set is over.
+    pub(super) fn end_transaction(&mut self) {
+        for (name, before) in std::mem::take(&mut self.local) {
+            match before {
+                Some(value) => self.set.insert(name, value),
+                None => self.set.remove(&name),
+            };
+        }
+    }
+
+    pub(super) fn statement_timeout(&self) -> Option<Duration> {
+        self.set.get("statement_timeout").and_then(|v| duration(v)).filter(|d| !d.is_zero())
+    }
+
+    pub(super) fn causal_timeout(&self) -> Duration {
+        self.set.get("regauge.causal_timeout").and_then(|v| duration(v)).unwrap_or(self.causal_timeout)
+    }
+
+    pub(super) fn time_zone(&self) -> String {
+        self.get("timezone").unwrap_or_else(|| "UTC".to_owned())
+    }
+
+    pub(super) fn search_path(&self) -> Vec<String> {
+        let path = self.get("search_path").unwrap_or_default();
+        let names = path.split(',').map(|s| s.trim().trim_matches(['"', '\'']).to_owned());
+        let mut names: Vec<String> = names.filter(|s| !s.is_empty() && s != "$user").collect();
+        if names.is_empty() {
+            names.push(crate::catalog::PUBLIC.to_owned());
+        }
+        names
+    }
+}
+
+fn canonical(name: &str) -> String {
+    match name.to_lowercase().as_str() {
+        "time zone" | "time_zone" => "timezone".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn check(name: &str, value: &str) -> Result<()> {
+    let bad = || Error::invalid(code::INVALID_PARAMETER, format!("invalid value for parameter \"{name}\": \"{value}\""));
+    match name {
+        "statement_timeout" | "regauge.causal_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
+            duration(value).map(|_| ()).ok_or_else(|| bad().hint("write a number of milliseconds, or '5s', '100ms', '1min'"))
+        }
+        "transaction_isolation" | "default_transaction_isolation" if value.eq_ignore_ascii_case("serializable") => {
+            let error = Error::unsupported("SERIALIZABLE is not offered: transactions are snapshot isolation");
+            Err(error.hint("use REPEATABLE READ, and UPDATE the rows that a decision rests on"))
+        }
+        "client_encoding" if !["utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {
+            Err(bad().hint("only UTF8 is offered"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `250`, `250ms`, `5s`, `1min`, `2h`.
+fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit_ms = match text[digits..].trim() {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(unit_ms)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_settings_end_with_the_transaction() {
+        let mut variables = Variables::new(&Limits::default());
+        variables.set("statement_timeout", Some("5s"), false).expect("known");
+        variables.set("statement_timeout", Some("1min"), true).expect("known");
+        assert_eq!(variables.statement_timeout(), Some(Duration::from_secs(60)));
+        variables.end_transaction();
+        assert_eq!(variables.statement_timeout(), Some(Duration::from_secs(5)));
+        assert!(variables.set("statement_timeout", Some("soon"), false).is_err());
+        assert!(variables.set("no_such_thing", Some("1"), false).is_err());
+    }
+}

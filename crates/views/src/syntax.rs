@@ -1,0 +1,81 @@
+//! Syntax that this crate writes itself: queries around the expressions of INSERT, UPDATE and DELETE.
+//!
+//! Trees are joined, texts are not: a user's expression is never printed and parsed again. Only names that we quote ourselves go
+//! through text.
+
+use crate::error::{Error, Result, sqlstate as code};
+use datafusion::sql::sqlparser::ast;
+use regauge_plan::parse::{ParseLimits, Statement, parse};
+
+/// The one query of a text.
+pub fn query(sql: &str) -> Result<ast::Query> {
+    let mut statements = parse(sql, &ParseLimits::default()).map_err(Error::from)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(Statement::Query(query)), true) => Ok(*query),
+        _ => Err(Error::invalid(code::SYNTAX, "a query was expected")),
+    }
+}
+
+/// An expression of a text, for defaults that the catalog keeps as text.
+pub fn expression(sql: &str) -> Result<ast::Expr> {
+    let select = select_of(query(&format!("SELECT {sql}"))?)?;
+    match select.projection.into_iter().next() {
+        Some(ast::SelectItem::UnnamedExpr(expr)) => Ok(expr),
+        _ => Err(Error::invalid(code::SYNTAX, "an expression was expected")),
+    }
+}
+
+/// A name in quotes.
+#[must_use]
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `SELECT items FROM from WHERE selection`; `from` is text of names that were quoted here.
+pub fn select(items: Vec<ast::SelectItem>, from: &str, selection: Option<ast::Expr>) -> Result<ast::Query> {
+    let mut query = query(&format!("SELECT 1 FROM {from}"))?;
+    let ast::SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::internal("template is no select"));
+    };
+    select.projection = items;
+    select.selection = selection;
+    Ok(query)
+}
+
+fn select_of(query: ast::Query) -> Result<ast::Select> {
+    match *query.body {
+        ast::SetExpr::Select(select) => Ok(*select),
+        _ => Err(Error::internal("template is no select")),
+    }
+}
+
+/// `relation.column AS alias`, all quoted.
+#[must_use]
+pub fn column_as(relation: &str, column: &str, alias: &str) -> ast::SelectItem {
+    let expr = ast::Expr::CompoundIdentifier(vec![ident(relation), ident(column)]);
+    ast::SelectItem::ExprWithAlias { expr, alias: ident(alias) }
+}
+
+/// `expr AS alias`.
+#[must_use]
+pub fn expr_as(expr: ast::Expr, alias: &str) -> ast::SelectItem {
+    ast::SelectItem::ExprWithAlias { expr, alias: ident(alias) }
+}
+
+/// A quoted identifier.
+#[must_use]
+pub fn ident(name: &str) -> ast::Ident {
+    ast::Ident::with_quote('"', name)
+}
+
+/// NULL.
+#[must_use]
+pub fn null() -> ast::Expr {
+    ast::Expr::Value(ast::Value::Null.into())
+}
+
+/// Whether an expression is the word DEFAULT.
+#[must_use]
+pub fn is_default(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
+}

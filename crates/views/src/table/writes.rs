@@ -1,0 +1,214 @@
+//! What one transaction has written to one table and not yet committed.
+//!
+//! Invariant: one net change per key: an insert followed by an update is an insert of the later row, an insert followed by a
+//! delete is nothing. So a commit holds at most one change per key (see [`super::layout`]), and the judge has one question per
+//! key. Rows stay in the batches they came in, gathered once at commit. Cost: one hash entry per written key.
+//! It does not know what others have written since the snapshot: that is the judge's.
+
+use super::layout::{self, Op};
+use crate::{
+    catalog::{Kind, Relation},
+    error::{Error, Result, sqlstate as code},
+};
+use arrow::{
+    array::{Array, AsArray, RecordBatch, new_null_array},
+    compute::interleave_record_batch,
+    datatypes::SchemaRef,
+};
+use regauge_types::{ErrorKind, TopicId, key};
+use std::{collections::HashMap, sync::Arc};
+
+/// A row within a batch.
+#[derive(Clone, Debug)]
+pub struct RowRef {
+    /// The batch, in the table's schema.
+    pub batch: Arc<RecordBatch>,
+    /// Its place.
+    pub at: usize,
+}
+
+/// Bytes of a key, ordered as SQL orders it.
+pub type Key = Box<[u8]>;
+
+/// The net change of one key.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The key.
+    pub key: Key,
+    /// The row that the snapshot had.
+    pub before: Option<RowRef>,
+    /// The row that is to be.
+    pub after: Option<RowRef>,
+}
+
+impl Change {
+    /// What it does, unless it does nothing.
+    #[must_use]
+    pub fn op(&self) -> Option<Op> {
+        match (&self.before, &self.after) {
+            (None, Some(_)) => Some(Op::Insert),
+            (Some(_), Some(_)) => Some(Op::Update),
+            (Some(_), None) => Some(Op::Delete),
+            (None, None) => None,
+        }
+    }
+}
+
+/// What a transaction has written to a table.
+#[derive(Clone, Debug)]
+pub struct TableWrites {
+    relation: Arc<Relation>,
+    key: Vec<usize>,
+    schema: SchemaRef,
+    changes: Vec<Change>,
+    places: HashMap<Key, usize>,
+}
+
+impl TableWrites {
+    /// Nothing written yet. `relation` must be a table.
+    #[must_use]
+    pub fn new(relation: Arc<Relation>) -> TableWrites {
+        let key = match &relation.kind {
+            Kind::Table { key } => key.clone(),
+            _ => Vec::new(),
+        };
+        let schema = relation.schema();
+        TableWrites { relation, key, schema, changes: Vec::new(), places: HashMap::new() }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn relation(&self) -> &Arc<Relation> {
+        &self.relation
+    }
+
+    /// The table's topic.
+    #[must_use]
+    pub fn topic(&self) -> TopicId {
+        self.relation.topic().unwrap_or_default()
+    }
+
+    /// The columns.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Net changes, among them some that do nothing.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Whether nothing is to be committed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.iter().all(|c| c.op().is_none())
+    }
+
+    /// Keys of rows of the table.
+    pub fn keys(&self, rows: &RecordBatch) -> Result<Vec<Key>> {
+        keys_of(&self.key, rows)
+    }
+
+    /// What the transaction itself says of a key: `None` nothing, `Some(None)` no row.
+    #[must_use]
+    pub fn own(&self, key: &[u8]) -> Option<Option<&RowRef>> {
+        self.places.get(key).map(|at| self.changes[*at].after.as_ref())
+    }
+
+    /// Writes the row (or its absence) of a key. `before` is what the snapshot has, asked only at the first write of the key.
+    pub fn put(&mut self, key: Key, before: impl FnOnce() -> Option<RowRef>, after: Option<RowRef>) {
+        match self.places.get(&key) {
+            Some(at) => self.changes[*at].after = after,
+            None => {
+                self.places.insert(key.clone(), self.changes.len());
+                self.changes.push(Change { key, before: before(), after });
+            }
+        }
+    }
+
+    /// Refuses rows that break a constraint of their own: a value is missing, a text is too long.
+    pub fn check_rows(&self, rows: &RecordBatch) -> Result<()> {
+        check_not_null(&self.relation, &self.key, rows)?;
+        check_chars(&self.relation, rows)
+    }
+
+    /// The rows of the table's topic that say all this, or nothing when there is nothing to say.
+    pub fn to_topic_rows(&self) -> Result<Option<RecordBatch>> {
+        let live: Vec<&Change> = self.changes.iter().filter(|c| c.op().is_some()).collect();
+        if live.is_empty() {
+            return Ok(None);
+        }
+        let ops = live.iter().filter_map(|c| c.op()).collect();
+        let after = gather(&self.schema, live.iter().map(|c| c.after.as_ref()))?;
+        let before = gather(&self.schema, live.iter().map(|c| c.before.as_ref()))?;
+        layout::changes(&self.relation.columns, ops, &after, &before).map(Some).map_err(Error::arrow)
+    }
+}
+
+/// Keys of rows over the key's positions.
+pub fn keys_of(key: &[usize], rows: &RecordBatch) -> Result<Vec<Key>> {
+    let columns: Vec<_> = key.iter().map(|at| rows.column(*at).clone()).collect();
+    let keys = key::encode(&columns, rows.num_rows()).map_err(|e| Error::internal(e.to_string()))?;
+    Ok(keys.iter().map(Box::from).collect())
+}
+
+/// Refuses texts longer than their `varchar(n)`; spaces at the end are not counted.
+pub fn check_chars(relation: &Relation, rows: &RecordBatch) -> Result<()> {
+    for (at, column) in relation.columns.iter().enumerate() {
+        let (Some(max), Some(texts)) = (column.chars_max, rows.column(at).as_string_opt::<i32>()) else { continue };
+        let max_ = usize::try_from(max).unwrap_or(usize::MAX);
+        if texts.iter().flatten().any(|t| t.trim_end_matches(' ').chars().count() > max_) {
+            let message = format!("value too long for type character varying({max})");
+            return Err(Error::invalid(code::STRING_TOO_LONG, message).detail(format!("column={}", column.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses rows with NULL in a column that forbids it; key columns always do.
+pub fn check_not_null(relation: &Relation, key: &[usize], rows: &RecordBatch) -> Result<()> {
+    for (at, column) in relation.columns.iter().enumerate() {
+        if (column.not_null || key.contains(&at)) && rows.column(at).null_count() > 0 {
+            let message =
+                format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, relation.name);
+            return Err(Error::invalid(code::NOT_NULL, message).hint(format!("give a value for {}", column.name)));
+        }
+    }
+    Ok(())
+}
+
+/// The error of a second row with a key that is taken; names the key's columns and values.
+#[must_use]
+pub fn duplicate(relation: &Relation, row: Option<&RowRef>) -> Error {
+    let message = format!("duplicate key value violates unique constraint \"{}_pkey\"", relation.name.name);
+    let error = Error::new(ErrorKind::Conflict, code::UNIQUE, message).hint("write ON CONFLICT DO NOTHING or DO UPDATE");
+    let (Some(row), Kind::Table { key }) = (row, &relation.kind) else { return error };
+    let names: Vec<&str> = key.iter().map(|at| relation.columns[*at].name.as_str()).collect();
+    let values: Vec<String> = key.iter().map(|at| display(row.batch.column(*at), row.at)).collect();
+    error.detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
+}
+
+fn display(array: &dyn Array, at: usize) -> String {
+    arrow::util::display::array_value_to_string(array, at).unwrap_or_else(|_| "?".to_owned())
+}
+
+/// Rows out of many batches as one; NULLs where there is none. Distinct batches are found by address.
+pub fn gather<'a>(schema: &SchemaRef, rows: impl Iterator<Item = Option<&'a RowRef>>) -> Result<RecordBatch> {
+    let nulls: Vec<_> = schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
+    let nulls = RecordBatch::try_new(schema.clone(), nulls).map_err(Error::arrow)?;
+    let mut batches: Vec<&RecordBatch> = vec![&nulls];
+    let mut places: HashMap<*const RecordBatch, usize> = HashMap::new();
+    let mut picks = Vec::new();
+    for row in rows {
+        picks.push(row.map_or((0, 0), |row| {
+            let batch = *places.entry(Arc::as_ptr(&row.batch)).or_insert_with(|| {
+                batches.push(&row.batch);
+                batches.len() - 1
+            });
+            (batch, row.at)
+        }));
+    }
+    interleave_record_batch(&batches, &picks).map_err(Error::arrow)
+}

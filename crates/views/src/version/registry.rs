@@ -1,0 +1,288 @@
+//! All versions with where they stand: what sessions ask and the driver tells.
+//!
+//! ```text
+//!   driver ──facts──▶ entries (state, trace) ◀──questions── sessions, which wait on `changed` and on traces
+//! ```
+//! Invariant: an epoch that is given to a reader is a boundary that all versions have in common, so what it reads of several
+//! versions, of tables and of streams belongs together (I4). Lock order: cuts before entries; neither is held while waiting.
+
+use super::{
+    life::{self, Action, Fact, State},
+    trace::{Dataflows, FlowId, Trace, TraceFailure, errored, trace_error},
+};
+use crate::{
+    core::causal_timeout,
+    driver::cuts::Cuts,
+    error::{Error, Result, sqlstate as code},
+    read::reading::VersionRows,
+};
+use parking_lot::{Mutex, RwLock};
+use regauge_log::Log;
+use regauge_types::{Epoch, ErrorKind, Lsn, VersionNo, ViewId};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// Names a version.
+pub type Key = (ViewId, VersionNo);
+
+/// Rows of versions at one epoch.
+pub type Rows = HashMap<Key, Arc<dyn VersionRows>>;
+
+/// Readable traces, and the first epoch that they have in common.
+type Traces = (Vec<(Key, Arc<dyn Trace>)>, Lsn);
+
+struct Entry {
+    state: State,
+    routed: bool,
+    flow: FlowId,
+    trace: Option<Arc<dyn Trace>>,
+}
+
+/// What SHOW tells of a version.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Where it stands.
+    pub state: String,
+    /// Complete up to here.
+    pub upper: Option<Epoch>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// All versions.
+pub struct Versions {
+    log: Log,
+    flows: Arc<dyn Dataflows>,
+    cuts: Mutex<Cuts>,
+    entries: RwLock<HashMap<Key, Entry>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Versions {
+    /// None yet; epochs begin at `at`.
+    #[must_use]
+    pub fn new(log: Log, flows: Arc<dyn Dataflows>, at: Lsn) -> Versions {
+        Versions { log, flows, cuts: Mutex::new(Cuts::new(at)), entries: RwLock::default(), changed: watch::channel(0).0 }
+    }
+
+    /// A commit at or beyond everything durable that versions can be read at together with everything else.
+    #[must_use]
+    pub fn boundary(&self) -> Lsn {
+        let mut cuts = self.cuts.lock();
+        cuts.reserve(self.log.durable())
+    }
+
+    /// The last epoch that every readable version shows; the last one fed when there is none.
+    #[must_use]
+    pub fn visible(&self) -> Epoch {
+        let last = self.cuts.lock().last();
+        let entries = self.entries.read();
+        let uppers = entries.values().filter(|e| e.state.readable_since().is_some()).filter_map(|e| Some(e.trace.as_ref()?.upper()));
+        uppers.min().unwrap_or(last.into()).min(last.into())
+    }
+
+    /// What SHOW tells.
+    #[must_use]
+    pub fn report(&self, view: ViewId, no: VersionNo) -> Report {
+        match self.entries.read().get(&(view, no)) {
+            None => Report { state: "planned".to_owned(), upper: None, error: None },
+            Some(entry) => Report {
+                state: entry.state.name().to_owned(),
+                upper: entry.trace.as_ref().map(|t| t.upper()),
+                error: if let State::Failed { why } = &entry.state { Some(why.clone()) } else { None },
+            },
+        }
+    }
+
+    /// What a version's operators have done.
+    #[must_use]
+    pub fn operator_lines(&self, view: ViewId, no: VersionNo) -> Vec<String> {
+        let flow = self.entries.read().get(&(view, no)).map(|e| e.flow);
+        flow.map(|flow| self.flows.operators(flow)).unwrap_or_default()
+    }
+
+    /// A version's trace.
+    pub fn reader(&self, key: Key) -> Result<Arc<dyn Trace>> {
+        let entries = self.entries.read();
+        entries.get(&key).and_then(|e| e.trace.clone()).ok_or_else(|| not_ready(key))
+    }
+
+    /// Waits until a version can be read; an error if it never will.
+    pub async fn until_readable(&self, view: ViewId, no: VersionNo) -> Result<()> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            {
+                let entries = self.entries.read();
+                match entries.get(&(view, no)).map(|e| &e.state) {
+                    Some(State::Failed { why }) => return Err(errored(why)),
+                    Some(state) if state.is_final() => return Err(not_ready((view, no))),
+                    Some(state) if state.readable_since().is_some() => return Ok(()),
+                    _ => {}
+                }
+            }
+            if changed.changed().await.is_err() {
+                return Err(Error::new(ErrorKind::Unavailable, code::SHUTDOWN, "instance is closing"));
+            }
+        }
+    }
+
+    /// Rows of these versions at one boundary not before `at_least`: the last that all have reached, if that is enough.
+    pub async fn freshest(&self, keys: &[Key], at_least: Lsn, time: Duration) -> Result<(Lsn, Rows)> {
+        let deadline = Instant::now() + time;
+        loop {
+            let (traces, since) = self.readable(keys, deadline).await?;
+            let wanted = at_least.max(since);
+            let common = traces.iter().map(|(_, t)| t.upper()).min().unwrap_or_default();
+            let at = self.cuts.lock().floor(common.into());
+            if let Some(at) = at.filter(|at| *at >= wanted) {
+                match pin_all(&traces, at) {
+                    Ok(rows) => return Ok((at, rows)),
+                    Err(TraceFailure::OutOfRange(_)) if Instant::now() < deadline => {
+                        tokio::task::yield_now().await;
+                        continue;
+                    }
+                    Err(failure) => return Err(trace_error(&failure)),
+                }
+            }
+            // The boundary that covers what is wanted may not have been fed yet: then a trace's upper passes it when it is.
+            self.wait_all(&traces, wanted, deadline).await?;
+        }
+    }
+
+    /// Rows of these versions at exactly this boundary.
+    pub async fn at(&self, keys: &[Key], at: Lsn, time: Duration) -> Result<Rows> {
+        let deadline = Instant::now() + time;
+        let (traces, since) = self.readable(keys, deadline).await?;
+        if since > at {
+            let message = format!("view was created after the transaction's snapshot since={since} snapshot={at}");
+            return Err(Error::new(ErrorKind::Unavailable, code::VERSION_NOT_READY, message).hint("ROLLBACK, and BEGIN again"));
+        }
+        self.wait_all(&traces, at, deadline).await?;
+        pin_all(&traces, at).map_err(|f| trace_error(&f))
+    }
+
+    /// Waits until every readable version shows everything up to `at`.
+    pub async fn until_all_reach(&self, at: Lsn, time: Duration) -> Result<()> {
+        let deadline = Instant::now() + time;
+        let all: Vec<Key> = {
+            let entries = self.entries.read();
+            entries.iter().filter(|(_, e)| !e.state.is_final()).map(|(k, _)| *k).collect()
+        };
+        let (traces, _) = self.readable(&all, deadline).await?;
+        self.wait_all(&traces, at, deadline).await
+    }
+
+    async fn readable(&self, keys: &[Key], deadline: Instant) -> Result<Traces> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let missing = match self.try_readable(keys)? {
+                Ok(traces) => return Ok(traces),
+                Err(missing) => missing,
+            };
+            match tokio::time::timeout_at(deadline, changed.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return Err(not_ready(missing)),
+            }
+        }
+    }
+
+    /// The traces, or the first version that is not readable yet.
+    fn try_readable(&self, keys: &[Key]) -> Result<Result<Traces, Key>> {
+        let entries = self.entries.read();
+        let mut traces = Vec::with_capacity(keys.len());
+        let mut since = Lsn::ZERO;
+        for key in keys {
+            let Some(entry) = entries.get(key) else { return Ok(Err(*key)) };
+            if let State::Failed { why } = &entry.state {
+                return Err(errored(why));
+            }
+            match (entry.state.readable_since(), &entry.trace) {
+                (Some(from), Some(trace)) => {
+                    since = since.max(from.into());
+                    traces.push((*key, trace.clone()));
+                }
+                _ => return Ok(Err(*key)),
+            }
+        }
+        Ok(Ok((traces, since)))
+    }
+
+    async fn wait_all(&self, traces: &[(Key, Arc<dyn Trace>)], at: Lsn, deadline: Instant) -> Result<()> {
+        for (_, trace) in traces {
+            if Lsn::from(trace.upper()) >= at {
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let trace = trace.clone();
+            let reached = tokio::task::spawn_blocking(move || trace.wait(at.into(), left)).await;
+            match reached {
+                Ok(Ok(upper)) if Lsn::from(upper) >= at => {}
+                Ok(Ok(_)) => return Err(causal_timeout(at)),
+                Ok(Err(failure)) => return Err(trace_error(&failure)),
+                Err(_) => return Err(Error::internal("wait for a version panicked")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the driver does with it.
+impl Versions {
+    pub(crate) fn cuts(&self) -> parking_lot::MutexGuard<'_, Cuts> {
+        self.cuts.lock()
+    }
+
+    pub(crate) fn flows(&self) -> &Arc<dyn Dataflows> {
+        &self.flows
+    }
+
+    /// A version appears, with its dataflow's name.
+    pub(crate) fn add(&self, key: Key, flow: FlowId, routed: bool) {
+        self.entries.write().insert(key, Entry { state: State::Planned, routed, flow, trace: None });
+    }
+
+    pub(crate) fn set_trace(&self, key: Key, trace: Arc<dyn Trace>) {
+        if let Some(entry) = self.entries.write().get_mut(&key) {
+            entry.trace = Some(trace);
+        }
+    }
+
+    pub(crate) fn flow(&self, key: Key) -> Option<FlowId> {
+        self.entries.read().get(&key).map(|e| e.flow)
+    }
+
+    pub(crate) fn state(&self, key: Key) -> Option<State> {
+        self.entries.read().get(&key).map(|e| e.state.clone())
+    }
+
+    /// Something happened to a version; what is to be done.
+    pub(crate) fn tell(&self, key: Key, fact: &Fact) -> Vec<Action> {
+        let mut entries = self.entries.write();
+        let Some(entry) = entries.get_mut(&key) else { return vec![] };
+        let (next, actions) = life::decide(&entry.state, entry.routed, fact);
+        if let Fact::Routed(routed) = fact {
+            entry.routed = *routed;
+        }
+        if next != entry.state {
+            tracing::debug!(view = %key.0, version = %key.1, from = entry.state.name(), to = next.name(), "version");
+        }
+        entry.state = next;
+        if entry.state == State::Retired {
+            entries.remove(&key);
+        }
+        drop(entries);
+        self.changed.send_modify(|n| *n += 1);
+        actions
+    }
+}
+
+fn pin_all(traces: &[(Key, Arc<dyn Trace>)], at: Lsn) -> Result<Rows, TraceFailure> {
+    traces.iter().map(|(key, trace)| Ok((*key, trace.snapshot(at.into())?))).collect()
+}
+
+fn not_ready(key: Key) -> Error {
+    let message = format!("version is not ready view={} version={}", key.0, key.1);
+    Error::new(ErrorKind::Unavailable, code::VERSION_NOT_READY, message).hint("SHOW MATERIALIZED VIEWS tells how far it is")
+}

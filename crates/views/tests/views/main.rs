@@ -1,0 +1,11 @@
+//! The promises of sessions, catalog and views, through the public API over real data folders.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, missing_docs)]
+
+mod common;
+mod concurrency;
+mod copy;
+mod ddl;
+mod dml;
+mod prepared;
+mod reopen;
+mod transactions;

@@ -1,0 +1,140 @@
+//! Transactions: all or nothing, one snapshot, own writes, first committer wins.
+
+use crate::common::{code, run, site};
+use regauge_views::TransactionStatus;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_sees_its_writes_and_others_only_after_commit() {
+    let site = site();
+    let (mut a, mut b) = (site.session(), site.session());
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    run(&mut a, "INSERT INTO t VALUES (1, 1)").await;
+    run(&mut a, "BEGIN").await;
+    run(&mut a, "INSERT INTO t VALUES (2, 2)").await;
+    run(&mut a, "UPDATE t SET n = n + 10").await;
+    run(&mut a, "DELETE FROM t WHERE id = 1").await;
+    assert_eq!(run(&mut a, "SELECT * FROM t").await, ["2|12"]);
+    assert_eq!(run(&mut a, "SELECT n FROM t WHERE id = 1").await, [""; 0]);
+    assert_eq!(run(&mut b, "SELECT * FROM t").await, ["1|1"]);
+    run(&mut a, "COMMIT").await;
+    assert_eq!(run(&mut b, "SELECT * FROM t").await, ["2|12"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollback_leaves_nothing() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    run(&mut s, "BEGIN; INSERT INTO t VALUES (1); CREATE TABLE u (id INT PRIMARY KEY); ROLLBACK").await;
+    assert_eq!(run(&mut s, "SELECT count(*) FROM t").await, ["0"]);
+    assert_eq!(code(&mut s, "SELECT * FROM u").await, "42P01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_transaction_only_rolls_back() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    run(&mut s, "BEGIN").await;
+    run(&mut s, "INSERT INTO t VALUES (1)").await;
+    assert_eq!(code(&mut s, "INSERT INTO t VALUES (1)").await, "23505");
+    assert_eq!(s.status(), TransactionStatus::Failed);
+    assert_eq!(code(&mut s, "SELECT 1").await, "25P02");
+    assert_eq!(run(&mut s, "COMMIT").await, ["ROLLBACK"]);
+    assert_eq!(s.status(), TransactionStatus::Idle);
+    assert_eq!(run(&mut s, "SELECT count(*) FROM t").await, ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_one_text_are_one_transaction() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    assert_eq!(code(&mut s, "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); INSERT INTO t VALUES (1)").await, "23505");
+    assert_eq!(run(&mut s, "SELECT count(*) FROM t").await, ["0"]);
+    assert_eq!(run(&mut s, "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); SELECT count(*) FROM t").await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_does_not_move() {
+    let site = site();
+    let (mut a, mut b) = (site.session(), site.session());
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    run(&mut a, "INSERT INTO t VALUES (1, 1)").await;
+    run(&mut a, "BEGIN").await;
+    assert_eq!(run(&mut a, "SELECT n FROM t").await, ["1"]);
+    run(&mut b, "UPDATE t SET n = 2").await;
+    run(&mut b, "INSERT INTO t VALUES (2, 2)").await;
+    assert_eq!(run(&mut a, "SELECT id, n FROM t").await, ["1|1"]);
+    run(&mut a, "COMMIT").await;
+    assert_eq!(run(&mut a, "SELECT n FROM t ORDER BY id").await, ["2", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_committer_wins_per_key() {
+    let site = site();
+    let (mut a, mut b) = (site.session(), site.session());
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    run(&mut a, "INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    for s in [&mut a, &mut b] {
+        run(s, "BEGIN").await;
+        run(s, "SELECT * FROM t").await;
+    }
+    run(&mut a, "UPDATE t SET n = 10 WHERE id = 1").await;
+    run(&mut b, "UPDATE t SET n = 20 WHERE id = 1").await;
+    run(&mut a, "COMMIT").await;
+    assert_eq!(code(&mut b, "COMMIT").await, "40001");
+    assert_eq!(run(&mut b, "SELECT n FROM t WHERE id = 1").await, ["10"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn write_skew_is_what_snapshot_isolation_allows() {
+    let site = site();
+    let (mut a, mut b) = (site.session(), site.session());
+    run(&mut a, "CREATE TABLE duty (who TEXT PRIMARY KEY, on_call BOOLEAN)").await;
+    run(&mut a, "INSERT INTO duty VALUES ('x', true), ('y', true)").await;
+    run(&mut a, "BEGIN").await;
+    run(&mut b, "BEGIN").await;
+    run(&mut a, "UPDATE duty SET on_call = false WHERE who = 'x' AND (SELECT count(*) FROM duty WHERE on_call) > 1").await;
+    run(&mut b, "UPDATE duty SET on_call = false WHERE who = 'y' AND (SELECT count(*) FROM duty WHERE on_call) > 1").await;
+    run(&mut a, "COMMIT").await;
+    run(&mut b, "COMMIT").await;
+    assert_eq!(run(&mut a, "SELECT count(*) FROM duty WHERE on_call").await, ["0"]);
+    assert_eq!(code(&mut a, "SET default_transaction_isolation = 'serializable'").await, "0A000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_carries_what_was_seen_to_another_session() {
+    let site = site();
+    let (mut a, mut b) = (site.session(), site.session());
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    run(&mut a, "INSERT INTO t VALUES (1)").await;
+    let token = run(&mut a, "SHOW regauge.token").await.remove(0);
+    run(&mut b, &format!("SET regauge.token = '{token}'")).await;
+    assert_eq!(run(&mut b, "SELECT id FROM t").await, ["1"]);
+    let mut forged = token.into_bytes();
+    forged[40] = if forged[40] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(forged).unwrap();
+    assert_eq!(code(&mut b, &format!("SET regauge.token = '{forged}'")).await, "22023");
+    let elsewhere = crate::common::site();
+    let foreign = elsewhere.session().token();
+    assert_eq!(code(&mut b, &format!("SET regauge.token = '{foreign}'")).await, "22023");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_ends_at_its_time_and_at_its_clients_wish() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    let values: Vec<String> = (0..1000).map(|i| format!("({i})")).collect();
+    run(&mut s, &format!("INSERT INTO t VALUES {}", values.join(","))).await;
+    run(&mut s, "SET statement_timeout = '100ms'").await;
+    let long = "SELECT count(*) FROM t a, t b, t c, t d";
+    assert_eq!(code(&mut s, long).await, "57014");
+    run(&mut s, "SET statement_timeout = 0").await;
+    let cancel = s.cancel_handle();
+    let waiting = tokio::spawn(async move { code(&mut s, long).await });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    cancel.cancel();
+    assert_eq!(waiting.await.unwrap(), "57014");
+}
