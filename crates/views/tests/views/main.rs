@@ -6,6 +6,8 @@ mod concurrency;
 mod copy;
 mod ddl;
 mod dml;
+mod mirror;
 mod prepared;
 mod reopen;
 mod transactions;
+mod versions;
