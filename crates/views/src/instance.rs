@@ -10,7 +10,7 @@ use crate::{
     catalog::{self, Catalog, Kind},
     config::Config,
     core::Core,
-    driver::Driver,
+    driver::{Driver, Parts},
     error::{Error, Result, sqlstate as code},
     judge::{Judged, SharedHead},
     read::{Pins, Planner, names::SystemRelations},
@@ -81,16 +81,16 @@ impl Instance {
         let pins = Pins::default();
         let versions = Arc::new(Versions::new(log.clone(), flows, at));
         let stop = Arc::new(AtomicBool::new(false));
-        let driver = Driver::new(
-            log.clone(),
-            config.env.clone(),
-            judged.clone(),
-            pins.clone(),
-            versions.clone(),
-            config.limits.clone(),
-            (catalog, at),
-            stop.clone(),
-        );
+        let parts = Parts {
+            log: log.clone(),
+            env: config.env.clone(),
+            judged: judged.clone(),
+            pins: pins.clone(),
+            versions: versions.clone(),
+            limits: config.limits.clone(),
+            stop: stop.clone(),
+        };
+        let driver = Driver::new(parts, catalog, at);
         let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || driver.run()));
         let thread = thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());

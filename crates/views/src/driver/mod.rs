@@ -48,7 +48,25 @@ const BUSY: Duration = Duration::from_millis(1);
 /// Heads are compacted each time so many commits have passed.
 const COMPACT_EVERY: u64 = 4096;
 
-/// What the driver works on.
+/// What the driver shares with the rest of the instance.
+pub struct Parts {
+    /// Tailed.
+    pub log: Log,
+    /// Its clock.
+    pub env: Env,
+    /// Heads, for the past of tables and for compaction.
+    pub judged: Arc<Judged>,
+    /// Commits that are being read.
+    pub pins: Pins,
+    /// Told what happens.
+    pub versions: Arc<Versions>,
+    /// Sizes of epochs.
+    pub limits: Limits,
+    /// Set when the thread is to end.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The driver, on its thread.
 pub struct Driver {
     log: Log,
     env: Env,
@@ -76,16 +94,8 @@ struct Running {
 impl Driver {
     /// Begins behind the commit that `catalog` was folded up to; installs the versions that it has.
     #[must_use]
-    pub fn new(
-        log: Log,
-        env: Env,
-        judged: Arc<Judged>,
-        pins: Pins,
-        versions: Arc<Versions>,
-        limits: Limits,
-        (catalog, at): (Catalog, Lsn),
-        stop: Arc<AtomicBool>,
-    ) -> Driver {
+    pub fn new(parts: Parts, catalog: Catalog, at: Lsn) -> Driver {
+        let Parts { log, env, judged, pins, versions, limits, stop } = parts;
         let tail = log.tail(at);
         let running = BTreeMap::new();
         let mut driver =

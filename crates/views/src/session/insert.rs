@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
     response::Response,
     syntax,
-    table::writes::{Key, RowRef, duplicate, gather},
+    table::writes::{Key, RowRef, check_bytes, duplicate, gather},
 };
 use arrow::{
     array::{AsArray, Int64Array, RecordBatch},
@@ -123,6 +123,7 @@ impl Session {
         alias: Option<&str>,
     ) -> Result<RecordBatch> {
         check_target(relation, conflict)?;
+        check_bytes(&rows, self.core.config.limits.row_bytes)?;
         txn.writes(relation)?.check_rows(&rows)?;
         let keys = txn.writes(relation)?.keys(&rows)?;
         let batch = Arc::new(rows);
@@ -196,6 +197,7 @@ impl Session {
 
     /// Puts new rows in the place of old ones, by position. Keys may change; a key that is taken afterwards is an error.
     pub(super) fn replace_rows(&mut self, txn: &mut Txn, relation: &Arc<Relation>, old: &[RowRef], new: &RecordBatch) -> Result<()> {
+        check_bytes(new, self.core.config.limits.row_bytes)?;
         txn.writes(relation)?.check_rows(new)?;
         let old_rows = gather(&relation.schema(), old.iter().map(Some))?;
         let old_keys = txn.writes(relation)?.keys(&old_rows)?;

@@ -239,6 +239,11 @@ impl Session {
     /// Runs a statement in the session's transaction, or in one of its own.
     async fn in_transaction(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         let guard = self.guard();
+        if self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit && !t.created.is_empty()) && matches!(statement, Statement::Query(_)) {
+            // A view that this text has created answers once it runs, and it runs once it is committed.
+            self.commit().await?;
+            self.begin(Mode::Implicit);
+        }
         if let Some(mut txn) = self.txn.take() {
             let outcome = guard.run(self.work(&mut txn, statement, text)).await;
             self.txn = Some(txn);

@@ -8,7 +8,7 @@ use crate::{
     read::relation::{RelationTable, Source},
     response::{Response, Rows},
     syntax,
-    table::writes::{Key, RowRef, check_chars, check_not_null, duplicate},
+    table::writes::{Key, RowRef, check_bytes, check_chars, check_not_null, duplicate},
 };
 use arrow::{
     array::{RecordBatch, RecordBatchOptions, new_null_array},
@@ -77,6 +77,7 @@ impl Core {
 
     /// Appends to a stream, or inserts into a table where a taken key is an error. `rows` are in the relation's columns.
     pub(super) fn append_rows(&self, txn: &mut Txn, relation: &Arc<Relation>, rows: RecordBatch) -> Result<()> {
+        check_bytes(&rows, self.config.limits.row_bytes)?;
         match &relation.kind {
             Kind::Stream { .. } => self.append_stream(txn, relation, rows),
             Kind::Table { .. } => {

@@ -13,7 +13,7 @@ use crate::{
 use arrow::{
     array::{Array, AsArray, RecordBatch, new_null_array},
     compute::interleave_record_batch,
-    datatypes::SchemaRef,
+    datatypes::{DataType, SchemaRef},
 };
 use regauge_types::{ErrorKind, TopicId, key};
 use std::{collections::HashMap, sync::Arc};
@@ -165,6 +165,30 @@ pub fn check_chars(relation: &Relation, rows: &RecordBatch) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses rows that are too long, counting the bytes of text and bytea.
+pub fn check_bytes(rows: &RecordBatch, bytes_max: usize) -> Result<()> {
+    if rows.get_array_memory_size() <= bytes_max {
+        return Ok(());
+    }
+    let mut bytes = vec![0; rows.num_rows()];
+    for column in rows.columns() {
+        for (row, total) in bytes.iter_mut().enumerate() {
+            *total += match column.data_type() {
+                DataType::Utf8 => column.as_string::<i32>().value(row).len(),
+                DataType::Binary => column.as_binary::<i32>().value(row).len(),
+                _ => 16,
+            };
+        }
+    }
+    match bytes.into_iter().max().filter(|longest| *longest > bytes_max) {
+        None => Ok(()),
+        Some(longest) => {
+            let message = format!("row is too long bytes={longest} max={bytes_max}");
+            Err(Error::new(ErrorKind::Exhausted, code::LIMIT_EXCEEDED, message).hint("split the row, or raise the limit on rows"))
+        }
+    }
 }
 
 /// Refuses rows with NULL in a column that forbids it; key columns always do.

@@ -1,6 +1,8 @@
 //! A stand-in for the engine: keeps each plan's rows by epoch, for plans that only read and pick columns. It can be held, so that
 //! a version that is slow, and what waits for it, can be looked at.
 
+#![allow(clippy::disallowed_methods, reason = "the stand-in is no part of what is simulated")]
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parking_lot::{Condvar, Mutex};

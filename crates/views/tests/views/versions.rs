@@ -53,6 +53,17 @@ async fn a_view_before_and_a_view_after_the_data_are_equal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_text_may_create_a_view_and_read_it() {
+    let site = site();
+    let mut s = site.session();
+    let rows = run(&mut s, &format!("{T}; INSERT INTO t VALUES (1, 7); {V}; SELECT n FROM v")).await;
+    assert_eq!(rows, ["7"]);
+    run(&mut s, "CREATE MATERIALIZED VIEW soon WITH (async) AS SELECT id FROM t").await;
+    assert_eq!(run(&mut s, "SELECT id FROM soon").await, ["1"]);
+    run(&mut s, "FLUSH").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_reads_its_writes_through_a_view_and_a_token_does_so_for_another() {
     let site = site();
     let (mut a, mut b) = (site.session(), site.session());
