@@ -1,0 +1,176 @@
+//! A delta: rows with a signed multiplicity each (a Z-set over Arrow columns). Summed up, deltas are the collection.
+//!
+//! Append-only collections carry no multiplicities at all ([`Diffs::Ones`]): the cheap path is visible in the type.
+//! Idea: Z-sets of DBSP (Budiu et al., 2023) and the difference collections of differential dataflow (McSherry et al., 2013).
+
+use crate::{hash::UnsupportedType, key};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+
+/// The multiplicities of a delta's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Diffs {
+    /// Every row counts +1.
+    Ones,
+    /// One entry per row, no nulls.
+    Each(Int64Array),
+}
+
+/// Rows and how often each is added (positive) or taken away (negative).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delta {
+    /// The rows; a batch without columns carries its number of rows.
+    pub rows: RecordBatch,
+    /// Their multiplicities.
+    pub diffs: Diffs,
+}
+
+impl Delta {
+    /// Rows that are only added.
+    #[must_use]
+    pub fn ones(rows: RecordBatch) -> Delta {
+        Delta { rows, diffs: Diffs::Ones }
+    }
+
+    /// Rows with a multiplicity each. `diffs` must have one entry per row and no nulls.
+    #[must_use]
+    pub fn new(rows: RecordBatch, diffs: Int64Array) -> Delta {
+        debug_assert_eq!(rows.num_rows(), diffs.len());
+        debug_assert_eq!(diffs.null_count(), 0);
+        Delta { rows, diffs: Diffs::Each(diffs) }
+    }
+
+    /// No rows.
+    #[must_use]
+    pub fn empty(schema: SchemaRef) -> Delta {
+        Delta::ones(RecordBatch::new_empty(schema))
+    }
+
+    /// Number of rows, whatever their multiplicity.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.num_rows() == 0
+    }
+
+    /// Multiplicity of one row.
+    #[must_use]
+    pub fn diff(&self, row: usize) -> i64 {
+        match &self.diffs {
+            Diffs::Ones => 1,
+            Diffs::Each(diffs) => diffs.value(row),
+        }
+    }
+
+    /// The multiplicities as an array, made if need be.
+    #[must_use]
+    pub fn diffs_array(&self) -> Int64Array {
+        match &self.diffs {
+            Diffs::Ones => Int64Array::from_value(1, self.n_rows()),
+            Diffs::Each(diffs) => diffs.clone(),
+        }
+    }
+
+    /// The same multiplicities over other rows (a projection).
+    #[must_use]
+    pub fn with_rows(&self, rows: RecordBatch) -> Delta {
+        debug_assert_eq!(rows.num_rows(), self.n_rows());
+        Delta { rows, diffs: self.diffs.clone() }
+    }
+
+    /// Each multiplicity with the other sign.
+    #[must_use]
+    pub fn negate(&self) -> Delta {
+        let diffs = match &self.diffs {
+            Diffs::Ones => Int64Array::from_value(-1, self.n_rows()),
+            Diffs::Each(diffs) => diffs.unary(i64::wrapping_neg),
+        };
+        Delta::new(self.rows.clone(), diffs)
+    }
+
+    /// `len` rows from `offset` on, without copying.
+    #[must_use]
+    pub fn slice(&self, offset: usize, len: usize) -> Delta {
+        let diffs = match &self.diffs {
+            Diffs::Ones => Diffs::Ones,
+            Diffs::Each(diffs) => Diffs::Each(diffs.slice(offset, len)),
+        };
+        Delta { rows: self.rows.slice(offset, len), diffs }
+    }
+
+    /// Pieces of at most `rows_max` rows, in order.
+    pub fn chunks(&self, rows_max: usize) -> impl Iterator<Item = Delta> + '_ {
+        let n = self.n_rows();
+        (0..n).step_by(rows_max.max(1)).map(move |at| self.slice(at, rows_max.min(n - at)))
+    }
+
+    /// The rows of these numbers, in that order.
+    pub fn take(&self, rows: &UInt32Array) -> Result<Delta, ArrowError> {
+        let diffs = match &self.diffs {
+            Diffs::Ones => Diffs::Ones,
+            Diffs::Each(diffs) => Diffs::Each(as_int64(&take(diffs, rows, None)?)),
+        };
+        Ok(Delta { rows: take_record_batch(&self.rows, rows)?, diffs })
+    }
+
+    /// The rows where `keep` is true.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Delta, ArrowError> {
+        let diffs = match &self.diffs {
+            Diffs::Ones => Diffs::Ones,
+            Diffs::Each(diffs) => Diffs::Each(as_int64(&filter(diffs, keep)?)),
+        };
+        Ok(Delta { rows: filter_record_batch(&self.rows, keep)?, diffs })
+    }
+
+    /// All deltas one after the other; `schema` is theirs.
+    pub fn concat(schema: &SchemaRef, deltas: &[Delta]) -> Result<Delta, ArrowError> {
+        if let [one] = deltas {
+            return Ok(one.clone());
+        }
+        let rows = concat_batches(schema, deltas.iter().map(|d| &d.rows))?;
+        if deltas.iter().all(|d| d.diffs == Diffs::Ones) {
+            return Ok(Delta::ones(rows));
+        }
+        let diffs: Vec<Int64Array> = deltas.iter().map(Delta::diffs_array).collect();
+        let diffs: Vec<&dyn Array> = diffs.iter().map(|d| d as &dyn Array).collect();
+        Ok(Delta::new(rows, as_int64(&concat(&diffs)?)))
+    }
+
+    /// Equal rows summed into one, zeros left out; the first occurrence keeps its place, so the order is a function of the input.
+    /// Cost: one canonical key and one map entry per row.
+    pub fn consolidate(&self) -> Result<Delta, UnsupportedType> {
+        let n = self.n_rows();
+        if n == 0 {
+            return Ok(self.clone());
+        }
+        let keys = key::encode(self.rows.columns(), n)?;
+        let mut at = std::collections::HashMap::with_capacity_and_hasher(n, foldhash::fast::FixedState::with_seed(0));
+        let mut sums: Vec<(u32, i64)> = Vec::new();
+        for (row, key) in keys.iter().enumerate() {
+            let slot = *at.entry(key).or_insert_with(|| {
+                sums.push((u32::try_from(row).expect("a batch has fewer than 2^32 rows"), 0));
+                sums.len() - 1
+            });
+            sums[slot].1 += self.diff(row);
+        }
+        sums.retain(|(_, diff)| *diff != 0);
+        let rows: UInt32Array = sums.iter().map(|(row, _)| *row).collect::<Vec<_>>().into();
+        let rows = take_record_batch(&self.rows, &rows).expect("row numbers lie within the batch");
+        Ok(if sums.iter().all(|(_, diff)| *diff == 1) {
+            Delta::ones(rows)
+        } else {
+            Delta::new(rows, sums.iter().map(|(_, diff)| *diff).collect::<Vec<_>>().into())
+        })
+    }
+}
+
+fn as_int64(array: &arrow::array::ArrayRef) -> Int64Array {
+    arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(array).clone()
+}
