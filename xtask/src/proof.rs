@@ -67,6 +67,7 @@ fn run(root: &Path, filter: &str, env: &[(&'static str, String)]) -> Result<()> 
         "--",
         filter,
         "--nocapture",
+        "--include-ignored",
     ];
     step::cargo(root, &args, env)
 }

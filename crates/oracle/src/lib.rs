@@ -16,6 +16,7 @@ pub mod case;
 pub mod generate;
 pub mod postgres;
 pub mod prove;
+pub mod regauge;
 pub mod rng;
 pub mod run;
 pub mod shrink;

@@ -12,7 +12,8 @@ use crate::system::{Dialect, System};
 pub enum Way {
     /// Views where they stand in the file: before the data.
     Live,
-    /// All data first, then the views: each is built from history. Only last results are checked.
+    /// All data first, then the views: each is built from history. Only results after the
+    /// last statement are checked.
     Rebuilt,
     /// As `Live`, with a restart before every result.
     Restored,
@@ -62,14 +63,13 @@ fn order(file: &File, way: Way) -> Vec<usize> {
     for at in all {
         match &file.blocks[at] {
             Block::View { .. } => views.push(at),
-            Block::Result { name, .. } => {
-                // An earlier result of the same view was true of an earlier time.
-                results.retain(
-                    |old| !matches!(&file.blocks[*old], Block::Result { name: n, .. } if n == name),
-                );
-                results.push(at);
+            Block::Result { .. } => results.push(at),
+            Block::Statement { .. } => {
+                // What was true before this statement need not be true at the end.
+                results.clear();
+                first.push(at);
             }
-            Block::Statement { .. } | Block::Refused { .. } => first.push(at),
+            Block::Refused { .. } => first.push(at),
             Block::Query { .. } | Block::Comment(_) => {}
         }
     }

@@ -9,4 +9,5 @@
 
 mod generator;
 mod planted;
+mod random;
 mod slt;

@@ -1,0 +1,167 @@
+//! regauge as a system under test: a real instance in a temporary folder, spoken to as a user speaks.
+
+use anyhow::{Context, Result, anyhow, bail};
+use regauge_views::{Config, Instance, Response, Session, SessionOptions};
+use tempfile::TempDir;
+
+use crate::answer::{Answer, Failure};
+use crate::case::Case;
+use crate::run::Maker;
+use crate::system::{Dialect, System};
+use crate::text::{cell, kind};
+
+/// How views answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Views {
+    /// CREATE MATERIALIZED VIEW: by incremental operators.
+    Maintained,
+    /// CREATE VIEW: by the batch engine at each read.
+    AtRead,
+}
+
+/// An instance with one session.
+pub struct Regauge {
+    // Fields drop in this order: the session, the instance, its folder.
+    open: Option<(Session, Instance)>,
+    folder: TempDir,
+    views: Views,
+}
+
+impl Regauge {
+    /// An empty instance.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub fn new(workers: usize, views: Views) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("regauge-tested-")
+            .tempdir()?;
+        let mut system = Self {
+            open: None,
+            folder,
+            views,
+        };
+        system.reopen(workers)?;
+        Ok(system)
+    }
+
+    fn reopen(&mut self, workers: usize) -> Result<()> {
+        self.open = None;
+        let config = Config::new(self.folder.path()).workers(workers);
+        let instance = Instance::open(config).map_err(|error| anyhow!("does not open: {error}"))?;
+        let session = instance
+            .session(SessionOptions::default())
+            .map_err(|error| anyhow!("no session: {error}"))?;
+        self.open = Some((session, instance));
+        Ok(())
+    }
+
+    fn session(&mut self) -> Result<&mut Session> {
+        self.open
+            .as_mut()
+            .map(|(session, _)| session)
+            .context("the instance is closed")
+    }
+
+    async fn execute(&mut self, sql: &str) -> Result<Result<Vec<Response>, Failure>> {
+        Ok(self.session()?.execute(sql).await.map_err(failure))
+    }
+}
+
+fn failure(error: regauge_views::Error) -> Failure {
+    let parts = [Some(error.message), error.detail, error.hint];
+    let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    Failure {
+        sqlstate: error.sqlstate.to_string(),
+        message,
+    }
+}
+
+impl System for Regauge {
+    fn dialect(&self) -> Dialect {
+        Dialect::Regauge
+    }
+
+    async fn commit(&mut self, statements: &[String]) -> Result<Result<(), Failure>> {
+        if let [one] = statements {
+            return self.run(one).await;
+        }
+        if let Err(failure) = self.execute("BEGIN").await? {
+            return Ok(Err(failure));
+        }
+        for statement in statements {
+            if let Err(failure) = self.execute(statement).await? {
+                self.execute("ROLLBACK")
+                    .await?
+                    .map_err(|f| anyhow!("ROLLBACK fails: {f}"))?;
+                return Ok(Err(failure));
+            }
+        }
+        let done = self.execute("COMMIT").await?;
+        Ok(done.map(|_| ()))
+    }
+
+    async fn run(&mut self, statement: &str) -> Result<Result<(), Failure>> {
+        let statement = match self.views {
+            Views::Maintained => statement.to_string(),
+            Views::AtRead => statement
+                .replacen("CREATE MATERIALIZED VIEW", "CREATE VIEW", 1)
+                .replacen("DROP MATERIALIZED VIEW", "DROP VIEW", 1),
+        };
+        Ok(self.execute(&statement).await?.map(|_| ()))
+    }
+
+    async fn query(&mut self, sql: &str) -> Result<Result<Answer, Failure>> {
+        let responses = match self.execute(sql).await? {
+            Ok(responses) => responses,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let Some(Response::Rows(rows)) = responses.into_iter().next() else {
+            bail!("a query without rows: {sql}");
+        };
+        let schema = rows.schema.clone();
+        let batches = match rows.collect().await {
+            Ok(batches) => batches,
+            Err(error) => return Ok(Err(failure(error))),
+        };
+        let mut answer = Answer {
+            columns: Vec::new(),
+            rows: Vec::new(),
+        };
+        for field in schema.fields() {
+            answer
+                .columns
+                .push((field.name().clone(), kind(field.data_type())?));
+        }
+        for batch in &batches {
+            for row in 0..batch.num_rows() {
+                let cells = batch.columns().iter().map(|column| cell(column, row));
+                answer.rows.push(cells.collect::<Result<_>>()?);
+            }
+        }
+        Ok(Ok(answer))
+    }
+
+    async fn restart(&mut self, workers: usize) -> Result<()> {
+        self.reopen(workers)
+    }
+
+    /// Contents are compared; digests join in when a session shows them.
+    async fn digest(&mut self, _view: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// Makes empty instances.
+pub struct RegaugeMaker(
+    /// How their views answer.
+    pub Views,
+);
+
+impl Maker for RegaugeMaker {
+    type Made = Regauge;
+
+    async fn make(&self, case: &Case, _server: u16) -> Result<Regauge> {
+        Regauge::new(case.workers, self.0)
+    }
+}
