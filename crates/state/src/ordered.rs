@@ -70,10 +70,10 @@ impl OrderedGroups {
             self.columns.remove(slot);
         }
         for key in std::mem::take(&mut self.zeroed) {
-            if self.members.get(&key).is_some_and(|m| m.count == 0) {
-                if let Some(member) = self.members.remove(&key) {
-                    self.columns.remove(member.slot);
-                }
+            if self.members.get(&key).is_some_and(|m| m.count == 0)
+                && let Some(member) = self.members.remove(&key)
+            {
+                self.columns.remove(member.slot);
             }
         }
     }

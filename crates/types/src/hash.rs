@@ -103,9 +103,11 @@ fn of_u64(x: u64) -> u64 {
 
 #[inline]
 fn of_i128(x: i128) -> u64 {
-    let x = x.cast_unsigned();
+    // the halves: truncation is the point
+    #[allow(clippy::cast_possible_truncation)]
+    let (high, low) = ((x >> 64) as u64, x as u64);
     // a decimal that fits 64 bits hashes like that number, so that no width shows
-    of_u64(x as u64) ^ mix((x >> 64) as u64 ^ ((x as u64).cast_signed() >> 63).cast_unsigned())
+    of_u64(low) ^ mix(high ^ (low.cast_signed() >> 63).cast_unsigned())
 }
 
 /// The bits by which floats compare equal: one zero, one NaN.

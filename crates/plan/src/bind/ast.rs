@@ -80,7 +80,7 @@ fn name_items(items: &mut [SelectItem], grouped: &HashSet<String>) {
             _ => continue,
         };
         let unique = if taken.insert(name.clone()) { name.clone() } else { format!("{name}{MARK}{i}") };
-        if plain && unique == name || grouped.contains(&name) && unique == name {
+        if unique == name && (plain || grouped.contains(&name)) {
             continue;
         }
         let expr = match item {

@@ -48,6 +48,9 @@ pub struct Args<'a> {
     pub ret: &'a DataType,
 }
 
+/// Narrows a result type by constant arguments.
+pub type Refine = fn(&DataType, &[Option<&ScalarValue>]) -> DataType;
+
 /// An entry of the table of functions.
 #[derive(Debug)]
 pub struct Builtin {
@@ -58,7 +61,7 @@ pub struct Builtin {
     /// Binds argument types; idempotent. `Null` and, before unknown literals were resolved, text may stand anywhere.
     pub bind: fn(&[DataType]) -> EvalResult<Bound>,
     /// Narrows the result's type by constant arguments (`round(x, 2)`).
-    pub refine: Option<fn(&DataType, &[Option<&ScalarValue>]) -> DataType>,
+    pub refine: Option<Refine>,
     /// The work.
     pub kernel: fn(&Args<'_>) -> EvalResult<ArrayRef>,
     /// No row of any input fails.

@@ -35,7 +35,7 @@ pub fn format_interval(months: i32, days: i32, nanos: i64) -> String {
         let us = us.unsigned_abs();
         let seconds = us / 1_000_000;
         let _ = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-        if us % 1_000_000 != 0 {
+        if !us.is_multiple_of(1_000_000) {
             out.push_str(format!(".{:06}", us % 1_000_000).trim_end_matches('0'));
         }
     }

@@ -58,13 +58,13 @@ fn shewchuk(values: &[f64]) -> f64 {
         }
     }
     // half-even across the remaining partials
-    if let Some(n) = next {
-        if (low < 0.0 && n < 0.0) || (low > 0.0 && n > 0.0) {
-            let y = low * 2.0;
-            let x = high + y;
-            if y == x - high {
-                high = x;
-            }
+    if let Some(n) = next
+        && ((low < 0.0 && n < 0.0) || (low > 0.0 && n > 0.0))
+    {
+        let y = low * 2.0;
+        let x = high + y;
+        if y == x - high {
+            high = x;
         }
     }
     high + 0.0

@@ -1,4 +1,5 @@
 //! The promises of a published trace.
+#![allow(clippy::cast_possible_truncation)]
 #![allow(clippy::unwrap_used)]
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};

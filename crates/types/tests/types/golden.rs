@@ -35,8 +35,8 @@ fn lines() -> String {
         let hashes = hash::hash_columns(std::slice::from_ref(&column), 2).unwrap();
         let up = key::encode(std::slice::from_ref(&column), 2).unwrap();
         let down = key::encode_ordered(&[column], &[KeyOrder { descending: true, nulls_first: true }], 2).unwrap();
-        for row in 0..2 {
-            out += &format!("{name} {row} {:016x} {} {}\n", hashes[row], hex(up.get(row)), hex(down.get(row)));
+        for (row, hash) in hashes.iter().enumerate() {
+            out += &format!("{name} {row} {hash:016x} {} {}\n", hex(up.get(row)), hex(down.get(row)));
         }
     }
     let all: Vec<ArrayRef> = columns().into_iter().map(|c| c.1).collect();
