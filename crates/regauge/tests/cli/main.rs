@@ -1,0 +1,42 @@
+//! The binary as a newcomer uses it.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+fn sql(data: &Path, text: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_regauge")).args(["sql", "--data"]).arg(data).args(["-c", text]).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn what_one_run_wrote_the_next_one_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = sql(dir.path(), "CREATE TABLE t (k INT PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'one'), (2, 'two')");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let read = sql(dir.path(), "SELECT v FROM t WHERE k = 2");
+    assert!(text(&read.stdout).contains("two") && text(&read.stdout).contains("(1 rows)"), "{}", text(&read.stdout));
+}
+
+#[test]
+fn a_wrong_statement_says_why_and_exits_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = sql(dir.path(), "SELECT * FROM nothing_here");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("42P01"), "{}", text(&wrong.stderr));
+}
+
+#[test]
+fn a_folder_in_use_is_refused_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = regauge_views::Instance::open(regauge_views::Config::new(dir.path())).unwrap();
+    let second = sql(dir.path(), "SELECT 1");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("use"), "{}", text(&second.stderr));
+    drop(held);
+}
