@@ -14,6 +14,8 @@ fn refused(sql: &str, sqlstate: &str) {
 fn deep_and_long_statements_are_refused_before_they_overflow() {
     refused(&format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)), "54001");
     refused(&format!("SELECT 1{}", " + 1".repeat(1_000_000)), "54001");
+    // Binding a chain of n operators costs n cubed: 900 took minutes.
+    refused(&format!("SELECT id{} FROM orders", " + qty".repeat(900)), "54001");
     refused(&format!("SELECT true{}", " AND true".repeat(100_000)), "54001");
     refused(&format!("SELECT true{}", " OR a = 1".repeat(100_000)), "54001");
     refused(&format!("SELECT {} 1", "NOT ".repeat(100_000)), "54001");
@@ -34,8 +36,8 @@ fn what_the_limits_allow_is_planned_on_a_small_stack() {
         plan(&ors).unwrap();
         let brackets = format!("SELECT {}1{} AS x", "(".repeat(90), ")".repeat(90));
         plan(&brackets).unwrap();
-        let sums = format!("SELECT id{} AS x FROM orders", " + qty".repeat(900));
-        assert_eq!(plan(&sums).unwrap_err().sqlstate(), "54001");
+        let sums = format!("SELECT id{} AS x FROM orders", " + qty".repeat(60));
+        plan(&sums).unwrap();
         let nested = format!("SELECT * FROM {}orders{}", "(SELECT * FROM ".repeat(40), ") t".repeat(40));
         plan(&nested).unwrap();
     });
