@@ -151,6 +151,7 @@ impl Join {
     }
 
     /// Verifies keys and residual of candidate pairs.
+    #[allow(clippy::too_many_arguments)]
     fn verify(
         &self,
         input: usize,
