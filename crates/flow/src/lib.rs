@@ -1,1 +1,4 @@
-//! stub
+//! Flow: a `FlowPlan` becomes running operators.
+
+pub mod operator;
+pub mod ops;

@@ -1,0 +1,108 @@
+//! What an operator is to the runtime: a plain struct that takes deltas and gives deltas.
+//!
+//! The runtime guarantees: pushes of an epoch come only after the epoch before is finished; `finish` is called once for each
+//! epoch in order, also for epochs without input, and again while it says [`Finish::More`], with no push in between; inputs
+//! were exchanged by [`Operator::routing`] before. Operators never see an epoch's number, a thread or a file.
+
+use arrow::error::ArrowError;
+use regauge_plan::eval::EvalError;
+use regauge_state::StateError;
+use regauge_types::Delta;
+use regauge_types::hash::UnsupportedType;
+use thiserror::Error;
+
+/// Why an operator cannot go on. It fails its version, and only that.
+#[derive(Debug, Error)]
+pub enum FlowError {
+    /// The plan does not hold together.
+    #[error("plan cannot run: {0}")]
+    Plan(String),
+    /// More was retracted than was ever inserted.
+    #[error("negative multiplicity in {operator} multiplicity={multiplicity}")]
+    Negative {
+        /// Which operator found it.
+        operator: &'static str,
+        /// The multiplicity at the end of an epoch.
+        multiplicity: i64,
+    },
+    /// An expression that does not compile.
+    #[error("expression: {0}")]
+    Expression(#[from] EvalError),
+    /// Operator state refused.
+    #[error("state: {0}")]
+    State(#[from] StateError),
+    /// A type without a place in keys.
+    #[error("{0}")]
+    Type(#[from] UnsupportedType),
+    /// Arrow refused: a broken invariant between operators.
+    #[error("arrow: {0}")]
+    Arrow(#[from] ArrowError),
+}
+
+/// Whether an operator has sent all of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// All sent.
+    Done,
+    /// Call `finish` again.
+    More,
+}
+
+/// Which worker a row of an input must be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routing {
+    /// Any: the operator is linear.
+    Any,
+    /// The one that owns the frozen hash of these columns.
+    Hash(Vec<usize>),
+    /// All rows on one worker, and only that worker's instance is finished.
+    One,
+}
+
+/// What an operator sends.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// Rows, at most 8,192 in each.
+    pub deltas: Vec<Delta>,
+    /// Errors with their diffs.
+    pub errors: Vec<(EvalError, i64)>,
+}
+
+impl Out {
+    /// Sends rows.
+    pub fn emit(&mut self, delta: Delta) {
+        self.deltas.push(delta);
+    }
+
+    /// Sends an error entry.
+    pub fn error(&mut self, error: EvalError, diff: i64) {
+        self.errors.push((error, diff));
+    }
+}
+
+/// Counters of an operator, for EXPLAIN ANALYZE and for tests that work is proportional to the change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpStats {
+    /// Rows pushed in.
+    pub rows_in: u64,
+    /// Rows sent.
+    pub rows_out: u64,
+    /// Entries of state looked at or changed.
+    pub touched: u64,
+    /// Entries of state held (rows, groups).
+    pub state_rows: u64,
+    /// Bytes of state held.
+    pub state_bytes: u64,
+}
+
+/// See the module's header.
+pub trait Operator: Send {
+    /// Takes rows of one input; may send at once.
+    fn push(&mut self, input: usize, delta: Delta, out: &mut Out) -> Result<(), FlowError>;
+    /// The epoch has no more input: sends what waited for its end.
+    fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError>;
+    /// How rows of an input must be exchanged.
+    fn routing(&self, input: usize) -> Routing;
+    /// Counters.
+    fn stats(&self) -> OpStats;
+}

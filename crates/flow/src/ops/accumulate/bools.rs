@@ -1,0 +1,55 @@
+//! bool_and, bool_or: how many are true, how many are false.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray};
+
+use super::{Accumulator, Rows, Values};
+use crate::operator::FlowError;
+
+/// Counts of [false, true] a group.
+#[derive(Debug)]
+pub(super) struct Bools {
+    is_and: bool,
+    counts: Vec<[i64; 2]>,
+}
+
+impl Bools {
+    pub(super) fn new(is_and: bool) -> Self {
+        Bools { is_and, counts: Vec::new() }
+    }
+}
+
+impl Accumulator for Bools {
+    fn resize(&mut self, n_ids: usize) {
+        self.counts.resize(n_ids, [0; 2]);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
+        let values = rows.args[0].as_boolean();
+        for (row, group) in rows.groups.iter().enumerate() {
+            self.counts[*group as usize][usize::from(values.value(row))] += rows.diff(row);
+        }
+        Ok(())
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
+        let values: BooleanArray = groups
+            .iter()
+            .map(|g| match (self.counts[*g as usize], self.is_and) {
+                ([0, 0], _) => None,
+                ([falses, _], true) => Some(falses <= 0),
+                ([_, trues], false) => Some(trues > 0),
+            })
+            .collect();
+        Ok((Arc::new(values), Vec::new()))
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.counts[group as usize] = [0; 2];
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.counts.capacity() * 16
+    }
+}

@@ -1,0 +1,82 @@
+//! DISTINCT inside an aggregate: counts each (group, arguments) and tells the inner accumulator only of those that appear or
+//! vanish. The index is the group state's own, over the group id and the arguments in canonical form.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::datatypes::DataType;
+use regauge_state::{GroupIndex, canonical_floats};
+use regauge_types::hash::hash_columns;
+
+use super::{Accumulator, Rows, Values};
+use crate::operator::FlowError;
+use crate::ops::parts::{row_number, take_all};
+
+/// See the module's header.
+pub(super) struct Dedup {
+    inner: Box<dyn Accumulator>,
+    n_args: usize,
+    index: GroupIndex,
+    counts: Vec<i64>,
+}
+
+impl Dedup {
+    /// `types` are those of the arguments (the first `n_args`) and of the ORDER BY columns, which are functions of them.
+    pub(super) fn new(inner: Box<dyn Accumulator>, n_args: usize, types: &[DataType]) -> Result<Self, FlowError> {
+        let mut keys = vec![DataType::UInt32];
+        keys.extend_from_slice(&types[..n_args]);
+        Ok(Dedup { inner, n_args, index: GroupIndex::new(&keys)?, counts: Vec::new() })
+    }
+}
+
+impl Accumulator for Dedup {
+    fn resize(&mut self, n_ids: usize) {
+        self.inner.resize(n_ids);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
+        let canonical: Vec<ArrayRef> = rows.args.iter().map(canonical_floats).collect();
+        let mut keys: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(rows.groups.to_vec()))];
+        keys.extend_from_slice(&canonical[..self.n_args]);
+        let hashes = hash_columns(&keys, rows.groups.len())?;
+        let mut ids = Vec::new();
+        self.index.intern(&keys, &hashes, &mut ids, &mut Vec::new())?;
+        self.counts.resize(self.index.n_ids(), 0);
+        let (mut changed, mut groups, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, id) in ids.iter().enumerate() {
+            let count = &mut self.counts[*id as usize];
+            let before = *count > 0;
+            *count += rows.diff(row);
+            let step = i64::from(*count > 0) - i64::from(before);
+            if step != 0 {
+                changed.push(row_number(row));
+                groups.push(rows.groups[row]);
+                steps.push(step);
+            }
+        }
+        ids.retain(|id| self.counts[*id as usize] == 0);
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            self.index.remove(id);
+        }
+        let args = take_all(&canonical, &UInt32Array::from(changed))?;
+        self.inner.update(&Rows { groups: &groups, args: &args, diffs: Some(&steps) })
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
+        self.inner.values(groups)
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.inner.clear(group);
+    }
+
+    fn settle(&mut self) {
+        self.inner.settle();
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.inner.n_bytes() + self.index.n_bytes() + self.counts.capacity() * 8
+    }
+}

@@ -1,0 +1,223 @@
+//! min, max. Append-only: the one best value. Retractable: all values in order, since the best may be taken back.
+//!
+//! Values of 64 bits or less become order-preserving i64 (floats as PostgreSQL orders them: -0.0 = 0.0 < .. < NaN; negated for
+//! max, so that the best is always the least); all others stand in an [`OrderedGroups`] under the frozen key encoding,
+//! descending for max. Retractable state is one B-tree over (group, value) for all groups: O(log values) a row.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, new_null_array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
+use regauge_state::OrderedGroups;
+use regauge_types::key::{KeyOrder, encode_ordered};
+
+use super::{Accumulator, Rows, Values};
+use crate::operator::FlowError;
+use crate::ops::parts::row_number;
+
+/// The accumulator for arguments of type `ty`.
+pub(super) fn extreme(is_max: bool, ty: &DataType, append_only: bool) -> Result<Box<dyn Accumulator>, FlowError> {
+    Ok(match (is_small(ty), append_only) {
+        (true, true) => Box::new(Best { is_max, ty: ty.clone(), best: Vec::new() }),
+        (true, false) => Box::new(All { is_max, ty: ty.clone(), counts: BTreeMap::new() }),
+        (false, _) => {
+            Box::new(Wide { append_only, is_max, ty: ty.clone(), members: OrderedGroups::new(std::slice::from_ref(ty))? })
+        }
+    })
+}
+
+fn is_small(ty: &DataType) -> bool {
+    use DataType::*;
+    matches!(ty, Int16 | Int32 | Int64 | Date32 | Time64(_) | Timestamp(..) | Float32 | Float64)
+}
+
+/// Bits of a float such that integer order is PostgreSQL's order of floats.
+fn ordered_bits(v: f64) -> i64 {
+    let v = if v.is_nan() { f64::NAN.copysign(1.0) } else { v + 0.0 };
+    let bits = v.to_bits().cast_signed();
+    if bits < 0 { bits ^ i64::MAX } else { bits }
+}
+
+fn float_of(ordered: i64) -> f64 {
+    f64::from_bits(if ordered < 0 { ordered ^ i64::MAX } else { ordered }.cast_unsigned())
+}
+
+/// Order-preserving integers, the least being the best.
+fn ranks(array: &ArrayRef, is_max: bool) -> Result<Vec<i64>, FlowError> {
+    let mut ranks: Vec<i64> = match array.data_type() {
+        DataType::Int16 => array.as_primitive::<Int16Type>().values().iter().map(|v| i64::from(*v)).collect(),
+        DataType::Int32 => array.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect(),
+        DataType::Date32 => array.as_primitive::<Date32Type>().values().iter().map(|v| i64::from(*v)).collect(),
+        DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().map(|v| ordered_bits(f64::from(*v))).collect(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().map(|v| ordered_bits(*v)).collect(),
+        _ => cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().values().to_vec(),
+    };
+    if is_max {
+        // !v reverses the order of all of i64, without the overflow of -v
+        ranks.iter_mut().for_each(|v| *v = !*v);
+    }
+    Ok(ranks)
+}
+
+/// The array of these ranks.
+fn unrank(ranks: impl Iterator<Item = Option<i64>>, ty: &DataType, is_max: bool) -> Result<ArrayRef, FlowError> {
+    let values = ranks.map(|rank| rank.map(|v| if is_max { !v } else { v }));
+    Ok(match ty {
+        DataType::Int16 => {
+            Arc::new(values.map(|v| v.map(|v| i16::try_from(v).expect("the rank of a smallint"))).collect::<Int16Array>())
+        }
+        DataType::Int32 => {
+            Arc::new(values.map(|v| v.map(|v| i32::try_from(v).expect("the rank of an int"))).collect::<Int32Array>())
+        }
+        DataType::Date32 => {
+            Arc::new(values.map(|v| v.map(|v| i32::try_from(v).expect("the rank of a date"))).collect::<Date32Array>())
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        DataType::Float32 => Arc::new(values.map(|v| v.map(|v| float_of(v) as f32)).collect::<Float32Array>()),
+        DataType::Float64 => Arc::new(values.map(|v| v.map(float_of)).collect::<Float64Array>()),
+        _ => cast(&values.collect::<Int64Array>(), ty)?,
+    })
+}
+
+/// Append-only: the best rank so far.
+struct Best {
+    is_max: bool,
+    ty: DataType,
+    best: Vec<Option<i64>>,
+}
+
+impl Accumulator for Best {
+    fn resize(&mut self, n_ids: usize) {
+        self.best.resize(n_ids, None);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
+        let ranks = ranks(&rows.args[0], self.is_max)?;
+        for (rank, group) in ranks.into_iter().zip(rows.groups) {
+            let best = &mut self.best[*group as usize];
+            if best.is_none_or(|b| rank < b) {
+                *best = Some(rank);
+            }
+        }
+        Ok(())
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
+        Ok((unrank(groups.iter().map(|g| self.best[*g as usize]), &self.ty, self.is_max)?, Vec::new()))
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.best[group as usize] = None;
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.best.capacity() * size_of::<Option<i64>>()
+    }
+}
+
+/// Retractable: every rank with its count.
+struct All {
+    is_max: bool,
+    ty: DataType,
+    counts: BTreeMap<(u32, i64), i64>,
+}
+
+impl Accumulator for All {
+    fn resize(&mut self, _n_ids: usize) {}
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
+        let ranks = ranks(&rows.args[0], self.is_max)?;
+        for (row, (rank, group)) in ranks.into_iter().zip(rows.groups).enumerate() {
+            let count = self.counts.entry((*group, rank)).or_insert(0);
+            *count += rows.diff(row);
+            if *count == 0 {
+                self.counts.remove(&(*group, rank));
+            }
+        }
+        Ok(())
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
+        let best =
+            |g: &u32| self.counts.range((*g, i64::MIN)..=(*g, i64::MAX)).find(|(_, n)| **n > 0).map(|((_, rank), _)| *rank);
+        Ok((unrank(groups.iter().map(best), &self.ty, self.is_max)?, Vec::new()))
+    }
+
+    fn clear(&mut self, group: u32) {
+        let left: Vec<i64> = self.counts.range((group, i64::MIN)..=(group, i64::MAX)).map(|((_, rank), _)| *rank).collect();
+        for rank in left {
+            self.counts.remove(&(group, rank));
+        }
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.counts.len() * size_of::<((u32, i64), i64)>()
+    }
+}
+
+/// Text, binary, numerics and the rest.
+struct Wide {
+    append_only: bool,
+    is_max: bool,
+    ty: DataType,
+    members: OrderedGroups,
+}
+
+impl Accumulator for Wide {
+    fn resize(&mut self, _n_ids: usize) {}
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
+        let order = KeyOrder { descending: self.is_max, nulls_first: false };
+        let keys = encode_ordered(&rows.args[..1], &[order], rows.groups.len())?;
+        for (row, group) in rows.groups.iter().enumerate() {
+            if self.append_only {
+                match self.members.first(*group) {
+                    Some((best, _)) if best <= keys.get(row) => continue,
+                    Some(_) => self.members.clear(*group),
+                    None => {}
+                }
+            }
+            self.members.add(*group, keys.get(row), &rows.args[..1], row_number(row), rows.diff(row))?;
+        }
+        Ok(())
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
+        let best: Vec<Option<u32>> = groups.iter().map(|g| self.members.members(*g).next().map(|m| m.slot)).collect();
+        if best.iter().all(Option::is_none) {
+            return Ok((new_null_array(&self.ty, groups.len()), Vec::new()));
+        }
+        let slots: Vec<u32> = best.iter().flatten().copied().collect();
+        let values = self.members.gather(&slots).swap_remove(0);
+        if slots.len() == groups.len() {
+            return Ok((values, Vec::new()));
+        }
+        let mut at = 0;
+        let places: arrow::array::UInt32Array = best
+            .iter()
+            .map(|b| {
+                b.map(|_| {
+                    at += 1;
+                    at - 1
+                })
+            })
+            .collect();
+        Ok((arrow::compute::take(values.as_ref(), &places, None)?, Vec::new()))
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.members.clear(group);
+    }
+
+    fn settle(&mut self) {
+        self.members.settle();
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.members.n_bytes()
+    }
+}

@@ -1,0 +1,106 @@
+//! Accumulators: what an aggregate keeps of each group, in plain columns indexed by the group's id.
+//!
+//! Contract. `update` adds rows with diffs; the state is a function of the multiset of rows in the group, never of their order,
+//! so a retraction undoes an insertion exactly, and batches of one epoch may come in any order (counts may be negative in
+//! between). NULL arguments and rows that fail FILTER were taken out before, except for array_agg, which keeps NULLs. `values`
+//! reads without changing anything; a value that does not exist (overflow) is an error of its group, and heals when the cause
+//! is retracted.
+
+mod bools;
+mod dedup;
+mod extreme;
+mod lists;
+mod total;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::DataType;
+use regauge_plan::eval::EvalError;
+use regauge_plan::flowplan::{AggCall, AggFunc};
+use std::sync::Arc;
+
+use crate::operator::FlowError;
+
+/// Rows for one accumulator; all slices and arrays have the same length.
+pub(super) struct Rows<'a> {
+    /// The group of each row.
+    pub groups: &'a [u32],
+    /// The call's arguments, then its ORDER BY columns.
+    pub args: &'a [ArrayRef],
+    /// Diffs; `None` is +1 each.
+    pub diffs: Option<&'a [i64]>,
+}
+
+impl Rows<'_> {
+    /// The diff of a row.
+    #[inline]
+    pub(super) fn diff(&self, row: usize) -> i64 {
+        self.diffs.map_or(1, |d| d[row])
+    }
+}
+
+/// One value a group, NULL where there is none, and errors by position.
+pub(super) type Values = (ArrayRef, Vec<(usize, EvalError)>);
+
+/// State of one aggregate call for all groups. See the module's header.
+pub(super) trait Accumulator: Send {
+    /// Makes room for ids below `n_ids`.
+    fn resize(&mut self, n_ids: usize);
+    /// Adds rows.
+    fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError>;
+    /// The call's value in each of `groups`.
+    fn values(&self, groups: &[u32]) -> Result<Values, FlowError>;
+    /// Forgets a group that has no rows any more.
+    fn clear(&mut self, group: u32);
+    /// An epoch has ended.
+    fn settle(&mut self) {}
+    /// Bytes of memory held.
+    fn n_bytes(&self) -> usize;
+}
+
+/// The accumulator of a call over arguments of these types (then the types of its ORDER BY columns).
+pub(super) fn accumulator(call: &AggCall, args: &[DataType], append_only: bool) -> Result<Box<dyn Accumulator>, FlowError> {
+    let first = args.first().cloned().unwrap_or(DataType::Null);
+    // MIN and MAX do not change by DISTINCT; under DISTINCT the inner accumulator sees values appear and vanish.
+    let distinct = call.distinct && !call.args.is_empty() && !matches!(call.func, AggFunc::Min | AggFunc::Max);
+    let inner: Box<dyn Accumulator> = match call.func {
+        AggFunc::Count => Box::new(Count::default()),
+        AggFunc::Sum | AggFunc::Avg => total::total(call.func == AggFunc::Avg, &first, &call.output)?,
+        AggFunc::Min | AggFunc::Max => extreme::extreme(call.func == AggFunc::Max, &first, append_only)?,
+        AggFunc::BoolAnd | AggFunc::BoolOr => Box::new(bools::Bools::new(call.func == AggFunc::BoolAnd)),
+        AggFunc::StringAgg | AggFunc::ArrayAgg => Box::new(lists::Lists::new(call, args)?),
+    };
+    if distinct { Ok(Box::new(dedup::Dedup::new(inner, call.args.len(), args)?)) } else { Ok(inner) }
+}
+
+/// count(*), count(x): the sum of the diffs.
+#[derive(Debug, Default)]
+struct Count {
+    counts: Vec<i64>,
+}
+
+impl Accumulator for Count {
+    fn resize(&mut self, n_ids: usize) {
+        self.counts.resize(n_ids, 0);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
+        match rows.diffs {
+            None => rows.groups.iter().for_each(|g| self.counts[*g as usize] += 1),
+            Some(diffs) => rows.groups.iter().zip(diffs).for_each(|(g, d)| self.counts[*g as usize] += d),
+        }
+        Ok(())
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
+        let values: Int64Array = groups.iter().map(|g| self.counts[*g as usize]).collect::<Vec<i64>>().into();
+        Ok((Arc::new(values), Vec::new()))
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.counts[group as usize] = 0;
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.counts.capacity() * 8
+    }
+}

@@ -1,0 +1,290 @@
+//! GROUP BY: one row a group, changed rows sent once at the end of each epoch.
+//!
+//! ```text
+//! push:    keys -> group ids -> (first touch in this epoch: keep the old row) -> accumulators[call].update
+//! finish:  for each touched group    old row?  new row?      sends
+//!                                    -         r             +r
+//!                                    r         -             -r         group forgotten
+//!                                    r         r'            -r +r'     nothing if they are equal
+//! ```
+//! A row may be an error instead (sum out of range): then the error's entry takes the row's place, and goes when it heals.
+//!
+//! Invariant: the output holds for each group that has rows exactly the row that its accumulators give; a group's state is a
+//! function of the multiset of its rows. Without keys there is exactly one group, which exists from the first epoch on and never
+//! goes: the runtime finishes a `Routing::One` operator on the one worker that it routes to. Groups are equal as PostgreSQL
+//! groups. Cost: one look-up and one update a call for each row; the end of an epoch costs the groups it touched.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::datatypes::{DataType, SchemaRef};
+use regauge_plan::eval::EvalError;
+use regauge_plan::flowplan::{AggCall, AggFunc};
+use regauge_state::{Columns, GroupIndex, canonical_floats};
+use regauge_types::Delta;
+use regauge_types::hash::hash_columns;
+
+use super::accumulate::{Accumulator, Rows, accumulator};
+use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of, take_all};
+use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+
+struct Call {
+    accumulator: Box<dyn Accumulator>,
+    /// Arguments, then ORDER BY columns, of the input.
+    columns: Vec<usize>,
+    filter: Option<usize>,
+    /// Rows whose first argument is NULL take no part.
+    skips_null: bool,
+}
+
+/// What a group showed when the epoch first touched it.
+#[derive(Debug, Clone)]
+enum Shown {
+    Nothing,
+    Row(u32),
+    Error(EvalError),
+}
+
+/// See the module's header.
+pub struct Aggregate {
+    keys: Vec<usize>,
+    calls: Vec<Call>,
+    index: GroupIndex,
+    n_rows: Vec<i64>,
+    touched: Touched,
+    /// Parallel to `touched`; `Row` is a slot of `old`.
+    shown: Vec<Shown>,
+    old: Columns,
+    schema: SchemaRef,
+    has_started: bool,
+    stats: OpStats,
+}
+
+/// The rows that take part in a call: everything, or some.
+fn taking_part(call: &Call, delta: &Delta) -> Option<Vec<u32>> {
+    let column = |c: usize| delta.rows.column(c);
+    let filter = call.filter.map(|c| column(c).as_boolean());
+    let nulls = call.columns.first().filter(|_| call.skips_null).map(|c| column(*c)).filter(|c| c.null_count() > 0);
+    if filter.is_none() && nulls.is_none() {
+        return None;
+    }
+    let takes_part =
+        |row: &usize| filter.is_none_or(|f| f.is_valid(*row) && f.value(*row)) && nulls.is_none_or(|c| c.is_valid(*row));
+    Some((0..delta.n_rows()).filter(takes_part).map(row_number).collect())
+}
+
+/// For each group the leftmost call's error.
+fn first_errors(all: Vec<Vec<(usize, EvalError)>>) -> HashMap<usize, EvalError> {
+    let mut first = HashMap::new();
+    for (at, error) in all.into_iter().flatten() {
+        first.entry(at).or_insert(error);
+    }
+    first
+}
+
+impl Aggregate {
+    /// An aggregate over an input of these types; `output` are the keys' and the calls' types.
+    pub fn new(
+        keys: &[usize],
+        aggs: &[AggCall],
+        input: &[DataType],
+        output: &[DataType],
+        append_only: bool,
+    ) -> Result<Self, FlowError> {
+        let types: Vec<DataType> = keys.iter().map(|k| input[*k].clone()).collect();
+        let mut calls = Vec::with_capacity(aggs.len());
+        for call in aggs {
+            let columns: Vec<usize> = call.args.iter().copied().chain(call.order.iter().map(|o| o.column)).collect();
+            let types: Vec<DataType> = columns.iter().map(|c| input[*c].clone()).collect();
+            calls.push(Call {
+                accumulator: accumulator(call, &types, append_only)?,
+                columns,
+                filter: call.filter,
+                skips_null: !call.args.is_empty() && call.func != AggFunc::ArrayAgg,
+            });
+        }
+        let mut this = Aggregate {
+            keys: keys.to_vec(),
+            calls,
+            index: GroupIndex::new(&types)?,
+            n_rows: Vec::new(),
+            touched: Touched::default(),
+            shown: Vec::new(),
+            old: Columns::new(&output[keys.len()..])?,
+            schema: schema_of(output),
+            has_started: false,
+            stats: OpStats::default(),
+        };
+        if this.is_global() {
+            let (mut ids, hashes) = (Vec::new(), hash_columns(&[], 1)?);
+            this.index.intern(&[], &hashes, &mut ids, &mut Vec::new())?;
+            this.grow();
+            this.touch(&ids)?;
+        }
+        Ok(this)
+    }
+
+    fn is_global(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    fn grow(&mut self) {
+        let n = self.index.n_ids();
+        self.n_rows.resize(n, 0);
+        self.calls.iter_mut().for_each(|c| c.accumulator.resize(n));
+    }
+
+    fn exists(&self, group: u32) -> bool {
+        self.is_global() || self.n_rows[group as usize] > 0
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<(Vec<ArrayRef>, HashMap<usize, EvalError>), FlowError> {
+        let mut columns = Vec::with_capacity(self.calls.len());
+        let mut errors = Vec::with_capacity(self.calls.len());
+        for call in &self.calls {
+            let (values, failed) = call.accumulator.values(groups)?;
+            columns.push(values);
+            errors.push(failed);
+        }
+        Ok((columns, first_errors(errors)))
+    }
+
+    /// Marks groups as touched and keeps what those that exist show, before anything changes.
+    fn touch(&mut self, groups: &[u32]) -> Result<(), FlowError> {
+        let (mut existing, mut places) = (Vec::new(), Vec::new());
+        for group in groups {
+            if self.touched.mark(*group) {
+                if self.exists(*group) && (self.has_started || !self.is_global()) {
+                    existing.push(*group);
+                    places.push(self.shown.len());
+                }
+                self.shown.push(Shown::Nothing);
+            }
+        }
+        self.stats.touched += existing.len() as u64;
+        if existing.is_empty() {
+            return Ok(());
+        }
+        let (columns, mut errors) = self.values(&existing)?;
+        let rows: Vec<u32> = (0..existing.len()).filter(|i| !errors.contains_key(i)).map(row_number).collect();
+        let mut slots = Vec::with_capacity(rows.len());
+        self.old.insert(&columns, &rows, &mut slots)?;
+        for (row, slot) in rows.iter().zip(slots) {
+            self.shown[places[*row as usize]] = Shown::Row(slot);
+        }
+        for (at, place) in places.iter().enumerate() {
+            if let Some(error) = errors.remove(&at) {
+                self.shown[*place] = Shown::Error(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, delta: &Delta, groups: &[u32]) -> Result<(), FlowError> {
+        let diffs = diffs_of(delta);
+        match diffs {
+            None => groups.iter().for_each(|g| self.n_rows[*g as usize] += 1),
+            Some(diffs) => groups.iter().zip(diffs).for_each(|(g, d)| self.n_rows[*g as usize] += d),
+        }
+        for call in &mut self.calls {
+            let args: Vec<ArrayRef> = call.columns.iter().map(|c| delta.rows.column(*c).clone()).collect();
+            let Some(rows) = taking_part(call, delta) else {
+                call.accumulator.update(&Rows { groups, args: &args, diffs })?;
+                continue;
+            };
+            let some_groups: Vec<u32> = rows.iter().map(|row| groups[*row as usize]).collect();
+            let some_diffs: Option<Vec<i64>> = diffs.map(|d| rows.iter().map(|row| d[*row as usize]).collect());
+            let some_args = take_all(&args, &UInt32Array::from(rows))?;
+            call.accumulator.update(&Rows { groups: &some_groups, args: &some_args, diffs: some_diffs.as_deref() })?;
+        }
+        Ok(())
+    }
+
+    /// Sends what changed in these groups; `at` is the place of the first in `shown`.
+    fn send(&mut self, at: usize, groups: &[u32], out: &mut Out) -> Result<(), FlowError> {
+        if let Some(group) = groups.iter().find(|g| self.n_rows[**g as usize] < 0) {
+            return Err(FlowError::Negative { operator: "aggregate", multiplicity: self.n_rows[*group as usize] });
+        }
+        let keys = self.index.keys(groups)?;
+        let (values, mut errors) = self.values(groups)?;
+        let (mut gone, mut gone_slots, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, group) in groups.iter().enumerate() {
+            let row = row_number(i);
+            let before = std::mem::replace(&mut self.shown[at + i], Shown::Nothing);
+            let error = errors.remove(&i).filter(|_| self.exists(*group));
+            let is_row = error.is_none() && self.exists(*group);
+            match before {
+                Shown::Row(slot) if is_row && self.old.same_bits(slot, &values, row) => {
+                    self.old.remove(slot);
+                    continue;
+                }
+                Shown::Row(slot) => {
+                    gone.push(row);
+                    gone_slots.push(slot);
+                }
+                Shown::Error(before) if error.as_ref() == Some(&before) => continue,
+                Shown::Error(before) => out.error(before, -1),
+                Shown::Nothing => {}
+            }
+            if is_row {
+                new.push(row);
+            } else if let Some(error) = error {
+                out.error(error, 1);
+            }
+        }
+        self.stats.rows_out += (gone.len() + new.len()) as u64;
+        let n = gone.len();
+        let mut columns = take_all(&keys, &UInt32Array::from(gone))?;
+        columns.extend(self.old.gather(&gone_slots));
+        emit(out, &self.schema, columns, n, Some(vec![-1; n]))?;
+        gone_slots.iter().for_each(|slot| self.old.remove(*slot));
+        let n = new.len();
+        let new = UInt32Array::from(new);
+        let columns = [take_all(&keys, &new)?, take_all(&values, &new)?].concat();
+        emit(out, &self.schema, columns, n, None)?;
+        for group in groups {
+            if !self.exists(*group) {
+                self.index.remove(*group);
+                self.calls.iter_mut().for_each(|c| c.accumulator.clear(*group));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Operator for Aggregate {
+    fn push(&mut self, _input: usize, delta: Delta, _out: &mut Out) -> Result<(), FlowError> {
+        let n = delta.n_rows();
+        self.stats.rows_in += n as u64;
+        self.stats.touched += n as u64;
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|k| canonical_floats(delta.rows.column(*k))).collect();
+        let hashes = hash_columns(&keys, n)?;
+        let mut groups = Vec::new();
+        self.index.intern(&keys, &hashes, &mut groups, &mut Vec::new())?;
+        self.grow();
+        self.touch(&groups)?;
+        self.update(&delta, &groups)
+    }
+
+    fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError> {
+        let (at, groups) = self.touched.next(ROWS_MAX);
+        if groups.is_empty() {
+            self.shown.clear();
+            self.has_started = true;
+            self.calls.iter_mut().for_each(|c| c.accumulator.settle());
+            return Ok(Finish::Done);
+        }
+        self.send(at, &groups, out)?;
+        Ok(Finish::More)
+    }
+
+    fn routing(&self, _input: usize) -> Routing {
+        if self.is_global() { Routing::One } else { Routing::Hash(self.keys.clone()) }
+    }
+
+    fn stats(&self) -> OpStats {
+        let accumulators: usize = self.calls.iter().map(|c| c.accumulator.n_bytes()).sum();
+        let bytes = self.index.n_bytes() + self.n_rows.capacity() * 8 + accumulators + self.old.n_bytes();
+        OpStats { state_rows: self.index.n_groups() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
+    }
+}

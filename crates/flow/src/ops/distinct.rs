@@ -1,0 +1,108 @@
+//! DISTINCT: every row with a positive multiplicity, once.
+//!
+//! State: one count a distinct row. An append-only input needs none: a row is handed on when it is first seen, within the epoch.
+//! Otherwise rows that crossed zero, seen from the epoch's start to its end, go out at its end. Rows are equal as PostgreSQL
+//! groups (NULL = NULL, NaN = NaN, 0.0 = -0.0) and go out in canonical form, so that what is retracted is what was sent.
+
+use arrow::datatypes::{DataType, SchemaRef};
+use regauge_state::{GroupIndex, canonical_floats};
+use regauge_types::Delta;
+use regauge_types::hash::hash_columns;
+
+use super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
+use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+
+/// See the module's header.
+pub struct Distinct {
+    n_columns: usize,
+    index: GroupIndex,
+    append_only: bool,
+    counts: Vec<i64>,
+    touched: Touched,
+    /// Whether the row stood in the output at the epoch's start; parallel to `touched`.
+    before: Vec<bool>,
+    schema: SchemaRef,
+    stats: OpStats,
+}
+
+impl Distinct {
+    /// For rows of these types.
+    pub fn new(types: &[DataType], append_only: bool) -> Result<Self, FlowError> {
+        Ok(Distinct {
+            n_columns: types.len(),
+            index: GroupIndex::new(types)?,
+            append_only,
+            counts: Vec::new(),
+            touched: Touched::default(),
+            before: Vec::new(),
+            schema: schema_of(types),
+            stats: OpStats::default(),
+        })
+    }
+}
+
+impl Operator for Distinct {
+    fn push(&mut self, _input: usize, delta: Delta, out: &mut Out) -> Result<(), FlowError> {
+        let n = delta.n_rows();
+        self.stats.rows_in += n as u64;
+        let columns: Vec<_> = delta.rows.columns().iter().map(canonical_floats).collect();
+        let hashes = hash_columns(&columns, n)?;
+        let (mut ids, mut created) = (Vec::new(), Vec::new());
+        self.index.intern(&columns, &hashes, &mut ids, &mut created)?;
+        self.stats.touched += n as u64;
+        if self.append_only {
+            self.stats.rows_out += created.len() as u64;
+            return emit(out, &self.schema, self.index.keys(&created)?, created.len(), None);
+        }
+        self.counts.resize(self.index.n_ids(), 0);
+        let diffs = diffs_of(&delta);
+        for (row, id) in ids.iter().enumerate() {
+            let count = &mut self.counts[*id as usize];
+            if self.touched.mark(*id) {
+                self.before.push(*count > 0);
+            }
+            *count += diffs.map_or(1, |d| d[row]);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError> {
+        let (at, ids) = self.touched.next(ROWS_MAX);
+        if ids.is_empty() {
+            self.before.clear();
+            return Ok(Finish::Done);
+        }
+        let (mut changed, mut diffs) = (Vec::new(), Vec::new());
+        for (id, before) in ids.iter().zip(&self.before[at..]) {
+            let count = self.counts[*id as usize];
+            if count < 0 {
+                return Err(FlowError::Negative { operator: "distinct", multiplicity: count });
+            }
+            let diff = i64::from(count > 0) - i64::from(*before);
+            if diff != 0 {
+                changed.push(*id);
+                diffs.push(diff);
+            }
+        }
+        self.stats.rows_out += changed.len() as u64;
+        emit(out, &self.schema, self.index.keys(&changed)?, changed.len(), Some(diffs))?;
+        for id in ids {
+            if self.counts[id as usize] == 0 {
+                self.index.remove(id);
+            }
+        }
+        Ok(Finish::More)
+    }
+
+    fn routing(&self, _input: usize) -> Routing {
+        Routing::Hash((0..self.n_columns).collect())
+    }
+
+    fn stats(&self) -> OpStats {
+        OpStats {
+            state_rows: self.index.n_groups() as u64,
+            state_bytes: (self.index.n_bytes() + self.counts.capacity() * 8) as u64,
+            ..self.stats.clone()
+        }
+    }
+}

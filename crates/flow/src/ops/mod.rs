@@ -1,0 +1,89 @@
+//! The incremental operators: plain structs over Arrow deltas, without timely, files or clocks.
+//!
+//! Each file is one operator with the algebra it rests on. Common to all: the output summed up to an epoch is the operator's
+//! function of the input summed up to it, whatever the batching; linear operators and joins answer within the epoch, the others
+//! once at its end with consolidated changes, in pieces of at most 8,192 rows. What comes in must already be exchanged by
+//! [`Operator::routing`](crate::operator::Operator::routing); an operator with `Routing::One` is finished only on the worker
+//! that `One` names (a global aggregate has a row before any input, and it must be one row).
+//! A retraction of a row that was never inserted is found at the end of the epoch where the operator keeps counts, and fails it
+//! ([`FlowError::Negative`]): a wrong answer is worse than none.
+
+mod accumulate;
+mod aggregate;
+mod distinct;
+mod join;
+mod linear;
+mod map;
+mod parts;
+pub mod serial;
+mod set_op;
+mod top_k;
+mod window;
+
+use arrow::array::{Array, ArrayRef, new_empty_array};
+use arrow::compute::concat;
+use arrow::datatypes::DataType;
+use regauge_plan::flowplan::{FlowPlan, Op};
+use regauge_plan::value::Value;
+use regauge_types::Delta;
+
+pub use aggregate::Aggregate;
+pub use distinct::Distinct;
+pub use join::{Join, JoinSpec};
+pub use linear::{Constant, Union};
+pub use map::Map;
+pub use serial::Serial;
+pub use set_op::SetOp;
+pub use top_k::TopK;
+pub use window::Window;
+
+use crate::operator::{FlowError, Operator};
+
+/// The operator of one node of a validated plan. A source is the runtime's affair and refused.
+pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowError> {
+    let broken = |what: &str| FlowError::Plan(format!("{what} node={node}"));
+    let this = plan.nodes.get(node).ok_or_else(|| broken("no such node"))?;
+    let inputs: Option<Vec<_>> = this.inputs.iter().map(|i| plan.nodes.get(*i)).collect();
+    let inputs = inputs.ok_or_else(|| broken("no such input"))?;
+    let types: Vec<&[DataType]> = inputs.iter().map(|n| n.types.as_slice()).collect();
+    let append_only: Vec<bool> = inputs.iter().map(|n| n.append_only).collect();
+    let output = this.types.as_slice();
+    Ok(match (&this.op, types.as_slice()) {
+        (Op::Rows { rows }, []) => Box::new(Constant::new(constant(rows, output)?)),
+        (Op::Map { filter, exprs }, [input]) => Box::new(Map::new(filter.as_ref(), exprs.as_deref(), input, output)?),
+        (Op::Join { kind, on, nulls_equal, residual }, [left, right]) => Box::new(Join::new(&JoinSpec {
+            kind: *kind,
+            on,
+            nulls_equal: *nulls_equal,
+            residual: residual.as_ref(),
+            types: [left, right],
+            append_only: [append_only[0], append_only[1]],
+        })?),
+        (Op::Aggregate { keys, aggs }, [input]) => Box::new(Aggregate::new(keys, aggs, input, output, append_only[0])?),
+        (Op::Distinct, [_]) => Box::new(Distinct::new(output, append_only[0])?),
+        (Op::TopK { partition, order, limit, offset, row_number }, [input]) => {
+            Box::new(TopK::new(partition, order, *limit, *offset, *row_number, input, output, append_only[0])?)
+        }
+        (Op::Union, [_, ..]) => Box::new(Union::new(output)),
+        (Op::SetOp { kind, all }, [_, _]) => Box::new(SetOp::new(*kind, *all, output)?),
+        (Op::Tumble { ts, size_us, offset_us }, [_]) => Box::new(Window::new(*ts, *size_us, *size_us, *offset_us, output)?),
+        (Op::Hop { ts, slide_us, size_us, offset_us }, [_]) => {
+            Box::new(Window::new(*ts, *slide_us, *size_us, *offset_us, output)?)
+        }
+        (Op::Source { .. }, _) => return Err(broken("a source is not an operator")),
+        _ => return Err(broken("an operator with a wrong number of inputs")),
+    })
+}
+
+/// Constant rows as one delta.
+fn constant(rows: &[Vec<Value>], types: &[DataType]) -> Result<Delta, FlowError> {
+    let broken = || FlowError::Plan("constant rows do not have their types".into());
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(types.len());
+    for (i, ty) in types.iter().enumerate() {
+        let values: Option<Vec<ArrayRef>> = rows.iter().map(|row| row.get(i)?.to_array(1)).collect();
+        let values = values.ok_or_else(broken)?;
+        let parts: Vec<&dyn Array> = values.iter().map(|v| v.as_ref()).collect();
+        columns.push(if parts.is_empty() { new_empty_array(ty) } else { concat(&parts)? });
+    }
+    Ok(Delta::ones(parts::batch(&parts::schema_of(types), columns, rows.len())?))
+}

@@ -1,0 +1,118 @@
+//! INTERSECT and EXCEPT, with and without ALL: one pair of counts a distinct row, one from each input.
+//!
+//! ```text
+//! f(l, r):   intersect all  min(l, r)      except all  max(l - r, 0)      without all: 1 where l > 0 and r > 0  (r = 0)
+//! ```
+//! The output's multiplicity of a row is f of its two counts, so the change of an epoch is f at its end minus f at its start,
+//! sent at its end. Equality and canonical form are those of DISTINCT.
+
+use arrow::datatypes::{DataType, SchemaRef};
+use regauge_plan::flowplan::SetOpKind;
+use regauge_state::{GroupIndex, canonical_floats};
+use regauge_types::Delta;
+use regauge_types::hash::hash_columns;
+
+use super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
+use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+
+/// See the module's header.
+pub struct SetOp {
+    kind: SetOpKind,
+    all: bool,
+    n_columns: usize,
+    index: GroupIndex,
+    counts: Vec<[i64; 2]>,
+    touched: Touched,
+    /// f at the epoch's start; parallel to `touched`.
+    before: Vec<i64>,
+    schema: SchemaRef,
+    stats: OpStats,
+}
+
+impl SetOp {
+    /// For rows of these types on both inputs.
+    pub fn new(kind: SetOpKind, all: bool, types: &[DataType]) -> Result<Self, FlowError> {
+        Ok(SetOp {
+            kind,
+            all,
+            n_columns: types.len(),
+            index: GroupIndex::new(types)?,
+            counts: Vec::new(),
+            touched: Touched::default(),
+            before: Vec::new(),
+            schema: schema_of(types),
+            stats: OpStats::default(),
+        })
+    }
+
+    fn multiplicity(kind: SetOpKind, all: bool, [left, right]: [i64; 2]) -> i64 {
+        match (kind, all) {
+            (SetOpKind::Intersect, true) => left.min(right).max(0),
+            (SetOpKind::Intersect, false) => i64::from(left > 0 && right > 0),
+            (SetOpKind::Except, true) => (left.max(0) - right.max(0)).max(0),
+            (SetOpKind::Except, false) => i64::from(left > 0 && right <= 0),
+        }
+    }
+}
+
+impl Operator for SetOp {
+    fn push(&mut self, input: usize, delta: Delta, _out: &mut Out) -> Result<(), FlowError> {
+        let n = delta.n_rows();
+        self.stats.rows_in += n as u64;
+        self.stats.touched += n as u64;
+        let columns: Vec<_> = delta.rows.columns().iter().map(canonical_floats).collect();
+        let hashes = hash_columns(&columns, n)?;
+        let mut ids = Vec::new();
+        self.index.intern(&columns, &hashes, &mut ids, &mut Vec::new())?;
+        self.counts.resize(self.index.n_ids(), [0; 2]);
+        let diffs = diffs_of(&delta);
+        for (row, id) in ids.iter().enumerate() {
+            let counts = &mut self.counts[*id as usize];
+            if self.touched.mark(*id) {
+                self.before.push(Self::multiplicity(self.kind, self.all, *counts));
+            }
+            counts[input] += diffs.map_or(1, |d| d[row]);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError> {
+        let (at, ids) = self.touched.next(ROWS_MAX);
+        if ids.is_empty() {
+            self.before.clear();
+            return Ok(Finish::Done);
+        }
+        let (mut changed, mut diffs) = (Vec::new(), Vec::new());
+        for (id, before) in ids.iter().zip(&self.before[at..]) {
+            let counts = self.counts[*id as usize];
+            if let Some(multiplicity) = counts.into_iter().find(|c| *c < 0) {
+                return Err(FlowError::Negative { operator: "set operation", multiplicity });
+            }
+            let diff = Self::multiplicity(self.kind, self.all, counts) - before;
+            if diff != 0 {
+                changed.push(*id);
+                diffs.push(diff);
+            }
+        }
+        self.stats.rows_out += changed.len() as u64;
+        emit(out, &self.schema, self.index.keys(&changed)?, changed.len(), Some(diffs))?;
+        for id in ids {
+            if self.counts[id as usize] == [0; 2] {
+                self.index.remove(id);
+            }
+        }
+        Ok(Finish::More)
+    }
+
+    fn routing(&self, _input: usize) -> Routing {
+        Routing::Hash((0..self.n_columns).collect())
+    }
+
+    fn stats(&self) -> OpStats {
+        OpStats {
+            state_rows: self.index.n_groups() as u64,
+            state_bytes: (self.index.n_bytes() + self.counts.capacity() * 16) as u64,
+            ..self.stats.clone()
+        }
+    }
+}

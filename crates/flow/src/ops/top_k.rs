@@ -1,0 +1,243 @@
+//! Top-k of each partition: rows at positions `offset < p <= offset + limit`, with their number if wished.
+//!
+//! State: the rows of each partition in order under the frozen key encoding, ties broken by the whole row. At the first touch of
+//! a partition in an epoch its window is kept; at the end it is read again and the difference goes out. Without row numbers
+//! that is the difference of two multisets; with them, of two lists, position by position.
+//!
+//! An append-only input needs no more than `offset + limit` rows of a partition: what falls behind can never come back.
+//! Invariant: the output is, for each partition, exactly the window of its rows. Cost: O(log rows) a row; O(offset + limit) at
+//! the end of an epoch for each partition touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::{DataType, SchemaRef};
+use regauge_plan::flowplan::OrderKey;
+use regauge_state::{GroupIndex, OrderedGroups, canonical_floats};
+use regauge_types::Delta;
+use regauge_types::hash::hash_columns;
+use regauge_types::key::{KeyOrder, encode_ordered};
+
+use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of};
+use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+
+/// A window of a partition: slots in order with how many copies are inside.
+type Shown = Vec<(u32, i64)>;
+
+/// See the module's header.
+pub struct TopK {
+    partition: Vec<usize>,
+    order: Vec<OrderKey>,
+    limit: i64,
+    offset: i64,
+    row_number: bool,
+    append_only: bool,
+    index: GroupIndex,
+    /// Rows in each partition, all copies; what was cut off is not counted.
+    counts: Vec<i64>,
+    members: OrderedGroups,
+    touched: Touched,
+    /// The window at the epoch's start; parallel to `touched`.
+    shown: Vec<Shown>,
+    /// Changes of the epoch not sent yet: slot, position (or 0), diff.
+    waiting: Vec<(u32, i64, i64)>,
+    /// Partitions whose changes were computed in this epoch.
+    sent: Vec<u32>,
+    schema: SchemaRef,
+    stats: OpStats,
+}
+
+impl TopK {
+    /// Over an input of these types.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        partition: &[usize],
+        order: &[OrderKey],
+        limit: u64,
+        offset: u64,
+        row_number: bool,
+        input: &[DataType],
+        output: &[DataType],
+        append_only: bool,
+    ) -> Result<Self, FlowError> {
+        let types: Vec<DataType> = partition.iter().map(|c| input[*c].clone()).collect();
+        Ok(TopK {
+            partition: partition.to_vec(),
+            order: order.to_vec(),
+            limit: i64::try_from(limit).unwrap_or(i64::MAX),
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+            row_number,
+            append_only,
+            index: GroupIndex::new(&types)?,
+            counts: Vec::new(),
+            members: OrderedGroups::new(input)?,
+            touched: Touched::default(),
+            shown: Vec::new(),
+            waiting: Vec::new(),
+            sent: Vec::new(),
+            schema: schema_of(output),
+            stats: OpStats::default(),
+        })
+    }
+
+    fn window(&self, group: u32) -> Shown {
+        let (mut skip, mut left, mut window) = (self.offset, self.limit, Vec::new());
+        for member in self.members.members(group) {
+            if left == 0 {
+                break;
+            }
+            let skipped = member.count.min(skip);
+            skip -= skipped;
+            let n = (member.count - skipped).min(left);
+            left -= n;
+            if n > 0 {
+                window.push((member.slot, n));
+            }
+        }
+        window
+    }
+
+    /// The difference of two windows as (slot, position, diff).
+    fn difference(&self, before: &Shown, after: &Shown) -> Vec<(u32, i64, i64)> {
+        if before == after {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        if self.row_number {
+            let numbered = |w: &Shown| {
+                w.iter().flat_map(|(s, n)| std::iter::repeat_n(*s, usize::try_from(*n).unwrap_or(0))).collect::<Vec<u32>>()
+            };
+            let (before, after) = (numbered(before), numbered(after));
+            for i in 0..before.len().max(after.len()) {
+                let position = self.offset.saturating_add(i64::try_from(i).unwrap_or(i64::MAX)).saturating_add(1);
+                let (b, a) = (before.get(i), after.get(i));
+                if a == b {
+                    continue;
+                }
+                changes.extend(b.map(|slot| (*slot, position, -1)));
+                changes.extend(a.map(|slot| (*slot, position, 1)));
+            }
+            return changes;
+        }
+        let mut by_slot: BTreeMap<u32, i64> = before.iter().map(|(s, n)| (*s, -n)).collect();
+        for (slot, n) in after {
+            *by_slot.entry(*slot).or_insert(0) += n;
+        }
+        changes.extend(by_slot.into_iter().filter(|(_, diff)| *diff != 0).map(|(slot, diff)| (slot, 0, diff)));
+        changes
+    }
+
+    /// Append-only: drops what lies behind the window for ever.
+    fn cut(&mut self, group: u32) {
+        let needed = self.offset.saturating_add(self.limit);
+        while let Some((_, last)) = self.members.last(group) {
+            let count = &mut self.counts[group as usize];
+            if *count - last.count < needed {
+                return;
+            }
+            *count -= last.count;
+            self.members.remove_last(group);
+        }
+    }
+
+    /// The epoch's changes are sent: slots that only its start referred to can go, and partitions that are empty.
+    fn tidy(&mut self) {
+        self.shown.clear();
+        self.members.settle();
+        for group in std::mem::take(&mut self.sent) {
+            if !self.append_only && self.counts[group as usize] == 0 {
+                self.index.remove(group);
+            }
+        }
+    }
+
+    fn send(&mut self, n_max: usize, out: &mut Out) -> Result<(), FlowError> {
+        let rest = self.waiting.split_off(n_max.min(self.waiting.len()));
+        let changes = std::mem::replace(&mut self.waiting, rest);
+        let slots: Vec<u32> = changes.iter().map(|c| c.0).collect();
+        let mut columns = self.members.gather(&slots);
+        if self.row_number {
+            let positions: Vec<i64> = changes.iter().map(|c| c.1).collect();
+            columns.push(Arc::new(Int64Array::from(positions)));
+        }
+        self.stats.rows_out += changes.len() as u64;
+        emit(out, &self.schema, columns, changes.len(), Some(changes.iter().map(|c| c.2).collect()))
+    }
+}
+
+impl Operator for TopK {
+    fn push(&mut self, _input: usize, delta: Delta, _out: &mut Out) -> Result<(), FlowError> {
+        let n = delta.n_rows();
+        self.stats.rows_in += n as u64;
+        self.stats.touched += n as u64;
+        // Rows that are equal are one member, so they need one form, or the first to come would decide what is shown.
+        let columns: Vec<ArrayRef> = delta.rows.columns().iter().map(canonical_floats).collect();
+        let keys: Vec<ArrayRef> = self.partition.iter().map(|c| columns[*c].clone()).collect();
+        let mut groups = Vec::new();
+        self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, &mut Vec::new())?;
+        self.counts.resize(self.index.n_ids(), 0);
+        let ordered: Vec<ArrayRef> =
+            self.order.iter().map(|o| columns[o.column].clone()).chain(columns.iter().cloned()).collect();
+        let mut orders: Vec<KeyOrder> =
+            self.order.iter().map(|o| KeyOrder { descending: o.descending, nulls_first: o.nulls_first }).collect();
+        orders.resize(ordered.len(), KeyOrder::default());
+        let sort_keys = encode_ordered(&ordered, &orders, n)?;
+        let diffs = diffs_of(&delta);
+        let needed = self.offset.saturating_add(self.limit);
+        for (row, group) in groups.iter().enumerate() {
+            let sort_key = sort_keys.get(row);
+            let diff = diffs.map_or(1, |d| d[row]);
+            let g = *group as usize;
+            if self.append_only && self.counts[g] >= needed && self.members.last(*group).is_none_or(|(last, _)| last < sort_key) {
+                continue;
+            }
+            if self.touched.mark(*group) {
+                let window = self.window(*group);
+                self.stats.touched += window.len() as u64;
+                self.shown.push(window);
+            }
+            self.counts[g] += diff;
+            self.members.add(*group, sort_key, &columns, row_number(row), diff)?;
+            if self.append_only {
+                self.cut(*group);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError> {
+        if !self.waiting.is_empty() {
+            self.send(ROWS_MAX, out)?;
+            return Ok(Finish::More);
+        }
+        let (at, groups) = self.touched.next(64);
+        for (i, group) in groups.iter().enumerate() {
+            let count = self.counts[*group as usize];
+            if count < 0 {
+                return Err(FlowError::Negative { operator: "top-k", multiplicity: count });
+            }
+            let after = self.window(*group);
+            self.stats.touched += after.len() as u64;
+            let before = std::mem::take(&mut self.shown[at + i]);
+            let changes = self.difference(&before, &after);
+            self.waiting.extend(changes);
+        }
+        if groups.is_empty() {
+            self.tidy();
+            return Ok(Finish::Done);
+        }
+        self.send(ROWS_MAX, out)?;
+        self.sent.extend(groups);
+        Ok(Finish::More)
+    }
+
+    fn routing(&self, _input: usize) -> Routing {
+        if self.partition.is_empty() { Routing::One } else { Routing::Hash(self.partition.clone()) }
+    }
+
+    fn stats(&self) -> OpStats {
+        let bytes = self.index.n_bytes() + self.counts.capacity() * 8 + self.members.n_bytes();
+        OpStats { state_rows: self.members.n_rows() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
+    }
+}
