@@ -1,5 +1,5 @@
 //! Our own frozen hash of rows: partitioning, buckets and ramps rest on it, so it never changes (golden vectors in
-//! `tests/golden.rs`).
+//! `tests/types/golden.txt`).
 //!
 //! A value hashes by what it *is* for SQL equality, not by its width: smallint 1, integer 1 and bigint 1 agree, -0.0 agrees
 //! with 0.0, all NaN agree, an interval hashes by its length with months of 30 days. Columns are folded left to right,

@@ -1,6 +1,6 @@
 //! Frozen, order-preserving bytes of a row: comparing the bytes compares the rows as SQL does.
 //!
-//! Table keys, order keys of top-k, sorted runs and digests rest on it (golden vectors in `tests/golden.rs`; arrow-row is used
+//! Table keys, order keys of top-k, sorted runs and digests rest on it (golden vectors in `tests/types/golden.txt`; arrow-row is used
 //! in memory only, because it may change between releases).
 //!
 //! ```text
