@@ -12,6 +12,7 @@ mod group_index;
 mod heap;
 mod join_side;
 mod ordered;
+pub mod trace;
 
 pub use bucket_table::{BucketTable, N_BUCKETS, bucket_of};
 pub use column::Grow;

@@ -1,0 +1,135 @@
+//! The promises of a published trace.
+#![allow(clippy::unwrap_used)]
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use proptest::prelude::*;
+use regauge_state::trace::{Publisher, TraceError, TraceReader, published};
+use regauge_types::{Delta, Digest, Epoch};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true), Field::new("v", DataType::Int64, true)]))
+}
+
+fn delta(rows: &[(i64, i64, i64)]) -> Delta {
+    let column = |f: fn(&(i64, i64, i64)) -> i64| Arc::new(rows.iter().map(f).collect::<Int64Array>()) as ArrayRef;
+    let batch = RecordBatch::try_new(schema(), vec![column(|r| r.0), column(|r| r.1)]).unwrap();
+    Delta::new(batch, rows.iter().map(|r| r.2).collect::<Vec<_>>().into())
+}
+
+fn rows(batches: &[RecordBatch]) -> Vec<(i64, i64)> {
+    let value = |b: &RecordBatch, c: usize, i| b.column(c).as_any().downcast_ref::<Int64Array>().unwrap().value(i);
+    let mut all: Vec<_> = batches.iter().flat_map(|b| (0..b.num_rows()).map(move |i| (value(b, 0, i), value(b, 1, i)))).collect();
+    all.sort_unstable();
+    all
+}
+
+fn at(reader: &TraceReader, epoch: u64) -> Vec<(i64, i64)> {
+    rows(&reader.snapshot(Epoch(epoch)).unwrap().batches().unwrap())
+}
+
+fn step(writer: &mut Publisher, epoch: u64, changes: &[(i64, i64, i64)]) {
+    writer.publish(Epoch(epoch), delta(changes), vec![]).unwrap();
+    writer.advance(Epoch(epoch)).unwrap();
+}
+
+#[test]
+fn a_pinned_epoch_reads_the_same_while_later_ones_are_published_and_merged() {
+    let (mut writers, reader) = published(schema(), Some(vec![0]), 1);
+    step(&mut writers[0], 1, &[(1, 10, 1), (2, 20, 2)]);
+    let mut pin = reader.pin(Epoch(1)).unwrap();
+    (2..200).for_each(|e| step(&mut writers[0], e, &[(1, e as i64 + 8, -1), (1, e as i64 + 9, 1)]));
+    assert_eq!(at(&reader, 1), [(1, 10), (2, 20), (2, 20)]);
+    assert_eq!(at(&reader, 199), [(1, 208), (2, 20), (2, 20)]);
+    let snapshot = reader.snapshot(Epoch(199)).unwrap();
+    assert_eq!(rows(&[snapshot.lookup(&[Arc::new(Int64Array::from(vec![1]))]).unwrap()]), [(1, 208)]);
+    let mut expected = Digest::default();
+    expected.add_delta(&delta(&[(2, 20, 2), (1, 208, 1)])).unwrap();
+    assert_eq!(snapshot.digest().unwrap(), expected);
+    pin.advance(Epoch(199));
+    step(&mut writers[0], 200, &[]);
+    assert!(matches!(reader.snapshot(Epoch(1)), Err(TraceError::Compacted { .. })));
+    assert!(reader.size().0 <= 3, "layers are merged: {:?}", reader.size());
+}
+
+#[test]
+fn a_row_taken_away_more_often_than_added_fails_the_version_and_names_the_row() {
+    let (mut writers, reader) = published(schema(), None, 1);
+    step(&mut writers[0], 1, &[(7, 70, -1)]);
+    let Err(error) = reader.snapshot(Epoch(1)) else { panic!("was served") };
+    assert!(error.to_string().contains("row=(7, 70)"), "{error}");
+    assert!(matches!(reader.wait(Epoch(1), Duration::ZERO), Err(TraceError::Failed(_))));
+}
+
+#[test]
+fn errors_make_rows_unreadable_until_their_cause_is_retracted_on_another_shard() {
+    let (mut writers, reader) = published(schema(), None, 2);
+    writers[0].publish(Epoch(1), delta(&[(1, 1, 1)]), vec![("division by zero".into(), 2)]).unwrap();
+    writers[0].advance(Epoch(3)).unwrap();
+    assert_eq!(reader.upper(), Epoch(0));
+    assert!(matches!(reader.snapshot(Epoch(1)), Err(TraceError::NotYet { .. })));
+    writers[1].advance(Epoch(1)).unwrap();
+    assert!(matches!(reader.snapshot(Epoch(1)).unwrap().batches(), Err(TraceError::Errored { n: 2, .. })));
+    writers[1].publish(Epoch(2), delta(&[]), vec![("division by zero".into(), -2)]).unwrap();
+    writers[1].advance(Epoch(2)).unwrap();
+    assert_eq!(at(&reader, 2), [(1, 1)]);
+    assert!(matches!(writers[1].publish(Epoch(2), delta(&[]), vec![]), Err(TraceError::Closed { .. })));
+}
+
+#[test]
+fn readers_see_whole_epochs_while_a_writer_goes_on() {
+    let (mut writers, reader) = published(schema(), None, 1);
+    step(&mut writers[0], 1, &[(0, 0, 1), (1, 0, 1)]);
+    let _held = reader.pin(Epoch(1)).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let reader = reader.clone();
+            scope.spawn(move || {
+                while reader.upper() < Epoch(300) {
+                    let upper = reader.upper();
+                    let seen = rows(&reader.snapshot(upper).unwrap().batches().unwrap());
+                    assert!(seen.len() == 2 && seen[0].1 == seen[1].1, "half an epoch at {upper}: {seen:?}");
+                }
+            });
+        }
+        for e in 2..=300 {
+            let (old, new) = (e as i64 - 2, e as i64 - 1);
+            step(&mut writers[0], e, &[(0, old, -1), (1, old, -1), (0, new, 1), (1, new, 1)]);
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_snapshot_is_the_sum_of_all_changes_up_to_it(steps in prop::collection::vec(prop::collection::vec((0usize..2, 0i64..4, 0i64..2, 1i64..3, any::<bool>()), 0..6), 1..20), pin in 1u64..20) {
+        let (mut writers, reader) = published(schema(), None, 2);
+        let held = reader.pin(Epoch(pin)).unwrap();
+        let mut now: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+        let mut history = vec![now.clone()];
+        for (epoch, changes) in (1u64..).zip(&steps) {
+            for (shard, k, v, n, add) in changes {
+                let n = if *add { *n } else { -now.get(&(*k, *v)).copied().unwrap_or(0).min(*n) };
+                *now.entry((*k, *v)).or_default() += n;
+                writers[*shard].publish(Epoch(epoch), delta(&[(*k, *v, n)]), vec![]).unwrap();
+            }
+            writers.iter_mut().for_each(|w| w.advance(Epoch(epoch)).unwrap());
+            history.push(now.clone());
+        }
+        let upper = steps.len() as u64;
+        let expand = |m: &BTreeMap<(i64, i64), i64>| m.iter().flat_map(|(r, n)| std::iter::repeat_n(*r, usize::try_from(*n).unwrap())).collect::<Vec<_>>();
+        for epoch in pin.min(upper)..=upper {
+            prop_assert_eq!(at(&reader, epoch), expand(&history[epoch as usize]));
+            let mut sum: BTreeMap<(i64, i64), i64> = history[pin.min(upper) as usize].clone();
+            for change in reader.changes(Epoch(pin.min(upper)), Epoch(epoch)).unwrap() {
+                for i in 0..change.rows.n_rows() {
+                    let row = rows(&[change.rows.rows.slice(i, 1)])[0];
+                    *sum.entry(row).or_default() += change.rows.diff(i);
+                }
+            }
+            prop_assert_eq!(expand(&sum), expand(&history[epoch as usize]));
+        }
+        drop(held);
+    }
+}
