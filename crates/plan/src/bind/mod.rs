@@ -72,7 +72,7 @@ pub(crate) fn bind_batch(
 
 /// Our functions in the place of DataFusion's, for its executor.
 pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
-    builder
+    crate::functions::install(builder)
 }
 
 /// The unoptimised plan; `depth` counts plain views inside plain views.

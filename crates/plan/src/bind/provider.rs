@@ -8,8 +8,8 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionStateDefaults;
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
-use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF};
 use datafusion::common::TableReference;
 
 use super::source::RelationSource;
@@ -17,26 +17,28 @@ use super::{ast, rules, setop, window};
 use crate::batch::BatchCatalog;
 use crate::catalog::{CatalogView, RelationKind};
 use crate::error::PlanError;
+use crate::functions;
 use crate::parse::{ParseLimits, RelationName, parse_query};
 
 /// Plain views nested deeper than this are refused (a cycle cannot be made, but a long chain can).
 const VIEW_DEPTH_MAX: usize = 32;
-
-/// Every function that SQL here has, and how expressions and relations of SQL map to them.
-pub(crate) struct Functions {
-    pub scalar: HashMap<String, Arc<ScalarUDF>>,
-    pub aggregate: HashMap<String, Arc<AggregateUDF>>,
-    pub window: HashMap<String, Arc<WindowUDF>>,
-    pub expr_planners: Vec<Arc<dyn ExprPlanner>>,
-    pub view_planners: Vec<Arc<dyn RelationPlanner>>,
-    pub batch_planners: Vec<Arc<dyn RelationPlanner>>,
-}
 
 /// For which executor a relation is planned: ours knows the nodes of [`window`] and [`setop`], DataFusion's gets them spelt out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     View,
     Batch,
+}
+
+/// Every function that SQL here has, and how expressions, types and relations of SQL map to them.
+pub(crate) struct Functions {
+    /// DataFusion's functions that are not immutable: a plain SELECT may call them, a view is refused by their name.
+    moody: HashMap<String, Arc<ScalarUDF>>,
+    window: HashMap<String, Arc<WindowUDF>>,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    type_planner: Arc<dyn TypePlanner>,
+    view_planners: Vec<Arc<dyn RelationPlanner>>,
+    batch_planners: Vec<Arc<dyn RelationPlanner>>,
 }
 
 fn planners(mode: Mode) -> Vec<Arc<dyn RelationPlanner>> {
@@ -49,44 +51,25 @@ impl Functions {
         static ALL: OnceLock<Functions> = OnceLock::new();
         ALL.get_or_init(|| {
             let mut f = Functions {
-                scalar: HashMap::new(),
-                aggregate: HashMap::new(),
+                moody: HashMap::new(),
                 window: HashMap::new(),
-                expr_planners: SessionStateDefaults::default_expr_planners(),
+                expr_planners: functions::expr_planners(),
+                type_planner: functions::type_planner(),
                 view_planners: planners(Mode::View),
                 batch_planners: planners(Mode::Batch),
             };
             for udf in SessionStateDefaults::default_scalar_functions() {
-                f.add_scalar(udf);
-            }
-            for udf in SessionStateDefaults::default_aggregate_functions() {
-                f.add_aggregate(udf);
+                if udf.signature().volatility != Volatility::Immutable {
+                    let names: Vec<String> = udf.aliases().iter().cloned().chain([udf.name().to_owned()]).collect();
+                    f.moody.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
+                }
             }
             for udf in SessionStateDefaults::default_window_functions() {
-                f.add_window(udf);
+                f.window.insert(udf.name().to_owned(), udf);
             }
-            f.add_window(Arc::new(crate::row_number::udwf()));
+            f.window.insert("row_number".to_owned(), Arc::new(crate::row_number::udwf()));
             f
         })
-    }
-
-    fn add_scalar(&mut self, udf: Arc<ScalarUDF>) {
-        for alias in udf.aliases() {
-            self.scalar.insert(alias.clone(), Arc::clone(&udf));
-        }
-        self.scalar.insert(udf.name().to_owned(), udf);
-    }
-    fn add_aggregate(&mut self, udf: Arc<AggregateUDF>) {
-        for alias in udf.aliases() {
-            self.aggregate.insert(alias.clone(), Arc::clone(&udf));
-        }
-        self.aggregate.insert(udf.name().to_owned(), udf);
-    }
-    fn add_window(&mut self, udf: Arc<WindowUDF>) {
-        for alias in udf.aliases() {
-            self.window.insert(alias.clone(), Arc::clone(&udf));
-        }
-        self.window.insert(udf.name().to_owned(), udf);
     }
 }
 
@@ -163,14 +146,17 @@ impl ContextProvider for Provider<'_> {
             Relations::Batch(_) => &self.functions.batch_planners,
         }
     }
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.functions.type_planner))
+    }
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar.get(name).cloned()
+        functions::scalar(name).or_else(|| self.functions.moody.get(name).cloned())
     }
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
         None
     }
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.functions.aggregate.get(name).cloned()
+        functions::aggregate(name)
     }
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
         self.functions.window.get(name).cloned()
@@ -182,22 +168,22 @@ impl ContextProvider for Provider<'_> {
         &self.options
     }
     fn udf_names(&self) -> Vec<String> {
-        sorted(self.functions.scalar.keys())
+        sorted(functions::BUILTINS.iter().map(|b| b.name).chain(functions::BORROWED.iter().copied()))
     }
     fn higher_order_function_names(&self) -> Vec<String> {
         vec![]
     }
     fn udaf_names(&self) -> Vec<String> {
-        sorted(self.functions.aggregate.keys())
+        sorted(["sum", "avg"].into_iter().chain(functions::BORROWED_AGGREGATES.iter().copied()))
     }
     fn udwf_names(&self) -> Vec<String> {
-        sorted(self.functions.window.keys())
+        sorted(self.functions.window.keys().map(String::as_str))
     }
 }
 
 /// DataFusion names a near miss in its message: in one order, so that messages do not vary.
-fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut names: Vec<String> = names.cloned().collect();
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
     names.sort_unstable();
     names
 }

@@ -6,8 +6,6 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{Expr, LogicalPlan, expr::Cast};
 use datafusion::optimizer::analyzer::Analyzer;
-use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
-use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::sql::planner::ParserOptions;
 use datafusion::sql::sqlparser::ast;
@@ -41,7 +39,7 @@ pub(super) fn analyze(
     plan: LogicalPlan,
     config: &ConfigOptions,
 ) -> Result<LogicalPlan, PlanError> {
-    let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
+    let analyzer = Analyzer::with_rules(crate::functions::analyzer_rules());
     Ok(analyzer.execute_and_check(plan, config, |_, _| {})?)
 }
 

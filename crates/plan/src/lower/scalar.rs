@@ -229,6 +229,9 @@ fn cast(arg: Scalar, to: &DataType, e: &Expr, schema: &DFSchema) -> Result<Scala
 }
 
 fn call(f: &ScalarFunction, whole: &Expr, schema: &DFSchema) -> Result<Scalar> {
+    if let (Some(to), [arg]) = (crate::functions::cast_target(&f.func), f.args.as_slice()) {
+        return cast(lower(arg, schema)?, to, arg, schema);
+    }
     let ty = output_type(&whole.get_type(schema)?);
     if !is_supported(&ty) {
         return Err(PlanError::unsupported(
