@@ -4,6 +4,7 @@
 //! through text.
 
 use crate::error::{Error, Result, sqlstate as code};
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 use regauge_plan::parse::{ParseLimits, Statement, parse};
 
@@ -78,4 +79,13 @@ pub fn null() -> ast::Expr {
 #[must_use]
 pub fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
+}
+
+/// `CAST(expr AS ty)`.
+pub fn cast_to(expr: ast::Expr, ty: &DataType) -> Result<ast::Expr> {
+    let mut cast = expression(&format!("CAST(NULL AS {})", crate::catalog::ty::name(ty)))?;
+    if let ast::Expr::Cast { expr: inner, .. } = &mut cast {
+        **inner = expr;
+    }
+    Ok(cast)
 }

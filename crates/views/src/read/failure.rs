@@ -6,6 +6,7 @@
 use crate::error::{Error, sqlstate as code};
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use regauge_plan::{PlanError, functions::EvalError};
 use regauge_types::ErrorKind;
 
 impl Error {
@@ -14,6 +15,17 @@ impl Error {
     #[must_use]
     pub fn from_datafusion(error: DataFusionError) -> Error {
         translate(&error)
+    }
+
+    /// What PostgreSQL says of a value that does not exist, or of operands that no operator takes.
+    #[must_use]
+    pub fn from_eval(error: &EvalError) -> Error {
+        let kind = match error.sqlstate {
+            code::FEATURE_NOT_SUPPORTED => ErrorKind::Unsupported,
+            code::INTERNAL => ErrorKind::Internal,
+            _ => ErrorKind::Invalid,
+        };
+        Error::new(kind, error.sqlstate, error.message.clone())
     }
 }
 
@@ -38,6 +50,12 @@ fn translate(error: &DataFusionError) -> Error {
 fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
     if let Some(ours) = error.downcast_ref::<Error>() {
         return ours.clone();
+    }
+    if let Some(value) = error.downcast_ref::<EvalError>() {
+        return Error::from_eval(value);
+    }
+    if let Some(plan) = error.downcast_ref::<PlanError>() {
+        return plan.clone().into();
     }
     if let Some(inner) = error.downcast_ref::<DataFusionError>() {
         return translate(inner);

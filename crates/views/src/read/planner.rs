@@ -93,8 +93,16 @@ impl Planner {
         state
     }
 
-    /// A logical plan, not yet optimised. Names that are not in the scope are refused with their own SQLSTATE.
-    pub async fn plan(&self, query: ast::Query, mut scope: Scope) -> Result<LogicalPlan> {
+    /// A logical plan with the types that its rows will have, not yet optimised. Names that are not in the scope are refused
+    /// with their own SQLSTATE.
+    pub async fn plan(&self, query: ast::Query, scope: Scope) -> Result<LogicalPlan> {
+        let plan = self.untyped(query, scope).await?;
+        let state = &self.0.base;
+        state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(Error::from_datafusion)
+    }
+
+    /// As [`Planner::plan`], before types are settled: what stands around an open parameter still tells its type here.
+    pub async fn untyped(&self, query: ast::Query, mut scope: Scope) -> Result<LogicalPlan> {
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         scope.system_columns |= names_system_column(&statement);
         let references = self.0.base.resolve_table_references(&statement).map_err(Error::from_datafusion)?;
@@ -207,10 +215,12 @@ impl Planner {
     }
 }
 
-/// A base state without our own functions: what [`Planner::new`] takes when nothing better is given.
+/// A base state with PostgreSQL's operators, functions, casts and aggregates in the place of DataFusion's: what
+/// [`Planner::new`] takes. Views are planned with the same ones.
 #[must_use]
 pub fn default_state() -> SessionState {
-    SessionStateBuilder::new_with_default_features().with_config(Planner::config()).build()
+    let builder = SessionStateBuilder::new_with_default_features().with_config(Planner::config());
+    regauge_plan::functions::install(builder).build()
 }
 
 /// The same plan with its output cast to these columns, by position. `schema` must have as many fields.

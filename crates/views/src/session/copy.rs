@@ -14,11 +14,12 @@ use crate::{
     response::Response,
 };
 use arrow::{
-    array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray, new_null_array},
-    compute::{CastOptions, cast_with_options, concat_batches},
+    array::{ArrayRef, RecordBatch, StringArray, new_null_array},
+    compute::concat_batches,
     datatypes::DataType,
 };
-use regauge_plan::parse::Copy;
+use datafusion::scalar::ScalarValue;
+use regauge_plan::{parse::Copy, pgtypes::parse_text};
 use std::sync::Arc;
 
 const BATCH_ROWS: usize = 8192;
@@ -147,41 +148,22 @@ impl Session {
     }
 }
 
-/// Texts as a type's values, or the first row that is none.
+/// Texts as a type's values by PostgreSQL's input rules, or the first row that is none.
 fn typed(texts: &StringArray, ty: &DataType) -> Result<ArrayRef, (usize, Error)> {
-    match ty {
-        DataType::Utf8 => return Ok(Arc::new(texts.clone())),
-        DataType::Binary => return bytes(texts),
-        _ => {}
+    if ty == &DataType::Utf8 {
+        return Ok(Arc::new(texts.clone()));
     }
-    let lenient = CastOptions { safe: true, ..Default::default() };
-    let trimmed: StringArray = texts.iter().map(|t| t.map(str::trim)).collect();
-    let values = cast_with_options(&trimmed, ty, &lenient).map_err(|e| (0, Error::unsupported(e.to_string())))?;
-    match (0..texts.len()).find(|row| values.is_null(*row) && texts.is_valid(*row)) {
-        None => Ok(values),
-        Some(row) => {
-            let message = format!("invalid input syntax for type {}: \"{}\"", crate::catalog::ty::name(ty), texts.value(row));
-            Err((row, Error::invalid(code::INVALID_TEXT, message)))
+    let lost = |row| (row, Error::internal(format!("a value does not fit its own type type={ty}")));
+    let null = ScalarValue::try_from(ty).map_err(|e| (0, Error::from_datafusion(e)))?;
+    let value = |(row, text): (usize, Option<&str>)| match text {
+        None => Ok(null.clone()),
+        Some(text) => {
+            let value = parse_text(ty, text).map_err(|e| (row, Error::from_eval(&e)))?;
+            value.to_scalar().ok_or_else(|| lost(row))
         }
-    }
-}
-
-fn bytes(texts: &StringArray) -> Result<ArrayRef, (usize, Error)> {
-    let mut out: Vec<Option<Vec<u8>>> = Vec::with_capacity(texts.len());
-    for (row, text) in texts.iter().enumerate() {
-        let value = text.map(|text| match text.strip_prefix("\\x") {
-            None => Some(text.as_bytes().to_vec()),
-            Some(hex) if hex.len() % 2 == 0 && hex.is_ascii() => {
-                (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).ok()).collect()
-            }
-            Some(_) => None,
-        });
-        match value {
-            Some(None) => return Err((row, Error::invalid(code::INVALID_TEXT, "invalid hexadecimal data in bytea"))),
-            other => out.push(other.flatten()),
-        }
-    }
-    Ok(Arc::new(out.iter().map(|v| v.as_deref()).collect::<BinaryArray>()))
+    };
+    let values = texts.iter().enumerate().map(value).collect::<Result<Vec<_>, _>>()?;
+    ScalarValue::iter_to_array(values).map_err(|e| (0, Error::from_datafusion(e)))
 }
 
 /// Cuts bytes into records of fields.

@@ -61,7 +61,7 @@ impl Session {
             return one_under(relation, &batches);
         };
         let mut source = source.as_ref().clone();
-        fill_defaults(&mut source, relation, named)?;
+        fill_values(&mut source, relation, named)?;
         let width = width_of(&source);
         if let Some(width) = width.filter(|w| *w != named.len()) {
             let (more, less) = if width > named.len() { ("expressions", "target columns") } else { ("target columns", "expressions") };
@@ -288,16 +288,20 @@ fn width_of(query: &ast::Query) -> Option<usize> {
     }
 }
 
-/// The word DEFAULT within VALUES becomes the column's default.
-fn fill_defaults(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> Result<()> {
+/// The word DEFAULT within VALUES becomes the column's default. Each value is cast to its column by itself: rows of an INSERT
+/// need no type in common.
+fn fill_values(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> Result<()> {
     let ast::SetExpr::Values(values) = query.body.as_mut() else { return Ok(()) };
+    let columns = named.iter().map(|at| &relation.columns[*at]);
+    let casts = columns.map(|c| Ok((c, syntax::cast_to(syntax::null(), &c.ty)?))).collect::<Result<Vec<_>>>()?;
     for row in &mut values.rows {
-        for (expr, at) in row.iter_mut().zip(named) {
-            if syntax::is_default(expr) {
-                *expr = Session::default_of(&relation.columns[*at])?;
+        for (expr, (column, cast)) in row.iter_mut().zip(&casts) {
+            let value = if syntax::is_default(expr) { Session::default_of(column)? } else { std::mem::replace(expr, syntax::null()) };
+            *expr = cast.clone();
+            if let ast::Expr::Cast { expr: inner, .. } = expr {
+                **inner = value;
             }
         }
     }
     Ok(())
 }
-

@@ -5,7 +5,6 @@
 
 use super::{Session, txn::Mode};
 use crate::{
-    catalog::ty,
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
     response::Response,
@@ -15,8 +14,15 @@ use arrow::{
     array::{Array, ArrayRef, AsArray},
     datatypes::{DataType, SchemaRef},
 };
-use datafusion::sql::sqlparser::ast::{self, VisitMut};
-use regauge_plan::parse::{Assignment, Statement};
+use datafusion::{
+    scalar::ScalarValue,
+    sql::sqlparser::ast::{self, VisitMut},
+};
+use regauge_plan::{
+    Value,
+    parse::{Assignment, Statement},
+    pgtypes::format_text,
+};
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
@@ -82,7 +88,7 @@ impl Session {
             }
         }
         let params: Vec<DataType> = known.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
-        let nulls: Vec<ast::Expr> = params.iter().map(|ty| cast_to(syntax::null(), ty)).collect::<Result<_>>()?;
+        let nulls: Vec<ast::Expr> = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<_>>()?;
         let columns = self.columns_of(&filled(&statement, &nulls)).await?;
         Ok(Prepared { statement: Some(statement), sql: sql.to_owned(), params, columns })
     }
@@ -166,7 +172,7 @@ impl Session {
 
     async fn infer_query(&mut self, query: &ast::Query, scope: Scope, types: &mut BTreeMap<usize, DataType>) {
         // What cannot be planned with open parameters may still run with values: then they are text.
-        let Ok(plan) = self.core.planner.plan(query.clone(), scope).await else { return };
+        let Ok(plan) = self.core.planner.untyped(query.clone(), scope).await else { return };
         let Ok(found) = plan.get_parameter_types() else { return };
         for (name, ty) in found {
             let no = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
@@ -308,7 +314,7 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
 /// A value of a client as an expression of its type.
 fn literal(value: &ArrayRef, ty: &DataType) -> Result<ast::Expr> {
     if value.len() != 1 || value.is_null(0) {
-        return cast_to(syntax::null(), ty);
+        return syntax::cast_to(syntax::null(), ty);
     }
     if let Some(bytes) = value.as_binary_opt::<i32>() {
         let hex: String = bytes.value(0).iter().map(|b| format!("{b:02X}")).collect();
@@ -316,15 +322,11 @@ fn literal(value: &ArrayRef, ty: &DataType) -> Result<ast::Expr> {
     }
     let text = match value.as_string_opt::<i32>() {
         Some(text) => text.value(0).to_owned(),
-        None => arrow::util::display::array_value_to_string(value, 0).map_err(Error::arrow)?,
+        None => {
+            let scalar = ScalarValue::try_from_array(value, 0).map_err(Error::from_datafusion)?;
+            let known = Value::from_scalar(&scalar).and_then(|v| format_text(&v));
+            known.ok_or_else(|| Error::unsupported(format!("type {} has no text form", value.data_type())))?
+        }
     };
-    cast_to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty)
-}
-
-fn cast_to(expr: ast::Expr, ty: &DataType) -> Result<ast::Expr> {
-    let mut cast = syntax::expression(&format!("CAST(NULL AS {})", ty::name(ty)))?;
-    if let ast::Expr::Cast { expr: inner, .. } = &mut cast {
-        **inner = expr;
-    }
-    Ok(cast)
+    syntax::cast_to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty)
 }

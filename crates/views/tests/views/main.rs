@@ -7,6 +7,7 @@ mod copy;
 mod ddl;
 mod dml;
 mod mirror;
+mod pg;
 mod prepared;
 mod reopen;
 mod transactions;

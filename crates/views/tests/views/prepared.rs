@@ -2,8 +2,11 @@
 
 use crate::common::{answer, run, site};
 use arrow::{
-    array::{ArrayRef, Int32Array, Int64Array, StringArray},
-    datatypes::DataType,
+    array::{
+        ArrayRef, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray,
+        TimestampMicrosecondArray,
+    },
+    datatypes::{DataType, IntervalMonthDayNano},
 };
 use std::sync::Arc;
 
@@ -37,4 +40,22 @@ async fn parameters_take_the_types_of_what_they_meet() {
     let seven: ArrayRef = Arc::new(Int64Array::from(vec![7]));
     assert_eq!(answer(s.run(&given, &[seven]).await.unwrap()).await.unwrap(), ["8"]);
     assert_eq!(s.run(&given, &[]).await.err().unwrap().sqlstate, "08P01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_of_parameter_arrives_as_the_value_it_was() {
+    let site = site();
+    let mut s = site.session();
+    let year: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(14, 3, 4_000_000_000)]));
+    let values: [(ArrayRef, &str); 5] = [
+        (year, "INTERVAL '1 year 2 months 3 days 4 seconds'"),
+        (Arc::new(TimestampMicrosecondArray::from(vec![-1])), "TIMESTAMP '1969-12-31 23:59:59.999999'"),
+        (Arc::new(Date32Array::from(vec![-800_000])), "DATE '1970-01-01' - 800000"),
+        (Arc::new(Float64Array::from(vec![f64::NEG_INFINITY])), "'-Infinity'::double precision"),
+        (Arc::new(Decimal128Array::from(vec![-5]).with_precision_and_scale(38, 16).unwrap()), "-0.0000000000000005"),
+    ];
+    for (value, same) in values {
+        let equal = s.prepare(&format!("SELECT $1 = {same}"), &[Some(value.data_type().clone())]).await.unwrap();
+        assert_eq!(answer(s.run(&equal, &[value]).await.unwrap()).await.unwrap(), ["true"], "{same}");
+    }
 }
