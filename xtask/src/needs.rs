@@ -1,6 +1,5 @@
-//! What the tests need beside Rust, found or installed: a PostgreSQL server (the oracle), `psql` and
-//! two Python drivers (the wire is tried with the clients that people use). Nothing is skipped in
-//! silence: what is missing and cannot be installed is an error that says what to install.
+//! What the tests need beside Rust, found or installed: a PostgreSQL server (the oracle). Clients and drivers join when the
+//! wire does. Nothing is skipped in silence: what is missing and cannot be installed is an error that says what to install.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +11,6 @@ use crate::step;
 /// Where the needed programs are.
 pub struct Found {
     postgres_bin: PathBuf,
-    python: PathBuf,
 }
 
 impl Found {
@@ -23,7 +21,6 @@ impl Found {
                 "REGAUGE_POSTGRES_BIN",
                 self.postgres_bin.display().to_string(),
             ),
-            ("REGAUGE_PYTHON", self.python.display().to_string()),
         ]
     }
 }
@@ -41,21 +38,6 @@ const NEEDS: &[Need] = &[
         packages: &["postgresql"],
         met: || postgres_bin().is_some(),
     },
-    Need {
-        what: "psql: a client that the wire is tried with",
-        packages: &["postgresql-client"],
-        met: || on_path("psql").is_some(),
-    },
-    Need {
-        what: "Python 3 with psycopg, psycopg2 and SQLAlchemy: clients that the wire is tried with",
-        packages: &[
-            "python3",
-            "python3-psycopg",
-            "python3-psycopg2",
-            "python3-sqlalchemy",
-        ],
-        met: || python().is_some(),
-    },
 ];
 
 /// Finds everything the tests need; as root on a Debian-like system installs what is missing.
@@ -68,12 +50,9 @@ pub fn install_for_tests() -> Result<Found> {
             .collect();
         install(&missing, &packages)?;
     }
-    match (postgres_bin(), python()) {
-        (Some(postgres_bin), Some(python)) if on_path("psql").is_some() => Ok(Found {
-            postgres_bin,
-            python,
-        }),
-        _ => {
+    match postgres_bin() {
+        Some(postgres_bin) => Ok(Found { postgres_bin }),
+        None => {
             let still: Vec<&str> = NEEDS
                 .iter()
                 .filter(|need| !(need.met)())
@@ -135,24 +114,6 @@ pub fn postgres_bin() -> Option<PathBuf> {
         .collect();
     found.sort();
     found.pop().map(|(_, dir)| dir)
-}
-
-/// A Python that has the drivers. Debian's packages belong to /usr/bin/python3, which need not be
-/// the first on the PATH.
-fn python() -> Option<PathBuf> {
-    let mut candidates: Vec<PathBuf> = Vec::new();
-    candidates.extend(std::env::var_os("REGAUGE_PYTHON").map(PathBuf::from));
-    candidates.extend(on_path("python3"));
-    candidates.push(PathBuf::from("/usr/bin/python3"));
-    candidates.into_iter().find(|python| {
-        Command::new(python)
-            .args(["-c", "import psycopg, psycopg2, sqlalchemy"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    })
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

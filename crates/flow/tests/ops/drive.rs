@@ -46,7 +46,7 @@ pub fn base() -> Vec<DataType> {
 }
 
 pub fn source(i: u32) -> SourceId {
-    SourceId::Topic(TopicId(i.into()))
+    SourceId::Topic(TopicId(i))
 }
 
 /// A plan with `n` sources of the base columns.

@@ -158,6 +158,7 @@ fn aggregate(call: &AggCall, input: &[DataType], rows: &[Row]) -> Result<V, Stri
     })
 }
 
+#[allow(clippy::too_many_arguments)] // the parts of a join, as the plan names them
 fn join(
     kind: JoinKind,
     on: &[(usize, usize)],
