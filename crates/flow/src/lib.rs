@@ -1,4 +1,5 @@
 //! Flow: a `FlowPlan` becomes running operators.
 
+pub mod engine;
 pub mod operator;
 pub mod ops;

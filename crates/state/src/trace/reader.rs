@@ -188,6 +188,12 @@ impl Snapshot {
         &self.errors
     }
 
+    /// The rows with their multiplicities, whether or not there are errors: what another version builds on, with [`Self::errors`].
+    #[must_use]
+    pub fn net(&self) -> &Delta {
+        &self.rows
+    }
+
     /// Rows, each as often as it is there. Any error in the result fails this.
     pub fn batches(&self) -> Result<Vec<RecordBatch>, TraceError> {
         self.healthy()?;

@@ -45,6 +45,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_millis(100);
 /// Sleep while a version is on its way.
 const BUSY: Duration = Duration::from_millis(1);
+/// Traces are allowed to forget each time so many commits have passed.
+const FORGET_EVERY: u64 = 512;
 /// Heads are compacted each time so many commits have passed.
 const COMPACT_EVERY: u64 = 4096;
 
@@ -79,6 +81,8 @@ pub struct Driver {
     running: BTreeMap<Key, Running>,
     next_flow: FlowId,
     compacted: Lsn,
+    /// When traces were told last to forget, and what nobody could ask for then.
+    forgotten: (Lsn, Lsn),
     stop: Arc<AtomicBool>,
 }
 
@@ -99,7 +103,7 @@ impl Driver {
         let tail = log.tail(at);
         let running = BTreeMap::new();
         let mut driver =
-            Driver { log, env, judged, pins, versions, limits, catalog, tail, running, next_flow: 1, compacted: at, stop };
+            Driver { log, env, judged, pins, versions, limits, catalog, tail, running, next_flow: 1, compacted: at, forgotten: (at, Lsn::ZERO), stop };
         let all: Vec<Key> = driver.catalog.relations().filter_map(|r| Some((r.view()?, r))).flat_map(|(view, r)| match &r.kind {
             Kind::Materialized { versions, .. } => versions.keys().map(|no| (view, *no)).collect(),
             _ => vec![],
@@ -146,6 +150,7 @@ impl Driver {
                 }
             }
         }
+        self.forget(last);
         self.compact(last);
     }
 
@@ -361,6 +366,20 @@ impl Driver {
         if let Some(running) = self.running.get_mut(&key) {
             running.alone = alone;
         }
+    }
+
+    /// Traces forget what no reader could ask for the last time that this was looked at: who chose an epoch just now has until
+    /// the next time to pin it.
+    fn forget(&mut self, last: Lsn) {
+        if last.0 < self.forgotten.0.0 + FORGET_EVERY {
+            return;
+        }
+        for key in self.running.keys() {
+            if let Ok(trace) = self.versions.reader(*key) {
+                trace.forget_before(self.forgotten.1.into());
+            }
+        }
+        self.forgotten = (last, self.pins.advance(self.versions.visible().into()));
     }
 
     /// Heads forget what no reader can ask for any more.

@@ -205,6 +205,8 @@ impl Feed {
 
     fn version(&self, reader: &Arc<dyn Trace>, start: Lsn, snapshot: bool) {
         let mut at = start;
+        // what a slow client has not been sent yet stays readable
+        let mut held = self.core.pins.pin(at);
         if snapshot {
             let rows = reader.snapshot(start.into()).map_err(|e| trace_error(&e)).and_then(|s| s.batches());
             match rows {
@@ -238,6 +240,7 @@ impl Feed {
                         }
                     }
                     at = upper.into();
+                    held = self.core.pins.pin(at).or(held);
                     if !self.complete(at) {
                         return;
                     }

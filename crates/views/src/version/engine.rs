@@ -1,43 +1,132 @@
-//! The engine behind [`super::trace::Dataflows`].
+//! The engine behind [`super::trace::Dataflows`]: [`regauge_flow::engine`], with this crate's pasts and errors.
 //!
-//! There is none yet: [`start`] gives dataflows that say so, and CREATE MATERIALIZED VIEW is refused before it leaves anything in
-//! the catalog. Everything else of a version's life (driver, epochs, reads) runs against the trait and is tested with another
-//! implementation through `Instance::open_with`.
+//! It runs **one thread per version**; `Config::workers` says how a past would be shared, and changes nothing yet. The exchange of
+//! rows over several workers comes next, behind the same trait; nothing of it is visible through the seam.
+//!
+//! Each trace keeps one pin, which the driver moves up ([`Trace::forget_before`]) as readers let go; without it a trace would
+//! forget an epoch as soon as the next is complete, and no two versions could be read at the same one.
 
-use super::trace::{Dataflows, FlowId, Start, Trace};
+use super::{
+    healthy,
+    trace::{Dataflows, FlowId, Past, Start, Trace, TraceFailure},
+};
 use crate::{
     config::Config,
     error::{Error, Result},
+    read::reading::VersionRows,
 };
+use arrow::array::RecordBatch;
+use parking_lot::Mutex;
+use regauge_flow::engine::{Engine, Feed, History, Install};
 use regauge_plan::{FlowPlan, SourceId};
+use regauge_state::trace::{Pin, Snapshot, TraceError, TraceReader};
 use regauge_types::{Delta, Epoch, TopicId};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-struct NoEngine;
+/// Rows per batch of what is read of a version.
+const BATCH_ROWS: usize = 8192;
 
-fn none() -> Error {
-    Error::unsupported("materialized views are not run by this build").hint("CREATE VIEW gives the same rows, computed when they are read")
+struct Threads(Engine);
+
+struct Reads(Arc<dyn Past>);
+
+struct Output {
+    reader: TraceReader,
+    kept: Mutex<Pin>,
 }
 
-impl Dataflows for NoEngine {
-    fn ready(&self) -> Result<()> {
-        Err(none())
-    }
+struct Rows(Snapshot);
 
-    fn install(&self, _: FlowId, _: &FlowPlan, _: HashMap<SourceId, Start>, _: Epoch) -> Result<Arc<dyn Trace>> {
-        Err(none())
-    }
-
-    fn feed(&self, _: FlowId, _: Epoch, _: &[(TopicId, Delta)]) {}
-
-    fn stop(&self, _: FlowId) {}
-
-    fn operators(&self, _: FlowId) -> Vec<String> {
-        vec![]
+impl History for Reads {
+    fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        self.0.open(worker, workers)
     }
 }
 
-/// The engine of an instance.
-pub fn start(_config: &Config) -> Result<Arc<dyn Dataflows>> {
-    Ok(Arc::new(NoEngine))
+impl Dataflows for Threads {
+    fn install(&self, id: FlowId, plan: &FlowPlan, sources: HashMap<SourceId, Start>, as_of: Epoch) -> Result<Arc<dyn Trace>> {
+        let gone = |up| Error::internal(format!("a version that it reads is not running flow={up}"));
+        let feed = |start| -> Result<Feed> {
+            Ok(match start {
+                Start::Past(past) => Feed::History(Arc::new(Reads(past))),
+                Start::Flow(up) => Feed::Trace(self.0.reader(up).ok_or_else(|| gone(up))?),
+            })
+        };
+        let sources = sources.into_iter().map(|(id, start)| Ok((id, feed(start)?))).collect::<Result<_>>()?;
+        let reader = self.0.install(Install { id, plan: plan.clone(), sources, as_of }).map_err(|e| Error::internal(e.to_string()))?;
+        // nothing is fed before this returns, so the trace cannot have gone past `as_of`
+        let kept = Mutex::new(reader.pin(as_of).map_err(|e| Error::internal(e.to_string()))?);
+        Ok(Arc::new(Output { reader, kept }))
+    }
+
+    fn feed(&self, id: FlowId, epoch: Epoch, deltas: &[(TopicId, Delta)]) {
+        self.0.feed(id, epoch, deltas.to_vec());
+    }
+
+    fn stop(&self, id: FlowId) {
+        self.0.drop_flow(id);
+    }
+
+    fn operators(&self, id: FlowId) -> Vec<String> {
+        let line = |n: regauge_flow::engine::NodeStats| {
+            let s = n.stats;
+            let (node, op, rows_in, rows_out) = (n.node, n.op, s.rows_in, s.rows_out);
+            format!("node {node} {op} rows_in={rows_in} rows_out={rows_out} touched={} state_rows={} state_bytes={}", s.touched, s.state_rows, s.state_bytes)
+        };
+        self.0.stats(id).into_iter().map(line).collect()
+    }
+}
+
+fn failure(error: TraceError) -> TraceFailure {
+    match error {
+        TraceError::Compacted { .. } | TraceError::NotYet { .. } => TraceFailure::OutOfRange(error.to_string()),
+        TraceError::Failed(why) => TraceFailure::Failed(why),
+        other => TraceFailure::Failed(other.to_string()),
+    }
+}
+
+impl Trace for Output {
+    fn upper(&self) -> Epoch {
+        self.reader.upper()
+    }
+
+    fn wait(&self, at: Epoch, time: Duration) -> Result<Epoch, TraceFailure> {
+        self.reader.wait(at, time).map_err(failure)
+    }
+
+    fn snapshot(&self, at: Epoch) -> Result<Arc<dyn VersionRows>, TraceFailure> {
+        Ok(Arc::new(Rows(self.reader.snapshot(at).map_err(failure)?)))
+    }
+
+    fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure> {
+        let changes = self.reader.changes(after, up_to).map_err(failure)?;
+        Ok(changes.into_iter().map(|c| (c.epoch, c.rows)).collect())
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.reader.failure()
+    }
+
+    fn forget_before(&self, since: Epoch) {
+        self.kept.lock().advance(since);
+    }
+}
+
+impl VersionRows for Rows {
+    fn batches(&self) -> Result<Vec<RecordBatch>> {
+        healthy(self.0.errors())?;
+        let whole = self.0.batches().map_err(|e| Error::internal(e.to_string()))?;
+        let pieces = |b: &RecordBatch| {
+            let n = b.num_rows();
+            (0..n).step_by(BATCH_ROWS).map(|at| b.slice(at, BATCH_ROWS.min(n - at))).collect::<Vec<_>>()
+        };
+        Ok(whole.iter().flat_map(pieces).collect())
+    }
+}
+
+/// The engine of an instance. The driver keeps no more than `epochs_in_flight` epochs before a version, and one that it is
+/// about to feed, so that it never blocks on a queue of this size; were it to, versions that read each other could wait for ever.
+pub fn start(config: &Config) -> Result<Arc<dyn Dataflows>> {
+    let queue_epochs = config.limits.epochs_in_flight.saturating_mul(2).saturating_add(2);
+    Ok(Arc::new(Threads(Engine::new(config.env.clone(), queue_epochs))))
 }

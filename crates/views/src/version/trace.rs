@@ -37,6 +37,8 @@ pub trait Trace: Send + Sync {
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure>;
     /// Why its version failed, if it did.
     fn failure(&self) -> Option<String>;
+    /// Nobody asks for an epoch before this one any more.
+    fn forget_before(&self, _since: Epoch) {}
 }
 
 /// The past of a topic, for a version that begins.

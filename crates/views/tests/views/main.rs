@@ -6,6 +6,7 @@ mod concurrency;
 mod copy;
 mod ddl;
 mod dml;
+mod engine;
 mod mirror;
 mod pg;
 mod prepared;
