@@ -140,11 +140,14 @@ impl Random for RealRandom {
     }
 }
 
+/// Threads compile and walk plans, which recurse over what a statement nests; only what is touched takes memory.
+const STACK_BYTES: usize = 16 << 20;
+
 struct RealThreads;
 
 impl Threads for RealThreads {
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Joining>> {
-        let handle = thread::Builder::new().name(name.to_owned()).spawn(body)?;
+        let handle = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body)?;
         Ok(Box::new(RealJoining(handle)))
     }
 }

@@ -15,6 +15,7 @@ pub mod judge;
 pub mod read;
 pub mod response;
 pub mod session;
+mod stack;
 pub(crate) mod syntax;
 pub mod table;
 pub mod token;

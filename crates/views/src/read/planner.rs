@@ -154,7 +154,7 @@ impl Planner {
 
     /// Relations that a query names itself.
     pub fn names(&self, query: &ast::Query, scope: &Scope) -> Result<Vec<Arc<Relation>>> {
-        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query.clone()))));
+        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(crate::syntax::without_windows(query)))));
         let references = self.0.base.resolve_table_references(&statement).map_err(Error::from_datafusion)?;
         let mut found = Vec::new();
         for reference in &references {

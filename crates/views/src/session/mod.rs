@@ -106,6 +106,10 @@ impl Session {
     /// Runs the statements of a text. Several statements outside a transaction are one transaction, as in PostgreSQL. The first
     /// error ends it.
     pub async fn execute(&mut self, sql: &str) -> Result<Vec<Response>> {
+        crate::stack::roomy(self.execute_here(sql)).await
+    }
+
+    async fn execute_here(&mut self, sql: &str) -> Result<Vec<Response>> {
         let statements = match self.parse(sql) {
             Ok(statements) => statements,
             Err(error) => return Err(self.fail(error)),

@@ -1,0 +1,23 @@
+//! Room for the planner: parsing, binding and optimising recurse over what a statement nests, and a server's worker thread has 2 MiB.
+//!
+//! A future wrapped by [`roomy`] is polled on a stack of its own when the thread's is small. What it holds across waits is in the
+//! future, so the borrowed stack is empty between polls. Cost: one mapping per poll on small threads, nothing on large ones.
+//! Statements are bounded by the parser's limits, so the room is enough; nothing here bounds them.
+
+use std::{future::Future, pin::Pin, task::Poll};
+
+/// With less than this left on the thread's stack, a new one is taken.
+const LEFT_BYTES_MIN: usize = 6 << 20;
+
+/// The size of the new one.
+const STACK_BYTES: usize = 16 << 20;
+
+/// The same future with room to recurse.
+pub(crate) async fn roomy<F: Future>(future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(move |context| -> Poll<F::Output> {
+        let future: Pin<&mut F> = future.as_mut();
+        stacker::maybe_grow(LEFT_BYTES_MIN, STACK_BYTES, || future.poll(context))
+    })
+    .await
+}
