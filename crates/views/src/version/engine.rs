@@ -53,7 +53,8 @@ impl Dataflows for Threads {
             })
         };
         let sources = sources.into_iter().map(|(id, start)| Ok((id, feed(start)?))).collect::<Result<_>>()?;
-        let reader = self.0.install(Install { id, plan: plan.clone(), sources, as_of }).map_err(|e| Error::internal(e.to_string()))?;
+        let reader =
+            self.0.install(Install { id, plan: plan.clone(), sources, as_of }).map_err(|e| Error::internal(e.to_string()))?;
         // nothing is fed before this returns, so the trace cannot have gone past `as_of`
         let kept = Mutex::new(reader.pin(as_of).map_err(|e| Error::internal(e.to_string()))?);
         Ok(Arc::new(Output { reader, kept }))
@@ -71,7 +72,10 @@ impl Dataflows for Threads {
         let line = |n: regauge_flow::engine::NodeStats| {
             let s = n.stats;
             let (node, op, rows_in, rows_out) = (n.node, n.op, s.rows_in, s.rows_out);
-            format!("node {node} {op} rows_in={rows_in} rows_out={rows_out} touched={} state_rows={} state_bytes={}", s.touched, s.state_rows, s.state_bytes)
+            format!(
+                "node {node} {op} rows_in={rows_in} rows_out={rows_out} touched={} state_rows={} state_bytes={}",
+                s.touched, s.state_rows, s.state_bytes
+            )
         };
         self.0.stats(id).into_iter().map(line).collect()
     }
