@@ -12,10 +12,11 @@ fn size(name: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
-// Not in CI until the engine stands behind `regauge_views::version::engine`: until then CREATE
-// MATERIALIZED VIEW is refused. `REGAUGE_ORACLE_AT_READ=1` proves the batch engine instead.
+// Not in CI yet: TUMBLE and HOP, which the generator uses, do not resolve in sessions, and planning a generated query
+// overflows the 2 MiB stacks of this process's threads in a debug build (RUST_MIN_STACK=67108864 helps).
+// `REGAUGE_ORACLE_AT_READ=1` proves the batch engine instead.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until regauge-views runs materialized views; `cargo xtask oracle` runs it"]
+#[ignore = "until TUMBLE and HOP resolve in sessions; `cargo xtask oracle` runs it"]
 async fn at_every_epoch_every_view_equals_the_query_in_postgres() {
     let at_read = std::env::var_os("REGAUGE_ORACLE_AT_READ").is_some();
     proved(if at_read {

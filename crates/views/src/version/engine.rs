@@ -3,6 +3,9 @@
 //! It runs **one thread per version**; `Config::workers` says how a past would be shared, and changes nothing yet. The exchange of
 //! rows over several workers comes next, behind the same trait; nothing of it is visible through the seam.
 //!
+//! Not promised yet: a view over one that fell behind may be read at an epoch that lies within a longer one by which the latter
+//! catches up, and then shows it as it was before.
+//!
 //! Each trace keeps one pin, which the driver moves up ([`Trace::forget_before`]) as readers let go; without it a trace would
 //! forget an epoch as soon as the next is complete, and no two versions could be read at the same one.
 
