@@ -23,7 +23,10 @@ use parking_lot::Mutex;
 use queue::Queue;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
 use regauge_state::trace::{TraceError, TraceReader, published};
-use regauge_types::{Delta, Epoch, TopicId, env::{Env, Joining}};
+use regauge_types::{
+    Delta, Epoch, TopicId,
+    env::{Env, Joining},
+};
 use std::{
     collections::HashMap,
     sync::{
@@ -32,7 +35,7 @@ use std::{
     },
 };
 use thiserror::Error;
-use worker::{Origin, Input, Worker};
+use worker::{Input, Origin, Worker};
 
 /// Name of a running version.
 pub type FlowId = u64;
@@ -139,7 +142,16 @@ impl Engine {
         let publisher = publishers.pop().expect("a trace of one shard has one publisher");
         let queue = Arc::new(Queue::new(self.queue_epochs));
         let (counters, ended) = (Counters::default(), Arc::new(AtomicBool::new(false)));
-        let worker = Worker { serial, plan, schema, inputs, publisher, queue: Arc::clone(&queue), counters: Arc::clone(&counters), at: as_of };
+        let worker = Worker {
+            serial,
+            plan,
+            schema,
+            inputs,
+            publisher,
+            queue: Arc::clone(&queue),
+            counters: Arc::clone(&counters),
+            at: as_of,
+        };
         let mut flows = self.flows.lock();
         if flows.running.contains_key(&id) {
             return Err(EngineError::Exists(id));
@@ -176,7 +188,8 @@ impl Engine {
             flow.stop();
             flows.ending.push(flow);
         }
-        let (ended, ending): (Vec<Flow>, Vec<Flow>) = std::mem::take(&mut flows.ending).into_iter().partition(|f| f.ended.load(Ordering::Acquire));
+        let (ended, ending): (Vec<Flow>, Vec<Flow>) =
+            std::mem::take(&mut flows.ending).into_iter().partition(|f| f.ended.load(Ordering::Acquire));
         flows.ending = ending;
         drop(flows);
         ended.into_iter().for_each(Flow::join);

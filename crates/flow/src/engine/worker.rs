@@ -4,7 +4,11 @@
 //! version is pinned at `at`, so that the changes after it are there when they are asked for. Errors of a version that it reads
 //! are errors of its own, until they are retracted there.
 
-use super::{Counters, EngineError, History, NodeStats, layout::{Layout, under}, queue::{Fed, Queue}};
+use super::{
+    Counters, EngineError, History, NodeStats,
+    layout::{Layout, under},
+    queue::{Fed, Queue},
+};
 use crate::ops::Serial;
 use arrow::datatypes::SchemaRef;
 use regauge_plan::flowplan::{FlowPlan, SourceId};
@@ -55,7 +59,8 @@ impl Worker {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(panic) => {
-                let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+                let message =
+                    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
                 Some(format!("version panicked: {}", message.unwrap_or("no message")))
             }
         };

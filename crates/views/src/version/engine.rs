@@ -3,6 +3,9 @@
 //! It runs **one thread per version**; `Config::workers` says how a past would be shared, and changes nothing yet. The exchange of
 //! rows over several workers comes next, behind the same trait; nothing of it is visible through the seam.
 //!
+//! Not promised yet: a view over one that fell behind may be read at an epoch that lies within a longer one by which the latter
+//! catches up, and then shows it as it was before.
+//!
 //! Each trace keeps one pin, which the driver moves up ([`Trace::forget_before`]) as readers let go; without it a trace would
 //! forget an epoch as soon as the next is complete, and no two versions could be read at the same one.
 
@@ -53,7 +56,8 @@ impl Dataflows for Threads {
             })
         };
         let sources = sources.into_iter().map(|(id, start)| Ok((id, feed(start)?))).collect::<Result<_>>()?;
-        let reader = self.0.install(Install { id, plan: plan.clone(), sources, as_of }).map_err(|e| Error::internal(e.to_string()))?;
+        let reader =
+            self.0.install(Install { id, plan: plan.clone(), sources, as_of }).map_err(|e| Error::internal(e.to_string()))?;
         // nothing is fed before this returns, so the trace cannot have gone past `as_of`
         let kept = Mutex::new(reader.pin(as_of).map_err(|e| Error::internal(e.to_string()))?);
         Ok(Arc::new(Output { reader, kept }))
@@ -71,7 +75,10 @@ impl Dataflows for Threads {
         let line = |n: regauge_flow::engine::NodeStats| {
             let s = n.stats;
             let (node, op, rows_in, rows_out) = (n.node, n.op, s.rows_in, s.rows_out);
-            format!("node {node} {op} rows_in={rows_in} rows_out={rows_out} touched={} state_rows={} state_bytes={}", s.touched, s.state_rows, s.state_bytes)
+            format!(
+                "node {node} {op} rows_in={rows_in} rows_out={rows_out} touched={} state_rows={} state_bytes={}",
+                s.touched, s.state_rows, s.state_bytes
+            )
         };
         self.0.stats(id).into_iter().map(line).collect()
     }

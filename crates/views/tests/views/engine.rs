@@ -108,7 +108,8 @@ async fn groups_follow_updates_and_deletes_and_vanish_with_their_last_row() {
 async fn views_over_views_follow_whether_made_before_or_after_the_data() {
     let site = site();
     let mut s = site.session();
-    let (over, join) = ("SELECT count(*) AS groups, sum(s) AS total FROM v", "SELECT v.g, v.s, u.label FROM v LEFT JOIN u ON v.g = u.g");
+    let (over, join) =
+        ("SELECT count(*) AS groups, sum(s) AS total FROM v", "SELECT v.g, v.s, u.label FROM v LEFT JOIN u ON v.g = u.g");
     run(&mut s, TABLES).await;
     run(&mut s, "CREATE MATERIALIZED VIEW v AS SELECT g, sum(n) AS s FROM t GROUP BY g").await;
     run(&mut s, &format!("CREATE MATERIALIZED VIEW over AS {over}")).await;
@@ -211,7 +212,8 @@ async fn views_are_read_at_one_epoch_while_others_write_and_epochs_are_forgotten
             run(&mut writer, "UPDATE t SET n = n + 1").await;
         }
     });
-    let both = "SELECT count(DISTINCT s) FROM (SELECT sum(n) AS s FROM t UNION ALL SELECT s FROM w UNION ALL SELECT sum(s) FROM v) x";
+    let both =
+        "SELECT count(DISTINCT s) FROM (SELECT sum(n) AS s FROM t UNION ALL SELECT s FROM w UNION ALL SELECT sum(s) FROM v) x";
     while !writing.is_finished() {
         assert_eq!(run(&mut s, both).await, ["1"]);
         tokio::time::sleep(Duration::from_millis(5)).await;
