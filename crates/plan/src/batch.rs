@@ -60,6 +60,14 @@ pub fn context(options: &BatchOptions) -> SessionState {
     bind::install(builder).build()
 }
 
+/// Puts into a session of the caller's own what [`context`] has: functions, rules, guards, windows of time, and a row_number
+/// that is bigint. For callers that bind by DataFusion's `statement_to_plan` over their own names.
+pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    builder.window_functions().get_or_insert_default().push(Arc::new(crate::row_number::udwf()));
+    builder.relation_planners().get_or_insert_default().push(bind::time_windows());
+    bind::install(builder)
+}
+
 /// A bound query, not yet run.
 #[derive(Debug, Clone)]
 pub struct BatchQuery {

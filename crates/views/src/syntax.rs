@@ -89,36 +89,3 @@ pub fn cast_to(expr: ast::Expr, ty: &DataType) -> Result<ast::Expr> {
     }
     Ok(cast)
 }
-
-/// The query with `TUMBLE(t, ..)` and its kin replaced by their input `t`: what it names, not what it means.
-pub(crate) fn without_windows(query: &ast::Query) -> ast::Query {
-    struct Inputs;
-    impl ast::VisitorMut for Inputs {
-        type Break = ();
-        fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> std::ops::ControlFlow<()> {
-            if let ast::TableFactor::Table { name, args, .. } = factor
-                && let Some(input) = args.as_ref().and_then(|a| window_input(name, &a.args))
-            {
-                *name = input;
-                *args = None;
-            }
-            std::ops::ControlFlow::Continue(())
-        }
-    }
-    let mut query = query.clone();
-    let _ = ast::VisitMut::visit(&mut query, &mut Inputs);
-    query
-}
-
-fn window_input(function: &ast::ObjectName, args: &[ast::FunctionArg]) -> Option<ast::ObjectName> {
-    let function = function.to_string().to_lowercase();
-    if !matches!(function.as_str(), "tumble" | "hop") {
-        return None;
-    }
-    let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(input)) = args.first()? else { return None };
-    match input {
-        ast::Expr::Identifier(name) => Some(ast::ObjectName::from(vec![name.clone()])),
-        ast::Expr::CompoundIdentifier(names) => Some(ast::ObjectName::from(names.clone())),
-        _ => None,
-    }
-}

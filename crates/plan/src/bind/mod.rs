@@ -17,7 +17,10 @@ mod window_batch;
 pub(crate) use provider::Functions;
 pub(crate) use source::RelationSource;
 
+use std::sync::Arc;
+
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::planner::RelationPlanner;
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast as sql;
 
@@ -73,6 +76,11 @@ pub(crate) fn bind_batch(
 /// Our functions in the place of DataFusion's, for its executor.
 pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     crate::functions::install(builder)
+}
+
+/// TUMBLE and HOP for DataFusion's executor.
+pub(crate) fn time_windows() -> Arc<dyn RelationPlanner> {
+    Arc::new(window::WindowFunctions(provider::Mode::Batch))
 }
 
 /// The unoptimised plan; `depth` counts plain views inside plain views.

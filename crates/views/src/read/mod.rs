@@ -14,6 +14,7 @@ pub mod pins;
 pub mod planner;
 pub mod reading;
 pub mod relation;
+mod window;
 
 pub use pins::{Pin, Pins};
 pub use planner::Planner;

@@ -7,6 +7,7 @@
 use super::{
     Reading,
     names::{DATABASE, Names, Scope, SystemRelations},
+    window,
 };
 use crate::{
     catalog::{Catalog, Kind, ObjectId, PUBLIC, Relation},
@@ -96,19 +97,25 @@ impl Planner {
     /// A logical plan with the types that its rows will have, not yet optimised. Names that are not in the scope are refused
     /// with their own SQLSTATE.
     pub async fn plan(&self, query: ast::Query, scope: Scope) -> Result<LogicalPlan> {
-        let plan = self.untyped(query, scope).await?;
+        // Boxed: SqlToRel needs much stack, and a future within futures would take it from there.
+        let plan = Box::pin(self.untyped(query, scope)).await?;
         let state = &self.0.base;
         state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(Error::from_datafusion)
     }
 
     /// As [`Planner::plan`], before types are settled: what stands around an open parameter still tells its type here.
-    pub async fn untyped(&self, query: ast::Query, mut scope: Scope) -> Result<LogicalPlan> {
-        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
-        scope.system_columns |= names_system_column(&statement);
-        let references = self.0.base.resolve_table_references(&statement).map_err(Error::from_datafusion)?;
+    pub async fn untyped(&self, mut query: ast::Query, mut scope: Scope) -> Result<LogicalPlan> {
+        let references = self.references(&query)?;
         for reference in &references {
             self.check(reference, &scope)?;
         }
+        if window::unwindowed(&query).is_some() {
+            let seen = self.0.base.resolve_table_references(&statement(query.clone())).map_err(Error::from_datafusion)?;
+            let unseen: Vec<&TableReference> = references.iter().filter(|r| !seen.contains(r)).collect();
+            window::mention(&mut query, &unseen)?;
+        }
+        let statement = statement(query);
+        scope.system_columns |= names_system_column(&statement);
         let state = self.state(scope);
         state.statement_to_plan(statement).await.map_err(Error::from_datafusion)
     }
@@ -152,10 +159,15 @@ impl Planner {
         Ok(())
     }
 
+    /// Names of relations in a query, those that windows are over among them.
+    fn references(&self, query: &ast::Query) -> Result<Vec<TableReference>> {
+        let read = window::unwindowed(query).unwrap_or_else(|| query.clone());
+        self.0.base.resolve_table_references(&statement(read)).map_err(Error::from_datafusion)
+    }
+
     /// Relations that a query names itself.
     pub fn names(&self, query: &ast::Query, scope: &Scope) -> Result<Vec<Arc<Relation>>> {
-        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(crate::syntax::without_windows(query)))));
-        let references = self.0.base.resolve_table_references(&statement).map_err(Error::from_datafusion)?;
+        let references = self.references(query)?;
         let mut found = Vec::new();
         for reference in &references {
             let (schema, name) = (reference.schema(), reference.table());
@@ -220,7 +232,7 @@ impl Planner {
 #[must_use]
 pub fn default_state() -> SessionState {
     let builder = SessionStateBuilder::new_with_default_features().with_config(Planner::config());
-    regauge_plan::functions::install(builder).build()
+    regauge_plan::batch::install(builder).build()
 }
 
 /// The same plan with its output cast to these columns, by position. `schema` must have as many fields.
@@ -271,6 +283,10 @@ pub fn type_of(expr: &Expr, plan: &LogicalPlan) -> Option<DataType> {
 #[must_use]
 pub fn output(name: &str) -> Expr {
     col(datafusion::common::Column::from_name(name))
+}
+
+fn statement(query: ast::Query) -> DfStatement {
+    DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))))
 }
 
 fn names_system_column(statement: &DfStatement) -> bool {

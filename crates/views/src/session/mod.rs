@@ -236,7 +236,8 @@ impl Session {
             Statement::Describe { name } => self.describe(name),
             Statement::Flush => self.flush().await,
             Statement::Subscribe(subscribe) => self.subscribe(subscribe).await,
-            _ => self.in_transaction(statement, text).await,
+            // Boxed, as the kinds of statements below: a future has room for the largest of those within it, and planning needs the stack.
+            _ => Box::pin(self.in_transaction(statement, text)).await,
         }
     }
 
@@ -249,14 +250,14 @@ impl Session {
             self.begin(Mode::Implicit);
         }
         if let Some(mut txn) = self.txn.take() {
-            let outcome = guard.run(self.work(&mut txn, statement, text)).await;
+            let outcome = guard.run(Box::pin(self.work(&mut txn, statement, text))).await;
             self.txn = Some(txn);
             return outcome.map(|response| guard.watch(response));
         }
         let mut at_least = self.seen.lsn;
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(Mode::Autocommit, at_least);
-            let response = guard.run(self.work(&mut txn, statement, text)).await?;
+            let response = guard.run(Box::pin(self.work(&mut txn, statement, text))).await?;
             let producer = self.producer(statement)?;
             match self.core.commit(&txn, self.seen, producer).await {
                 Ok(committed) => {
@@ -276,16 +277,16 @@ impl Session {
 
     async fn work(&mut self, txn: &mut Txn, statement: &Statement, text: Option<&str>) -> Result<Response> {
         match statement {
-            Statement::Query(query) => self.select(txn, query, text).await,
-            Statement::Insert(insert) => self.insert(txn, insert).await,
-            Statement::Update(update) => self.update(txn, update, text).await,
-            Statement::Delete(delete) => self.delete(txn, delete, text).await,
+            Statement::Query(query) => Box::pin(self.select(txn, query, text)).await,
+            Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
+            Statement::Update(update) => Box::pin(self.update(txn, update, text)).await,
+            Statement::Delete(delete) => Box::pin(self.delete(txn, delete, text)).await,
             Statement::Copy(copy) => self.copy(txn, copy),
             Statement::CreateTable(create) => self.create_table(txn, create),
-            Statement::CreateView(create) => self.create_view(txn, create).await,
+            Statement::CreateView(create) => Box::pin(self.create_view(txn, create)).await,
             Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),
             Statement::ExplainView { name, analyze } => self.explain_view(txn, name, *analyze),
-            Statement::ExplainQuery { query, analyze, as_view } => self.explain_query(txn, query, *analyze, *as_view).await,
+            Statement::ExplainQuery { query, analyze, as_view } => Box::pin(self.explain_query(txn, query, *analyze, *as_view)).await,
             other => Err(Error::internal(format!("statement has no handler statement={other:?}"))),
         }
     }

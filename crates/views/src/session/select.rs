@@ -82,7 +82,7 @@ impl Session {
         }
         let uses = self.core.planner.uses(&query, &scope)?;
         let search_path = scope.search_path.clone();
-        let mut logical = self.core.planner.plan(query, scope).await?;
+        let mut logical = Box::pin(self.core.planner.plan(query, scope)).await?;
         if let Some(output) = output {
             logical = planner::renamed(logical, output)?;
         }

@@ -131,3 +131,23 @@ async fn copy_reads_values_as_casts_do_and_names_line_and_column_of_a_bad_one() 
     assert_eq!(run(&mut s, "SELECT * FROM t").await, ["1|7|false|1.01|2024-01-02|00ff"]);
     assert_eq!(copy(&mut s, "COPY t (id, n) FROM STDIN", b"2\t-0\n").await.unwrap(), ["COPY 1"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_of_time_are_relations_of_a_plain_select() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE e (id INT PRIMARY KEY, at TIMESTAMP, n INT)").await;
+    run(&mut s, "INSERT INTO e VALUES (1, '2024-01-01 00:10', 1), (2, '2024-01-01 00:50', 2), (3, '2024-01-01 01:00', 4), (4, NULL, 8)").await;
+    let tumble = "SELECT extract(hour FROM window_start), sum(n) FROM TUMBLE(e, at, INTERVAL '1 hour') GROUP BY window_start ORDER BY 2";
+    assert_eq!(run(&mut s, tumble).await, ["0|3", "1|4"]);
+    let hop = "SELECT count(*) FROM HOP(public.e, at, INTERVAL '30 minutes', INTERVAL '1 hour')";
+    assert_eq!(run(&mut s, hop).await, ["6"]);
+    let named = "WITH few AS (SELECT * FROM e WHERE id < 3) SELECT sum(n) FROM TUMBLE(few, at, INTERVAL '1 hour')";
+    assert_eq!(run(&mut s, named).await, ["3"]);
+    run(&mut s, "CREATE VIEW v AS SELECT id, window_end FROM TUMBLE(e, at, INTERVAL '1 hour')").await;
+    assert_eq!(run(&mut s, "SELECT count(*) FROM v JOIN TUMBLE(e, at, INTERVAL '1 hour') w ON v.id = w.id").await, ["3"]);
+    assert_eq!(code(&mut s, "DROP TABLE e").await, "2BP01");
+    assert_eq!(code(&mut s, "SELECT * FROM TUMBLE(nope, at, INTERVAL '1 hour')").await, "42P01");
+    assert_eq!(code(&mut s, "SELECT * FROM TUMBLE(e, n, INTERVAL '1 hour')").await, "42804");
+    assert_eq!(run(&mut s, "SELECT row_number() OVER (ORDER BY id) - 5 FROM e ORDER BY 1 LIMIT 1").await, ["-4"]);
+}
