@@ -62,24 +62,9 @@ fn run(args: &[String]) -> Result<()> {
 fn ci() -> Result<()> {
     let root = root();
     let mut steps = step::Steps::default();
-    steps.run("fmt", || {
-        step::cargo(&root, &["fmt", "--all", "--check"], &[])
-    })?;
+    steps.run("fmt", || step::cargo(&root, &["fmt", "--all", "--check"], &[]))?;
     steps.run("tidy", || tidy::run(&root))?;
-    steps.run("clippy", || {
-        step::cargo(
-            &root,
-            &[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ],
-            &[],
-        )
-    })?;
+    steps.run("clippy", || step::cargo(&root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]))?;
     // Exactly the README's command, through its own door: what a newcomer types is what CI proves.
     steps.run("test", || step::cargo(&root, &["xtask", "test"], &[]))?;
     steps.print();

@@ -2,7 +2,7 @@
 //! wire does. Nothing is skipped in silence: what is missing and cannot be installed is an error that says what to install.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -16,12 +16,7 @@ pub struct Found {
 impl Found {
     /// Tells the tests where to look, so that they need not search again.
     pub fn env(&self) -> Vec<(&'static str, String)> {
-        vec![
-            (
-                "REGAUGE_POSTGRES_BIN",
-                self.postgres_bin.display().to_string(),
-            ),
-        ]
+        vec![("REGAUGE_POSTGRES_BIN", self.postgres_bin.display().to_string())]
     }
 }
 
@@ -32,56 +27,35 @@ struct Need {
     met: fn() -> bool,
 }
 
-const NEEDS: &[Need] = &[
-    Need {
-        what: "a PostgreSQL server (initdb, postgres): the oracle",
-        packages: &["postgresql"],
-        met: || postgres_bin().is_some(),
-    },
-];
+const NEEDS: &[Need] = &[Need {
+    what: "a PostgreSQL server (initdb, postgres): the oracle",
+    packages: &["postgresql"],
+    met: || postgres_bin().is_some(),
+}];
 
 /// Finds everything the tests need; as root on a Debian-like system installs what is missing.
 pub fn install_for_tests() -> Result<Found> {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.met)()).collect();
     if !missing.is_empty() {
-        let packages: Vec<&str> = missing
-            .iter()
-            .flat_map(|need| need.packages.iter().copied())
-            .collect();
+        let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages.iter().copied()).collect();
         install(&missing, &packages)?;
     }
     match postgres_bin() {
         Some(postgres_bin) => Ok(Found { postgres_bin }),
         None => {
-            let still: Vec<&str> = NEEDS
-                .iter()
-                .filter(|need| !(need.met)())
-                .map(|need| need.what)
-                .collect();
-            bail!(
-                "installed the packages, but still missing: {}",
-                still.join("; ")
-            )
+            let still: Vec<&str> = NEEDS.iter().filter(|need| !(need.met)()).map(|need| need.what).collect();
+            bail!("installed the packages, but still missing: {}", still.join("; "))
         }
     }
 }
 
 fn install(missing: &[&Need], packages: &[&str]) -> Result<()> {
-    let whats: Vec<String> = missing
-        .iter()
-        .map(|need| format!("  {}", need.what))
-        .collect();
+    let whats: Vec<String> = missing.iter().map(|need| format!("  {}", need.what)).collect();
     let line = format!("apt-get install {}", packages.join(" "));
     if on_path("apt-get").is_none() || !is_root() {
-        bail!(
-            "the tests need, and this machine lacks:\n{}\ninstall it: {line}",
-            whats.join("\n")
-        );
+        bail!("the tests need, and this machine lacks:\n{}\ninstall it: {line}", whats.join("\n"));
     }
-    println!(
-        "the tests need, and this machine lacks:\n{}\n$ {line}",
-        whats.join("\n")
-    );
+    println!("the tests need, and this machine lacks:\n{}\n$ {line}", whats.join("\n"));
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
@@ -117,21 +91,13 @@ pub fn postgres_bin() -> Option<PathBuf> {
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
-    path_folders()
-        .into_iter()
-        .map(|dir| dir.join(program))
-        .find(|path| path.is_file())
+    path_folders().into_iter().map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
 fn path_folders() -> Vec<PathBuf> {
-    std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).collect())
-        .unwrap_or_default()
+    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
 }
 
 fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+    Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0")
 }

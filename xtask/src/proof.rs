@@ -10,8 +10,7 @@ use crate::{needs, step};
 
 /// `slt [--bless] [FILE..]`: the SQL text files, all or some.
 pub fn slt(root: &Path, args: &[String]) -> Result<()> {
-    let (flags, files): (Vec<&String>, Vec<&String>) =
-        args.iter().partition(|arg| arg.starts_with('-'));
+    let (flags, files): (Vec<&String>, Vec<&String>) = args.iter().partition(|arg| arg.starts_with('-'));
     let mut env = needs::install_for_tests()?.env();
     for flag in flags {
         match flag.as_str() {
@@ -43,32 +42,17 @@ fn oracle_sizes(args: &[String]) -> Result<Vec<(&'static str, u64)>> {
             "--views" => "REGAUGE_ORACLE_VIEWS",
             "--seed" => "REGAUGE_ORACLE_SEED",
             "--workers" => "REGAUGE_ORACLE_WORKERS",
-            other => bail!(
-                "unknown flag `{other}`: usage: cargo xtask oracle --views N --seed S [--workers W]"
-            ),
+            other => bail!("unknown flag `{other}`: usage: cargo xtask oracle --views N --seed S [--workers W]"),
         };
-        let value = rest
-            .next()
-            .with_context(|| format!("{flag} needs a number"))?;
-        let value = value
-            .parse()
-            .with_context(|| format!("{flag} is not a number: {value}"))?;
+        let value = rest.next().with_context(|| format!("{flag} needs a number"))?;
+        let value = value.parse().with_context(|| format!("{flag} is not a number: {value}"))?;
         sizes.push((name, value));
     }
     Ok(sizes)
 }
 
 fn run(root: &Path, filter: &str, env: &[(&'static str, String)]) -> Result<()> {
-    let args = [
-        "test",
-        "--workspace",
-        "--test",
-        "oracle",
-        "--",
-        filter,
-        "--nocapture",
-        "--include-ignored",
-    ];
+    let args = ["test", "--workspace", "--test", "oracle", "--", filter, "--nocapture", "--include-ignored"];
     step::cargo(root, &args, env)
 }
 
@@ -83,13 +67,7 @@ mod tests {
     #[test]
     fn oracle_sizes_are_numbers_with_a_known_flag() {
         let sizes = oracle_sizes(&strings(&["--seed", "7", "--views", "500"]));
-        assert_eq!(
-            sizes.ok(),
-            Some(vec![
-                ("REGAUGE_ORACLE_SEED", 7),
-                ("REGAUGE_ORACLE_VIEWS", 500)
-            ])
-        );
+        assert_eq!(sizes.ok(), Some(vec![("REGAUGE_ORACLE_SEED", 7), ("REGAUGE_ORACLE_VIEWS", 500)]));
         for bad in [&["--views"][..], &["--views", "many"], &["--fast", "1"]] {
             assert!(oracle_sizes(&strings(bad)).is_err(), "{bad:?} was taken");
         }

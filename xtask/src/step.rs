@@ -56,10 +56,7 @@ pub fn cargo(root: &Path, args: &[&str], env: &[(&'static str, String)]) -> Resu
 
 /// Runs a command to its end with our output; an exit code other than 0 is an error.
 pub fn wait(command: &mut Command, what: &str) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("cannot run: {what}"))?;
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run: {what}"))?;
     if !status.success() {
         bail!("failed: {what}, {status}");
     }

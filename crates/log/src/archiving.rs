@@ -6,7 +6,9 @@
 
 use crate::{
     LogError,
-    archive::{Archive, ArchiveOptions, ArchiveReport, ArchiveWork, Background, BackgroundOptions, DiskStore, JournalState, Objects},
+    archive::{
+        Archive, ArchiveOptions, ArchiveReport, ArchiveWork, Background, BackgroundOptions, DiskStore, JournalState, Objects,
+    },
     log::Shared,
 };
 use regauge_types::Lsn;
@@ -78,7 +80,8 @@ fn start(shared: &Arc<Shared>, archive: &Arc<Archive>, options: BackgroundOption
     let (journal, target) = (Arc::clone(shared), Arc::clone(archive));
     // It ends with the thread, and the thread with the log: no cycle stays.
     let work: ArchiveWork = Box::new(move || run(&journal, &target));
-    let background = Background::start(&shared.env, options, work).map_err(LogError::io("start the archiver of", &shared.source.folder.root))?;
+    let background = Background::start(&shared.env, options, work)
+        .map_err(LogError::io("start the archiver of", &shared.source.folder.root))?;
     let notes = background.notes();
     notes.note(backlog_bytes(shared, archive.archived())?, 0);
     // Set once: a log is opened once.

@@ -224,11 +224,23 @@ impl LogError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } | Self::InUse { .. } | Self::Poisoned { .. } | Self::OutcomeUnknown { .. } | Self::Store { .. } | Self::Closed => ErrorKind::Unavailable,
+            Self::Io { .. }
+            | Self::InUse { .. }
+            | Self::Poisoned { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::Store { .. }
+            | Self::Closed => ErrorKind::Unavailable,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::NewerFormat { .. } | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
-            Self::UnknownTopic { .. } | Self::DroppedTopic { .. } | Self::UnknownColumn { .. } | Self::Archived { .. } => ErrorKind::NotFound,
-            Self::WrongSchema { .. } | Self::PartitionOutOfRange { .. } | Self::BadDefinition { .. } | Self::BadTransaction { .. } | Self::BadScan { .. } | Self::ClockAhead(_) => ErrorKind::Invalid,
+            Self::UnknownTopic { .. } | Self::DroppedTopic { .. } | Self::UnknownColumn { .. } | Self::Archived { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::WrongSchema { .. }
+            | Self::PartitionOutOfRange { .. }
+            | Self::BadDefinition { .. }
+            | Self::BadTransaction { .. }
+            | Self::BadScan { .. }
+            | Self::ClockAhead(_) => ErrorKind::Invalid,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::SequenceGap { .. } | Self::BelowWindow { .. } | Self::Refused(_) => ErrorKind::Conflict,
             Self::TooLarge { .. } | Self::ProducersFull { .. } | Self::DiskFull { .. } => ErrorKind::Exhausted,
@@ -243,10 +255,14 @@ impl LogError {
             Self::InUse { .. } => "stop the other process, or open another folder",
             Self::NewerFormat { .. } => "use the release that wrote this folder, or a newer one",
             Self::Corrupt { .. } => "keep the folder as it is and restore from a backup; nothing was changed by this attempt",
-            Self::Poisoned { .. } | Self::OutcomeUnknown { .. } => "check the disk, then restart: what was acknowledged is there, and recovery tells about the rest",
+            Self::Poisoned { .. } | Self::OutcomeUnknown { .. } => {
+                "check the disk, then restart: what was acknowledged is there, and recovery tells about the rest"
+            }
             Self::DiskFull { .. } => "make room; reads go on, and writes resume by themselves",
             Self::Fenced { .. } => "another process writes under this producer id",
-            Self::SequenceGap { .. } | Self::BelowWindow { .. } => "find out what was stored, then go on with a higher incarnation from sequence 0",
+            Self::SequenceGap { .. } | Self::BelowWindow { .. } => {
+                "find out what was stored, then go on with a higher incarnation from sequence 0"
+            }
             Self::ProducersFull { .. } => "reuse producer ids, or raise producers_max",
             Self::Archived { .. } => "read these commits with a scan",
             Self::TooLarge { .. } => "split the transaction, or raise the limit",

@@ -33,7 +33,8 @@ pub use archiving::ArchiveSettings;
 pub use error::LogError;
 pub use log::{Log, Pending};
 pub use model::{
-    Append, Commit, CommitIter, CommitSource, Committed, Definition, Judge, Part, Placed, ProducerSeq, Refusal, TopicSpec, Transaction,
+    Append, Commit, CommitIter, CommitSource, Committed, Definition, Judge, Part, Placed, ProducerSeq, Refusal, TopicSpec,
+    Transaction,
 };
 pub use options::LogOptions;
 pub use scan::{Scan, ScanBatch, ScanColumn, ScanSpec};

@@ -135,7 +135,9 @@ impl Log {
         let threads = Arc::clone(&shared.env.threads);
         let archiving = Archiving::open(&shared)?;
         let body = Arc::clone(&shared);
-        let thread = threads.spawn("regauge-log", Box::new(move || body.write_until_closed(writer))).map_err(LogError::io("start a thread for", dir))?;
+        let thread = threads
+            .spawn("regauge-log", Box::new(move || body.write_until_closed(writer)))
+            .map_err(LogError::io("start a thread for", dir))?;
         Ok(Self { inner: Arc::new(Inner { shared, archiving, thread: Mutex::new(Some(thread)), _lock: lock }) })
     }
 
@@ -158,7 +160,9 @@ impl Log {
         let prepared = txn.appends.iter().map(|append| prepare(append, &topics, &shared.options).ok()).collect();
         let wall_ms = shared.env.clock.wall_ms();
         let mut section = shared.section.lock();
-        shared.room.wait_while(&mut section, |s| s.pending_bytes >= shared.options.pending_bytes_max && matches!(s.status, Status::Open));
+        shared.room.wait_while(&mut section, |s| {
+            s.pending_bytes >= shared.options.pending_bytes_max && matches!(s.status, Status::Open)
+        });
         let defines = !txn.define.is_empty();
         let (durable, _) = shared.board.durable();
         let admitted = section.admit(txn, prepared, wall_ms, durable, &shared.options)?;
@@ -363,7 +367,8 @@ impl Shared {
                     section.file_len = section.file_len.saturating_add(file_len);
                 }
                 drop(section);
-                let rows: usize = batch.commits.iter().flat_map(|(commit, _)| &commit.parts).map(|part| part.rows.num_rows()).sum();
+                let rows: usize =
+                    batch.commits.iter().flat_map(|(commit, _)| &commit.parts).map(|part| part.rows.num_rows()).sum();
                 self.board.succeed(&batch.ticket, batch.commits);
                 self.room.notify_all();
                 if let Some(notes) = self.archive_notes.get() {

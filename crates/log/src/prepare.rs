@@ -97,7 +97,8 @@ fn fit(topic: &Topic, rows: &RecordBatch) -> Result<RecordBatch, LogError> {
         }
     }
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(&topic.spec.schema), rows.columns().to_vec(), &options).map_err(|e| wrong(e.to_string()))
+    RecordBatch::try_new_with_options(Arc::clone(&topic.spec.schema), rows.columns().to_vec(), &options)
+        .map_err(|e| wrong(e.to_string()))
 }
 
 /// Rows by partition, ascending.
@@ -116,7 +117,11 @@ fn split(topic: &Topic, named: Option<u32>, rows: RecordBatch) -> Result<Vec<(u3
     let hashes = hash_columns(&keys, rows.num_rows()).map_err(|e| internal(&e))?;
     let mut members: Vec<Vec<u32>> = vec![Vec::new(); spec.partitions as usize];
     for (row, hash) in hashes.iter().enumerate() {
-        let row = u32::try_from(row).map_err(|_| LogError::TooLarge { what: "append", size: hashes.len() as u64, max: u64::from(u32::MAX) })?;
+        let row = u32::try_from(row).map_err(|_| LogError::TooLarge {
+            what: "append",
+            size: hashes.len() as u64,
+            max: u64::from(u32::MAX),
+        })?;
         members[partition(*hash, spec.partitions) as usize].push(row);
     }
     (0..spec.partitions)

@@ -93,13 +93,18 @@ impl Producers {
     /// Nobody yet.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds: Bounds { window: bounds.window.max(1), producers_max: bounds.producers_max.max(1), ..bounds }, by_id: BTreeMap::new() }
+        Self {
+            bounds: Bounds { window: bounds.window.max(1), producers_max: bounds.producers_max.max(1), ..bounds },
+            by_id: BTreeMap::new(),
+        }
     }
 
     /// What this append is, at wall time `now_ms`. Changes nothing.
     pub fn check(&self, seq: &ProducerSeq, now_ms: u64) -> Result<Verdict, LogError> {
         if seq.id.is_empty() || seq.id.len() > ID_LEN_MAX {
-            return Err(LogError::BadTransaction { reason: format!("producer id must have 1 to {ID_LEN_MAX} bytes len={}", seq.id.len()) });
+            return Err(LogError::BadTransaction {
+                reason: format!("producer id must have 1 to {ID_LEN_MAX} bytes len={}", seq.id.len()),
+            });
         }
         let known = self.by_id.get(&seq.id);
         if known.is_none() && self.by_id.len() >= self.bounds.producers_max {
@@ -146,7 +151,11 @@ impl Producers {
                     let silent = self.by_id.iter().min_by_key(|(_, p)| p.last_hlc()).map(|(id, _)| id.clone());
                     undo.forgotten = silent.and_then(|id| self.by_id.remove_entry(&id));
                 }
-                let producer = Producer { incarnation: seq.incarnation, next: seq.sequence.saturating_add(1), recent: VecDeque::from([receipt]) };
+                let producer = Producer {
+                    incarnation: seq.incarnation,
+                    next: seq.sequence.saturating_add(1),
+                    recent: VecDeque::from([receipt]),
+                };
                 undo.replaced = Some(self.by_id.insert(seq.id.clone(), producer));
             }
         }
@@ -207,7 +216,14 @@ impl Producers {
             for _ in 0..input.count()? {
                 let (lsn, hlc) = (Lsn(input.u64()?), Hlc(input.u64()?));
                 let placed = (0..input.count()?)
-                    .map(|_| Ok(Placed { topic: TopicId(input.u32()?), partition: input.u32()?, first_offset: input.u64()?, n_rows: input.u64()? }))
+                    .map(|_| {
+                        Ok(Placed {
+                            topic: TopicId(input.u32()?),
+                            partition: input.u32()?,
+                            first_offset: input.u64()?,
+                            n_rows: input.u64()?,
+                        })
+                    })
                     .collect::<Result<_, Malformed>>()?;
                 recent.push_back(Receipt { lsn, hlc, placed });
             }

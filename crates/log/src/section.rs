@@ -97,7 +97,14 @@ pub struct Admitted {
 
 impl Section {
     /// Judges and orders a transaction, at wall time `wall_ms`. `prepared` belongs to its appends, one each, where preparing succeeded.
-    pub fn admit(&mut self, mut txn: Transaction, prepared: Vec<Option<Prepared>>, wall_ms: u64, durable: Lsn, options: &LogOptions) -> Result<Admitted, LogError> {
+    pub fn admit(
+        &mut self,
+        mut txn: Transaction,
+        prepared: Vec<Option<Prepared>>,
+        wall_ms: u64,
+        durable: Lsn,
+        options: &LogOptions,
+    ) -> Result<Admitted, LogError> {
         self.check_open()?;
         if let Some(admitted) = self.duplicate(&txn, wall_ms, durable)? {
             return Ok(admitted);
@@ -156,7 +163,8 @@ impl Section {
     }
 
     fn ticket_of(&self, lsn: Lsn) -> Option<Arc<Ticket>> {
-        let in_flight = self.in_flight.as_ref().filter(|(first, last, _)| (*first..=*last).contains(&lsn)).map(|(_, _, ticket)| ticket);
+        let in_flight =
+            self.in_flight.as_ref().filter(|(first, last, _)| (*first..=*last).contains(&lsn)).map(|(_, _, ticket)| ticket);
         in_flight.or_else(|| self.queue.iter().find(|batch| batch.holds(lsn)).map(|batch| &batch.ticket)).map(Arc::clone)
     }
 
@@ -191,7 +199,12 @@ impl Section {
     }
 
     /// What was prepared, and prepares what was not or does not hold any more.
-    fn prepare_again(&self, appends: &[Append], prepared: Vec<Option<Prepared>>, options: &LogOptions) -> Result<Vec<Prepared>, LogError> {
+    fn prepare_again(
+        &self,
+        appends: &[Append],
+        prepared: Vec<Option<Prepared>>,
+        options: &LogOptions,
+    ) -> Result<Vec<Prepared>, LogError> {
         let mut prepared = prepared.into_iter();
         let topics = &self.state.topics;
         let all: Vec<Prepared> = appends
@@ -224,9 +237,9 @@ impl Section {
         let placed = prepared
             .iter()
             .map(|part| {
-                self.state
-                    .place(part.topic, part.partition, part.rows.num_rows() as u64, undo)
-                    .ok_or_else(|| LogError::Internal { reason: format!("no offsets left topic={} partition={}", part.topic, part.partition) })
+                self.state.place(part.topic, part.partition, part.rows.num_rows() as u64, undo).ok_or_else(|| {
+                    LogError::Internal { reason: format!("no offsets left topic={} partition={}", part.topic, part.partition) }
+                })
             })
             .collect::<Result<Vec<Placed>, _>>()?;
         let raw_parts = prepared.iter().zip(&placed).map(|(part, at)| RawPart {
@@ -270,7 +283,10 @@ impl Section {
             return Err(LogError::TooLarge { what: "transaction", size, max });
         };
         let body_crc = crc32c(written);
-        chunk.frames.push((at, Header { body_len, body_crc, kind: Kind::Commit, flags, lsn: lsn.0, hlc: hlc.0, lag: 0, run: 0, previous: 0 }));
+        chunk.frames.push((
+            at,
+            Header { body_len, body_crc, kind: Kind::Commit, flags, lsn: lsn.0, hlc: hlc.0, lag: 0, run: 0, previous: 0 },
+        ));
         let frame_len = HEADER_LEN as u64 + size;
         self.pending_bytes += frame_len;
         self.file_len += frame_len;

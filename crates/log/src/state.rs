@@ -10,7 +10,7 @@ use regauge_types::{Hlc, Lsn, SchemaId, TopicId};
 
 use crate::LogError;
 use crate::format::body::RawBody;
-use crate::format::schema::{put_topic, take_schema, take_topic, put_schema};
+use crate::format::schema::{put_schema, put_topic, take_schema, take_topic};
 use crate::format::wire::{Input, Malformed, put_len, put_u64};
 use crate::model::{Definition, Placed, ProducerSeq};
 use crate::producers::{self, Bounds, Producers};
@@ -50,7 +50,13 @@ impl LogState {
     /// Before the first commit.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self { lsn: Lsn::ZERO, hlc: Hlc::ZERO, topics: Topics::default(), producers: Producers::new(bounds), offsets: BTreeMap::new() }
+        Self {
+            lsn: Lsn::ZERO,
+            hlc: Hlc::ZERO,
+            topics: Topics::default(),
+            producers: Producers::new(bounds),
+            offsets: BTreeMap::new(),
+        }
     }
 
     /// Applies a definition, or changes nothing.
@@ -166,7 +172,9 @@ impl LogState {
         for _ in 0..input.count()? {
             let spec = take_topic(&mut input)?;
             let dropped = input.u8()? != 0;
-            let schemas = (0..input.count()?).map(|_| Ok((SchemaId(input.u32()?), take_schema(&mut input)?))).collect::<Result<BTreeMap<_, _>, Malformed>>()?;
+            let schemas = (0..input.count()?)
+                .map(|_| Ok((SchemaId(input.u32()?), take_schema(&mut input)?)))
+                .collect::<Result<BTreeMap<_, _>, Malformed>>()?;
             let offsets = (0..input.count()?).map(|_| input.u64()).collect::<Result<Vec<_>, _>>()?;
             if offsets.len() as u64 != u64::from(spec.partitions) || !schemas.contains_key(&spec.schema_id) {
                 return Err(Malformed::new(format!("topic contradicts itself topic={}", spec.id)));

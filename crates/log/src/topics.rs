@@ -99,7 +99,8 @@ impl Topics {
             return bad(format!("schema id does not ascend schema={schema_id} newest={newest}"));
         }
         for column in &topic.spec.partition_by {
-            let same = schema.fields().get(*column).is_some_and(|f| f.data_type() == topic.spec.schema.field(*column).data_type());
+            let same =
+                schema.fields().get(*column).is_some_and(|f| f.data_type() == topic.spec.schema.field(*column).data_type());
             if !same {
                 return bad(format!("a column of partition_by would change column={column}"));
             }

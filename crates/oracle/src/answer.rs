@@ -89,18 +89,10 @@ const INEXACT_NUMERIC: Near = Near::Within(1e-12);
 #[must_use]
 pub fn difference(expected: &Answer, got: &Answer, inexact: &[bool]) -> Option<String> {
     let names = |answer: &Answer| -> Vec<String> {
-        answer
-            .columns
-            .iter()
-            .map(|(name, kind)| format!("{name} {}", kind.name()))
-            .collect()
+        answer.columns.iter().map(|(name, kind)| format!("{name} {}", kind.name())).collect()
     };
     if names(expected) != names(got) {
-        return Some(format!(
-            "columns: expected {:?}, got {:?}",
-            names(expected),
-            names(got)
-        ));
+        return Some(format!("columns: expected {:?}, got {:?}", names(expected), names(got)));
     }
     let near: Vec<Near> = expected
         .columns
@@ -116,11 +108,7 @@ pub fn difference(expected: &Answer, got: &Answer, inexact: &[bool]) -> Option<S
     if missing.is_empty() && extra.is_empty() {
         return None;
     }
-    let mut text = format!(
-        "rows: expected {}, got {}",
-        expected.rows.len(),
-        got.rows.len()
-    );
+    let mut text = format!("rows: expected {}, got {}", expected.rows.len(), got.rows.len());
     for (sign, rows) in [("missing", &missing), ("extra", &extra)] {
         for row in rows.iter().take(10) {
             let _ = write!(text, "\n  {sign}: {}", show(row));
@@ -135,10 +123,7 @@ pub fn difference(expected: &Answer, got: &Answer, inexact: &[bool]) -> Option<S
 /// A row as one line.
 #[must_use]
 pub fn show(row: &Row) -> String {
-    let cells: Vec<&str> = row
-        .iter()
-        .map(|cell| cell.as_deref().unwrap_or("NULL"))
-        .collect();
+    let cells: Vec<&str> = row.iter().map(|cell| cell.as_deref().unwrap_or("NULL")).collect();
     cells.join(" | ")
 }
 
@@ -157,11 +142,7 @@ fn unmatched(expected: &Answer, got: &Answer, near: &[Near]) -> (Vec<Row>, Vec<R
             .collect()
     };
     for row in &expected.rows {
-        groups
-            .entry(key(expected, row))
-            .or_default()
-            .0
-            .push(row.clone());
+        groups.entry(key(expected, row)).or_default().0.push(row.clone());
     }
     for row in &got.rows {
         groups.entry(key(got, row)).or_default().1.push(row.clone());
@@ -182,13 +163,11 @@ fn unmatched(expected: &Answer, got: &Answer, near: &[Near]) -> (Vec<Row>, Vec<R
 }
 
 fn rows_near(a: &Row, b: &Row, near: &[Near]) -> bool {
-    near.iter()
-        .zip(a.iter().zip(b))
-        .all(|(near, (a, b))| match (near, a, b) {
-            (Near::Exactly, ..) | (_, None, None) => true,
-            (Near::Within(tolerance), Some(a), Some(b)) => numbers_near(a, b, *tolerance),
-            _ => false,
-        })
+    near.iter().zip(a.iter().zip(b)).all(|(near, (a, b))| match (near, a, b) {
+        (Near::Exactly, ..) | (_, None, None) => true,
+        (Near::Within(tolerance), Some(a), Some(b)) => numbers_near(a, b, *tolerance),
+        _ => false,
+    })
 }
 
 /// Two numbers as PostgreSQL prints them; the two infinities and NaN equal only themselves.
@@ -207,16 +186,8 @@ fn canonical(kind: &Kind, text: &str) -> String {
     if *kind != Kind::Numeric {
         return text.to_string();
     }
-    let short = if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        text
-    };
-    if short == "-0" {
-        "0".into()
-    } else {
-        short.into()
-    }
+    let short = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
+    if short == "-0" { "0".into() } else { short.into() }
 }
 
 #[cfg(test)]
@@ -224,27 +195,14 @@ mod tests {
     use super::{Answer, Kind, difference};
 
     fn answer(kind: &str, rows: &[Option<&str>]) -> Answer {
-        let rows = rows
-            .iter()
-            .map(|cell| vec![cell.map(str::to_string)])
-            .collect();
-        Answer {
-            columns: vec![("a".into(), Kind::of(kind))],
-            rows,
-        }
+        let rows = rows.iter().map(|cell| vec![cell.map(str::to_string)]).collect();
+        Answer { columns: vec![("a".into(), Kind::of(kind))], rows }
     }
 
     #[test]
     fn answers_are_multisets() {
         let expected = answer("int4", &[Some("1"), None, Some("1")]);
-        assert_eq!(
-            difference(
-                &expected,
-                &answer("int4", &[Some("1"), Some("1"), None]),
-                &[]
-            ),
-            None
-        );
+        assert_eq!(difference(&expected, &answer("int4", &[Some("1"), Some("1"), None]), &[]), None);
         for wrong in [
             answer("int4", &[Some("1"), None]),
             answer("int4", &[Some("1"), None, None]),
@@ -270,14 +228,8 @@ mod tests {
 
     #[test]
     fn floats_are_near_and_special_values_equal_themselves() {
-        let expected = answer(
-            "float8",
-            &[Some("0.3"), Some("NaN"), Some("-Infinity"), None],
-        );
-        let near = answer(
-            "float8",
-            &[None, Some("-inf"), Some("NaN"), Some("0.30000000000000004")],
-        );
+        let expected = answer("float8", &[Some("0.3"), Some("NaN"), Some("-Infinity"), None]);
+        let near = answer("float8", &[None, Some("-inf"), Some("NaN"), Some("0.30000000000000004")]);
         assert_eq!(difference(&expected, &near, &[]), None);
         for wrong in [Some("0.3001"), Some("NaN"), None] {
             let wrong = answer("float8", &[wrong, Some("NaN"), Some("-Infinity"), None]);

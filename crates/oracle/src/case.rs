@@ -138,19 +138,12 @@ impl Text {
 
 impl Window {
     fn render(&self, dialect: Dialect) -> String {
-        let Self {
-            relation,
-            time,
-            size_s,
-            slide_s,
-        } = self;
+        let Self { relation, time, size_s, slide_s } = self;
         match dialect {
             Dialect::Regauge if size_s == slide_s => {
                 format!("TUMBLE({relation}, {time}, INTERVAL '{size_s} seconds')")
             }
-            Dialect::Regauge => format!(
-                "HOP({relation}, {time}, INTERVAL '{slide_s} seconds', INTERVAL '{size_s} seconds')"
-            ),
+            Dialect::Regauge => format!("HOP({relation}, {time}, INTERVAL '{slide_s} seconds', INTERVAL '{size_s} seconds')"),
             // The last window that holds the row, and the ones before it at each slide.
             Dialect::Postgres => format!(
                 "(SELECT b.*, s.window_start, s.window_start + INTERVAL '{size_s} seconds' AS \
@@ -167,11 +160,7 @@ impl Table {
     /// CREATE TABLE or CREATE STREAM.
     #[must_use]
     pub fn create(&self, dialect: Dialect) -> String {
-        let word = if self.stream && dialect == Dialect::Regauge {
-            "STREAM"
-        } else {
-            "TABLE"
-        };
+        let word = if self.stream && dialect == Dialect::Regauge { "STREAM" } else { "TABLE" };
         format!("CREATE {word} {} ({})", self.name, self.columns.join(", "))
     }
 }
@@ -180,26 +169,14 @@ impl View {
     /// CREATE MATERIALIZED VIEW; in PostgreSQL a plain view, which recomputes at every read.
     #[must_use]
     pub fn create(&self, dialect: Dialect) -> String {
-        let word = if dialect == Dialect::Regauge {
-            "MATERIALIZED VIEW"
-        } else {
-            "VIEW"
-        };
-        format!(
-            "CREATE {word} {} AS {}",
-            self.name,
-            self.sql.render(dialect)
-        )
+        let word = if dialect == Dialect::Regauge { "MATERIALIZED VIEW" } else { "VIEW" };
+        format!("CREATE {word} {} AS {}", self.name, self.sql.render(dialect))
     }
 
     /// DROP.
     #[must_use]
     pub fn drop(&self, dialect: Dialect) -> String {
-        let word = if dialect == Dialect::Regauge {
-            "MATERIALIZED VIEW"
-        } else {
-            "VIEW"
-        };
+        let word = if dialect == Dialect::Regauge { "MATERIALIZED VIEW" } else { "VIEW" };
         format!("DROP {word} {}", self.name)
     }
 }

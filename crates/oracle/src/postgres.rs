@@ -39,9 +39,7 @@ impl Server {
              postgresql, or set REGAUGE_POSTGRES_BIN to the folder with initdb and postgres",
         )?;
         let user = unprivileged()?;
-        let folder = tempfile::Builder::new()
-            .prefix("regauge-oracle-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("regauge-oracle-").tempdir()?;
         if let Some((uid, gid)) = user {
             chown(folder.path(), Some(uid), Some(gid))?;
         }
@@ -55,11 +53,7 @@ impl Server {
             let mut running = Running(child);
             match wait_ready(&mut running, port, folder.path()).await {
                 Ok(()) => {
-                    return Ok(Self {
-                        _running: running,
-                        port,
-                        _folder: folder,
-                    });
+                    return Ok(Self { _running: running, port, _folder: folder });
                 }
                 Err(error) if tries_left == 0 => return Err(error),
                 Err(_) => {}
@@ -145,12 +139,7 @@ fn binaries() -> Option<PathBuf> {
     }
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
     let newest = versions
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse::<u32>().ok()?,
-                entry.path(),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())))
         .map(|(version, dir)| (version, dir.join("bin")))
         .filter(|(_, dir)| complete(dir))
         .max()?;
@@ -159,25 +148,18 @@ fn binaries() -> Option<PathBuf> {
 
 /// PostgreSQL refuses to run as root: then the ids of `postgres`, or of `nobody`.
 fn unprivileged() -> Result<Option<(u32, u32)>> {
-    let own = Command::new("id")
-        .arg("-u")
-        .output()
-        .context("cannot run id")?;
+    let own = Command::new("id").arg("-u").output().context("cannot run id")?;
     if own.stdout.trim_ascii() != b"0" {
         return Ok(None);
     }
     let users = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
     let ids = |name: &str| {
-        let line = users
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     let found = ids("postgres").or_else(|| ids("nobody"));
-    found
-        .map(Some)
-        .context("running as root, and there is neither a user postgres nor nobody")
+    found.map(Some).context("running as root, and there is neither a user postgres nor nobody")
 }
 
 fn init(bin: &Path, folder: &Path, user: Option<(u32, u32)>) -> Result<()> {
@@ -185,23 +167,13 @@ fn init(bin: &Path, folder: &Path, user: Option<(u32, u32)>) -> Result<()> {
     command
         .arg("-D")
         .arg(folder.join("data"))
-        .args([
-            "-U",
-            "postgres",
-            "--auth=trust",
-            "--locale=C",
-            "--encoding=UTF8",
-            "--no-sync",
-        ])
+        .args(["-U", "postgres", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync"])
         .current_dir(folder)
         .stdin(Stdio::null());
     as_user(&mut command, user);
     let out = command.output().context("cannot run initdb")?;
     if !out.status.success() {
-        bail!(
-            "initdb failed: {}",
-            String::from_utf8_lossy(&out.stderr).trim()
-        );
+        bail!("initdb failed: {}", String::from_utf8_lossy(&out.stderr).trim());
     }
     Ok(())
 }
@@ -209,11 +181,7 @@ fn init(bin: &Path, folder: &Path, user: Option<(u32, u32)>) -> Result<()> {
 fn spawn(bin: &Path, folder: &Path, port: u16, user: Option<(u32, u32)>) -> Result<Child> {
     let log = std::fs::File::create(folder.join("log"))?;
     let mut command = Command::new(bin.join("postgres"));
-    command
-        .arg("-D")
-        .arg(folder.join("data"))
-        .arg("-p")
-        .arg(port.to_string());
+    command.arg("-D").arg(folder.join("data")).arg("-p").arg(port.to_string());
     for setting in [
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
@@ -232,11 +200,7 @@ fn spawn(bin: &Path, folder: &Path, port: u16, user: Option<(u32, u32)>) -> Resu
     ] {
         command.args(["-c", setting]);
     }
-    command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     as_user(&mut command, user);
     command.spawn().context("cannot run postgres")
 }
@@ -248,7 +212,5 @@ fn as_user(command: &mut Command, user: Option<(u32, u32)>) {
 }
 
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -120,26 +120,14 @@ pub fn prove(wish: &Wish, server: u16, maker: &impl Maker) -> Result<Proof> {
     }
 }
 
-fn work(
-    wish: &Wish,
-    server: u16,
-    maker: &impl Maker,
-    next: &AtomicUsize,
-    proof: &Mutex<Proof>,
-) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+fn work(wish: &Wish, server: u16, maker: &impl Maker, next: &AtomicUsize, proof: &Mutex<Proof>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let locked = || proof.lock().map_err(|_| anyhow!("another thread panicked"));
     loop {
         let at = next.fetch_add(1, Ordering::Relaxed);
         // With half of all views refused the proof would not end: then it is no proof.
         let cases_max = 2 * wish.views / wish.sizes.views.max(1) + 4;
-        if at >= cases_max
-            || locked()?.views >= wish.views
-            || locked()?.differences.len() >= wish.differences_max
-        {
+        if at >= cases_max || locked()?.views >= wish.views || locked()?.differences.len() >= wish.differences_max {
             return Ok(());
         }
         let mut case = case(wish.seed.wrapping_add(at as u64), &wish.sizes);
@@ -178,43 +166,24 @@ async fn one(case: &Case, server: u16, maker: &impl Maker, wish: &Wish) -> Resul
     if let Some(difference) = &outcome.difference {
         let (small, difference) = shrink(case, difference, server, maker).await?;
         let report = report(&small, &difference.what, wish);
-        return Ok(One {
-            outcome,
-            digests: 0,
-            report: Some(report),
-        });
+        return Ok(One { outcome, digests: 0, report: Some(report) });
     }
     let mut other = case.clone();
     other.workers = case.workers % 4 + 1;
     let again = run_fresh(&other, server, maker, Pace::End).await?;
-    let mut what = again
-        .difference
-        .as_ref()
-        .map(|difference| difference.what.clone());
+    let mut what = again.difference.as_ref().map(|difference| difference.what.clone());
     let mut digests = 0;
     for (view, digest) in &outcome.digests {
         match again.digests.get(view) {
             Some(same) if same == digest => digests += 1,
             other if what.is_none() => {
-                what = Some(format!(
-                    "digest of {view}: {digest}, in the second run {other:?}"
-                ));
+                what = Some(format!("digest of {view}: {digest}, in the second run {other:?}"));
             }
             _ => {}
         }
     }
-    let report = what.map(|what| {
-        report(
-            &other,
-            &format!("second run (other workers, other epochs): {what}"),
-            wish,
-        )
-    });
-    Ok(One {
-        outcome,
-        digests,
-        report,
-    })
+    let report = what.map(|what| report(&other, &format!("second run (other workers, other epochs): {what}"), wish));
+    Ok(One { outcome, digests, report })
 }
 
 fn report(case: &Case, what: &str, wish: &Wish) -> String {

@@ -33,14 +33,8 @@ impl Regauge {
     /// # Errors
     /// When it does not open.
     pub fn new(workers: usize, views: Views) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("regauge-tested-")
-            .tempdir()?;
-        let mut system = Self {
-            open: None,
-            folder,
-            views,
-        };
+        let folder = tempfile::Builder::new().prefix("regauge-tested-").tempdir()?;
+        let mut system = Self { open: None, folder, views };
         system.reopen(workers)?;
         Ok(system)
     }
@@ -49,18 +43,13 @@ impl Regauge {
         self.open = None;
         let config = Config::new(self.folder.path()).workers(workers);
         let instance = Instance::open(config).map_err(|error| anyhow!("does not open: {error}"))?;
-        let session = instance
-            .session(SessionOptions::default())
-            .map_err(|error| anyhow!("no session: {error}"))?;
+        let session = instance.session(SessionOptions::default()).map_err(|error| anyhow!("no session: {error}"))?;
         self.open = Some((session, instance));
         Ok(())
     }
 
     fn session(&mut self) -> Result<&mut Session> {
-        self.open
-            .as_mut()
-            .map(|(session, _)| session)
-            .context("the instance is closed")
+        self.open.as_mut().map(|(session, _)| session).context("the instance is closed")
     }
 
     async fn execute(&mut self, sql: &str) -> Result<Result<Vec<Response>, Failure>> {
@@ -71,10 +60,7 @@ impl Regauge {
 fn failure(error: regauge_views::Error) -> Failure {
     let parts = [Some(error.message), error.detail, error.hint];
     let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
-    Failure {
-        sqlstate: error.sqlstate.to_string(),
-        message,
-    }
+    Failure { sqlstate: error.sqlstate.to_string(), message }
 }
 
 impl System for Regauge {
@@ -91,9 +77,7 @@ impl System for Regauge {
         }
         for statement in statements {
             if let Err(failure) = self.execute(statement).await? {
-                self.execute("ROLLBACK")
-                    .await?
-                    .map_err(|f| anyhow!("ROLLBACK fails: {f}"))?;
+                self.execute("ROLLBACK").await?.map_err(|f| anyhow!("ROLLBACK fails: {f}"))?;
                 return Ok(Err(failure));
             }
         }
@@ -104,9 +88,11 @@ impl System for Regauge {
     async fn run(&mut self, statement: &str) -> Result<Result<(), Failure>> {
         let statement = match self.views {
             Views::Maintained => statement.to_string(),
-            Views::AtRead => statement
-                .replacen("CREATE MATERIALIZED VIEW", "CREATE VIEW", 1)
-                .replacen("DROP MATERIALIZED VIEW", "DROP VIEW", 1),
+            Views::AtRead => statement.replacen("CREATE MATERIALIZED VIEW", "CREATE VIEW", 1).replacen(
+                "DROP MATERIALIZED VIEW",
+                "DROP VIEW",
+                1,
+            ),
         };
         Ok(self.execute(&statement).await?.map(|_| ()))
     }
@@ -124,14 +110,9 @@ impl System for Regauge {
             Ok(batches) => batches,
             Err(error) => return Ok(Err(failure(error))),
         };
-        let mut answer = Answer {
-            columns: Vec::new(),
-            rows: Vec::new(),
-        };
+        let mut answer = Answer { columns: Vec::new(), rows: Vec::new() };
         for field in schema.fields() {
-            answer
-                .columns
-                .push((field.name().clone(), kind(field.data_type())?));
+            answer.columns.push((field.name().clone(), kind(field.data_type())?));
         }
         for batch in &batches {
             for row in 0..batch.num_rows() {

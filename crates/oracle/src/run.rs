@@ -62,17 +62,8 @@ enum State {
 /// # Errors
 /// When PostgreSQL is gone, or refuses a statement that the generator holds to be valid. That the
 /// tested system is gone is a difference, not an error.
-pub async fn run(
-    case: &Case,
-    expected: &mut impl System,
-    tested: &mut impl System,
-    pace: Pace,
-) -> Result<Outcome> {
-    let mut run = Run {
-        case,
-        states: vec![State::Absent; case.views.len()],
-        outcome: Outcome::default(),
-    };
+pub async fn run(case: &Case, expected: &mut impl System, tested: &mut impl System, pace: Pace) -> Result<Outcome> {
+    let mut run = Run { case, states: vec![State::Absent; case.views.len()], outcome: Outcome::default() };
     for table in &case.tables {
         let create = table.create(expected.dialect());
         valid(expected.run(&create).await?, &create)?;
@@ -140,21 +131,13 @@ impl Run<'_> {
                 self.outcome.epochs += 1;
                 self.outcome.failing_commits += usize::from(want.is_err());
                 if let Some(what) = self.statement(&want, &got) {
-                    self.differ(
-                        at,
-                        None,
-                        format!("{}: {what}", shorten(&statements.join("; "))),
-                    );
+                    self.differ(at, None, format!("{}: {what}", shorten(&statements.join("; "))));
                 }
             }
             Step::Restart(workers) => {
                 expected.restart(*workers).await?;
                 if let Err(error) = tested.restart(*workers).await {
-                    self.differ(
-                        at,
-                        None,
-                        format!("restart with {workers} workers: {error:#}"),
-                    );
+                    self.differ(at, None, format!("restart with {workers} workers: {error:#}"));
                 }
             }
         }
@@ -165,20 +148,10 @@ impl Run<'_> {
     }
 
     /// False when the view was not created.
-    async fn create(
-        &mut self,
-        at: usize,
-        view: usize,
-        expected: &mut impl System,
-        tested: &mut impl System,
-    ) -> Result<bool> {
+    async fn create(&mut self, at: usize, view: usize, expected: &mut impl System, tested: &mut impl System) -> Result<bool> {
         let made = &self.case.views[view];
         // What reads a refused view cannot be tried.
-        if made
-            .uses
-            .iter()
-            .any(|used| self.states[*used] != State::Live)
-        {
+        if made.uses.iter().any(|used| self.states[*used] != State::Live) {
             self.states[view] = State::Refused;
             return Ok(false);
         }
@@ -247,11 +220,7 @@ impl Run<'_> {
     }
 
     /// How two results of one statement differ.
-    fn statement(
-        &self,
-        want: &Result<(), Failure>,
-        got: &Result<Result<(), Failure>>,
-    ) -> Option<String> {
+    fn statement(&self, want: &Result<(), Failure>, got: &Result<Result<(), Failure>>) -> Option<String> {
         match (want, got) {
             (_, Err(error)) => Some(format!("the system is gone: {error:#}")),
             (Ok(()), Ok(Ok(()))) => None,
@@ -268,11 +237,7 @@ impl Run<'_> {
 }
 
 /// How two answers differ. That both fail is agreement: which failing row is met first is open.
-fn answers(
-    want: &Result<Answer, Failure>,
-    got: &Result<Result<Answer, Failure>>,
-    inexact: &[bool],
-) -> Option<String> {
+fn answers(want: &Result<Answer, Failure>, got: &Result<Result<Answer, Failure>>, inexact: &[bool]) -> Option<String> {
     match (want, got) {
         (_, Err(error)) => Some(format!("the system is gone: {error:#}")),
         (Ok(want), Ok(Ok(got))) => difference(want, got, inexact),
@@ -301,32 +266,18 @@ fn shorten(sql: &str) -> String {
 ///
 /// # Errors
 /// As `run`, and when the system under test does not even start.
-pub async fn run_fresh(
-    case: &Case,
-    server: u16,
-    maker: &impl Maker,
-    pace: Pace,
-) -> Result<Outcome> {
+pub async fn run_fresh(case: &Case, server: u16, maker: &impl Maker, pace: Pace) -> Result<Outcome> {
     let client = crate::postgres::connect(server).await?;
     let schema = format!("case_{}_{}", case.seed, crate::postgres::unique());
     let mut expected = crate::system::Postgres::new(client, &schema).await?;
-    let mut tested = maker
-        .make(case, server)
-        .await
-        .context("the tested system does not start")?;
+    let mut tested = maker.make(case, server).await.context("the tested system does not start")?;
     let outcome = run(case, &mut expected, &mut tested, pace).await;
-    expected
-        .run(&format!("DROP SCHEMA {schema} CASCADE"))
-        .await?
-        .ok();
+    expected.run(&format!("DROP SCHEMA {schema} CASCADE")).await?.ok();
     outcome
 }
 
 /// Makes the system under test, empty.
-#[expect(
-    async_fn_in_trait,
-    reason = "each case runs on a thread of its own: no Send is needed"
-)]
+#[expect(async_fn_in_trait, reason = "each case runs on a thread of its own: no Send is needed")]
 pub trait Maker: Sync {
     /// What it makes.
     type Made: System;

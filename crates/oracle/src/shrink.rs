@@ -15,19 +15,8 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When the runs themselves cannot be done.
-pub async fn shrink(
-    case: &Case,
-    difference: &Difference,
-    server: u16,
-    maker: &impl Maker,
-) -> Result<(Case, Difference)> {
-    let mut small = Small {
-        case: case.clone(),
-        difference: difference.clone(),
-        server,
-        maker,
-        until: Instant::now() + TIME_MAX,
-    };
+pub async fn shrink(case: &Case, difference: &Difference, server: u16, maker: &impl Maker) -> Result<(Case, Difference)> {
+    let mut small = Small { case: case.clone(), difference: difference.clone(), server, maker, until: Instant::now() + TIME_MAX };
     small.case.steps.truncate(difference.step + 1);
     small.other_views().await?;
     small.steps().await?;

@@ -18,10 +18,7 @@ pub enum Dialect {
 
 /// What the oracle asks of a system. A statement that fails is an `Ok(Err(..))`; an outer error means
 /// that the system itself is gone, which is never right.
-#[expect(
-    async_fn_in_trait,
-    reason = "each case runs on a thread of its own: no Send is needed"
-)]
+#[expect(async_fn_in_trait, reason = "each case runs on a thread of its own: no Send is needed")]
 pub trait System {
     /// The words it understands.
     fn dialect(&self) -> Dialect;
@@ -53,10 +50,7 @@ impl Postgres {
              SET search_path = {schema}; SET client_min_messages = error; \
              SET statement_timeout = '60s'"
         );
-        client
-            .batch_execute(&sql)
-            .await
-            .context("cannot make a schema")?;
+        client.batch_execute(&sql).await.context("cannot make a schema")?;
         Ok(Self { client })
     }
 }
@@ -95,20 +89,14 @@ impl System for Postgres {
             Err(error) => return Ok(Err(failure(error)?)),
         };
         let columns = statement.columns().iter();
-        let columns =
-            columns.map(|column| (column.name().to_string(), Kind::of(column.type_().name())));
-        let mut answer = Answer {
-            columns: columns.collect(),
-            rows: Vec::new(),
-        };
+        let columns = columns.map(|column| (column.name().to_string(), Kind::of(column.type_().name())));
+        let mut answer = Answer { columns: columns.collect(), rows: Vec::new() };
         match self.client.simple_query(sql).await {
             Ok(messages) => {
                 for message in messages {
                     if let SimpleQueryMessage::Row(row) = message {
                         let cells = 0..row.len();
-                        answer
-                            .rows
-                            .push(cells.map(|at| row.get(at).map(str::to_string)).collect());
+                        answer.rows.push(cells.map(|at| row.get(at).map(str::to_string)).collect());
                     }
                 }
                 Ok(Ok(answer))
@@ -129,10 +117,7 @@ impl System for Postgres {
 /// A refusal by the server; anything else (a lost connection) is an error of the run.
 fn failure(error: tokio_postgres::Error) -> Result<Failure> {
     match error.as_db_error() {
-        Some(told) => Ok(Failure {
-            sqlstate: told.code().code().to_string(),
-            message: told.message().to_string(),
-        }),
+        Some(told) => Ok(Failure { sqlstate: told.code().code().to_string(), message: told.message().to_string() }),
         None => Err(error).context("PostgreSQL is gone"),
     }
 }

@@ -4,9 +4,8 @@
 use anyhow::{Context, Result, bail};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+    IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
 use crate::answer::Kind;
@@ -48,12 +47,7 @@ pub fn cell(array: &dyn Array, row: usize) -> Result<Option<String>> {
         return Ok(None);
     }
     let text = match array.data_type() {
-        DataType::Boolean => if array.as_boolean().value(row) {
-            "t"
-        } else {
-            "f"
-        }
-        .to_string(),
+        DataType::Boolean => if array.as_boolean().value(row) { "t" } else { "f" }.to_string(),
         DataType::Int16 => array.as_primitive::<Int16Type>().value(row).to_string(),
         DataType::Int32 => array.as_primitive::<Int32Type>().value(row).to_string(),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
@@ -62,11 +56,7 @@ pub fn cell(array: &dyn Array, row: usize) -> Result<Option<String>> {
         DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
         DataType::Utf8 => array.as_string::<i32>().value(row).to_string(),
         DataType::Binary => {
-            let hex = array
-                .as_binary::<i32>()
-                .value(row)
-                .iter()
-                .map(|byte| format!("{byte:02x}"));
+            let hex = array.as_binary::<i32>().value(row).iter().map(|byte| format!("{byte:02x}"));
             format!("\\x{}", hex.collect::<String>())
         }
         DataType::Date32 => date(i64::from(array.as_primitive::<Date32Type>().value(row))),
@@ -74,18 +64,11 @@ pub fn cell(array: &dyn Array, row: usize) -> Result<Option<String>> {
         DataType::Timestamp(_, zone) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
             let text = timestamp(micros);
-            if zone.is_some() {
-                format!("{text}+00")
-            } else {
-                text
-            }
+            if zone.is_some() { format!("{text}+00") } else { text }
         }
         DataType::Interval(_) => {
             let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-            format!(
-                "{} mons {} days {} ns",
-                value.months, value.days, value.nanoseconds
-            )
+            format!("{} mons {} days {} ns", value.months, value.days, value.nanoseconds)
         }
         DataType::List(_) => list(array.as_list::<i32>().value(row).as_ref())?,
         other => bail!("no SQL value stands for this Arrow value type={other}"),
@@ -127,12 +110,7 @@ fn timestamp(micros: i64) -> String {
 
 fn time(micros: i64) -> String {
     let seconds = micros / 1_000_000;
-    let text = format!(
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    );
+    let text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     match micros % 1_000_000 {
         0 => text,
         part => format!("{text}.{}", format!("{part:06}").trim_end_matches('0')),
@@ -148,17 +126,9 @@ fn date(days: i64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
-    if year > 0 {
-        format!("{year:04}-{month:02}-{day:02}")
-    } else {
-        format!("{:04}-{month:02}-{day:02} BC", 1 - year)
-    }
+    if year > 0 { format!("{year:04}-{month:02}-{day:02}") } else { format!("{:04}-{month:02}-{day:02} BC", 1 - year) }
 }
 
 #[cfg(test)]
@@ -181,23 +151,11 @@ mod tests {
 
     #[test]
     fn arrays_and_numerics_are_printed_as_postgres_prints_them() {
-        let words: ArrayRef = Arc::new(StringArray::from(vec![
-            Some("a b"),
-            None,
-            Some(""),
-            Some("null"),
-            Some("x"),
-        ]));
-        assert_eq!(
-            list(&words).unwrap_or_default(),
-            r#"{"a b",NULL,"","null",x}"#
-        );
+        let words: ArrayRef = Arc::new(StringArray::from(vec![Some("a b"), None, Some(""), Some("null"), Some("x")]));
+        assert_eq!(list(&words).unwrap_or_default(), r#"{"a b",NULL,"","null",x}"#);
         let numbers = Int32Array::from(vec![Some(1), None]);
         assert_eq!(list(&numbers).unwrap_or_default(), "{1,NULL}");
         let numeric = Decimal128Array::from(vec![-5]).with_precision_and_scale(10, 2);
-        assert_eq!(
-            cell(&numeric.expect("valid"), 0).ok().flatten().as_deref(),
-            Some("-0.05")
-        );
+        assert_eq!(cell(&numeric.expect("valid"), 0).ok().flatten().as_deref(), Some("-0.05"));
     }
 }

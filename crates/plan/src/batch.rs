@@ -53,10 +53,8 @@ pub fn context(options: &BatchOptions) -> SessionState {
     let config = SessionConfig::from(settings)
         .with_target_partitions(options.partitions.max(1))
         .with_batch_size(options.batch_rows.max(1));
-    let builder = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(Arc::clone(&options.runtime))
-        .with_default_features();
+    let builder =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(&options.runtime)).with_default_features();
     bind::install(builder).build()
 }
 
@@ -112,9 +110,8 @@ impl BatchQuery {
     /// The schema of the rows, under the shown names.
     pub fn schema(&self) -> SchemaRef {
         let fields = self.plan.schema().fields().iter().zip(&self.names);
-        let fields: Vec<_> = fields
-            .map(|(f, n)| arrow::datatypes::Field::new(n, crate::lower::output_type(f.data_type()), true))
-            .collect();
+        let fields: Vec<_> =
+            fields.map(|(f, n)| arrow::datatypes::Field::new(n, crate::lower::output_type(f.data_type()), true)).collect();
         Arc::new(arrow::datatypes::Schema::new(fields))
     }
 

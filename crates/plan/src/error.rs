@@ -83,8 +83,7 @@ impl PlanError {
     /// The same error with this hint.
     #[must_use]
     pub fn with_hint(mut self, text: impl Into<String>) -> PlanError {
-        if let PlanError::Syntax { hint, .. } | PlanError::Unsupported { hint, .. } | PlanError::Invalid { hint, .. } =
-            &mut self
+        if let PlanError::Syntax { hint, .. } | PlanError::Unsupported { hint, .. } | PlanError::Invalid { hint, .. } = &mut self
         {
             *hint = Some(text.into());
         }
@@ -208,7 +207,8 @@ impl PlanError {
             PlanError::invalid("42883", line).with_hint("add explicit casts")
         } else if has("cannot coerce") || has("cannot infer common") || has("common argument type") || has("type_coercion") {
             PlanError::invalid("42804", line).with_hint("add explicit casts")
-        } else if has("must appear in the group by") || has("in group by") || has("could not be resolved from available columns") {
+        } else if has("must appear in the group by") || has("in group by") || has("could not be resolved from available columns")
+        {
             PlanError::invalid("42803", line).with_hint("add the column to GROUP BY or put it into an aggregate")
         } else if has("aggregate") && has("where") {
             PlanError::invalid("42803", line)

@@ -155,9 +155,7 @@ impl Scalar {
     pub fn children(&self) -> Vec<&Scalar> {
         match self {
             Scalar::Column(_) | Scalar::Literal(_) => vec![],
-            Scalar::Call { args, .. } | Scalar::And(args) | Scalar::Or(args) | Scalar::Coalesce(args) => {
-                args.iter().collect()
-            }
+            Scalar::Call { args, .. } | Scalar::And(args) | Scalar::Or(args) | Scalar::Coalesce(args) => args.iter().collect(),
             Scalar::Compare { left, right, .. } => vec![left, right],
             Scalar::Not(arg) | Scalar::Is { arg, .. } | Scalar::Cast { arg, .. } => vec![arg],
             Scalar::Case { branches, otherwise, .. } => {

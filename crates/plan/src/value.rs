@@ -63,10 +63,9 @@ impl PartialEq for Datum {
             (Text(a), Text(b)) => a == b,
             (Bytes(a), Bytes(b)) => a == b,
             (Date(a), Date(b)) => a == b,
-            (
-                Interval { months: m, days: d, nanos: n },
-                Interval { months: m2, days: d2, nanos: n2 },
-            ) => (m, d, n) == (m2, d2, n2),
+            (Interval { months: m, days: d, nanos: n }, Interval { months: m2, days: d2, nanos: n2 }) => {
+                (m, d, n) == (m2, d2, n2)
+            }
             _ => false,
         }
     }
@@ -176,9 +175,7 @@ impl Value {
             S::Date32(Some(v)) => Datum::Date(*v),
             S::Time64Microsecond(Some(v)) => Datum::Time(*v),
             S::TimestampMicrosecond(Some(v), _) => Datum::Timestamp(*v),
-            S::IntervalMonthDayNano(Some(v)) => {
-                Datum::Interval { months: v.months, days: v.days, nanos: v.nanoseconds }
-            }
+            S::IntervalMonthDayNano(Some(v)) => Datum::Interval { months: v.months, days: v.days, nanos: v.nanoseconds },
             _ => return None,
         };
         Some(Value { ty, datum })

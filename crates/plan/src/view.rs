@@ -27,11 +27,7 @@ pub struct PlannedView {
 }
 
 /// Plans a query for incremental maintenance: same text, same catalog, same plan.
-pub fn plan_view(
-    query: &ast::Query,
-    catalog: &dyn CatalogView,
-    options: &PlanOptions,
-) -> Result<FlowPlan, PlanError> {
+pub fn plan_view(query: &ast::Query, catalog: &dyn CatalogView, options: &PlanOptions) -> Result<FlowPlan, PlanError> {
     plan_view_with_notices(query, catalog, options).map(|p| p.plan)
 }
 

@@ -223,7 +223,11 @@ impl<T: ByteArrayType> Grow for Bytes<T> {
             offsets.push(T::Offset::usize_as(bytes.len()));
         }
         // Safety of `try_new` is checked for text: a pass over the bytes that costs less than the copy above.
-        let array = GenericByteArray::<T>::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(bytes), self.valid.gather(slots));
+        let array = GenericByteArray::<T>::try_new(
+            OffsetBuffer::new(ScalarBuffer::from(offsets)),
+            Buffer::from_vec(bytes),
+            self.valid.gather(slots),
+        );
         Arc::new(array.expect("bytes were copied from arrays of this type"))
     }
 
@@ -286,7 +290,10 @@ impl Grow for Encoded {
 
     fn gather(&self, slots: &[u32]) -> ArrayRef {
         let parser = self.converter.parser();
-        let mut arrays = self.converter.convert_rows(slots.iter().map(|s| parser.parse(self.heap.get(*s)))).expect("bytes were made by this converter");
+        let mut arrays = self
+            .converter
+            .convert_rows(slots.iter().map(|s| parser.parse(self.heap.get(*s))))
+            .expect("bytes were made by this converter");
         arrays.swap_remove(0)
     }
 

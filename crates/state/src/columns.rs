@@ -96,7 +96,15 @@ impl Columns {
     }
 
     /// Clears `keep[i]` where the values in `own[k]` at `slots[i]` differ, as keys, from `keys[k]` at `rows[i]`.
-    pub fn retain_same_key(&self, own: &[usize], slots: &[u32], keys: &[ArrayRef], rows: &[u32], nulls_equal: bool, keep: &mut [bool]) {
+    pub fn retain_same_key(
+        &self,
+        own: &[usize],
+        slots: &[u32],
+        keys: &[ArrayRef],
+        rows: &[u32],
+        nulls_equal: bool,
+        keep: &mut [bool],
+    ) {
         for (column, key) in own.iter().zip(keys) {
             self.columns[*column].retain_same_key(slots, key.as_ref() as &dyn Array, rows, nulls_equal, keep);
         }

@@ -28,8 +28,15 @@ enum Keys {
     /// No key columns: one group.
     Nothing,
     /// One column that is an i64 or an i32 underneath.
-    Integer { ty: DataType, values: Vec<i64>, null_id: Option<u32> },
-    Rows { converter: RowConverter, heap: Heap },
+    Integer {
+        ty: DataType,
+        values: Vec<i64>,
+        null_id: Option<u32>,
+    },
+    Rows {
+        converter: RowConverter,
+        heap: Heap,
+    },
 }
 
 /// A set of keys with dense ids.
@@ -108,7 +115,13 @@ impl GroupIndex {
 
     /// The id of each row's key, made where it was not known; ids made are appended to `created`.
     /// `columns` are canonical ([`canonical_floats`]), `hashes` is the frozen hash of them, one a row.
-    pub fn intern(&mut self, columns: &[ArrayRef], hashes: &[u64], ids: &mut Vec<u32>, created: &mut Vec<u32>) -> Result<(), StateError> {
+    pub fn intern(
+        &mut self,
+        columns: &[ArrayRef],
+        hashes: &[u64],
+        ids: &mut Vec<u32>,
+        created: &mut Vec<u32>,
+    ) -> Result<(), StateError> {
         ids.reserve(hashes.len());
         let GroupIndex { keys, hashes: known, table, free } = self;
         if known.len() + hashes.len() >= u32::MAX as usize {
@@ -149,7 +162,11 @@ impl GroupIndex {
                         continue;
                     }
                     let key = raw[row];
-                    let (id, new) = table.find_or_insert(*hash, |id| values[id as usize] == key && *null_id != Some(id), || make(known, *hash));
+                    let (id, new) = table.find_or_insert(
+                        *hash,
+                        |id| values[id as usize] == key && *null_id != Some(id),
+                        || make(known, *hash),
+                    );
                     if new {
                         created.push(id);
                         put(values, id, key);
@@ -180,9 +197,9 @@ impl GroupIndex {
             Keys::Integer { ty, values, null_id } => {
                 let raw = ids.iter().map(|id| (*null_id != Some(*id)).then(|| values[*id as usize]));
                 let array: ArrayRef = match ty {
-                    DataType::Int32 | DataType::Date32 => {
-                        Arc::new(raw.map(|v| v.map(|v| i32::try_from(v).expect("the key came from an i32"))).collect::<Int32Array>())
-                    }
+                    DataType::Int32 | DataType::Date32 => Arc::new(
+                        raw.map(|v| v.map(|v| i32::try_from(v).expect("the key came from an i32"))).collect::<Int32Array>(),
+                    ),
                     _ => Arc::new(raw.collect::<Int64Array>()),
                 };
                 Ok(vec![if array.data_type() == ty { array } else { cast(&array, ty)? }])

@@ -243,7 +243,15 @@ impl JoinSide {
 
     /// Appends pairs (probing row, stored slot) with equal key hash until at least `limit` pairs stand in `slots` or all is
     /// done; true when done. Rows come in order of `probing`; call again with the same `at` for the rest.
-    pub fn probe(&self, key_hashes: &[u64], probing: &[u32], at: &mut ProbeAt, limit: usize, rows: &mut Vec<u32>, slots: &mut Vec<u32>) -> bool {
+    pub fn probe(
+        &self,
+        key_hashes: &[u64],
+        probing: &[u32],
+        at: &mut ProbeAt,
+        limit: usize,
+        rows: &mut Vec<u32>,
+        slots: &mut Vec<u32>,
+    ) -> bool {
         while at.row < probing.len() {
             let row = probing[at.row];
             let hash = key_hashes[row as usize];
@@ -302,6 +310,8 @@ impl JoinSide {
     /// Bytes of memory held.
     pub fn n_bytes(&self) -> usize {
         let own = self.columns.n_bytes() + self.heads.n_bytes() + self.key_hash.capacity() * 8 + self.next.capacity() * 4;
-        own + self.retractable.as_ref().map_or(0, |r| r.prev.capacity() * 4 + r.weight.capacity() * 8 + r.row_hash.capacity() * 8 + r.fresh.capacity() + r.by_row.n_bytes())
+        own + self.retractable.as_ref().map_or(0, |r| {
+            r.prev.capacity() * 4 + r.weight.capacity() * 8 + r.row_hash.capacity() * 8 + r.fresh.capacity() + r.by_row.n_bytes()
+        })
     }
 }

@@ -43,7 +43,13 @@ pub struct OrderedGroups {
 impl OrderedGroups {
     /// Empty; rows have columns of `types`.
     pub fn new(types: &[DataType]) -> Result<Self, StateError> {
-        Ok(OrderedGroups { members: BTreeMap::new(), columns: Columns::new(types)?, zeroed: Vec::new(), leaving: Vec::new(), scratch: Vec::new() })
+        Ok(OrderedGroups {
+            members: BTreeMap::new(),
+            columns: Columns::new(types)?,
+            zeroed: Vec::new(),
+            leaving: Vec::new(),
+            scratch: Vec::new(),
+        })
     }
 
     /// Adds `diff` to the count of row `row` of `from` in `group`.
@@ -123,7 +129,9 @@ impl OrderedGroups {
 
     /// Bytes of memory held, keys estimated at their length.
     pub fn n_bytes(&self) -> usize {
-        self.columns.n_bytes() + self.members.len() * (size_of::<Box<[u8]>>() + size_of::<Member>()) + self.members.keys().next().map_or(0, |k| k.len() * self.members.len())
+        self.columns.n_bytes()
+            + self.members.len() * (size_of::<Box<[u8]>>() + size_of::<Member>())
+            + self.members.keys().next().map_or(0, |k| k.len() * self.members.len())
     }
 
     fn range(&self, group: u32) -> impl DoubleEndedIterator<Item = (&Box<[u8]>, &Member)> {

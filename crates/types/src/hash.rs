@@ -8,9 +8,10 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 
 const SEED: u64 = 0x7265_6761_7567_6531; // "regauge1"
@@ -176,9 +177,11 @@ fn fold(column: &ArrayRef, out: &mut [u64]) -> Result<(), UnsupportedType> {
         DataType::Timestamp(TimeUnit::Millisecond, _) => signed!(TimestampMillisecondType),
         DataType::Timestamp(TimeUnit::Microsecond, _) => signed!(TimestampMicrosecondType),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => signed!(TimestampNanosecondType),
-        DataType::Interval(IntervalUnit::MonthDayNano) => number!(IntervalMonthDayNanoType, |x: arrow::datatypes::IntervalMonthDayNano| {
-            of_i128(interval_length_ns(x.months, x.days, x.nanoseconds))
-        }),
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            number!(IntervalMonthDayNanoType, |x: arrow::datatypes::IntervalMonthDayNano| {
+                of_i128(interval_length_ns(x.months, x.days, x.nanoseconds))
+            })
+        }
         DataType::Utf8 => bytes!(column.as_string::<i32>(), str::as_bytes),
         DataType::LargeUtf8 => bytes!(column.as_string::<i64>(), str::as_bytes),
         DataType::Utf8View => bytes!(column.as_string_view(), str::as_bytes),

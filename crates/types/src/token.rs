@@ -101,12 +101,7 @@ impl CausalToken {
         };
         let mut id = [0; 16];
         id.copy_from_slice(&body[1..17]);
-        Ok(CausalToken {
-            data_set: DataSetId(id),
-            incarnation: number(17),
-            lsn: Lsn(number(25)),
-            hlc: Hlc(number(33)),
-        })
+        Ok(CausalToken { data_set: DataSetId(id), incarnation: number(17), lsn: Lsn(number(25)), hlc: Hlc(number(33)) })
     }
 }
 

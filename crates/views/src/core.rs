@@ -167,7 +167,8 @@ fn refused(error: LogError) -> NotCommitted {
     }
     if let LogError::BadDefinition { .. } = &error {
         // Ids and names come from the catalog the transaction began with: they are taken when that has moved.
-        let error = Error::conflict("could not serialize access due to a concurrent change of the catalog").detail(error.to_string());
+        let error =
+            Error::conflict("could not serialize access due to a concurrent change of the catalog").detail(error.to_string());
         return NotCommitted::Conflict { lsn: Lsn::ZERO, error };
     }
     let LogError::Refused(refusal) = &error else {
@@ -176,10 +177,13 @@ fn refused(error: LogError) -> NotCommitted {
     match refusal.0.downcast_ref::<Refused>() {
         Some(Refused::Conflict { relation, lsn, duplicate, .. }) => {
             let conflict = if *duplicate {
-                let message = format!("duplicate key value violates unique constraint on \"{relation}\": a concurrent transaction inserted it first");
+                let message = format!(
+                    "duplicate key value violates unique constraint on \"{relation}\": a concurrent transaction inserted it first"
+                );
                 Error::new(ErrorKind::Conflict, code::UNIQUE, message)
             } else {
-                Error::conflict("could not serialize access due to concurrent update").detail(format!("relation={relation} lsn={lsn}"))
+                Error::conflict("could not serialize access due to concurrent update")
+                    .detail(format!("relation={relation} lsn={lsn}"))
             };
             NotCommitted::Conflict { lsn: *lsn, error: conflict }
         }

@@ -71,7 +71,8 @@ impl Instance {
         let log = Log::open(config.env.clone(), &config.dir, LogOptions::default()).map_err(Error::from_log)?;
         let mint = Mint::open(&config.env, &config.dir)?;
         if !log.topics().iter().any(|t| t.id == CATALOG_TOPIC) {
-            log.commit(Transaction { define: vec![Definition::Topic(catalog_topic())], ..Transaction::default() }).map_err(Error::from_log)?;
+            log.commit(Transaction { define: vec![Definition::Topic(catalog_topic())], ..Transaction::default() })
+                .map_err(Error::from_log)?;
         }
         let at = log.durable();
         let catalog = fold_catalog(&log, at)?;
@@ -92,7 +93,8 @@ impl Instance {
         };
         let driver = Driver::new(parts, catalog, at);
         let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || driver.run()));
-        let thread = thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
+        let thread =
+            thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
         let core = Arc::new(Core { config, log, judged, pins, planner, mint, versions });
         Ok(Instance { core, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
@@ -102,7 +104,8 @@ impl Instance {
     pub fn session(&self, options: SessionOptions) -> Result<Session> {
         if options.database != crate::read::names::DATABASE {
             let message = format!("database \"{}\" does not exist", options.database);
-            return Err(Error::new(ErrorKind::NotFound, "3D000", message).hint(format!("the database is {}", crate::read::names::DATABASE)));
+            return Err(Error::new(ErrorKind::NotFound, "3D000", message)
+                .hint(format!("the database is {}", crate::read::names::DATABASE)));
         }
         Ok(Session::new(self.core.clone(), options))
     }
@@ -146,7 +149,8 @@ fn catalog_topic() -> TopicSpec {
 fn scan_all(log: &Log, topic: TopicId, up_to: Lsn) -> Result<(arrow::datatypes::SchemaRef, regauge_log::Scan)> {
     let spec = log.topics().into_iter().find(|t| t.id == topic);
     let spec = spec.ok_or_else(|| corrupt(format!("topic is in the catalog and not in the log topic={topic}")))?;
-    let id = |field: &arrow::datatypes::FieldRef| field.metadata().get(regauge_types::COLUMN_ID_KEY).and_then(|id| id.parse().ok());
+    let id =
+        |field: &arrow::datatypes::FieldRef| field.metadata().get(regauge_types::COLUMN_ID_KEY).and_then(|id| id.parse().ok());
     let mut columns = vec![ScanColumn::Lsn];
     for field in spec.schema.fields() {
         let id = id(field).ok_or_else(|| corrupt(format!("column has no id topic={topic} column={}", field.name())))?;

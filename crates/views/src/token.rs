@@ -43,7 +43,9 @@ impl Mint {
     /// Reads the folder's file, or makes it.
     pub fn open(env: &Env, dir: &Path) -> Result<Mint> {
         let path = dir.join(FILE);
-        let failed = |e: io::Error| Error::new(ErrorKind::Unavailable, code::IO, format!("cannot use {FILE}: {e} path={}", path.display()));
+        let failed = |e: io::Error| {
+            Error::new(ErrorKind::Unavailable, code::IO, format!("cannot use {FILE}: {e} path={}", path.display()))
+        };
         if !env.disk.exists(&path).map_err(failed)? {
             let mut bytes = [0; LEN];
             env.random.fill(&mut bytes);
@@ -54,7 +56,8 @@ impl Mint {
         let bytes = env.disk.read_all(&path, 4096).map_err(failed)?;
         Mint::parse(&bytes).ok_or_else(|| {
             let message = format!("file does not hold a token key path={}", path.display());
-            Error::new(ErrorKind::Corrupt, code::CORRUPT, message).hint("restore it from a backup; removing it makes old tokens invalid")
+            Error::new(ErrorKind::Corrupt, code::CORRUPT, message)
+                .hint("restore it from a backup; removing it makes old tokens invalid")
         })
     }
 

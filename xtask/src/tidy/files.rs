@@ -25,10 +25,7 @@ pub fn read(root: &Path, listing: &str) -> Result<Vec<File>> {
         }
         let bytes = std::fs::read(&full).with_context(|| format!("cannot read {path}"))?;
         if let Ok(text) = String::from_utf8(bytes) {
-            files.push(File {
-                path: path.to_string(),
-                text,
-            });
+            files.push(File { path: path.to_string(), text });
         }
     }
     Ok(files)
@@ -41,38 +38,24 @@ pub fn check(file: &File) -> Vec<String> {
         let lines = file.text.lines().count();
         if lines > LINES_MAX {
             let path = &file.path;
-            complaints.push(format!(
-                "{path}: file is too long lines={lines} max={LINES_MAX}"
-            ));
+            complaints.push(format!("{path}: file is too long lines={lines} max={LINES_MAX}"));
         }
         complaints.extend(each_line(file, endless_postponement));
     }
     if is_library_source(&file.path) && !has_header(&file.text) {
-        complaints.push(format!(
-            "{}:1: no `//!` header that says what the file is",
-            file.path
-        ));
+        complaints.push(format!("{}:1: no `//!` header that says what the file is", file.path));
     }
     complaints.extend(each_line(file, machine_path));
     complaints
 }
 
 fn each_line(file: &File, check: fn(&str) -> Option<String>) -> Vec<String> {
-    let complaint = |(number, line): (usize, &str)| {
-        check(line).map(|what| format!("{}:{}: {what}", file.path, number + 1))
-    };
-    file.text
-        .lines()
-        .enumerate()
-        .filter_map(complaint)
-        .collect()
+    let complaint = |(number, line): (usize, &str)| check(line).map(|what| format!("{}:{}: {what}", file.path, number + 1));
+    file.text.lines().enumerate().filter_map(complaint).collect()
 }
 
 fn is_source(path: &str) -> bool {
-    [".rs", ".py", ".sh", ".js", ".toml"]
-        .iter()
-        .any(|end| path.ends_with(end))
-        || path == ".ci/run"
+    [".rs", ".py", ".sh", ".js", ".toml"].iter().any(|end| path.ends_with(end)) || path == ".ci/run"
 }
 
 fn is_library_source(path: &str) -> bool {
@@ -80,19 +63,13 @@ fn is_library_source(path: &str) -> bool {
 }
 
 fn has_header(text: &str) -> bool {
-    text.lines()
-        .find(|line| !line.trim().is_empty())
-        .is_some_and(|line| line.starts_with("//!"))
+    text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.starts_with("//!"))
 }
 
 /// A postponement names in brackets the condition that ends it: `(when X): what`.
 fn endless_postponement(line: &str) -> Option<String> {
     // Spelt apart, or this file would complain about itself.
-    for word in [
-        concat!("TO", "DO"),
-        concat!("FIX", "ME"),
-        concat!("X", "XX"),
-    ] {
+    for word in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")] {
         let Some(at) = line.find(word) else { continue };
         let starts = !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let rest = &line[at + word.len()..];
@@ -107,17 +84,12 @@ fn endless_postponement(line: &str) -> Option<String> {
 
 /// A path that exists on one machine only.
 fn machine_path(line: &str) -> Option<String> {
-    for root in [
-        concat!("/", "work/"),
-        concat!("/", "root/"),
-        concat!("/", "home/"),
-    ] {
+    for root in [concat!("/", "work/"), concat!("/", "root/"), concat!("/", "home/")] {
         let mut from = 0;
         while let Some(at) = line[from..].find(root).map(|at| at + from) {
             // Inside a longer path or an address it is just a folder's name.
             let inner = line[..at].ends_with(|c: char| c.is_alphanumeric() || "_-./}~".contains(c));
-            let named =
-                line[at + root.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '.');
+            let named = line[at + root.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '.');
             if !inner && named {
                 return Some(format!("path of one machine path={root}.."));
             }
@@ -132,20 +104,13 @@ mod tests {
     use super::{File, LINES_MAX, check};
 
     fn complaints(path: &str, text: &str) -> Vec<String> {
-        check(&File {
-            path: path.into(),
-            text: text.into(),
-        })
+        check(&File { path: path.into(), text: text.into() })
     }
 
     #[test]
     fn a_sound_file_has_no_complaint() {
-        let text =
-            "//! A noun.\n\n// see https://example.org/home/page and ../work/notes\nfn f() {}\n";
-        assert_eq!(
-            complaints("crates/log/src/lib.rs", text),
-            Vec::<String>::new()
-        );
+        let text = "//! A noun.\n\n// see https://example.org/home/page and ../work/notes\nfn f() {}\n";
+        assert_eq!(complaints("crates/log/src/lib.rs", text), Vec::<String>::new());
     }
 
     #[test]

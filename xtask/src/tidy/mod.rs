@@ -11,32 +11,15 @@ use anyhow::{Context, Result, bail};
 
 /// Runs every check on the workspace; complains about all violations at once.
 pub fn run(root: &Path) -> Result<()> {
-    let edges = walls::edges(&output(
-        root,
-        &[
-            "cargo",
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--offline",
-        ],
-    )?)?;
+    let edges = walls::edges(&output(root, &["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"])?)?;
     let architecture = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap_or_default();
     let tracked = files::read(root, &output(root, &["git", "ls-files", "-z", "--cached"])?)?;
 
-    let walls = walls::check(&edges)
-        .into_iter()
-        .chain(walls::check_named(&edges, &architecture));
+    let walls = walls::check(&edges).into_iter().chain(walls::check_named(&edges, &architecture));
     let mut complaints: Vec<String> = walls.map(|complaint| complaint.to_string()).collect();
     complaints.extend(tracked.iter().flat_map(files::check));
     if complaints.is_empty() {
-        println!(
-            "tidy: {} crates, {} edges, {} files",
-            edges.packages.len(),
-            edges.edges.len(),
-            tracked.len()
-        );
+        println!("tidy: {} crates, {} edges, {} files", edges.packages.len(), edges.edges.len(), tracked.len());
         return Ok(());
     }
     for complaint in &complaints {

@@ -121,7 +121,11 @@ impl Shared {
                     continue;
                 }
                 Ok(Err(LogError::Closed)) => return,
-                Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, pause_ms = pause.as_millis(), "archiving failed, will try again"),
+                Ok(Err(error)) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    pause_ms = pause.as_millis(),
+                    "archiving failed, will try again"
+                ),
                 Err(_) => tracing::error!(pause_ms = pause.as_millis(), "archiving panicked, will try again"),
             }
             if self.pause(pause, bytes, rows) {

@@ -236,7 +236,8 @@ fn write_payload(file: &dyn File, payload: &PutPayload, mut offset: u64) -> io::
 
 fn read(file: &dyn File, range: Range<u64>, location: &Path) -> Result<Bytes> {
     let name = || FsPath::new(location.as_ref()).to_owned();
-    let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| failure(&name(), io::ErrorKind::InvalidInput.into()))?;
+    let len = usize::try_from(range.end.saturating_sub(range.start))
+        .map_err(|_| failure(&name(), io::ErrorKind::InvalidInput.into()))?;
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, range.start).map_err(|e| failure(&name(), e))?;
     Ok(bytes.into())

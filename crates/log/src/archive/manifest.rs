@@ -108,7 +108,14 @@ impl Manifest {
     /// The archive before its first publication.
     #[must_use]
     pub fn empty(data_set: DataSetId) -> Manifest {
-        Manifest { number: 0, data_set, archived: Lsn::ZERO, state: JournalState::default(), schemas: Vec::new(), segments: Vec::new() }
+        Manifest {
+            number: 0,
+            data_set,
+            archived: Lsn::ZERO,
+            state: JournalState::default(),
+            schemas: Vec::new(),
+            segments: Vec::new(),
+        }
     }
 
     /// All segments of a topic, by (partition, offset).
@@ -246,7 +253,8 @@ impl Input<'_> {
     }
 
     fn take(&mut self, n: usize) -> Result<Bytes, LogError> {
-        let end = self.at.checked_add(n).filter(|end| *end <= self.bytes.len()).ok_or_else(|| self.bad("manifest ends too early"))?;
+        let end =
+            self.at.checked_add(n).filter(|end| *end <= self.bytes.len()).ok_or_else(|| self.bad("manifest ends too early"))?;
         let taken = self.bytes.slice(self.at..end);
         self.at = end;
         Ok(taken)

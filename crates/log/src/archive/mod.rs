@@ -60,7 +60,13 @@ pub struct ArchiveOptions {
 
 impl Default for ArchiveOptions {
     fn default() -> ArchiveOptions {
-        ArchiveOptions { row_group_rows: 1 << 18, row_group_bytes: 64 << 20, memory_bytes: 256 << 20, step_rows: 1 << 24, manifests_kept: 8 }
+        ArchiveOptions {
+            row_group_rows: 1 << 18,
+            row_group_bytes: 64 << 20,
+            memory_bytes: 256 << 20,
+            step_rows: 1 << 24,
+            manifests_kept: 8,
+        }
     }
 }
 
@@ -180,7 +186,13 @@ impl Archive {
     }
 
     /// A rotten old segment must not keep new rows out of the archive: then none is merged.
-    fn step(&self, base: &Manifest, source: &dyn CommitSource, target: Lsn, state: Option<&JournalState>) -> Result<Step, LogError> {
+    fn step(
+        &self,
+        base: &Manifest,
+        source: &dyn CommitSource,
+        target: Lsn,
+        state: Option<&JournalState>,
+    ) -> Result<Step, LogError> {
         match run::step(self, base, source, target, state, true) {
             Err(error @ LogError::Corrupt { .. }) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "archiving without merging small segments");
@@ -205,7 +217,9 @@ impl Archive {
         match self.objects.create(&path, manifest.encode())? {
             true => Ok(()),
             // An earlier attempt of ours whose reply was lost, or another process: `found_again` sorts it out.
-            false => Err(LogError::Store { object: path.to_string(), source: "another manifest of this number was published".into() }),
+            false => {
+                Err(LogError::Store { object: path.to_string(), source: "another manifest of this number was published".into() })
+            }
         }
     }
 
@@ -245,7 +259,11 @@ fn newest(objects: &Objects, data_set: DataSetId) -> Result<Manifest, LogError> 
         return Err(corrupt(&path, 0, format!("manifest stands under another number number={}", manifest.number)));
     }
     if manifest.data_set != data_set {
-        return Err(corrupt(&path, 0, format!("archive belongs to another data set found={} expected={data_set}", manifest.data_set)));
+        return Err(corrupt(
+            &path,
+            0,
+            format!("archive belongs to another data set found={} expected={data_set}", manifest.data_set),
+        ));
     }
     Ok(manifest)
 }

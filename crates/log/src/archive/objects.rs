@@ -123,7 +123,8 @@ impl Objects {
         let first = ranges.first().map_or(0, |r| r.start);
         match found {
             Ok(bytes) => {
-                let whole = bytes.len() == ranges.len() && bytes.iter().zip(&ranges).all(|(b, r)| b.len() as u64 == r.end - r.start);
+                let whole =
+                    bytes.len() == ranges.len() && bytes.iter().zip(&ranges).all(|(b, r)| b.len() as u64 == r.end - r.start);
                 if whole { Ok(bytes) } else { Err(corrupt(object, first, "object is shorter than the manifest says")) }
             }
             Err(Error::NotFound { .. }) => Err(corrupt(object, 0, "object named by the manifest does not exist")),
@@ -142,9 +143,8 @@ impl Objects {
     pub(crate) fn manifest_numbers(&self) -> Result<Vec<u64>, LogError> {
         let (store, prefix) = (Arc::clone(&self.store), Path::from("manifest"));
         let under = prefix.clone();
-        let found = self
-            .wait(async move { store.list(Some(&prefix)).try_collect::<Vec<_>>().await })
-            .map_err(|e| failed(&under, e))?;
+        let found =
+            self.wait(async move { store.list(Some(&prefix)).try_collect::<Vec<_>>().await }).map_err(|e| failed(&under, e))?;
         let mut numbers: Vec<u64> = found
             .iter()
             .filter_map(|meta| {

@@ -43,7 +43,10 @@ pub(crate) fn user_column(runs: &[CommitRows], i: usize) -> Result<ArrayRef, Arr
     }
 }
 
-fn numbers(runs: &[CommitRows], mut fill: impl FnMut(&CommitRows, &mut Int64Builder) -> Result<(), LogError>) -> Result<ArrayRef, LogError> {
+fn numbers(
+    runs: &[CommitRows],
+    mut fill: impl FnMut(&CommitRows, &mut Int64Builder) -> Result<(), LogError>,
+) -> Result<ArrayRef, LogError> {
     let mut builder = Int64Builder::with_capacity(runs.iter().map(|run| run.rows.num_rows()).sum());
     for run in runs {
         fill(run, &mut builder)?;

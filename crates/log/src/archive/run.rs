@@ -53,7 +53,14 @@ pub(super) struct Step {
 }
 
 /// One step: from the commits after `base.archived` up to at most `target`, the manifest that follows `base`.
-pub(super) fn step(archive: &Archive, base: &Manifest, source: &dyn CommitSource, target: Lsn, state: Option<&JournalState>, merge: bool) -> Result<Step, LogError> {
+pub(super) fn step(
+    archive: &Archive,
+    base: &Manifest,
+    source: &dyn CommitSource,
+    target: Lsn,
+    state: Option<&JournalState>,
+    merge: bool,
+) -> Result<Step, LogError> {
     let mut next = base.clone();
     next.number = base.number.checked_add(1).ok_or_else(|| broken("manifest numbers are used up"))?;
     let mut work = Work::new(archive, base, merge);
@@ -171,7 +178,9 @@ impl<'a> Work<'a> {
         let expected = last.or(older.last()).map_or(0, SegmentInfo::end_offset);
         if part.first_offset != expected {
             let (topic, partition, got) = (part.topic, part.partition, part.first_offset);
-            return Err(broken(format!("journal left out rows topic={topic} partition={partition} expected={expected} got={got}")));
+            return Err(broken(format!(
+                "journal left out rows topic={topic} partition={partition} expected={expected} got={got}"
+            )));
         }
         // Segments of this step are not taken in again: they are not small for long.
         let n = if self.merge && last.is_none() { absorbed(older, part.schema_id) } else { 0 };

@@ -106,7 +106,13 @@ impl SegmentReader {
     }
 
     /// Fetches, verifies and opens the columns at `positions` (ascending, at least one) of a row group.
-    pub(crate) fn read(&self, objects: &Objects, group: usize, positions: &[usize], batch_rows: usize) -> Result<GroupRows, LogError> {
+    pub(crate) fn read(
+        &self,
+        objects: &Objects,
+        group: usize,
+        positions: &[usize],
+        batch_rows: usize,
+    ) -> Result<GroupRows, LogError> {
         let metadata = Arc::clone(self.parquet.metadata());
         let leaves: Vec<usize> = (0..metadata.file_metadata().schema_descr().num_columns())
             .filter(|leaf| positions.contains(&metadata.file_metadata().schema_descr().get_column_root_idx(*leaf)))
@@ -151,7 +157,8 @@ pub(crate) struct GroupRows {
 impl GroupRows {
     pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
         let reader = &mut self.reader;
-        let batch = guarded(|| reader.next().transpose().map_err(ParquetError::from)).map_err(|what| corrupt(&self.path, self.at, what))?;
+        let batch = guarded(|| reader.next().transpose().map_err(ParquetError::from))
+            .map_err(|what| corrupt(&self.path, self.at, what))?;
         let rows = batch.as_ref().map_or(0, |b| b.num_rows() as u64);
         match self.left.checked_sub(rows) {
             Some(left) if batch.is_some() || left == 0 => self.left = left,
@@ -194,8 +201,10 @@ fn chunk_crcs(metadata: &ParquetMetaData) -> Result<Vec<u32>, String> {
     let pairs = metadata.file_metadata().key_value_metadata();
     let text = pairs.and_then(|pairs| pairs.iter().find(|kv| kv.key == CRCS_KEY)).and_then(|kv| kv.value.as_deref());
     let text = text.ok_or("segment has no checksums")?.as_bytes();
-    let crcs: Option<Vec<u32>> =
-        text.chunks(8).map(|hex| u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok().filter(|_| hex.len() == 8)).collect();
+    let crcs: Option<Vec<u32>> = text
+        .chunks(8)
+        .map(|hex| u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok().filter(|_| hex.len() == 8))
+        .collect();
     let wanted: usize = metadata.row_groups().iter().map(RowGroupMetaData::num_columns).sum();
     crcs.filter(|crcs| crcs.len() == wanted).ok_or_else(|| "segment has a wrong number of checksums".to_owned())
 }
@@ -228,13 +237,19 @@ fn row_groups(metadata: &ParquetMetaData, info: &SegmentInfo) -> Result<Vec<RowG
         let lsn_column = group.num_columns().checked_sub(N_SYSTEM).map(|first| first + 1).ok_or("segment has too few columns")?;
         // Without statistics nothing is known, so nothing is pruned.
         let lsns = match group.column(lsn_column).statistics() {
-            Some(Statistics::Int64(s)) => s.min_opt().zip(s.max_opt()).and_then(|(min, max)| Some((lsn_of(*min)?, lsn_of(*max)?))),
+            Some(Statistics::Int64(s)) => {
+                s.min_opt().zip(s.max_opt()).and_then(|(min, max)| Some((lsn_of(*min)?, lsn_of(*max)?)))
+            }
             _ => None,
         };
         groups.push(RowGroup { first_offset, rows, lsns: lsns.unwrap_or((info.first_lsn, info.last_lsn)) });
         first_offset = first_offset.checked_add(rows).ok_or("row groups have impossibly many rows")?;
     }
-    if first_offset == info.end_offset() { Ok(groups) } else { Err("segment does not have the rows that the manifest promises".to_owned()) }
+    if first_offset == info.end_offset() {
+        Ok(groups)
+    } else {
+        Err("segment does not have the rows that the manifest promises".to_owned())
+    }
 }
 
 /// Verified column chunks, posing as the whole file.

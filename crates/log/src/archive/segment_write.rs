@@ -90,7 +90,13 @@ fn encoding(source: impl std::fmt::Display) -> LogError {
 
 impl SegmentWriter {
     /// A segment for rows like those of `part`, from `first_offset` on.
-    pub(crate) fn begin(objects: &Objects, part: &Part, first_offset: u64, nonce: u64, limits: RowGroupLimits) -> Result<SegmentWriter, LogError> {
+    pub(crate) fn begin(
+        objects: &Objects,
+        part: &Part,
+        first_offset: u64,
+        nonce: u64,
+        limits: RowGroupLimits,
+    ) -> Result<SegmentWriter, LogError> {
         let info = SegmentInfo {
             topic: part.topic,
             partition: part.partition,
@@ -154,7 +160,10 @@ impl SegmentWriter {
         }
         if part.first_offset != self.end_offset() || lsn < self.info.last_lsn || hlc < self.info.last_hlc {
             let (topic, partition) = (part.topic, part.partition);
-            return Err(broken(format!("commits are out of order topic={topic} partition={partition} lsn={lsn} offset={}", part.first_offset)));
+            return Err(broken(format!(
+                "commits are out of order topic={topic} partition={partition} lsn={lsn} offset={}",
+                part.first_offset
+            )));
         }
         (self.info.last_lsn, self.info.last_hlc) = (lsn, hlc);
         self.info.rows += n as u64;

@@ -91,7 +91,11 @@ impl<'a> RawBody<'a> {
             return Err(Malformed::new(format!("unknown flags of a commit flags={flags}")));
         }
         let mut input = Input::new(bytes);
-        let define = if flags & DEFINES == 0 { Vec::new() } else { (0..input.count()?).map(|_| take_definition(&mut input)).collect::<Result<_, _>>()? };
+        let define = if flags & DEFINES == 0 {
+            Vec::new()
+        } else {
+            (0..input.count()?).map(|_| take_definition(&mut input)).collect::<Result<_, _>>()?
+        };
         let producer = if flags & PRODUCER == 0 {
             None
         } else {

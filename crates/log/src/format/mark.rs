@@ -68,7 +68,14 @@ impl Mark {
         };
         let mut run = [0; 4];
         run.copy_from_slice(&slot[48..52]);
-        Ok(Self { generation: u64_at(8), file: u64_at(16), length: u64_at(24), lsn: u64_at(32), hlc: u64_at(40), run: u32::from_le_bytes(run) })
+        Ok(Self {
+            generation: u64_at(8),
+            file: u64_at(16),
+            length: u64_at(24),
+            lsn: u64_at(32),
+            hlc: u64_at(40),
+            run: u32::from_le_bytes(run),
+        })
     }
 
     /// The newer of the valid slots in the bytes of a mark file.

@@ -12,12 +12,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, NullArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, NullArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
-    IntervalMonthDayNanoType, IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 
 use super::wire::{Input, Malformed, put_bytes};
@@ -40,7 +42,8 @@ pub fn decode(bytes: &[u8], schema: &SchemaRef, n_rows: usize) -> Result<RecordB
         return Err(Malformed::new(format!("too many rows for this encoding n_rows={n_rows} max={ROWS_MAX}")));
     }
     let mut input = Input::new(bytes);
-    let columns = schema.fields().iter().map(|field| take_column(&mut input, field.data_type(), n_rows)).collect::<Result<Vec<_>, _>>()?;
+    let columns =
+        schema.fields().iter().map(|field| take_column(&mut input, field.data_type(), n_rows)).collect::<Result<Vec<_>, _>>()?;
     input.end()?;
     let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|e| Malformed::new(e.to_string()))
@@ -82,13 +85,19 @@ fn put_column(column: &ArrayRef, out: &mut Vec<u8>) -> Result<(), Malformed> {
         match column.data_type() {
             DataType::Null => {}
             DataType::Boolean => valid.iter().for_each(|row| out.push(u8::from(column.as_boolean().value(*row)))),
-            DataType::Float32 => valid.iter().for_each(|row| out.extend(column.as_primitive::<Float32Type>().value(*row).to_bits().to_le_bytes())),
-            DataType::Float64 => valid.iter().for_each(|row| out.extend(column.as_primitive::<Float64Type>().value(*row).to_bits().to_le_bytes())),
+            DataType::Float32 => {
+                valid.iter().for_each(|row| out.extend(column.as_primitive::<Float32Type>().value(*row).to_bits().to_le_bytes()))
+            }
+            DataType::Float64 => {
+                valid.iter().for_each(|row| out.extend(column.as_primitive::<Float64Type>().value(*row).to_bits().to_le_bytes()))
+            }
             DataType::Utf8 => valid.iter().for_each(|row| put_bytes(out, column.as_string::<i32>().value(*row).as_bytes())),
             DataType::Binary => valid.iter().for_each(|row| put_bytes(out, column.as_binary::<i32>().value(*row))),
             DataType::Interval(IntervalUnit::MonthDayNano) => valid.iter().for_each(|row| {
                 let value = column.as_primitive::<IntervalMonthDayNanoType>().value(*row);
-                [i128::from(value.months), i128::from(value.days), i128::from(value.nanoseconds)].into_iter().for_each(|v| put_zigzag(out, v));
+                [i128::from(value.months), i128::from(value.days), i128::from(value.nanoseconds)]
+                    .into_iter()
+                    .for_each(|v| put_zigzag(out, v));
             }),
             other => return Err(Malformed::new(format!("column type is not stored type={other}"))),
         }
@@ -145,8 +154,16 @@ fn take_column(input: &mut Input<'_>, data_type: &DataType, n_rows: usize) -> Re
                 1 => Ok(true),
                 other => Err(Malformed::new(format!("neither true nor false value={other}"))),
             })?)),
-            DataType::Float32 => Arc::new(values(&valid, || Ok(f32::from_bits(u32::from_le_bytes(input.array()?))))?.into_iter().collect::<PrimitiveArray<Float32Type>>()),
-            DataType::Float64 => Arc::new(values(&valid, || Ok(f64::from_bits(u64::from_le_bytes(input.array()?))))?.into_iter().collect::<PrimitiveArray<Float64Type>>()),
+            DataType::Float32 => Arc::new(
+                values(&valid, || Ok(f32::from_bits(u32::from_le_bytes(input.array()?))))?
+                    .into_iter()
+                    .collect::<PrimitiveArray<Float32Type>>(),
+            ),
+            DataType::Float64 => Arc::new(
+                values(&valid, || Ok(f64::from_bits(u64::from_le_bytes(input.array()?))))?
+                    .into_iter()
+                    .collect::<PrimitiveArray<Float64Type>>(),
+            ),
             DataType::Utf8 => Arc::new(StringArray::from(values(&valid, || input.text())?)),
             DataType::Binary => Arc::new(BinaryArray::from(values(&valid, || input.bytes())?)),
             DataType::Interval(IntervalUnit::MonthDayNano) => {
@@ -168,7 +185,11 @@ fn values<T>(valid: &[bool], mut take: impl FnMut() -> Result<T, Malformed>) -> 
     valid.iter().map(|valid| valid.then(&mut take).transpose()).collect()
 }
 
-fn take_integers<T: ArrowPrimitiveType<Native: TryFrom<i128>>>(input: &mut Input<'_>, data_type: &DataType, valid: &[bool]) -> Result<ArrayRef, Malformed> {
+fn take_integers<T: ArrowPrimitiveType<Native: TryFrom<i128>>>(
+    input: &mut Input<'_>,
+    data_type: &DataType,
+    valid: &[bool],
+) -> Result<ArrayRef, Malformed> {
     let numbers = values(valid, || {
         let value = take_zigzag(input)?;
         T::Native::try_from(value).map_err(|_| Malformed::new(format!("number does not fit its column value={value}")))

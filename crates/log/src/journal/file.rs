@@ -34,10 +34,12 @@ pub fn header(first_lsn: u64, seed: &Seed) -> [u8; FILE_HEADER_LEN] {
 
 /// All bytes of a file without commits: header and state. Returns the state frame's checksum too, to which the next frame chains.
 pub fn head(first_lsn: u64, state: &[u8], hlc: u64, run: u32, previous: u32, seed: &Seed) -> Result<(Vec<u8>, u32), LogError> {
-    let body_len = u32::try_from(state.len())
-        .ok()
-        .filter(|n| *n <= crate::format::frame::BODY_LEN_MAX)
-        .ok_or(LogError::TooLarge { what: "log state", size: state.len() as u64, max: u64::from(crate::format::frame::BODY_LEN_MAX) })?;
+    let body_len =
+        u32::try_from(state.len()).ok().filter(|n| *n <= crate::format::frame::BODY_LEN_MAX).ok_or(LogError::TooLarge {
+            what: "log state",
+            size: state.len() as u64,
+            max: u64::from(crate::format::frame::BODY_LEN_MAX),
+        })?;
     let header_of_state =
         Header { body_len, body_crc: crc32c(state), kind: Kind::State, flags: 0, lsn: first_lsn - 1, hlc, lag: 0, run, previous };
     let mut out = header(first_lsn, seed).to_vec();
@@ -106,7 +108,9 @@ impl Walk {
             let reason = match found {
                 None => "journal file has no header".to_owned(),
                 Some(bytes) if bytes[0..8] != MAGIC => "this is not a journal file".to_owned(),
-                Some(bytes) if seed.crc(&bytes[..60]).to_le_bytes() != bytes[60..] => "checksum of the journal file's header differs".to_owned(),
+                Some(bytes) if seed.crc(&bytes[..60]).to_le_bytes() != bytes[60..] => {
+                    "checksum of the journal file's header differs".to_owned()
+                }
                 Some(_) => "journal file has another version, data set or first lsn than expected".to_owned(),
             };
             return Err(WalkError::Bad { offset: 0, reason: Malformed(reason) });

@@ -164,7 +164,8 @@ fn open(source: &Source, wanted: Lsn, previous: Option<(Header, u32)>) -> Result
 
 /// Whether a frame stands where it may.
 fn check(header: &Header, previous: Option<&(Header, u32)>, wanted: Lsn) -> Result<(), Malformed> {
-    let out_of_order = || Malformed::new(format!("frames are out of order wanted={wanted} lsn={} kind={:?}", header.lsn, header.kind));
+    let out_of_order =
+        || Malformed::new(format!("frames are out of order wanted={wanted} lsn={} kind={:?}", header.lsn, header.kind));
     let Some((before, crc)) = previous else {
         return if header.lsn <= wanted.0 { Ok(()) } else { Err(out_of_order()) };
     };
@@ -192,7 +193,9 @@ fn decode(header: &Header, body: &RawBody<'_>, topics: &Topics, only: Option<Top
             Definition::Schema { topic: t, id, schema: s } if *t == topic && *id == schema => Some(s),
             _ => None,
         });
-        defined_here.or_else(|| topics.schema(topic, schema)).ok_or_else(|| Malformed::new(format!("unknown schema topic={topic} schema={schema}")))
+        defined_here
+            .or_else(|| topics.schema(topic, schema))
+            .ok_or_else(|| Malformed::new(format!("unknown schema topic={topic} schema={schema}")))
     };
     let parts = body
         .parts

@@ -143,7 +143,11 @@ fn recover(env: &Env, folder: &Folder, dataset: DataSetId, bounds: Bounds) -> Re
     if let Some(reason) = stopped {
         judge_tail(&*file, &path, &seed, &mark, len, &found, &reason)?;
     }
-    let run = mark.run.max(found.run).checked_add(1).ok_or_else(|| LogError::Internal { reason: "opened four billion times".to_owned() })?;
+    let run = mark
+        .run
+        .max(found.run)
+        .checked_add(1)
+        .ok_or_else(|| LogError::Internal { reason: "opened four billion times".to_owned() })?;
     rewrite_unproven(&*file, &path, &mark, &found)?;
     let mut recovered = Recovered {
         dataset,
@@ -151,13 +155,7 @@ fn recover(env: &Env, folder: &Folder, dataset: DataSetId, bounds: Bounds) -> Re
         end: found.end,
         chain: found.chain,
         torn_bytes: len - found.end,
-        mark: Mark {
-            length: found.end,
-            lsn: found.state.lsn.0,
-            hlc: found.state.hlc.0.max(mark.hlc),
-            run,
-            ..mark
-        },
+        mark: Mark { length: found.end, lsn: found.state.lsn.0, hlc: found.state.hlc.0.max(mark.hlc), run, ..mark },
         state: found.state,
         files,
         file,
@@ -203,7 +201,11 @@ fn sort_files(env: &Env, folder: &Folder, seed: &Seed, mark: &Mark) -> Result<Fi
         let opened = open_file(env, &path, OpenMode::Read)?;
         let len = opened.len().map_err(LogError::io("read", &path))?;
         if let Some(offset) = first_commit(opened, &path, *seed, first, len)? {
-            return Err(LogError::corrupt(&folder.mark(), 0, format!("the durable mark does not know a file with commits file={first} offset={offset}")));
+            return Err(LogError::corrupt(
+                &folder.mark(),
+                0,
+                format!("the durable mark does not know a file with commits file={first} offset={offset}"),
+            ));
         }
         let aside = path.with_extension(format!("unused-{}", mark.generation));
         env.disk.rename(&path, &aside).map_err(LogError::io("rename", &path))?;
@@ -213,7 +215,11 @@ fn sort_files(env: &Env, folder: &Folder, seed: &Seed, mark: &Mark) -> Result<Fi
         env.disk.sync_dir(&folder.journal()).map_err(LogError::io("sync folder", &folder.journal()))?;
     }
     if files.all().last() != Some(&mark.file) {
-        return Err(LogError::corrupt(&folder.journal_file(mark.file), 0, "the journal file that the durable mark names is missing"));
+        return Err(LogError::corrupt(
+            &folder.journal_file(mark.file),
+            0,
+            "the journal file that the durable mark names is missing",
+        ));
     }
     Ok(files)
 }
@@ -249,13 +255,26 @@ struct Found {
 
 /// Follows the file to its end or to where no frame is that could follow; in that case returns why.
 #[allow(clippy::too_many_arguments)]
-fn walk(file: &Arc<dyn File>, path: &Path, seed: Seed, mark: &Mark, len: u64, bounds: Bounds, files: &Files, found: &mut Found) -> Result<Option<Malformed>, LogError> {
+fn walk(
+    file: &Arc<dyn File>,
+    path: &Path,
+    seed: Seed,
+    mark: &Mark,
+    len: u64,
+    bounds: Bounds,
+    files: &Files,
+    found: &mut Found,
+) -> Result<Option<Malformed>, LogError> {
     let corrupt = |e: WalkError| e.into_corrupt(path);
     let mut walk = Walk::open(Arc::clone(file), path, seed, mark.file, len).map_err(corrupt)?;
     let first = walk.step().map_err(corrupt)?;
     let head = first.filter(|f| f.header.kind == Kind::State && f.header.lsn + 1 == mark.file);
     let Some(head) = head else {
-        return Err(LogError::corrupt(path, file::FILE_HEADER_LEN as u64, "journal file does not begin with the state before its first commit"));
+        return Err(LogError::corrupt(
+            path,
+            file::FILE_HEADER_LEN as u64,
+            "journal file does not begin with the state before its first commit",
+        ));
     };
     found.state = LogState::from_bytes(head.body, bounds).map_err(|e| LogError::corrupt(path, head.offset, e.0))?;
     (found.chain, found.run) = (head.crc, head.header.run);
@@ -296,7 +315,10 @@ fn follows(header: &frame::Header, found: &Found) -> Result<(), Malformed> {
         return Err(Malformed::new(format!("frame does not chain to the one before lsn={expected}")));
     }
     if header.run < found.run {
-        return Err(Malformed::new(format!("frame is left over from an earlier run lsn={expected} run={} after={}", header.run, found.run)));
+        return Err(Malformed::new(format!(
+            "frame is left over from an earlier run lsn={expected} run={} after={}",
+            header.run, found.run
+        )));
     }
     if header.hlc <= found.state.hlc.0 {
         return Err(Malformed::new(format!("clock does not ascend lsn={expected}")));
@@ -305,7 +327,15 @@ fn follows(header: &frame::Header, found: &Found) -> Result<(), Malformed> {
 }
 
 /// Reads what is behind the last whole frame and lets `decide_tail` judge it. The tail is as long as the commits in flight were, some 64 MiB.
-fn judge_tail(file: &dyn File, path: &Path, seed: &Seed, mark: &Mark, len: u64, found: &Found, reason: &Malformed) -> Result<(), LogError> {
+fn judge_tail(
+    file: &dyn File,
+    path: &Path,
+    seed: &Seed,
+    mark: &Mark,
+    len: u64,
+    found: &Found,
+    reason: &Malformed,
+) -> Result<(), LogError> {
     let mut bytes = Vec::new();
     file::read_up_to(file, found.end, len - found.end, &mut bytes).map_err(LogError::io("read", path))?;
     let expected = found.state.lsn.0 + 1;
@@ -327,7 +357,8 @@ fn judge_tail(file: &dyn File, path: &Path, seed: &Seed, mark: &Mark, len: u64, 
 /// Writes the frames again that neither the mark nor a later frame proves synced, and syncs them. The bytes are those that were just verified, so
 /// whatever a crash leaves of this is what was there.
 fn rewrite_unproven(file: &dyn File, path: &Path, mark: &Mark, found: &Found) -> Result<(), LogError> {
-    let proven = found.unproven.front().filter(|(lsn, _)| *lsn <= found.durable).map_or(mark.length, |(_, end)| mark.length.max(*end));
+    let proven =
+        found.unproven.front().filter(|(lsn, _)| *lsn <= found.durable).map_or(mark.length, |(_, end)| mark.length.max(*end));
     if proven >= found.end {
         return Ok(());
     }

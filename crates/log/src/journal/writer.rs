@@ -144,13 +144,19 @@ impl Writer {
     /// Begins a new file, or stays with the old one if there is no room.
     fn rotate(&mut self, rotation: &Rotation) -> Result<(), WriteError> {
         let path = self.folder.journal_file(rotation.first_lsn);
-        let (bytes, chain) = file::head(rotation.first_lsn, &rotation.state, rotation.hlc, self.mark.run, self.chain, &self.seed).map_err(WriteError::Failed)?;
+        let (bytes, chain) = file::head(rotation.first_lsn, &rotation.state, rotation.hlc, self.mark.run, self.chain, &self.seed)
+            .map_err(WriteError::Failed)?;
         let made = self.make_file(&path, &bytes);
         let file = match made {
             Ok(file) => file,
             Err(error) if is_full(&error) => {
                 tracing::warn!(path = %path.display(), %error, "no room for a new journal file, staying with the old one");
-                return self.env.disk.remove(&path).or_else(ignore_missing).map_err(|e| WriteError::Failed(LogError::io("remove", &path)(e)));
+                return self
+                    .env
+                    .disk
+                    .remove(&path)
+                    .or_else(ignore_missing)
+                    .map_err(|e| WriteError::Failed(LogError::io("remove", &path)(e)));
             }
             Err(error) => return Err(WriteError::Failed(LogError::io("make", &path)(error))),
         };
@@ -179,9 +185,19 @@ impl Writer {
 
     /// Brings the mark to where the journal is.
     pub fn write_mark(&mut self) -> Result<(), LogError> {
-        self.mark = Mark { generation: self.mark.generation + 1, file: self.first_lsn, length: self.end, lsn: self.durable, hlc: self.hlc, run: self.mark.run };
+        self.mark = Mark {
+            generation: self.mark.generation + 1,
+            file: self.first_lsn,
+            length: self.end,
+            lsn: self.durable,
+            hlc: self.hlc,
+            run: self.mark.run,
+        };
         let path = self.folder.mark();
-        self.mark_file.write_at(&self.mark.to_bytes(&self.seed), self.mark.offset()).and_then(|()| self.mark_file.sync()).map_err(LogError::io("write", &path))
+        self.mark_file
+            .write_at(&self.mark.to_bytes(&self.seed), self.mark.offset())
+            .and_then(|()| self.mark_file.sync())
+            .map_err(LogError::io("write", &path))
     }
 }
 

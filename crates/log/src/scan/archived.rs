@@ -3,7 +3,11 @@
 //! Pruning, outside in: segments by partition, lsns and split; row groups by lsns and split; columns. Rows are looked at one
 //! by one only in row groups that reach beyond the wanted commits; lsns ascend there, so what is wanted is one range.
 
-use super::{ScanColumn, Wanted, coalesce::Coalescer, projection::{Place, Projection}};
+use super::{
+    ScanColumn, Wanted,
+    coalesce::Coalescer,
+    projection::{Place, Projection},
+};
 use crate::{
     archive::{
         Manifest, Objects, SegmentInfo,
@@ -168,9 +172,17 @@ impl OpenSegment {
     }
 
     /// The offsets of a batch whose commits are wanted.
-    fn wanted_range(&self, wanted: &Wanted, read: &[usize], batch: Option<&RecordBatch>, first_offset: u64) -> Result<Range<u64>, LogError> {
+    fn wanted_range(
+        &self,
+        wanted: &Wanted,
+        read: &[usize],
+        batch: Option<&RecordBatch>,
+        first_offset: u64,
+    ) -> Result<Range<u64>, LogError> {
         let lsns = read.iter().position(|p| *p == self.lsn_position).zip(batch).and_then(|(i, batch)| batch.columns().get(i));
-        let lsns = lsns.and_then(|column| column.as_primitive_opt::<Int64Type>()).ok_or_else(|| self.reader.corrupt("segment has no lsn column"))?;
+        let lsns = lsns
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .ok_or_else(|| self.reader.corrupt("segment has no lsn column"))?;
         let lsns = lsns.values();
         if !lsns.is_sorted() || lsns.first().is_some_and(|lsn| *lsn < 0) {
             return Err(self.reader.corrupt("lsns of a segment do not ascend"));
@@ -181,7 +193,15 @@ impl OpenSegment {
         Ok(first_offset + from as u64..first_offset + to.max(from) as u64)
     }
 
-    fn emit(&self, read: &[usize], batch: Option<&RecordBatch>, batch_offset: u64, ours: Range<u64>, projection: &Projection, out: &mut Coalescer) -> Result<(), LogError> {
+    fn emit(
+        &self,
+        read: &[usize],
+        batch: Option<&RecordBatch>,
+        batch_offset: u64,
+        ours: Range<u64>,
+        projection: &Projection,
+        out: &mut Coalescer,
+    ) -> Result<(), LogError> {
         let as_len = |n: u64| usize::try_from(n).map_err(|_| self.reader.corrupt("row group is impossibly large"));
         let (skip, rows) = (as_len(ours.start - batch_offset)?, as_len(ours.end - ours.start)?);
         let fields = self.reader.schema().fields();

@@ -3,7 +3,11 @@
 //! Runs of rows wait per partition until there is a batch of them, then become columns at once: a topic fed one row at a
 //! time costs a batch per eight thousand commits, not one for each.
 
-use super::{ScanColumn, Wanted, coalesce::Coalescer, projection::{Place, Projection}};
+use super::{
+    ScanColumn, Wanted,
+    coalesce::Coalescer,
+    projection::{Place, Projection},
+};
 use crate::{
     archive::{
         columns::column_id,
@@ -91,7 +95,8 @@ impl JournalRows {
             }
             let skip = usize::try_from(ours.start - part.first_offset).map_err(|_| broken("part is impossibly large"))?;
             let n = usize::try_from(ours.end - ours.start).map_err(|_| broken("part is impossibly large"))?;
-            let run = CommitRows { rows: part.rows.slice(skip, n), first_offset: ours.start, lsn, hlc, cause: part.cause.clone() };
+            let run =
+                CommitRows { rows: part.rows.slice(skip, n), first_offset: ours.start, lsn, hlc, cause: part.cause.clone() };
             let empty = || Waiting { schema_id: part.schema_id, runs: Vec::new(), rows: 0 };
             let waiting = self.waiting.entry(part.partition).or_insert_with(empty);
             waiting.runs.push(run);
@@ -116,7 +121,8 @@ impl JournalRows {
         self.n_waiting -= waiting.rows;
         let Some(first) = waiting.runs.first() else { return Ok(()) };
         let schema = first.rows.schema();
-        let joined = |i: usize| rows::user_column(&waiting.runs, i).map_err(|e| broken(format!("rows of one schema differ: {e}")));
+        let joined =
+            |i: usize| rows::user_column(&waiting.runs, i).map_err(|e| broken(format!("rows of one schema differ: {e}")));
         let mut stored: Vec<Option<ArrayRef>> = Vec::with_capacity(self.projection.columns().len());
         for column in self.projection.columns() {
             stored.push(match column {

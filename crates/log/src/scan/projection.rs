@@ -44,7 +44,8 @@ pub(super) struct Place {
 
 impl Projection {
     pub(super) fn resolve(spec: &ScanSpec, manifest: &Manifest, journal: &dyn CommitSource) -> Result<Projection, LogError> {
-        let topic = journal.topics().into_iter().find(|t| t.id == spec.topic).ok_or(LogError::UnknownTopic { topic: spec.topic })?;
+        let topic =
+            journal.topics().into_iter().find(|t| t.id == spec.topic).ok_or(LogError::UnknownTopic { topic: spec.topic })?;
         let known = Known { current: topic.schema, topic: spec.topic, schema_id: topic.schema_id, manifest, journal };
         let fields: Result<Vec<FieldRef>, LogError> = spec
             .columns
@@ -88,11 +89,14 @@ impl Projection {
                 (None, ScanColumn::Partition) => small(place.partition, n)?,
                 (None, ScanColumn::Schema) => small(place.schema_id.0, n)?,
                 (None, ScanColumn::User(_)) => new_null_array(field.data_type(), n),
-                (None, ScanColumn::Lsn | ScanColumn::CommitTs | ScanColumn::Cause) => return Err(broken("a column of the log was not read")),
+                (None, ScanColumn::Lsn | ScanColumn::CommitTs | ScanColumn::Cause) => {
+                    return Err(broken("a column of the log was not read"));
+                }
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(n));
-        RecordBatch::try_new_with_options(self.schema(), columns, &options).map_err(|e| broken(format!("rows do not fit the scan: {e}")))
+        RecordBatch::try_new_with_options(self.schema(), columns, &options)
+            .map_err(|e| broken(format!("rows do not fit the scan: {e}")))
     }
 
     fn widened(&self, array: ArrayRef, field: &Field, place: Place) -> Result<ArrayRef, LogError> {

@@ -276,7 +276,9 @@ impl World {
             let mut disk = content.durable.to_vec();
             for op in std::mem::take(&mut content.pending) {
                 match op {
-                    Pending::Write(at, bytes) if matches!(keep, Keep::Sectors(_)) => write_sectors(&mut disk, at, &bytes, &random),
+                    Pending::Write(at, bytes) if matches!(keep, Keep::Sectors(_)) => {
+                        write_sectors(&mut disk, at, &bytes, &random)
+                    }
                     op if kept(keep) => op.apply(&mut disk),
                     _ => {}
                 }
@@ -500,7 +502,11 @@ impl Disk for SimDisk {
         let mut inner = self.inner.lock();
         let fault = inner.call("make_dir", path)?;
         fail_if(fault)?;
-        let mut missing: Vec<PathBuf> = path.ancestors().filter(|d| !d.as_os_str().is_empty() && !inner.world.dirs.contains(*d)).map(Path::to_owned).collect();
+        let mut missing: Vec<PathBuf> = path
+            .ancestors()
+            .filter(|d| !d.as_os_str().is_empty() && !inner.world.dirs.contains(*d))
+            .map(Path::to_owned)
+            .collect();
         missing.reverse();
         missing.into_iter().for_each(|dir| inner.world.name_op(NameOp::MakeDir(dir)));
         Ok(())
@@ -513,8 +519,10 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let all = inner.world.names.keys().chain(&inner.world.dirs);
-        let mut names: Vec<String> =
-            all.filter(|path| path.parent() == Some(dir)).filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+        let mut names: Vec<String> = all
+            .filter(|path| path.parent() == Some(dir))
+            .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .collect();
         names.sort_unstable();
         Ok(names)
     }

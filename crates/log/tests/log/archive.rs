@@ -64,7 +64,15 @@ fn questions() -> impl Strategy<Value = Vec<Question>> {
     let partitions = proptest::option::of(proptest::collection::vec(0..N_PARTITIONS + 1, 0..3));
     let batch_rows = prop_oneof![Just(0usize), Just(1), Just(3), Just(10), Just(1000)];
     let one = (1..3u32, 0..40u64, 0..45u64, columns, partitions, batch_rows, 1..5usize).prop_map(
-        |(topic, after, up_to, columns, partitions, batch_rows, splits)| Question { topic, after, up_to, columns, partitions, batch_rows, splits },
+        |(topic, after, up_to, columns, partitions, batch_rows, splits)| Question {
+            topic,
+            after,
+            up_to,
+            columns,
+            partitions,
+            batch_rows,
+            splits,
+        },
     );
     proptest::collection::vec(one, 1..5)
 }
@@ -155,7 +163,10 @@ fn parts_of_a_scan_may_begin_at_different_moments() {
     for n in 0..30 {
         journal.commit(&[(1, n % N_PARTITIONS, 7)]);
     }
-    let spec = |i| ScanSpec { split: Some((i, 3)), ..ScanSpec::all(TopicId(1), vec![ScanColumn::Partition, ScanColumn::Offset], Lsn(30)) };
+    let spec = |i| ScanSpec {
+        split: Some((i, 3)),
+        ..ScanSpec::all(TopicId(1), vec![ScanColumn::Partition, ScanColumn::Offset], Lsn(30))
+    };
     let mut rows = Vec::new();
     for i in 0..3 {
         rows.extend(scanned(&archive, &journal, &spec(i)).unwrap().0.into_values().flatten());
@@ -186,7 +197,10 @@ fn a_scan_beside_archive_runs_sees_neither_gap_nor_double() {
     };
     for n in 0..80u32 {
         journal.commit(&[(1, n % N_PARTITIONS, 3), (1, (n + 1) % N_PARTITIONS, 1)]);
-        let spec = ScanSpec { batch_rows: 5, ..ScanSpec::all(TopicId(1), vec![ScanColumn::Offset, ScanColumn::User(ColumnId(1))], journal.durable()) };
+        let spec = ScanSpec {
+            batch_rows: 5,
+            ..ScanSpec::all(TopicId(1), vec![ScanColumn::Offset, ScanColumn::User(ColumnId(1))], journal.durable())
+        };
         let (found, _) = scanned(&archive, &journal, &spec).unwrap();
         assert_eq!(found, journal.expected(&spec));
     }
@@ -308,18 +322,24 @@ impl ObjectStore for Counting {
 
 /// A topic of one narrow and one wide column, archived in row groups of 64 rows in a foreign store with its own runtime.
 fn wide(runtime: &tokio::runtime::Runtime) -> (Archive, Arc<VecJournal>, Arc<AtomicU64>) {
-    let field = |name: &str, ty, id: u32| Field::new(name, ty, true).with_metadata([(COLUMN_ID_KEY.to_owned(), id.to_string())].into());
+    let field =
+        |name: &str, ty, id: u32| Field::new(name, ty, true).with_metadata([(COLUMN_ID_KEY.to_owned(), id.to_string())].into());
     let schema = Arc::new(Schema::new(vec![field("narrow", DataType::Int32, 1), field("wide", DataType::Utf8, 2)]));
     let journal = Arc::new(VecJournal::new(&[]));
     let mut chance = Chance(3);
     for n in 0..64i32 {
         let noise: String = (0..60).map(|_| format!("{:016x}", chance.next())).collect();
-        let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from_iter_values(n * 8..n * 8 + 8)), Arc::new(StringArray::from_iter_values((0..8).map(|i| format!("{i}{noise}"))))];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from_iter_values(n * 8..n * 8 + 8)),
+            Arc::new(StringArray::from_iter_values((0..8).map(|i| format!("{i}{noise}")))),
+        ];
         journal.commit_rows(1, RecordBatch::try_new(Arc::clone(&schema), columns).unwrap());
     }
     let read = Arc::new(AtomicU64::new(0));
     let objects = Objects::new(Arc::new(Counting(InMemory::new(), Arc::clone(&read))), Some(runtime.handle().clone()));
-    let archive = Archive::open(Env::real(), objects, DATA_SET, ArchiveOptions { row_group_rows: 64, ..ArchiveOptions::default() }).unwrap();
+    let archive =
+        Archive::open(Env::real(), objects, DATA_SET, ArchiveOptions { row_group_rows: 64, ..ArchiveOptions::default() })
+            .unwrap();
     archive.run(&*journal, Lsn(u64::MAX), None).unwrap();
     (archive, journal, read)
 }
@@ -368,9 +388,11 @@ fn the_same_commits_give_the_same_bytes() {
 #[test]
 fn every_type_of_the_journal_comes_back_as_it_was() {
     let field = |i: usize, ty: &DataType| {
-        Field::new(format!("_{}", ["offset", "lsn", "x"][i.min(2)]), ty.clone(), true).with_metadata([(COLUMN_ID_KEY.to_owned(), (i + 1).to_string())].into())
+        Field::new(format!("_{}", ["offset", "lsn", "x"][i.min(2)]), ty.clone(), true)
+            .with_metadata([(COLUMN_ID_KEY.to_owned(), (i + 1).to_string())].into())
     };
-    let intervals = vec![Some(IntervalMonthDayNano::new(1, -2, i64::MAX)), None, Some(IntervalMonthDayNano::new(i32::MIN, 0, -1))];
+    let intervals =
+        vec![Some(IntervalMonthDayNano::new(1, -2, i64::MAX)), None, Some(IntervalMonthDayNano::new(i32::MIN, 0, -1))];
     let columns: Vec<ArrayRef> = vec![
         Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
         Arc::new(UInt8Array::from(vec![Some(1), Some(255), None])),
@@ -492,7 +514,12 @@ fn a_rotten_segment_is_not_merged_and_keeps_no_new_rows_out() {
     for n in 0..9 {
         journal.commit(&[(1, 0, 2)]);
         if n == 8 {
-            let first = disk.files().into_iter().map(|(path, _)| path).find(|path| path.display().to_string().contains("/segment/")).unwrap();
+            let first = disk
+                .files()
+                .into_iter()
+                .map(|(path, _)| path)
+                .find(|path| path.display().to_string().contains("/segment/"))
+                .unwrap();
             disk.tamper(&first, |bytes| bytes[10] ^= 1);
         }
         archive.run(&*journal, Lsn(u64::MAX), None).unwrap();
@@ -594,7 +621,12 @@ fn the_background_thread_archives_when_enough_has_come_in_and_outlives_failures(
             _ => Ok(ArchiveReport::default()),
         }
     });
-    let options = BackgroundOptions { trigger_bytes: 100, trigger_rows: 10, pause_min: Duration::from_millis(1), pause_max: Duration::from_millis(2) };
+    let options = BackgroundOptions {
+        trigger_bytes: 100,
+        trigger_rows: 10,
+        pause_min: Duration::from_millis(1),
+        pause_max: Duration::from_millis(2),
+    };
     let background = Background::start(&Env::real(), options, work).unwrap();
     let notes = background.notes();
     notes.note(60, 1);

@@ -218,7 +218,8 @@ fn a_missing_segment_is_corruption_and_a_manifest_with_more_bytes_too() {
 #[test]
 fn a_block_from_another_segment_is_not_taken_for_ours() {
     let (disk, journal) = specimen();
-    let segments: Vec<_> = disk.files().into_iter().filter(|(path, _)| path.display().to_string().contains("/segment/")).collect();
+    let segments: Vec<_> =
+        disk.files().into_iter().filter(|(path, _)| path.display().to_string().contains("/segment/")).collect();
     let (first, second) = (&segments[0], &segments[1]);
     for at in (4..first.1.len().min(second.1.len())).step_by(64) {
         let damaged = disk.copy();
@@ -238,7 +239,8 @@ fn the_newest_manifest_is_in_force_and_its_rot_is_not_passed_over() {
     let journal = journal();
     let disk = MemoryDisk::default();
     archive_all(&open(&disk, small()).unwrap(), &journal).unwrap();
-    let newest = disk.files().into_iter().map(|(path, _)| path).rfind(|path| path.display().to_string().contains("/manifest/")).unwrap();
+    let newest =
+        disk.files().into_iter().map(|(path, _)| path).rfind(|path| path.display().to_string().contains("/manifest/")).unwrap();
     disk.tamper(&newest, |bytes| bytes[40] ^= 1);
     assert_eq!(open(&disk, small()).err().unwrap().kind(), ErrorKind::Corrupt);
     // What an operator can do: without it the one before is in force, and the journal has the rest.
@@ -253,7 +255,8 @@ fn the_newest_manifest_is_in_force_and_its_rot_is_not_passed_over() {
 #[test]
 fn a_manifest_of_a_newer_release_says_so() {
     let (disk, _) = specimen();
-    let path = disk.files().into_iter().map(|(path, _)| path).find(|path| path.display().to_string().contains("/manifest/")).unwrap();
+    let path =
+        disk.files().into_iter().map(|(path, _)| path).find(|path| path.display().to_string().contains("/manifest/")).unwrap();
     disk.tamper(&path, |bytes| {
         bytes[4] = 2;
         let mut summed = bytes[..16].to_vec();

@@ -31,7 +31,11 @@ fn append(ids: std::ops::Range<i64>) -> Transaction {
 }
 
 fn quiet() -> LogOptions {
-    LogOptions { mark_idle: None, archive: ArchiveSettings { background: None, sizes: small(), store: None }, ..LogOptions::default() }
+    LogOptions {
+        mark_idle: None,
+        archive: ArchiveSettings { background: None, sizes: small(), store: None },
+        ..LogOptions::default()
+    }
 }
 
 fn spec(split: Option<(usize, usize)>) -> ScanSpec {
@@ -85,7 +89,10 @@ fn a_log_scans_what_was_committed_before_and_after_archiving_and_a_restart() {
 fn the_background_thread_archives_a_busy_log_and_stops_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let background = BackgroundOptions { trigger_bytes: 4096, trigger_rows: 100, ..BackgroundOptions::default() };
-    let options = LogOptions { archive: ArchiveSettings { background: Some(background), sizes: small(), store: None }, ..LogOptions::default() };
+    let options = LogOptions {
+        archive: ArchiveSettings { background: Some(background), sizes: small(), store: None },
+        ..LogOptions::default()
+    };
     let log = Log::open(Env::real(), dir.path(), options.clone()).unwrap();
     log.commit(define()).unwrap();
     for n in 0..60 {
@@ -186,7 +193,11 @@ fn what_was_said_to_be_archived_after_a_failed_call_survives_a_power_cut() {
             if let Ok((acked, proven)) = outcome {
                 healed += 1;
                 assert_eq!(found.len() as i64, acked);
-                assert!(log.archive().archived() >= proven, "call={call} fault={fault:?} proven={proven} archived={}", log.archive().archived());
+                assert!(
+                    log.archive().archived() >= proven,
+                    "call={call} fault={fault:?} proven={proven} archived={}",
+                    log.archive().archived()
+                );
             }
         }
     }

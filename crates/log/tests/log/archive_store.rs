@@ -4,7 +4,9 @@
 use super::archive_support::*;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, executor::block_on};
-use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, path::Path};
+use object_store::{
+    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, path::Path,
+};
 use regauge_log::archive::DiskStore;
 use regauge_types::env::Env;
 
@@ -38,7 +40,9 @@ fn an_object_is_whole_or_absent_after_a_power_cut_at_any_operation() {
             let found = block_on(async { store(&disk.after(crash)).get(&Path::from("a/b/c")).await?.bytes().await });
             match found {
                 Ok(bytes) => assert_eq!(bytes, "hello", "op={op} crash={crash:?}"),
-                Err(Error::NotFound { .. }) => assert!(done.is_err(), "an object that was acknowledged is gone op={op} crash={crash:?}"),
+                Err(Error::NotFound { .. }) => {
+                    assert!(done.is_err(), "an object that was acknowledged is gone op={op} crash={crash:?}")
+                }
                 Err(other) => panic!("op={op} crash={crash:?} {other}"),
             }
         }
@@ -81,7 +85,9 @@ fn ranges_are_exact_and_never_beyond_the_end() {
     let store = store(&disk);
     let path = Path::from("x");
     block_on(store.put(&path, "0123456789".into())).unwrap();
-    let got = |range: GetRange| block_on(async { store.get_opts(&path, GetOptions { range: Some(range), ..Default::default() }).await?.bytes().await });
+    let got = |range: GetRange| {
+        block_on(async { store.get_opts(&path, GetOptions { range: Some(range), ..Default::default() }).await?.bytes().await })
+    };
     assert_eq!(got(GetRange::Bounded(2..5)).unwrap(), "234");
     assert_eq!(got(GetRange::Offset(7)).unwrap(), "789");
     assert_eq!(got(GetRange::Suffix(2)).unwrap(), "89");

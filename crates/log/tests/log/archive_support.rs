@@ -79,7 +79,8 @@ pub const N_PARTITIONS: u32 = 3;
 
 /// The life of the test topics' schema: add a column, rename one; drop one and widen another; add it again under a new id.
 pub fn schema(version: u32) -> SchemaRef {
-    let field = |name: &str, ty, id: u32| Field::new(name, ty, true).with_metadata([(COLUMN_ID_KEY.to_owned(), id.to_string())].into());
+    let field =
+        |name: &str, ty, id: u32| Field::new(name, ty, true).with_metadata([(COLUMN_ID_KEY.to_owned(), id.to_string())].into());
     Arc::new(Schema::new(match version {
         0 => vec![field("a", DataType::Int64, 1), field("b", DataType::Utf8, 2)],
         1 => vec![field("c", DataType::Int32, 3), field("renamed", DataType::Int64, 1), field("b", DataType::Utf8, 2)],
@@ -137,11 +138,23 @@ impl VecJournal {
         let mut parts = Vec::new();
         for (topic, partition, n) in rows {
             let topic = TopicId(*topic);
-            let (schema_id, schema) = inner.schemas.range((topic, SchemaId(0))..=(topic, SchemaId(u32::MAX))).next_back().map(|((_, id), s)| (*id, Arc::clone(s))).expect("a topic");
+            let (schema_id, schema) = inner
+                .schemas
+                .range((topic, SchemaId(0))..=(topic, SchemaId(u32::MAX)))
+                .next_back()
+                .map(|((_, id), s)| (*id, Arc::clone(s)))
+                .expect("a topic");
             let end = inner.ends.entry((topic, *partition)).or_default();
             let first_offset = *end;
             *end += *n as u64;
-            parts.push(Part { topic, partition: *partition, first_offset, schema_id, rows: values(&schema, topic, *partition, first_offset, *n), cause: cause.clone() });
+            parts.push(Part {
+                topic,
+                partition: *partition,
+                first_offset,
+                schema_id,
+                rows: values(&schema, topic, *partition, first_offset, *n),
+                cause: cause.clone(),
+            });
         }
         inner.commits.push(Commit { lsn, hlc: hlc(lsn), parts });
         lsn
@@ -174,7 +187,8 @@ impl VecJournal {
             for part in &commit.parts {
                 let wanted = spec.partitions.as_ref().is_none_or(|list| list.contains(&part.partition));
                 if part.topic == spec.topic && wanted {
-                    let rows = (0..part.rows.num_rows()).map(|row| spec.columns.iter().map(|column| cell(commit, part, row, *column)).collect());
+                    let rows = (0..part.rows.num_rows())
+                        .map(|row| spec.columns.iter().map(|column| cell(commit, part, row, *column)).collect());
                     found.entry(part.partition).or_default().extend(rows);
                 }
             }
@@ -228,7 +242,14 @@ impl CommitSource for VecJournal {
         let inner = self.0.lock();
         let mut topics: BTreeMap<TopicId, TopicSpec> = BTreeMap::new();
         for ((id, schema_id), schema) in &inner.schemas {
-            let spec = TopicSpec { id: *id, name: format!("t{id}"), partitions: N_PARTITIONS, partition_by: vec![], schema_id: *schema_id, schema: Arc::clone(schema) };
+            let spec = TopicSpec {
+                id: *id,
+                name: format!("t{id}"),
+                partitions: N_PARTITIONS,
+                partition_by: vec![],
+                schema_id: *schema_id,
+                schema: Arc::clone(schema),
+            };
             topics.insert(*id, spec);
         }
         topics.into_values().collect()
@@ -244,9 +265,15 @@ impl CommitSource for VecJournal {
 /// Every column that a test topic can have.
 pub fn all_columns(journal: &VecJournal, topic: u32) -> Vec<ScanColumn> {
     let inner = journal.0.lock();
-    let known = |id: u32| inner.schemas.iter().any(|((t, _), s)| t.0 == topic && s.fields().iter().any(|f| f.metadata()[COLUMN_ID_KEY] == id.to_string()));
+    let known = |id: u32| {
+        inner
+            .schemas
+            .iter()
+            .any(|((t, _), s)| t.0 == topic && s.fields().iter().any(|f| f.metadata()[COLUMN_ID_KEY] == id.to_string()))
+    };
     let users = (1..=4).filter(|id| known(*id)).map(|id| ScanColumn::User(ColumnId(id)));
-    let ours = [ScanColumn::Offset, ScanColumn::Partition, ScanColumn::Lsn, ScanColumn::CommitTs, ScanColumn::Schema, ScanColumn::Cause];
+    let ours =
+        [ScanColumn::Offset, ScanColumn::Partition, ScanColumn::Lsn, ScanColumn::CommitTs, ScanColumn::Schema, ScanColumn::Cause];
     users.chain(ours).collect()
 }
 

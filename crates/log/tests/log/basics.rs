@@ -73,7 +73,10 @@ fn wrong_appends_are_refused_and_leave_no_trace() {
     log.commit(Transaction { define: vec![Definition::DropTopic(TopicId(2))], ..Transaction::default() }).unwrap();
     let other = Arc::new(Schema::new(vec![Field::new("id", DataType::Int32, true)]));
     let other_rows = RecordBatch::try_new(other, vec![Arc::new(Int32Array::from(vec![1]))]).unwrap();
-    let one = |topic, partition, rows| Transaction { appends: vec![Append { topic: TopicId(topic), partition, rows }], ..Transaction::default() };
+    let one = |topic, partition, rows| Transaction {
+        appends: vec![Append { topic: TopicId(topic), partition, rows }],
+        ..Transaction::default()
+    };
     let mut big_cause = append(1, &[1]);
     big_cause.cause = Some(Bytes::from(vec![0; 70_000]));
     let mut future = append(1, &[1]);
@@ -120,14 +123,21 @@ fn a_new_schema_holds_for_new_rows_and_old_rows_keep_theirs() {
     let mut fields = schema().fields().to_vec();
     fields.push(Arc::new(Field::new("more", DataType::Int32, true)));
     let wider = Arc::new(Schema::new(fields));
-    let change = |id| Transaction { define: vec![Definition::Schema { topic: TopicId(1), id: SchemaId(id), schema: Arc::clone(&wider) }], ..Transaction::default() };
+    let change = |id| Transaction {
+        define: vec![Definition::Schema { topic: TopicId(1), id: SchemaId(id), schema: Arc::clone(&wider) }],
+        ..Transaction::default()
+    };
     assert_eq!(log.commit(change(1)).unwrap_err().kind(), ErrorKind::Invalid);
     log.commit(change(2)).unwrap();
     assert_eq!(log.commit(append(1, &[3])).unwrap_err().kind(), ErrorKind::Invalid);
     let mut columns = rows(&[3]).columns().to_vec();
     columns.push(Arc::new(Int32Array::from(vec![9])));
     let new_rows = RecordBatch::try_new(Arc::clone(&wider), columns).unwrap();
-    log.commit(Transaction { appends: vec![Append { topic: TopicId(1), partition: None, rows: new_rows.clone() }], ..Transaction::default() }).unwrap();
+    log.commit(Transaction {
+        appends: vec![Append { topic: TopicId(1), partition: None, rows: new_rows.clone() }],
+        ..Transaction::default()
+    })
+    .unwrap();
     drop(log);
     let log = open(&sim(&disk), quiet()).unwrap();
     let commits = all(&log).unwrap();

@@ -12,7 +12,9 @@ use regauge_types::{Env, Lsn, SchemaId, TopicId};
 pub const NOW_MS: u64 = 1_790_000_000_000;
 
 pub fn schema() -> SchemaRef {
-    let field = |name: &str, ty, id: u32| Field::new(name, ty, true).with_metadata([("regauge.column".to_owned(), id.to_string())].into());
+    let field = |name: &str, ty, id: u32| {
+        Field::new(name, ty, true).with_metadata([("regauge.column".to_owned(), id.to_string())].into())
+    };
     Arc::new(Schema::new(vec![
         field("id", DataType::Int64, 1),
         field("name", DataType::Utf8, 2),
@@ -21,10 +23,16 @@ pub fn schema() -> SchemaRef {
 }
 
 pub fn rows(ids: &[i64]) -> RecordBatch {
-    let names: StringArray = ids.iter().map(|id| (id.rem_euclid(7) != 3).then(|| format!("name of {id} {}", "x".repeat(id.rem_euclid(40) as usize)))).collect();
+    let names: StringArray = ids
+        .iter()
+        .map(|id| (id.rem_euclid(7) != 3).then(|| format!("name of {id} {}", "x".repeat(id.rem_euclid(40) as usize))))
+        .collect();
     let amounts: Decimal128Array = ids.iter().map(|id| (id % 5 != 0).then_some(i128::from(*id) * 1_000_000_007)).collect();
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(Int64Array::from(ids.to_vec())), Arc::new(names), Arc::new(amounts.with_precision_and_scale(20, 2).unwrap())];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(ids.to_vec())),
+        Arc::new(names),
+        Arc::new(amounts.with_precision_and_scale(20, 2).unwrap()),
+    ];
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 

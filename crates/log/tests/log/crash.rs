@@ -52,7 +52,14 @@ fn options() -> LogOptions {
 /// One operation: transactions that are submitted together.
 fn operation(n: usize, random: &SimRandom, sequence: &mut u64) -> Vec<Transaction> {
     let mut next = n as i64 * 1000;
-    let mut ids = |n: u64| (0..n).map(|_| { next += 1; next }).collect::<Vec<i64>>();
+    let mut ids = |n: u64| {
+        (0..n)
+            .map(|_| {
+                next += 1;
+                next
+            })
+            .collect::<Vec<i64>>()
+    };
     match random.below(20) {
         0 => vec![append(2, &ids(100))],
         1 | 2 => {
@@ -110,10 +117,13 @@ fn run(disk: &Arc<SimDisk>, n_operations: usize, ledger: &mut Ledger) -> Result<
             disk.set_note(ledger.n_acked() as u64);
             continue;
         }
-        let pending: Vec<_> = operation(n, &random, &mut sequence).into_iter().map(|txn| {
-            let (ids, by_producer) = (ids_in(&txn), txn.producer.is_some());
-            (log.submit(txn), ids, by_producer)
-        }).collect();
+        let pending: Vec<_> = operation(n, &random, &mut sequence)
+            .into_iter()
+            .map(|txn| {
+                let (ids, by_producer) = (ids_in(&txn), txn.producer.is_some());
+                (log.submit(txn), ids, by_producer)
+            })
+            .collect();
         // Everything is submitted before anything is waited for, but written in this order.
         let first = ledger.submitted.len();
         ledger.submitted.extend(pending.iter().map(|(_, ids, _)| ids.clone()));
@@ -133,7 +143,10 @@ fn run(disk: &Arc<SimDisk>, n_operations: usize, ledger: &mut Ledger) -> Result<
                 Err(error) => {
                     assert!(matches!(error, LogError::OutcomeUnknown { .. } | LogError::Poisoned { .. }), "{error}");
                     assert_eq!(error.kind(), ErrorKind::Unavailable);
-                    assert!(matches!(log.commit(append(1, &[1])), Err(LogError::Poisoned { .. })), "a poisoned log takes a commit");
+                    assert!(
+                        matches!(log.commit(append(1, &[1])), Err(LogError::Poisoned { .. })),
+                        "a poisoned log takes a commit"
+                    );
                     // Reads of what is durable go on.
                     let commits = all(&log)?;
                     ledger.verify(&commits, ledger.n_acked());
@@ -146,9 +159,15 @@ fn run(disk: &Arc<SimDisk>, n_operations: usize, ledger: &mut Ledger) -> Result<
             let kept: Vec<bool> = ledger.acked[first..].iter().map(Option::is_some).collect();
             let mut keep = kept.iter();
             let mut at = 0;
-            ledger.submitted.retain(|_| { at += 1; at <= first || *keep.next().unwrap() });
+            ledger.submitted.retain(|_| {
+                at += 1;
+                at <= first || *keep.next().unwrap()
+            });
             let mut at = 0;
-            ledger.acked.retain(|receipt| { at += 1; at <= first || receipt.is_some() });
+            ledger.acked.retain(|receipt| {
+                at += 1;
+                at <= first || receipt.is_some()
+            });
         }
     }
     Ok(log)
@@ -313,8 +332,13 @@ fn a_failing_or_full_disk_at_every_call_loses_nothing_and_reopening_heals() {
         }
     });
     let fired = fired.into_inner();
-    println!("{} runs, {poisoned:?} poisoned, {full:?} full or unhurt, {unfired:?} without a fault, fired {fired:?}", cases.len());
-    for what in ["create", "write", "sync", "sync_dir", "rename", "open", "read", "len", "list", "exists", "lock", "make_dir", "set_len"] {
+    println!(
+        "{} runs, {poisoned:?} poisoned, {full:?} full or unhurt, {unfired:?} without a fault, fired {fired:?}",
+        cases.len()
+    );
+    for what in
+        ["create", "write", "sync", "sync_dir", "rename", "open", "read", "len", "list", "exists", "lock", "make_dir", "set_len"]
+    {
         assert!(fired.contains_key(&(Fault::Eio, what)), "EIO never fired at {what}");
     }
     for what in ["create", "write", "sync", "sync_dir", "make_dir", "set_len"] {

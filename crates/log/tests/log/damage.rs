@@ -83,7 +83,10 @@ fn a_truncated_file_is_reported_at_every_length_below_the_mark() {
     let (disk, ..) = journal(true);
     for len in 0..disk.bytes(Path::new(FILE)).unwrap().len() {
         let disk = damaged(true, FILE, |bytes| bytes.truncate(len));
-        assert!(matches!(read(&disk), Read::Corrupt(file, offset) if file == Path::new(FILE) && offset <= len as u64), "length {len}");
+        assert!(
+            matches!(read(&disk), Read::Corrupt(file, offset) if file == Path::new(FILE) && offset <= len as u64),
+            "length {len}"
+        );
     }
 }
 
@@ -112,7 +115,10 @@ fn damage_above_the_mark_is_reported_if_a_later_frame_proves_it_was_synced() {
     let (_, commits, before_last) = journal(false);
     for at in 0..before_last {
         let disk = damaged(false, FILE, |bytes| bytes[at] ^= 0x10);
-        assert!(matches!(read(&disk), Read::Corrupt(file, _) if file == Path::new(FILE)), "byte {at} of the synced {before_last}");
+        assert!(
+            matches!(read(&disk), Read::Corrupt(file, _) if file == Path::new(FILE)),
+            "byte {at} of the synced {before_last}"
+        );
     }
     // The last batch has no witness. It may be cut as never finished; it is never served wrong.
     let (disk, ..) = journal(false);

@@ -24,7 +24,12 @@ fn a_full_disk_fails_commits_typed_reads_go_on_and_writes_resume_with_room() {
                 Ok(receipt) => kept.push((receipt, id)),
                 Err(error) => {
                     failed += 1;
-                    assert!(matches!(error, LogError::DiskFull { .. }) && error.kind() == ErrorKind::Exhausted && error.hint().is_some(), "{error}");
+                    assert!(
+                        matches!(error, LogError::DiskFull { .. })
+                            && error.kind() == ErrorKind::Exhausted
+                            && error.hint().is_some(),
+                        "{error}"
+                    );
                     assert_eq!(all(&log).unwrap().len(), kept.len() + 1);
                 }
             }

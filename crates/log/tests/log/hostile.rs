@@ -42,7 +42,9 @@ fn every_type() -> SchemaRef {
         DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
         DataType::Interval(IntervalUnit::MonthDayNano),
     ];
-    let field = |(n, ty): (usize, DataType)| Field::new(format!("c{n}"), ty, true).with_metadata([("regauge.column".to_owned(), n.to_string())].into());
+    let field = |(n, ty): (usize, DataType)| {
+        Field::new(format!("c{n}"), ty, true).with_metadata([("regauge.column".to_owned(), n.to_string())].into())
+    };
     Arc::new(Schema::new(types.into_iter().enumerate().map(field).collect::<Vec<_>>()))
 }
 
@@ -50,10 +52,17 @@ fn every_type() -> SchemaRef {
 fn batch(words: &[u64]) -> RecordBatch {
     let schema = every_type();
     let columns = schema.fields().iter().enumerate().map(|(n, field)| {
-        let values: Vec<Option<u64>> = words.iter().map(|w| (w.rotate_left(n as u32) % 4 != 0).then_some(w.rotate_left(7 * n as u32))).collect();
+        let values: Vec<Option<u64>> =
+            words.iter().map(|w| (w.rotate_left(n as u32) % 4 != 0).then_some(w.rotate_left(7 * n as u32))).collect();
         macro_rules! ints {
             ($t:ty) => {
-                Arc::new(values.iter().map(|v| v.map(|v| v as <$t as ArrowPrimitiveType>::Native)).collect::<PrimitiveArray<$t>>().with_data_type(field.data_type().clone())) as ArrayRef
+                Arc::new(
+                    values
+                        .iter()
+                        .map(|v| v.map(|v| v as <$t as ArrowPrimitiveType>::Native))
+                        .collect::<PrimitiveArray<$t>>()
+                        .with_data_type(field.data_type().clone()),
+                ) as ArrayRef
             };
         }
         match field.data_type() {
@@ -78,7 +87,9 @@ fn batch(words: &[u64]) -> RecordBatch {
                 Arc::new(wide.collect::<Decimal128Array>().with_data_type(field.data_type().clone()))
             }
             DataType::Utf8 => Arc::new(values.iter().map(|v| v.map(|v| format!("ü{v}"))).collect::<StringArray>()),
-            DataType::Binary => Arc::new(values.iter().map(|v| v.map(|v| v.to_le_bytes()[..(v % 9) as usize].to_vec())).collect::<BinaryArray>()),
+            DataType::Binary => {
+                Arc::new(values.iter().map(|v| v.map(|v| v.to_le_bytes()[..(v % 9) as usize].to_vec())).collect::<BinaryArray>())
+            }
             DataType::Interval(_) => {
                 let parts = values.iter().map(|v| v.map(|v| IntervalMonthDayNano::new(v as i32, (v >> 8) as i32, v as i64)));
                 Arc::new(parts.collect::<PrimitiveArray<IntervalMonthDayNanoType>>())
@@ -91,11 +102,18 @@ fn batch(words: &[u64]) -> RecordBatch {
 
 /// NaN is not equal to itself; its bits are.
 fn same(a: &RecordBatch, b: &RecordBatch) -> bool {
-    a.schema() == b.schema() && a.columns().iter().zip(b.columns()).all(|(a, b)| match a.data_type() {
-        DataType::Float32 => bits(a.as_primitive::<Float32Type>().iter().map(|v| v.map(f32::to_bits)), b.as_primitive::<Float32Type>().iter().map(|v| v.map(f32::to_bits))),
-        DataType::Float64 => bits(a.as_primitive::<Float64Type>().iter().map(|v| v.map(f64::to_bits)), b.as_primitive::<Float64Type>().iter().map(|v| v.map(f64::to_bits))),
-        _ => a == b,
-    })
+    a.schema() == b.schema()
+        && a.columns().iter().zip(b.columns()).all(|(a, b)| match a.data_type() {
+            DataType::Float32 => bits(
+                a.as_primitive::<Float32Type>().iter().map(|v| v.map(f32::to_bits)),
+                b.as_primitive::<Float32Type>().iter().map(|v| v.map(f32::to_bits)),
+            ),
+            DataType::Float64 => bits(
+                a.as_primitive::<Float64Type>().iter().map(|v| v.map(f64::to_bits)),
+                b.as_primitive::<Float64Type>().iter().map(|v| v.map(f64::to_bits)),
+            ),
+            _ => a == b,
+        })
 }
 
 fn bits<T: PartialEq>(a: impl Iterator<Item = T>, b: impl Iterator<Item = T>) -> bool {
@@ -109,7 +127,15 @@ fn state() -> Vec<u8> {
     let mut state = LogState::new(BOUNDS);
     let define = vec![Definition::Topic(topic(1, 3)), Definition::Topic(topic(2, 1)), Definition::DropTopic(TopicId(2))];
     for n in 0..6_u64 {
-        let part = RawPart { topic: TopicId(1), partition: 2, first_offset: n, schema_id: SchemaId(1), n_rows: 1, encoding: 0, payload: &[] };
+        let part = RawPart {
+            topic: TopicId(1),
+            partition: 2,
+            first_offset: n,
+            schema_id: SchemaId(1),
+            n_rows: 1,
+            encoding: 0,
+            payload: &[],
+        };
         let body = RawBody {
             define: if n == 0 { define.clone() } else { vec![] },
             producer: Some(ProducerSeq { id: "p".into(), incarnation: 1, sequence: n }),
@@ -200,8 +226,21 @@ fn the_bytes_of_a_frame_are_frozen() {
     let mut payload = Vec::new();
     small::encode(&one, &mut payload).unwrap();
     assert_eq!(hex(&payload), GOLDEN_ROWS);
-    let part = RawPart { topic: TopicId(300), partition: 1, first_offset: 9, schema_id: SchemaId(2), n_rows: 3, encoding: 0, payload: &payload };
-    let body = RawBody { define: vec![], producer: Some(ProducerSeq { id: "p".into(), incarnation: 1, sequence: 200 }), cause: Some("c".into()), parts: vec![part] };
+    let part = RawPart {
+        topic: TopicId(300),
+        partition: 1,
+        first_offset: 9,
+        schema_id: SchemaId(2),
+        n_rows: 3,
+        encoding: 0,
+        payload: &payload,
+    };
+    let body = RawBody {
+        define: vec![],
+        producer: Some(ProducerSeq { id: "p".into(), incarnation: 1, sequence: 200 }),
+        cause: Some("c".into()),
+        parts: vec![part],
+    };
     let mut bytes = Vec::new();
     let flags = body.write(&mut bytes);
     let header = Header {
@@ -236,5 +275,6 @@ fn hex(bytes: &[u8]) -> String {
 const GOLDEN_ROWS: &str = "0002060901050b6e616d65206f66203120782e6e616d65206f66202d3520787878787878787878787878787878787878787878787878787878787878787878787801038ea8d6b907aaf882ad16";
 const GOLDEN_FRAME: &str = "524746315d000000055ae9290106000005000000000000000000006c50c4a0010100000003000000efbeadde79426bb8017001c801016301ac0201090203004d0002060901050b6e616d65206f66203120782e6e616d65206f66202d3520787878787878787878787878787878787878787878787878787878787878787878787801038ea8d6b907aaf882ad16";
 const GOLDEN_TOPIC: &str = "0107746f70696320310401000100030269640105010e726567617567652e636f6c756d6e0131046e616d65010d010e726567617567652e636f6c756d6e013206616d6f756e74010c1402010e726567617567652e636f6c756d6e0133";
-const GOLDEN_MARK: &str = "52474d41524b30310100000000000000020000000000000003000000000000000400000000000000050000000000000006000000..3a4dad5b";
+const GOLDEN_MARK: &str =
+    "52474d41524b30310100000000000000020000000000000003000000000000000400000000000000050000000000000006000000..3a4dad5b";
 const GOLDEN_FILE: &str = "52474a524e4c30310100000000000000090909090909090909090909090909090700000000000000000000000000000000000000000000000000000081627be7";

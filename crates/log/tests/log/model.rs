@@ -13,12 +13,18 @@ use crate::common::*;
 #[derive(Debug, Clone)]
 enum Step {
     /// Appends of (topic, number of rows), perhaps with a partition, perhaps by a producer.
-    Append { parts: Vec<(u32, usize, Option<u32>)>, producer: Option<(u8, u64, i64)> },
+    Append {
+        parts: Vec<(u32, usize, Option<u32>)>,
+        producer: Option<(u8, u64, i64)>,
+    },
     Define(u32, u32),
     Drop(u32),
     Reopen,
     Crash(u64),
-    Read { after: u64, n: u64 },
+    Read {
+        after: u64,
+        n: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -73,7 +79,9 @@ impl Model {
             match self.topics.get(topic) {
                 None => return Expected::Refused(|e| matches!(e, LogError::UnknownTopic { .. })),
                 Some(0) => return Expected::Refused(|e| matches!(e, LogError::DroppedTopic { .. })),
-                Some(partitions) if partition.is_some_and(|p| p >= *partitions) => return Expected::Refused(|e| matches!(e, LogError::PartitionOutOfRange { .. })),
+                Some(partitions) if partition.is_some_and(|p| p >= *partitions) => {
+                    return Expected::Refused(|e| matches!(e, LogError::PartitionOutOfRange { .. }));
+                }
                 Some(_) => {}
             }
         }
@@ -110,16 +118,23 @@ fn run(steps: Vec<Step>) {
         match step {
             Step::Append { parts, producer } => {
                 let producer = producer.map(|(id, incarnation, from_next)| {
-                    let next = model.producers.get(&id).filter(|(current, _)| *current == incarnation).map_or(0, |(_, receipts)| receipts.len());
+                    let next = model
+                        .producers
+                        .get(&id)
+                        .filter(|(current, _)| *current == incarnation)
+                        .map_or(0, |(_, receipts)| receipts.len());
                     (id, incarnation, (next as i64 + from_next.min(1)).max(0) as u64)
                 });
                 let mut ids = Vec::new();
-                let appends = parts.iter().map(|(topic, n, partition)| {
-                    let new: Vec<i64> = (0..*n as i64).map(|n| model.next_id + n).collect();
-                    model.next_id += *n as i64;
-                    ids.extend(&new);
-                    Append { topic: TopicId(*topic), partition: *partition, rows: rows(&new) }
-                }).collect();
+                let appends = parts
+                    .iter()
+                    .map(|(topic, n, partition)| {
+                        let new: Vec<i64> = (0..*n as i64).map(|n| model.next_id + n).collect();
+                        model.next_id += *n as i64;
+                        ids.extend(&new);
+                        Append { topic: TopicId(*topic), partition: *partition, rows: rows(&new) }
+                    })
+                    .collect();
                 let mut txn = Transaction { appends, ..Transaction::default() };
                 if let Some((id, incarnation, sequence)) = producer {
                     txn = by(txn, &format!("p{id}"), incarnation, sequence);
@@ -152,7 +167,8 @@ fn run(steps: Vec<Step>) {
                 }
             }
             Step::Drop(id) => {
-                let outcome = log.commit(Transaction { define: vec![Definition::DropTopic(TopicId(id))], ..Transaction::default() });
+                let outcome =
+                    log.commit(Transaction { define: vec![Definition::DropTopic(TopicId(id))], ..Transaction::default() });
                 match model.topics.get_mut(&id) {
                     None => assert!(matches!(outcome, Err(LogError::UnknownTopic { .. }))),
                     Some(0) => assert!(matches!(outcome, Err(LogError::DroppedTopic { .. }))),

@@ -5,9 +5,7 @@ use crate::case::{Table, Text};
 use crate::rng::Rng;
 
 /// Words with an empty one, one that looks like a pattern, a quote, and letters beyond ASCII.
-const WORDS: &[&str] = &[
-    "", "a", "b", "ab", "Abc", "x y", "a%", "o''k", "zürich", "_", "10", "abab",
-];
+const WORDS: &[&str] = &["", "a", "b", "ab", "Abc", "x y", "a%", "o''k", "zürich", "_", "10", "abab"];
 
 /// A table together with what the generator knows of its values.
 #[derive(Debug, Clone)]
@@ -41,12 +39,7 @@ pub fn tables(rng: &mut Rng, large: bool) -> Vec<Source> {
 
 fn table(rng: &mut Rng, at: usize, large: bool) -> Source {
     let stream = rng.percent(30);
-    let mut cols = vec![Column {
-        name: "id".into(),
-        ty: Ty::Int,
-        nulls: 0,
-        domain: 0,
-    }];
+    let mut cols = vec![Column { name: "id".into(), ty: Ty::Int, nulls: 0, domain: 0 }];
     let types: &[(usize, Ty)] = &[
         (30, Ty::Int),
         (15, Ty::BigInt),
@@ -62,49 +55,19 @@ fn table(rng: &mut Rng, at: usize, large: bool) -> Source {
     drawn.extend((0..1 + rng.below(4)).map(|_| rng.weighted(types)));
     for (number, ty) in drawn.into_iter().enumerate() {
         let nulls = [0, 0, 10, 30][rng.below(4)];
-        let domain = if large && rng.percent(60) {
-            2_000
-        } else {
-            [2, 3, 5, 8, 12][rng.below(5)]
-        };
-        cols.push(Column {
-            name: format!("{}{number}", letter(ty)),
-            ty,
-            nulls,
-            domain,
-        });
+        let domain = if large && rng.percent(60) { 2_000 } else { [2, 3, 5, 8, 12][rng.below(5)] };
+        cols.push(Column { name: format!("{}{number}", letter(ty)), ty, nulls, domain });
     }
     if stream || rng.percent(40) {
-        cols.push(Column {
-            name: "at".into(),
-            ty: Ty::Timestamp,
-            nulls: 0,
-            domain: 40,
-        });
+        cols.push(Column { name: "at".into(), ty: Ty::Timestamp, nulls: 0, domain: 40 });
     }
     let definitions = cols.iter().map(|col| {
-        let key = if col.name == "id" && !stream {
-            " PRIMARY KEY"
-        } else {
-            ""
-        };
-        let null = if col.name == "at" || (stream && col.name == "id") {
-            " NOT NULL"
-        } else {
-            ""
-        };
+        let key = if col.name == "id" && !stream { " PRIMARY KEY" } else { "" };
+        let null = if col.name == "at" || (stream && col.name == "id") { " NOT NULL" } else { "" };
         format!("{} {}{key}{null}", col.name, sql_type(col.ty))
     });
-    let table = Table {
-        name: format!("t{at}"),
-        columns: definitions.collect(),
-        stream,
-    };
-    Source {
-        table,
-        cols,
-        rows: if large { 10_000.0 } else { 60.0 },
-    }
+    let table = Table { name: format!("t{at}"), columns: definitions.collect(), stream };
+    Source { table, cols, rows: if large { 10_000.0 } else { 60.0 } }
 }
 
 fn letter(ty: Ty) -> char {
@@ -142,18 +105,8 @@ impl Source {
                 Ty::BigInt | Ty::Numeric(_) => 5,
                 _ => 3,
             };
-            let distinct = if col.name == "id" {
-                self.rows
-            } else {
-                count(col.domain).min(self.rows)
-            };
-            Col {
-                name: col.name.clone(),
-                ty: col.ty,
-                digits,
-                exact: true,
-                distinct,
-            }
+            let distinct = if col.name == "id" { self.rows } else { count(col.domain).min(self.rows) };
+            Col { name: col.name.clone(), ty: col.ty, digits, exact: true, distinct }
         };
         Rel {
             sql: Text::same(self.table.name.clone()),
@@ -165,24 +118,14 @@ impl Source {
 
     /// `(1, 'x', NULL)`.
     pub fn row(&self, rng: &mut Rng, id: i64) -> String {
-        let cells = self.cols.iter().map(|col| {
-            if col.name == "id" {
-                id.to_string()
-            } else {
-                value(rng, col)
-            }
-        });
+        let cells = self.cols.iter().map(|col| if col.name == "id" { id.to_string() } else { value(rng, col) });
         format!("({})", cells.collect::<Vec<_>>().join(", "))
     }
 
     /// `INSERT INTO t (id, a) VALUES`.
     pub fn insert_head(&self) -> String {
         let names: Vec<&str> = self.cols.iter().map(|col| col.name.as_str()).collect();
-        format!(
-            "INSERT INTO {} ({}) VALUES",
-            self.table.name,
-            names.join(", ")
-        )
+        format!("INSERT INTO {} ({}) VALUES", self.table.name, names.join(", "))
     }
 }
 
@@ -204,21 +147,13 @@ pub fn value(rng: &mut Rng, col: &Column) -> String {
         Ty::Double => ["0.5", "-1.25", "0.1", "3", "12.5", "-0.3", "100.75", "0"][at % 8].into(),
         Ty::Text | Ty::Array => {
             let word = WORDS[at % WORDS.len()];
-            if at >= WORDS.len() {
-                format!("'{word}{at}'")
-            } else {
-                format!("'{word}'")
-            }
+            if at >= WORDS.len() { format!("'{word}{at}'") } else { format!("'{word}'") }
         }
         Ty::Timestamp => {
             // Steps of 17 minutes over half a day: windows of minutes and hours, some of them empty.
             let minutes = (at * 17) % 720;
             let micros = if at.is_multiple_of(5) { ".000001" } else { "" };
-            format!(
-                "TIMESTAMP '2026-01-01 {:02}:{:02}:00{micros}'",
-                minutes / 60,
-                minutes % 60
-            )
+            format!("TIMESTAMP '2026-01-01 {:02}:{:02}:00{micros}'", minutes / 60, minutes % 60)
         }
     }
 }

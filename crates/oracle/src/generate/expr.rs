@@ -26,31 +26,18 @@ const NUMERIC_DIGITS: u8 = 26;
 
 impl Expr {
     fn exact(sql: String, ty: Ty, digits: u8) -> Self {
-        Self {
-            sql,
-            ty,
-            digits,
-            exact: true,
-        }
+        Self { sql, ty, digits, exact: true }
     }
 }
 
 /// A column as an expression.
 pub fn column(col: &Col) -> Expr {
-    Expr {
-        sql: col.name.clone(),
-        ty: col.ty,
-        digits: col.digits,
-        exact: col.exact,
-    }
+    Expr { sql: col.name.clone(), ty: col.ty, digits: col.digits, exact: col.exact }
 }
 
 /// The exact columns of a type in scope.
 pub fn columns_of(scope: &[Col], ty: Ty) -> Vec<&Col> {
-    scope
-        .iter()
-        .filter(|col| col.exact && col.ty.class() == ty.class())
-        .collect()
+    scope.iter().filter(|col| col.exact && col.ty.class() == ty.class()).collect()
 }
 
 /// An exact expression of this type.
@@ -86,30 +73,12 @@ fn leaf(rng: &mut Rng, scope: &[Col], ty: Ty) -> Expr {
         Ty::Bool => Expr::exact(["true", "false"][rng.below(2)].into(), ty, 0),
         Ty::Int => Expr::exact(format!("({})", rng.range(-3, 9)), ty, 1),
         Ty::BigInt => Expr::exact(format!("CAST({} AS bigint)", rng.range(-3, 99)), ty, 2),
-        Ty::Numeric(_) => Expr::exact(
-            format!(
-                "CAST({}.{} AS numeric(12,2))",
-                rng.range(0, 9),
-                rng.below(100)
-            ),
-            Ty::Numeric(2),
-            2,
-        ),
-        Ty::Double => Expr::exact(
-            format!("CAST({}.5 AS double precision)", rng.range(0, 9)),
-            ty,
-            2,
-        ),
-        Ty::Text | Ty::Array => Expr::exact(
-            ["'a'", "''", "'ab'", "'x y'", "'Z'"][rng.below(5)].into(),
-            Ty::Text,
-            0,
-        ),
-        Ty::Timestamp => Expr::exact(
-            format!("TIMESTAMP '2026-01-01 0{}:30:00'", rng.below(10)),
-            ty,
-            0,
-        ),
+        Ty::Numeric(_) => {
+            Expr::exact(format!("CAST({}.{} AS numeric(12,2))", rng.range(0, 9), rng.below(100)), Ty::Numeric(2), 2)
+        }
+        Ty::Double => Expr::exact(format!("CAST({}.5 AS double precision)", rng.range(0, 9)), ty, 2),
+        Ty::Text | Ty::Array => Expr::exact(["'a'", "''", "'ab'", "'x y'", "'Z'"][rng.below(5)].into(), Ty::Text, 0),
+        Ty::Timestamp => Expr::exact(format!("TIMESTAMP '2026-01-01 0{}:30:00'", rng.below(10)), ty, 0),
     }
 }
 
@@ -140,39 +109,20 @@ fn wider(a: Ty, b: Ty) -> Ty {
 }
 
 fn integer(rng: &mut Rng, scope: &[Col], ty: Ty, depth: usize) -> Expr {
-    let max = if ty == Ty::Int {
-        INT_DIGITS
-    } else {
-        BIGINT_DIGITS
-    };
+    let max = if ty == Ty::Int { INT_DIGITS } else { BIGINT_DIGITS };
     let a = value(rng, scope, ty, depth);
     let b = value(rng, scope, ty, depth);
     let (sql, digits) = match rng.below(12) {
-        0 | 1 => (
-            format!("({} + {})", a.sql, b.sql),
-            a.digits.max(b.digits) + 1,
-        ),
-        2 => (
-            format!("({} - {})", a.sql, b.sql),
-            a.digits.max(b.digits) + 1,
-        ),
+        0 | 1 => (format!("({} + {})", a.sql, b.sql), a.digits.max(b.digits) + 1),
+        2 => (format!("({} - {})", a.sql, b.sql), a.digits.max(b.digits) + 1),
         3 => (format!("({} * {})", a.sql, b.sql), a.digits + b.digits),
         4 => (format!("({} / NULLIF({}, 0))", a.sql, b.sql), a.digits),
         5 => (format!("({} % NULLIF({}, 0))", a.sql, b.sql), a.digits),
         6 => (format!("(- {})", a.sql), a.digits),
         7 => (format!("abs({})", a.sql), a.digits),
         // A guard: the division must not see the rows where it would fail.
-        8 => (
-            format!(
-                "CASE WHEN {1} <> 0 THEN {0} / {1} ELSE {0} END",
-                a.sql, b.sql
-            ),
-            a.digits,
-        ),
-        9 => (
-            format!("greatest({}, {})", a.sql, b.sql),
-            a.digits.max(b.digits),
-        ),
+        8 => (format!("CASE WHEN {1} <> 0 THEN {0} / {1} ELSE {0} END", a.sql, b.sql), a.digits),
+        9 => (format!("greatest({}, {})", a.sql, b.sql), a.digits.max(b.digits)),
         10 if ty == Ty::Int => {
             let text = value(rng, scope, Ty::Text, depth);
             (format!("length({})", text.sql), 4)
@@ -191,11 +141,7 @@ fn integer(rng: &mut Rng, scope: &[Col], ty: Ty, depth: usize) -> Expr {
             (format!("({} + {})", small.sql, a.sql), digits)
         }
     };
-    if digits > max {
-        leaf(rng, scope, ty)
-    } else {
-        Expr::exact(sql, ty, digits)
-    }
+    if digits > max { leaf(rng, scope, ty) } else { Expr::exact(sql, ty, digits) }
 }
 
 fn numeric(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
@@ -206,21 +152,9 @@ fn numeric(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
     };
     let scale = scale_a.max(scale_b);
     let (sql, scale, digits) = match rng.below(7) {
-        0 | 1 => (
-            format!("({} + {})", a.sql, b.sql),
-            scale,
-            a.digits.max(b.digits) + 1,
-        ),
-        2 => (
-            format!("({} - {})", a.sql, b.sql),
-            scale,
-            a.digits.max(b.digits) + 1,
-        ),
-        3 => (
-            format!("({} * {})", a.sql, b.sql),
-            scale_a + scale_b,
-            a.digits + b.digits,
-        ),
+        0 | 1 => (format!("({} + {})", a.sql, b.sql), scale, a.digits.max(b.digits) + 1),
+        2 => (format!("({} - {})", a.sql, b.sql), scale, a.digits.max(b.digits) + 1),
+        3 => (format!("({} * {})", a.sql, b.sql), scale_a + scale_b, a.digits + b.digits),
         4 => (format!("abs({})", a.sql), scale_a, a.digits),
         5 => {
             let small = value(rng, scope, Ty::Int, depth);
@@ -229,11 +163,7 @@ fn numeric(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
         }
         _ => {
             let small = value(rng, scope, Ty::Int, depth);
-            (
-                format!("CAST({} AS numeric(12,2))", small.sql),
-                2,
-                small.digits,
-            )
+            (format!("CAST({} AS numeric(12,2))", small.sql), 2, small.digits)
         }
     };
     if scale > 8 || digits + scale > NUMERIC_DIGITS {
@@ -253,10 +183,7 @@ fn double(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
         3 => (format!("abs({})", a.sql), a.digits),
         4 => {
             let small = value(rng, scope, Ty::Int, depth);
-            (
-                format!("CAST({} AS double precision)", small.sql),
-                small.digits,
-            )
+            (format!("CAST({} AS double precision)", small.sql), small.digits)
         }
         _ => (format!("(- {})", a.sql), a.digits),
     };
@@ -273,12 +200,7 @@ pub fn quotient(rng: &mut Rng, scope: &[Col]) -> Expr {
     let a = value(rng, scope, Ty::Numeric(2), 1);
     let b = value(rng, scope, Ty::Numeric(2), 0);
     let sql = format!("{} / NULLIF({}, 0)", a.sql, b.sql);
-    Expr {
-        sql,
-        ty: Ty::Numeric(16),
-        digits: a.digits + 4,
-        exact: false,
-    }
+    Expr { sql, ty: Ty::Numeric(16), digits: a.digits + 4, exact: false }
 }
 
 fn text(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
@@ -288,12 +210,7 @@ fn text(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
             let b = value(rng, scope, Ty::Text, depth);
             format!("({} || {})", a.sql, b.sql)
         }
-        2 => format!(
-            "substr({}, {}, {})",
-            a.sql,
-            rng.range(1, 3),
-            rng.range(0, 3)
-        ),
+        2 => format!("substr({}, {}, {})", a.sql, rng.range(1, 3), rng.range(0, 3)),
         3 => format!("replace({}, 'a', 'zz')", a.sql),
         4 => {
             let small = value(rng, scope, Ty::Int, depth);
@@ -371,34 +288,21 @@ pub fn predicate(rng: &mut Rng, scope: &[Col], depth: usize) -> String {
 
 /// The types that have an exact column.
 pub fn present(scope: &[Col]) -> Vec<Ty> {
-    scope
-        .iter()
-        .filter(|col| col.exact && col.ty != Ty::Array)
-        .map(|col| col.ty)
-        .collect()
+    scope.iter().filter(|col| col.exact && col.ty != Ty::Array).map(|col| col.ty).collect()
 }
 
 /// An expression that may fail, for the top of a view that nothing reads.
 pub fn risky(rng: &mut Rng, scope: &[Col]) -> Expr {
     // Columns only: PostgreSQL folds a failing constant at CREATE already.
     let mut one = |ty: Ty| rng.pick(&columns_of(scope, ty)).map(|col| col.name.clone());
-    let (a, b) = (
-        one(Ty::Int).unwrap_or_default(),
-        one(Ty::Int).unwrap_or_default(),
-    );
+    let (a, b) = (one(Ty::Int).unwrap_or_default(), one(Ty::Int).unwrap_or_default());
     let text = one(Ty::Text);
     let (sql, ty) = match rng.below(6) {
         0 | 1 => (format!("{a} / {b}"), Ty::Int),
         2 => (format!("{a} % {b}"), Ty::Int),
         3 => (format!("{a} * 1000000000"), Ty::Int),
-        4 if text.is_some() => (
-            format!("CAST({} AS integer)", text.unwrap_or_default()),
-            Ty::Int,
-        ),
-        _ => (
-            format!("CASE WHEN {b} > 0 THEN {a} / ({b} - 1) ELSE 0 END"),
-            Ty::Int,
-        ),
+        4 if text.is_some() => (format!("CAST({} AS integer)", text.unwrap_or_default()), Ty::Int),
+        _ => (format!("CASE WHEN {b} > 0 THEN {a} / ({b} - 1) ELSE 0 END"), Ty::Int),
     };
     Expr::exact(sql, ty, INT_DIGITS)
 }

@@ -96,28 +96,12 @@ pub fn case(seed: u64, sizes: &Sizes) -> Case {
         let (made, risky) = maker.view(depth);
         let name = format!("v{at}");
         if !risky && made.rows < 20_000.0 {
-            readable.push(Rel {
-                sql: Text::same(name.clone()),
-                cols: made.cols.clone(),
-                rows: made.rows,
-                uses: vec![at],
-            });
+            readable.push(Rel { sql: Text::same(name.clone()), cols: made.cols.clone(), rows: made.rows, uses: vec![at] });
         }
         let inexact = made.cols.iter().map(|col| !col.exact).collect();
-        views.push(View {
-            name,
-            sql: made.sql,
-            inexact,
-            uses: made.uses,
-        });
+        views.push(View { name, sql: made.sql, inexact, uses: made.uses });
     }
     let steps = schedule::steps(&mut rng, &tables, &views, sizes, large);
     let workers = 1 + rng.below(3);
-    Case {
-        seed,
-        tables: tables.into_iter().map(|t| t.table).collect(),
-        views,
-        steps,
-        workers,
-    }
+    Case { seed, tables: tables.into_iter().map(|t| t.table).collect(), views, steps, workers }
 }

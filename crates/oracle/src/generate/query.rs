@@ -70,13 +70,7 @@ const SHAPES: &[(usize, Shape)] = &[
 impl<'a> Maker<'a> {
     /// A maker that reads these relations.
     pub fn new(rng: Rng, tables: &'a [Source], bases: &'a [Rel], views: &'a [Rel]) -> Self {
-        Self {
-            rng,
-            tables,
-            bases,
-            views,
-            aliases: 0,
-        }
+        Self { rng, tables, bases, views, aliases: 0 }
     }
 
     /// A view's query, and whether reading it may fail.
@@ -113,40 +107,21 @@ impl<'a> Maker<'a> {
         let rel = if depth > 0 && self.rng.percent(60) {
             let query = self.query(depth - 1);
             let sql = Text::same("(").and(&query.sql).with(")");
-            Rel {
-                sql,
-                cols: query.cols,
-                rows: query.rows,
-                uses: query.uses,
-            }
+            Rel { sql, cols: query.cols, rows: query.rows, uses: query.uses }
         } else if !self.views.is_empty() && self.rng.percent(30) {
-            self.rng
-                .pick(self.views)
-                .cloned()
-                .unwrap_or_else(|| self.bases[0].clone())
+            self.rng.pick(self.views).cloned().unwrap_or_else(|| self.bases[0].clone())
         } else {
-            self.rng
-                .pick(self.bases)
-                .cloned()
-                .unwrap_or_else(|| self.bases[0].clone())
+            self.rng.pick(self.bases).cloned().unwrap_or_else(|| self.bases[0].clone())
         };
         self.named(rel)
     }
 
     fn named(&mut self, rel: Rel) -> Item {
         let alias = self.alias();
-        let qualify = |col: &Col| Col {
-            name: format!("{alias}.{}", col.name),
-            ..col.clone()
-        };
+        let qualify = |col: &Col| Col { name: format!("{alias}.{}", col.name), ..col.clone() };
         let scope = rel.cols.iter().map(qualify).collect();
         let sql = rel.sql.with(&format!(" AS {alias}"));
-        Item {
-            sql,
-            scope,
-            rows: rel.rows,
-            uses: rel.uses,
-        }
+        Item { sql, scope, rows: rel.rows, uses: rel.uses }
     }
 
     // -- what is given ---------------------------------------------------------------------------
@@ -174,11 +149,7 @@ impl<'a> Maker<'a> {
 
     /// `SELECT [DISTINCT] a AS c0, ...` and the columns; `rows` bounds the distinct values.
     fn select(word: &str, outputs: &[Expr], rows: f64) -> (String, Vec<Col>) {
-        let list: Vec<String> = outputs
-            .iter()
-            .enumerate()
-            .map(|(at, e)| format!("{} AS c{at}", e.sql))
-            .collect();
+        let list: Vec<String> = outputs.iter().enumerate().map(|(at, e)| format!("{} AS c{at}", e.sql)).collect();
         let cols = outputs.iter().enumerate().map(|(at, e)| Col {
             name: format!("c{at}"),
             ty: e.ty,
@@ -191,11 +162,7 @@ impl<'a> Maker<'a> {
     }
 
     fn filter(&mut self, scope: &[Col], percent: usize) -> String {
-        if self.rng.percent(percent) {
-            format!(" WHERE {}", expr::predicate(&mut self.rng, scope, 2))
-        } else {
-            String::new()
-        }
+        if self.rng.percent(percent) { format!(" WHERE {}", expr::predicate(&mut self.rng, scope, 2)) } else { String::new() }
     }
 
     // -- the operators ---------------------------------------------------------------------------
@@ -206,21 +173,12 @@ impl<'a> Maker<'a> {
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 70);
         let sql = Text::same(head).with(" FROM ").and(&item.sql).with(&filter);
-        Query {
-            sql,
-            cols,
-            rows: item.rows,
-            uses: item.uses,
-        }
+        Query { sql, cols, rows: item.rows, uses: item.uses }
     }
 
     /// An expression that may fail, over a base relation, seen by nobody else.
     fn risky(&mut self) -> Query {
-        let base = self
-            .rng
-            .pick(self.bases)
-            .cloned()
-            .unwrap_or_else(|| self.bases[0].clone());
+        let base = self.rng.pick(self.bases).cloned().unwrap_or_else(|| self.bases[0].clone());
         let item = self.named(base);
         let mut outputs = self.outputs(&item.scope, false);
         outputs.truncate(2);
@@ -228,22 +186,13 @@ impl<'a> Maker<'a> {
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 50);
         let sql = Text::same(head).with(" FROM ").and(&item.sql).with(&filter);
-        Query {
-            sql,
-            cols,
-            rows: item.rows,
-            uses: item.uses,
-        }
+        Query { sql, cols, rows: item.rows, uses: item.uses }
     }
 
     /// A pair of columns of one type, one from each side; the rows that an equality leaves.
     fn key(&mut self, left: &Item, right: &Item) -> Option<(String, f64)> {
         let mut pairs = Vec::new();
-        for a in left
-            .scope
-            .iter()
-            .filter(|col| col.exact && col.ty != Ty::Array)
-        {
+        for a in left.scope.iter().filter(|col| col.exact && col.ty != Ty::Array) {
             for b in expr::columns_of(&right.scope, a.ty) {
                 pairs.push((a.clone(), b.clone()));
             }
@@ -255,10 +204,7 @@ impl<'a> Maker<'a> {
             }
         }
         let (a, b) = self.rng.pick(&pairs)?.clone();
-        Some((
-            format!("{} = {}", a.name, b.name),
-            a.distinct.max(b.distinct).max(1.0),
-        ))
+        Some((format!("{} = {}", a.name, b.name), a.distinct.max(b.distinct).max(1.0)))
     }
 
     /// A join condition with its residual, and the estimated rows.
@@ -295,27 +241,11 @@ impl<'a> Maker<'a> {
             let Some((on, rows)) = self.condition(&left, &right) else {
                 continue;
             };
-            let word = [
-                "JOIN",
-                "JOIN",
-                "LEFT JOIN",
-                "LEFT JOIN",
-                "RIGHT JOIN",
-                "FULL JOIN",
-            ][self.rng.below(6)];
-            let sql = left
-                .sql
-                .with(&format!(" {word} "))
-                .and(&right.sql)
-                .with(&format!(" ON {on}"));
+            let word = ["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"][self.rng.below(6)];
+            let sql = left.sql.with(&format!(" {word} ")).and(&right.sql).with(&format!(" ON {on}"));
             let scope = left.scope.into_iter().chain(right.scope).collect();
             let uses = left.uses.into_iter().chain(right.uses).collect();
-            left = Item {
-                sql,
-                scope,
-                rows: rows.max(left.rows).max(right.rows),
-                uses,
-            };
+            left = Item { sql, scope, rows: rows.max(left.rows).max(right.rows), uses };
             joined = true;
         }
         if !joined {
@@ -325,12 +255,7 @@ impl<'a> Maker<'a> {
         let (head, cols) = Self::select("SELECT", &outputs, left.rows);
         let filter = self.filter(&left.scope, 30);
         let sql = Text::same(head).with(" FROM ").and(&left.sql).with(&filter);
-        Query {
-            sql,
-            cols,
-            rows: left.rows,
-            uses: left.uses,
-        }
+        Query { sql, cols, rows: left.rows, uses: left.uses }
     }
 
     fn semi(&mut self, depth: usize) -> Query {
@@ -344,10 +269,7 @@ impl<'a> Maker<'a> {
         let not = if self.rng.percent(50) { "NOT " } else { "" };
         let sql = Text::same(head).with(" FROM ").and(&left.sql);
         // `a IN (SELECT b ..)` with the first key, or EXISTS with all of the condition.
-        let key = on
-            .split(" AND ")
-            .next()
-            .and_then(|key| key.split_once(" = "));
+        let key = on.split(" AND ").next().and_then(|key| key.split_once(" = "));
         let sql = match key {
             Some((a, b)) if self.rng.percent(35) => {
                 // NOT IN is false for every row once the right side holds a NULL: filtered mostly.
@@ -361,18 +283,11 @@ impl<'a> Maker<'a> {
             }
             _ => {
                 let from = format!(" WHERE {not}EXISTS (SELECT 1 FROM ");
-                sql.with(&from)
-                    .and(&right.sql)
-                    .with(&format!(" WHERE {on})"))
+                sql.with(&from).and(&right.sql).with(&format!(" WHERE {on})"))
             }
         };
         let uses = left.uses.into_iter().chain(right.uses).collect();
-        Query {
-            sql,
-            cols,
-            rows: left.rows,
-            uses,
-        }
+        Query { sql, cols, rows: left.rows, uses }
     }
 
     fn aggregate(&mut self, depth: usize) -> Query {
@@ -412,20 +327,12 @@ impl<'a> Maker<'a> {
         }
         if self.rng.percent(20) {
             let bound = self.rng.range(0, 3);
-            let condition = [
-                format!("count(*) > {bound}"),
-                format!("count(*) <> {bound}"),
-                format!("{bound} < count(*) AND count(*) < 50"),
-            ];
+            let condition =
+                [format!("count(*) > {bound}"), format!("count(*) <> {bound}"), format!("{bound} < count(*) AND count(*) < 50")];
             tail = format!("{tail} HAVING {}", condition[self.rng.below(3)]);
         }
         let sql = Text::same(head).with(" FROM ").and(&item.sql).with(&tail);
-        Query {
-            sql,
-            cols,
-            rows: item.rows.min(400.0),
-            uses: item.uses,
-        }
+        Query { sql, cols, rows: item.rows.min(400.0), uses: item.uses }
     }
 
     /// An aggregate call.
@@ -434,11 +341,7 @@ impl<'a> Maker<'a> {
         let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
         let arg = expr::value(&mut self.rng, scope, ty, 1);
         let a = &arg.sql;
-        let distinct = if self.rng.percent(15) {
-            "DISTINCT "
-        } else {
-            ""
-        };
+        let distinct = if self.rng.percent(15) { "DISTINCT " } else { "" };
         let (sql, ty, digits, exact) = match (arg.ty, self.rng.below(10)) {
             (_, 0) => ("count(*)".into(), Ty::BigInt, 6, true),
             (_, 1) => (format!("count({distinct}{a})"), Ty::BigInt, 6, true),
@@ -447,67 +350,26 @@ impl<'a> Maker<'a> {
             (Ty::Text, 2 | 3) => {
                 let order = ["", " DESC"][self.rng.below(2)];
                 // A NULL is no part of the result; equal texts are equal wherever they stand.
-                (
-                    format!("string_agg({distinct}{a}, ',' ORDER BY {a}{order})"),
-                    Ty::Text,
-                    0,
-                    true,
-                )
+                (format!("string_agg({distinct}{a}, ',' ORDER BY {a}{order})"), Ty::Text, 0, true)
             }
             (Ty::Text | Ty::Int, 4) => {
                 let order = ["", " DESC", " NULLS FIRST"][self.rng.below(3)];
-                (
-                    format!("array_agg({a} ORDER BY {a}{order})"),
-                    Ty::Array,
-                    0,
-                    true,
-                )
+                (format!("array_agg({a} ORDER BY {a}{order})"), Ty::Array, 0, true)
             }
-            (Ty::Int, 5..=7) => (
-                format!("sum({distinct}{a})"),
-                Ty::BigInt,
-                arg.digits + 6,
-                true,
-            ),
-            (Ty::BigInt, 5..=7) => (
-                format!("sum({distinct}{a})"),
-                Ty::Numeric(0),
-                arg.digits + 6,
-                true,
-            ),
-            (Ty::Numeric(scale), 5..=7) => (
-                format!("sum({distinct}{a})"),
-                Ty::Numeric(scale),
-                arg.digits + 6,
-                true,
-            ),
+            (Ty::Int, 5..=7) => (format!("sum({distinct}{a})"), Ty::BigInt, arg.digits + 6, true),
+            (Ty::BigInt, 5..=7) => (format!("sum({distinct}{a})"), Ty::Numeric(0), arg.digits + 6, true),
+            (Ty::Numeric(scale), 5..=7) => (format!("sum({distinct}{a})"), Ty::Numeric(scale), arg.digits + 6, true),
             (Ty::Double, 5..=7) => (format!("sum({distinct}{a})"), Ty::Double, 9, false),
-            (Ty::Int | Ty::BigInt | Ty::Numeric(_), 8) => (
-                format!("avg({distinct}{a})"),
-                Ty::Numeric(16),
-                arg.digits,
-                false,
-            ),
+            (Ty::Int | Ty::BigInt | Ty::Numeric(_), 8) => (format!("avg({distinct}{a})"), Ty::Numeric(16), arg.digits, false),
             (Ty::Double, 8) => (format!("avg({a})"), Ty::Double, 9, false),
             (ty, n) => {
                 let word = if n % 2 == 0 { "min" } else { "max" };
                 (format!("{word}({a})"), ty, arg.digits, true)
             }
         };
-        let sql = if self.rng.percent(15) {
-            format!(
-                "{sql} FILTER (WHERE {})",
-                expr::predicate(&mut self.rng, scope, 1)
-            )
-        } else {
-            sql
-        };
-        Expr {
-            sql,
-            ty,
-            digits,
-            exact,
-        }
+        let sql =
+            if self.rng.percent(15) { format!("{sql} FILTER (WHERE {})", expr::predicate(&mut self.rng, scope, 1)) } else { sql };
+        Expr { sql, ty, digits, exact }
     }
 
     fn distinct(&mut self, depth: usize) -> Query {
@@ -516,12 +378,7 @@ impl<'a> Maker<'a> {
         let (head, cols) = Self::select("SELECT DISTINCT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 40);
         let sql = Text::same(head).with(" FROM ").and(&item.sql).with(&filter);
-        Query {
-            sql,
-            cols,
-            rows: item.rows,
-            uses: item.uses,
-        }
+        Query { sql, cols, rows: item.rows, uses: item.uses }
     }
 
     fn set_op(&mut self, depth: usize) -> Query {
@@ -529,10 +386,7 @@ impl<'a> Maker<'a> {
         let right = self.item(depth.saturating_sub(1));
         let outputs = self.outputs(&left.scope, true);
         let (head, mut cols) = Self::select("SELECT", &outputs, left.rows);
-        let partners: Vec<Expr> = outputs
-            .iter()
-            .map(|output| expr::value(&mut self.rng, &right.scope, output.ty, 1))
-            .collect();
+        let partners: Vec<Expr> = outputs.iter().map(|output| expr::value(&mut self.rng, &right.scope, output.ty, 1)).collect();
         let (other, others) = Self::select("SELECT", &partners, right.rows);
         for (col, other) in cols.iter_mut().zip(&others) {
             col.digits = col.digits.max(other.digits);
@@ -540,18 +394,9 @@ impl<'a> Maker<'a> {
                 col.ty = Ty::Numeric(a.max(b));
             }
         }
-        let words = [
-            "UNION ALL",
-            "UNION ALL",
-            "UNION",
-            "INTERSECT",
-            "INTERSECT ALL",
-            "EXCEPT",
-            "EXCEPT ALL",
-        ];
+        let words = ["UNION ALL", "UNION ALL", "UNION", "INTERSECT", "INTERSECT ALL", "EXCEPT", "EXCEPT ALL"];
         let word = words[self.rng.below(words.len())];
-        let (filter_left, filter_right) =
-            (self.filter(&left.scope, 40), self.filter(&right.scope, 40));
+        let (filter_left, filter_right) = (self.filter(&left.scope, 40), self.filter(&right.scope, 40));
         let sql = Text::same(head)
             .with(" FROM ")
             .and(&left.sql)
@@ -559,12 +404,7 @@ impl<'a> Maker<'a> {
             .and(&right.sql)
             .with(&filter_right);
         let uses = left.uses.into_iter().chain(right.uses).collect();
-        Query {
-            sql,
-            cols,
-            rows: left.rows + right.rows,
-            uses,
-        }
+        Query { sql, cols, rows: left.rows + right.rows, uses }
     }
 
     /// All outputs as an order: total up to equal rows.
@@ -572,10 +412,7 @@ impl<'a> Maker<'a> {
         let mut names = names.to_vec();
         self.rng.shuffle(&mut names);
         let words = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"];
-        let keys: Vec<String> = names
-            .iter()
-            .map(|name| format!("{name}{}", words[self.rng.below(4)]))
-            .collect();
+        let keys: Vec<String> = names.iter().map(|name| format!("{name}{}", words[self.rng.below(4)])).collect();
         keys.join(", ")
     }
 
@@ -587,19 +424,10 @@ impl<'a> Maker<'a> {
         let order = self.order(&names);
         let filter = self.filter(&item.scope, 30);
         let limit = 1 + self.rng.below(6);
-        let offset = if self.rng.percent(30) {
-            format!(" OFFSET {}", self.rng.below(4))
-        } else {
-            String::new()
-        };
+        let offset = if self.rng.percent(30) { format!(" OFFSET {}", self.rng.below(4)) } else { String::new() };
         let tail = format!("{filter} ORDER BY {order} LIMIT {limit}{offset}");
         let sql = Text::same(head).with(" FROM ").and(&item.sql).with(&tail);
-        Query {
-            sql,
-            cols,
-            rows: 6.0,
-            uses: item.uses,
-        }
+        Query { sql, cols, rows: 6.0, uses: item.uses }
     }
 
     fn row_number(&mut self, depth: usize) -> Query {
@@ -608,31 +436,16 @@ impl<'a> Maker<'a> {
         let (head, mut cols) = Self::select("SELECT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 30);
         let (inner, outer) = (self.alias(), self.alias());
-        let names: Vec<String> = cols
-            .iter()
-            .map(|col| format!("{inner}.{}", col.name))
-            .collect();
-        let by = if self.rng.percent(75) {
-            format!("PARTITION BY {} ", names[self.rng.below(names.len())])
-        } else {
-            String::new()
-        };
+        let names: Vec<String> = cols.iter().map(|col| format!("{inner}.{}", col.name)).collect();
+        let by =
+            if self.rng.percent(75) { format!("PARTITION BY {} ", names[self.rng.below(names.len())]) } else { String::new() };
         let order = self.order(&names);
         let limit = 1 + self.rng.below(3);
         let shown = self.rng.percent(60);
-        let mut given: Vec<String> = cols
-            .iter()
-            .map(|col| format!("{outer}.{}", col.name))
-            .collect();
+        let mut given: Vec<String> = cols.iter().map(|col| format!("{outer}.{}", col.name)).collect();
         if shown {
             given.push(format!("{outer}.rn"));
-            cols.push(Col {
-                name: "rn".into(),
-                ty: Ty::BigInt,
-                digits: 2,
-                exact: true,
-                distinct: 3.0,
-            });
+            cols.push(Col { name: "rn".into(), ty: Ty::BigInt, digits: 2, exact: true, distinct: 3.0 });
         }
         let compare = if self.rng.percent(30) { "=" } else { "<=" };
         let sql = Text::same(format!(
@@ -643,57 +456,26 @@ impl<'a> Maker<'a> {
         .with(&head)
         .with(" FROM ")
         .and(&item.sql)
-        .with(&format!(
-            "{filter}) AS {inner}) AS {outer} WHERE {outer}.rn {compare} {limit}"
-        ));
-        Query {
-            sql,
-            cols,
-            rows: item.rows,
-            uses: item.uses,
-        }
+        .with(&format!("{filter}) AS {inner}) AS {outer} WHERE {outer}.rn {compare} {limit}"));
+        Query { sql, cols, rows: item.rows, uses: item.uses }
     }
 
     fn window(&mut self) -> Query {
-        let timed: Vec<&Source> = self
-            .tables
-            .iter()
-            .filter(|source| source.cols.iter().any(|c| c.name == "at"))
-            .collect();
+        let timed: Vec<&Source> = self.tables.iter().filter(|source| source.cols.iter().any(|c| c.name == "at")).collect();
         let Some(source) = self.rng.pick(&timed).copied() else {
             return self.aggregate(0);
         };
-        let (size_s, slide_s) = [
-            (3600, 3600),
-            (900, 900),
-            (86_400, 86_400),
-            (3600, 1800),
-            (3600, 900),
-            (7200, 3600),
-        ][self.rng.below(6)];
-        let window = Window {
-            relation: source.table.name.clone(),
-            time: "at".into(),
-            size_s,
-            slide_s,
-        };
+        let (size_s, slide_s) =
+            [(3600, 3600), (900, 900), (86_400, 86_400), (3600, 1800), (3600, 900), (7200, 3600)][self.rng.below(6)];
+        let window = Window { relation: source.table.name.clone(), time: "at".into(), size_s, slide_s };
         let mut rel = source.relation();
         rel.sql = Text::window(window);
         rel.rows *= f64::from(size_s / slide_s);
         for name in ["window_start", "window_end"] {
-            rel.cols.push(Col {
-                name: name.into(),
-                ty: Ty::Timestamp,
-                digits: 0,
-                exact: true,
-                distinct: 12.0,
-            });
+            rel.cols.push(Col { name: name.into(), ty: Ty::Timestamp, digits: 0, exact: true, distinct: 12.0 });
         }
         let item = self.named(rel);
-        let start = item
-            .scope
-            .iter()
-            .find(|col| col.name.ends_with(".window_start"));
+        let start = item.scope.iter().find(|col| col.name.ends_with(".window_start"));
         let mut keys: Vec<Expr> = start.map(expr::column).into_iter().collect();
         keys.extend(self.keys(&item.scope));
         keys.truncate(3);
@@ -704,12 +486,7 @@ impl<'a> Maker<'a> {
     fn shared(&mut self, depth: usize) -> Query {
         let query = self.query(depth.saturating_sub(1));
         let name = self.alias();
-        let rel = Rel {
-            sql: Text::same(name.clone()),
-            cols: query.cols,
-            rows: query.rows,
-            uses: Vec::new(),
-        };
+        let rel = Rel { sql: Text::same(name.clone()), cols: query.cols, rows: query.rows, uses: Vec::new() };
         let (left, right) = (self.named(rel.clone()), self.named(rel));
         let Some((on, rows)) = self.condition(&left, &right) else {
             return self.project(0);
@@ -724,11 +501,6 @@ impl<'a> Maker<'a> {
             .with(" JOIN ")
             .and(&right.sql)
             .with(&format!(" ON {on}"));
-        Query {
-            sql,
-            cols,
-            rows,
-            uses: query.uses,
-        }
+        Query { sql, cols, rows, uses: query.uses }
     }
 }

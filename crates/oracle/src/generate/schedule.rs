@@ -12,22 +12,9 @@ struct Live<'a> {
 }
 
 /// The steps of a case. Every view is created once: some before any data, some in the middle.
-pub fn steps(
-    rng: &mut Rng,
-    tables: &[Source],
-    views: &[View],
-    sizes: &Sizes,
-    large: bool,
-) -> Vec<Step> {
-    let commits = if large {
-        sizes.commits / 2 + 1
-    } else {
-        sizes.commits
-    };
-    let mut lives: Vec<Live> = tables
-        .iter()
-        .map(|source| Live { source, next_id: 1 })
-        .collect();
+pub fn steps(rng: &mut Rng, tables: &[Source], views: &[View], sizes: &Sizes, large: bool) -> Vec<Step> {
+    let commits = if large { sizes.commits / 2 + 1 } else { sizes.commits };
+    let mut lives: Vec<Live> = tables.iter().map(|source| Live { source, next_id: 1 }).collect();
     let mut steps = Vec::new();
     // A third of the views sees all data live, the others are backfilled; order keeps dependants
     // behind what they use.
@@ -38,11 +25,7 @@ pub fn steps(
         steps.push(Step::Create(view));
     }
     for at in 0..commits {
-        let batch_max = if large && at < 2 {
-            sizes.batch_max
-        } else {
-            [1, 3, 8, 20][rng.below(4)]
-        };
+        let batch_max = if large && at < 2 { sizes.batch_max } else { [1, 3, 8, 20][rng.below(4)] };
         steps.push(Step::Commit(transaction(rng, &mut lives, batch_max)));
         let left = commits - at;
         let due = waiting.len().div_ceil(left.max(1));
@@ -70,26 +53,15 @@ pub fn steps(
 }
 
 /// A live view that no other view, live or to come, reads.
-fn droppable(
-    rng: &mut Rng,
-    views: &[View],
-    steps: &[Step],
-    dropped: &[bool],
-    waiting: &[usize],
-) -> Option<usize> {
-    let created = |view: usize| {
-        steps
-            .iter()
-            .any(|s| matches!(s, Step::Create(v) if *v == view))
-    };
+fn droppable(rng: &mut Rng, views: &[View], steps: &[Step], dropped: &[bool], waiting: &[usize]) -> Option<usize> {
+    let created = |view: usize| steps.iter().any(|s| matches!(s, Step::Create(v) if *v == view));
     let read = |view: usize| {
-        views.iter().enumerate().any(|(at, other)| {
-            other.uses.contains(&view) && !dropped[at] && (created(at) || waiting.contains(&at))
-        })
+        views
+            .iter()
+            .enumerate()
+            .any(|(at, other)| other.uses.contains(&view) && !dropped[at] && (created(at) || waiting.contains(&at)))
     };
-    let free: Vec<usize> = (0..views.len())
-        .filter(|v| created(*v) && !dropped[*v] && !read(*v))
-        .collect();
+    let free: Vec<usize> = (0..views.len()).filter(|v| created(*v) && !dropped[*v] && !read(*v)).collect();
     rng.pick(&free).copied()
 }
 
@@ -99,11 +71,7 @@ fn transaction(rng: &mut Rng, lives: &mut [Live], batch_max: usize) -> Vec<Chang
         .map(|nth| {
             let at = rng.below(lives.len());
             // One large batch is enough: PostgreSQL recomputes every view from all rows.
-            let batch_max = if nth == 0 {
-                batch_max
-            } else {
-                batch_max.min(20)
-            };
+            let batch_max = if nth == 0 { batch_max } else { batch_max.min(20) };
             change(rng, &mut lives[at], batch_max)
         })
         .collect()
@@ -125,11 +93,7 @@ fn change(rng: &mut Rng, live: &mut Live, batch_max: usize) -> Change {
     match rng.below(10) {
         0..=3 => Change::Sql(format!("DELETE FROM {name} WHERE {condition}")),
         4..=8 => {
-            let set = source
-                .cols
-                .iter()
-                .filter(|col| col.name != "id")
-                .collect::<Vec<_>>();
+            let set = source.cols.iter().filter(|col| col.name != "id").collect::<Vec<_>>();
             let Some(col) = rng.pick(&set).copied() else {
                 return insert(rng, live, batch_max);
             };
@@ -137,21 +101,14 @@ fn change(rng: &mut Rng, live: &mut Live, batch_max: usize) -> Change {
                 Ty::Int if rng.percent(50) => format!("({} + 1) % 7", col.name),
                 _ => value(rng, col),
             };
-            Change::Sql(format!(
-                "UPDATE {name} SET {} = {to} WHERE {condition}",
-                col.name
-            ))
+            Change::Sql(format!("UPDATE {name} SET {} = {to} WHERE {condition}", col.name))
         }
         _ => upsert(rng, live),
     }
 }
 
 fn insert(rng: &mut Rng, live: &mut Live, batch_max: usize) -> Change {
-    let n = if batch_max > 100 {
-        batch_max / (1 + rng.below(4))
-    } else {
-        1 + rng.below(batch_max)
-    };
+    let n = if batch_max > 100 { batch_max / (1 + rng.below(4)) } else { 1 + rng.below(batch_max) };
     let rows = (0..n).map(|_| {
         live.next_id += 1;
         live.source.row(rng, live.next_id)
@@ -162,17 +119,11 @@ fn insert(rng: &mut Rng, live: &mut Live, batch_max: usize) -> Change {
     if !live.source.table.stream && live.next_id > 5 && rng.percent(10) {
         rows.push(live.source.row(rng, 3));
     }
-    Change::Insert {
-        head: live.source.insert_head(),
-        rows,
-        tail: String::new(),
-    }
+    Change::Insert { head: live.source.insert_head(), rows, tail: String::new() }
 }
 
 fn upsert(rng: &mut Rng, live: &mut Live) -> Change {
-    let mut ids: Vec<i64> = (0..1 + rng.below(4))
-        .map(|_| rng.range(1, live.next_id + 2))
-        .collect();
+    let mut ids: Vec<i64> = (0..1 + rng.below(4)).map(|_| rng.range(1, live.next_id + 2)).collect();
     ids.sort_unstable();
     ids.dedup();
     live.next_id += 2;
@@ -183,9 +134,5 @@ fn upsert(rng: &mut Rng, live: &mut Live) -> Change {
         let name = &live.source.cols[1].name;
         format!(" ON CONFLICT (id) DO UPDATE SET {name} = EXCLUDED.{name}")
     };
-    Change::Insert {
-        head: live.source.insert_head(),
-        rows,
-        tail,
-    }
+    Change::Insert { head: live.source.insert_head(), rows, tail }
 }

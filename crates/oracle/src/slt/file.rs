@@ -87,9 +87,7 @@ pub fn parse(text: &str) -> Result<File> {
             at += 1;
             continue;
         }
-        let end = (at..lines.len())
-            .find(|i| lines[*i].trim().is_empty())
-            .unwrap_or(lines.len());
+        let end = (at..lines.len()).find(|i| lines[*i].trim().is_empty()).unwrap_or(lines.len());
         blocks.push(block(&lines[at..end]).with_context(|| format!("block at line {}", at + 1))?);
         at = end;
     }
@@ -107,40 +105,24 @@ fn block(lines: &[&str]) -> Result<Block> {
                 None if rest == "ok" => None,
                 _ => bail!("`statement ok` or `statement error SQLSTATE`, not `{head}`"),
             };
-            Ok(Block::Statement {
-                sql: statements(&body.join("\n")),
-                fails,
-            })
+            Ok(Block::Statement { sql: statements(&body.join("\n")), fails })
         }
-        "refused" => Ok(Block::Refused {
-            words: rest.to_string(),
-            sql: body.join("\n"),
-        }),
+        "refused" => Ok(Block::Refused { words: rest.to_string(), sql: body.join("\n") }),
         "view" => {
             let (ours, postgres) = divided(body, "==== postgres");
             let postgres = postgres.map(|lines| lines.join("\n"));
-            Ok(Block::View {
-                name: rest.to_string(),
-                sql: ours.join("\n"),
-                postgres,
-            })
+            Ok(Block::View { name: rest.to_string(), sql: ours.join("\n"), postgres })
         }
         "result" => {
             let (none, rows) = divided(body, "----");
             if !none.is_empty() {
                 bail!("a result has no query, only `----` and rows");
             }
-            Ok(Block::Result {
-                name: rest.to_string(),
-                expected: expected(rows)?,
-            })
+            Ok(Block::Result { name: rest.to_string(), expected: expected(rows)? })
         }
         "query" => {
             let (sql, rows) = divided(body, "----");
-            Ok(Block::Query {
-                sql: sql.join("\n"),
-                expected: expected(rows)?,
-            })
+            Ok(Block::Query { sql: sql.join("\n"), expected: expected(rows)? })
         }
         _ => bail!("unknown block `{head}`"),
     }
@@ -155,9 +137,7 @@ fn divided<'a>(lines: &'a [&'a str], mark: &str) -> (&'a [&'a str], Option<&'a [
 
 /// Statements end with `;` at the end of a line.
 fn statements(text: &str) -> Vec<String> {
-    let parts = text
-        .split(";\n")
-        .map(|part| part.trim().trim_end_matches(';').to_string());
+    let parts = text.split(";\n").map(|part| part.trim().trim_end_matches(';').to_string());
     parts.filter(|part| !part.is_empty()).collect()
 }
 
@@ -168,26 +148,16 @@ fn expected(lines: Option<&[&str]>) -> Result<Expected> {
     if let Some(message) = head.strip_prefix("error: ") {
         return Ok(Expected::Fails(message.to_string()));
     }
-    let head = head
-        .strip_prefix("-- ")
-        .context("the first line names the columns: `-- a int4`")?;
+    let head = head.strip_prefix("-- ").context("the first line names the columns: `-- a int4`")?;
     let mut columns = Vec::new();
     let mut inexact = Vec::new();
     for column in head.split(", ") {
-        let (name, kind) = column
-            .rsplit_once(' ')
-            .context("a column is a name and a type")?;
+        let (name, kind) = column.rsplit_once(' ').context("a column is a name and a type")?;
         inexact.push(kind.ends_with('~'));
         columns.push((name.to_string(), Kind::of(kind.trim_end_matches('~'))));
     }
-    let rows = rows
-        .iter()
-        .map(|line| row(line, columns.len()))
-        .collect::<Result<Vec<Row>>>()?;
-    Ok(Expected::Rows {
-        answer: Answer { columns, rows },
-        inexact,
-    })
+    let rows = rows.iter().map(|line| row(line, columns.len())).collect::<Result<Vec<Row>>>()?;
+    Ok(Expected::Rows { answer: Answer { columns, rows }, inexact })
 }
 
 fn row(line: &str, n_columns: usize) -> Result<Row> {
@@ -196,18 +166,11 @@ fn row(line: &str, n_columns: usize) -> Result<Row> {
         .map(|cell| match cell {
             "NULL" => None,
             "''" => Some(String::new()),
-            text => Some(
-                text.replace("\\n", "\n")
-                    .replace("\\p", "|")
-                    .replace("\\\\", "\\"),
-            ),
+            text => Some(text.replace("\\n", "\n").replace("\\p", "|").replace("\\\\", "\\")),
         })
         .collect();
     if cells.len() != n_columns {
-        bail!(
-            "a row of {} cells under {n_columns} columns: {line}",
-            cells.len()
-        );
+        bail!("a row of {} cells under {n_columns} columns: {line}", cells.len());
     }
     Ok(cells)
 }
@@ -216,10 +179,7 @@ fn show(row: &Row) -> String {
     let cells = row.iter().map(|cell| match cell.as_deref() {
         None => "NULL".to_string(),
         Some("") => "''".to_string(),
-        Some(text) => text
-            .replace('\\', "\\\\")
-            .replace('|', "\\p")
-            .replace('\n', "\\n"),
+        Some(text) => text.replace('\\', "\\\\").replace('|', "\\p").replace('\n', "\\n"),
     });
     cells.collect::<Vec<_>>().join(" | ")
 }
@@ -241,20 +201,12 @@ fn print_block(text: &mut String, block: &Block) {
     let _ = match block {
         Block::Comment(lines) => writeln!(text, "{lines}"),
         Block::Statement { sql, fails } => {
-            let head = fails
-                .as_ref()
-                .map_or("ok".into(), |code| format!("error {code}"));
+            let head = fails.as_ref().map_or("ok".into(), |code| format!("error {code}"));
             writeln!(text, "statement {head}\n{};", sql.join(";\n"))
         }
         Block::Refused { words, sql } => writeln!(text, "refused {words}\n{sql}"),
-        Block::View {
-            name,
-            sql,
-            postgres,
-        } => {
-            let other = postgres
-                .as_ref()
-                .map_or(String::new(), |s| format!("\n==== postgres\n{s}"));
+        Block::View { name, sql, postgres } => {
+            let other = postgres.as_ref().map_or(String::new(), |s| format!("\n==== postgres\n{s}"));
             writeln!(text, "view {name}\n{sql}{other}")
         }
         Block::Result { name, expected } => {
@@ -272,11 +224,7 @@ fn print_expected(expected: &Expected) -> String {
         Expected::Fails(message) => format!("\n----\nerror: {message}"),
         Expected::Rows { answer, inexact } => {
             let columns = answer.columns.iter().enumerate().map(|(at, (name, kind))| {
-                let near = if inexact.get(at) == Some(&true) {
-                    "~"
-                } else {
-                    ""
-                };
+                let near = if inexact.get(at) == Some(&true) { "~" } else { "" };
                 format!("{name} {}{near}", kind.name())
             });
             let mut rows: Vec<String> = answer.rows.iter().map(show).collect();
@@ -305,11 +253,7 @@ mod tests {
         let file = parse(TEXT).expect("sound");
         assert_eq!(print(&file), TEXT);
         assert_eq!(file.blocks.len(), 7);
-        let Block::Result {
-            expected: Expected::Rows { answer, inexact },
-            ..
-        } = &file.blocks[4]
-        else {
+        let Block::Result { expected: Expected::Rows { answer, inexact }, .. } = &file.blocks[4] else {
             panic!("{:?}", file.blocks[4])
         };
         assert_eq!(inexact, &[false, true]);
@@ -318,10 +262,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_with_its_line() {
-        for (text, line) in [
-            ("wiev v\nSELECT 1", 1),
-            ("# c\n\nquery\nSELECT 1\n----\n-- a int4\n1 | 2", 3),
-        ] {
+        for (text, line) in [("wiev v\nSELECT 1", 1), ("# c\n\nquery\nSELECT 1\n----\n-- a int4\n1 | 2", 3)] {
             let error = parse(text).expect_err("nonsense").to_string();
             assert!(error.contains(&format!("line {line}")), "{error}");
         }

@@ -85,20 +85,14 @@ async fn check_block(block: &Block, system: &mut impl System) -> Result<Option<S
                 (None, Ok(())) => None,
                 (Some(code), Err(failure)) if *code == failure.sqlstate => None,
                 (None, Err(failure)) => Some(format!("{}: {failure}", sql.join("; "))),
-                (Some(code), got) => {
-                    Some(format!("{}: expected {code}, got {got:?}", sql.join("; ")))
-                }
+                (Some(code), got) => Some(format!("{}: expected {code}, got {got:?}", sql.join("; "))),
             }
         }
-        Block::Refused { words, sql } => {
-            match (system.dialect(), system_refuses(sql, system).await?) {
-                (Dialect::Postgres, _) => None,
-                (_, Some(said)) if said.contains(words.as_str()) => None,
-                (_, said) => Some(format!(
-                    "{sql}: expected a refusal with `{words}`, got {said:?}"
-                )),
-            }
-        }
+        Block::Refused { words, sql } => match (system.dialect(), system_refuses(sql, system).await?) {
+            (Dialect::Postgres, _) => None,
+            (_, Some(said)) if said.contains(words.as_str()) => None,
+            (_, said) => Some(format!("{sql}: expected a refusal with `{words}`, got {said:?}")),
+        },
         Block::View { .. } => match system.run(&create(block, system.dialect())).await? {
             Ok(()) => None,
             Err(failure) => Some(format!("{}: {failure}", create(block, system.dialect()))),
@@ -118,10 +112,7 @@ async fn execute(sql: &[String], system: &mut impl System) -> Result<Result<(), 
     match sql {
         [one] => system.run(&in_words_of(system.dialect(), one)).await,
         many => {
-            let many: Vec<String> = many
-                .iter()
-                .map(|one| in_words_of(system.dialect(), one))
-                .collect();
+            let many: Vec<String> = many.iter().map(|one| in_words_of(system.dialect(), one)).collect();
             system.commit(&many).await
         }
     }
@@ -131,11 +122,7 @@ async fn system_refuses(sql: &str, system: &mut impl System) -> Result<Option<St
     if system.dialect() == Dialect::Postgres {
         return Ok(None);
     }
-    Ok(system
-        .run(sql)
-        .await?
-        .err()
-        .map(|failure| failure.to_string()))
+    Ok(system.run(sql).await?.err().map(|failure| failure.to_string()))
 }
 
 /// A stream is a table for PostgreSQL.
@@ -148,14 +135,7 @@ fn in_words_of(dialect: Dialect, sql: &str) -> String {
 
 fn create(block: &Block, dialect: Dialect) -> String {
     match (block, dialect) {
-        (
-            Block::View {
-                name,
-                sql,
-                postgres,
-            },
-            Dialect::Postgres,
-        ) => {
+        (Block::View { name, sql, postgres }, Dialect::Postgres) => {
             format!("CREATE VIEW {name} AS {}", postgres.as_ref().unwrap_or(sql))
         }
         (Block::View { name, sql, .. }, Dialect::Regauge) => {
@@ -171,8 +151,7 @@ fn differs(expected: &Expected, got: &Result<Answer, Failure>) -> Option<String>
         (Expected::Fails(message), Err(failure)) if failure.message.contains(message) => None,
         (Expected::Fails(message), got) => Some(format!(
             "expected an error with `{message}`, got {}",
-            got.as_ref()
-                .map_or_else(ToString::to_string, |a| format!("{} rows", a.rows.len()))
+            got.as_ref().map_or_else(ToString::to_string, |a| format!("{} rows", a.rows.len()))
         )),
         (Expected::Rows { .. }, Err(failure)) => Some(format!("expected rows, got {failure}")),
         (Expected::Rows { answer, inexact }, Ok(got)) => difference(answer, got, inexact),
@@ -203,10 +182,7 @@ pub async fn bless(file: &File, postgres: &mut impl System) -> Result<File> {
                 _ => Vec::new(),
             };
             *expected = match answer {
-                Ok(answer) => Expected::Rows {
-                    answer,
-                    inexact: marks,
-                },
+                Ok(answer) => Expected::Rows { answer, inexact: marks },
                 Err(failure) => Expected::Fails(failure.message),
             };
         }

@@ -4,16 +4,10 @@ use regauge_oracle::case::Step;
 use regauge_oracle::generate::{Sizes, case};
 use regauge_oracle::system::Dialect;
 
-const SIZES: Sizes = Sizes {
-    views: 8,
-    commits: 10,
-    batch_max: 1_000,
-};
+const SIZES: Sizes = Sizes { views: 8, commits: 10, batch_max: 1_000 };
 
 fn scripts(dialect: Dialect) -> String {
-    (0..50)
-        .map(|seed| case(seed, &SIZES).script(dialect))
-        .collect()
+    (0..50).map(|seed| case(seed, &SIZES).script(dialect)).collect()
 }
 
 #[test]
@@ -90,11 +84,7 @@ fn views_come_before_the_data_in_the_middle_and_read_each_other() {
     let (mut first, mut later, mut nested, mut together) = (0, 0, 0, 0);
     for seed in 0..50 {
         let case = case(seed, &SIZES);
-        let commit = case
-            .steps
-            .iter()
-            .position(|step| matches!(step, Step::Commit(_)))
-            .unwrap();
+        let commit = case.steps.iter().position(|step| matches!(step, Step::Commit(_))).unwrap();
         for (at, step) in case.steps.iter().enumerate() {
             match step {
                 Step::Create(_) if at < commit => first += 1,
@@ -103,11 +93,7 @@ fn views_come_before_the_data_in_the_middle_and_read_each_other() {
                 _ => {}
             }
         }
-        nested += case
-            .views
-            .iter()
-            .filter(|view| !view.uses.is_empty())
-            .count();
+        nested += case.views.iter().filter(|view| !view.uses.is_empty()).count();
     }
     assert!(first > 50 && later > 50 && nested > 50 && together > 50);
 }

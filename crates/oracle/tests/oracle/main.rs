@@ -1,11 +1,5 @@
 //! The proof that regauge answers what PostgreSQL answers.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::cast_possible_truncation
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, clippy::cast_possible_truncation)]
 
 mod generator;
 mod planted;

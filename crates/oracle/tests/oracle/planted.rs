@@ -45,12 +45,7 @@ impl Maker for FaultyMaker {
     async fn make(&self, _case: &Case, server: u16) -> Result<Faulty> {
         let schema = format!("tested_{}", unique());
         let inner = Postgres::new(connect(server).await?, &schema).await?;
-        Ok(Faulty {
-            inner,
-            fault: self.0,
-            restarted: false,
-            held: Vec::new(),
-        })
+        Ok(Faulty { inner, fault: self.0, restarted: false, held: Vec::new() })
     }
 }
 
@@ -94,20 +89,12 @@ impl System for Faulty {
                 answer.rows.dedup();
             }
             (Fault::NullIsEmpty, Ok(answer)) => {
-                for cell in answer
-                    .rows
-                    .iter_mut()
-                    .flatten()
-                    .filter(|cell| cell.is_none())
-                {
+                for cell in answer.rows.iter_mut().flatten().filter(|cell| cell.is_none()) {
                     *cell = Some(String::new());
                 }
             }
             (Fault::SwallowsErrors, Err(_)) => {
-                answer = Ok(Answer {
-                    columns: Vec::new(),
-                    rows: Vec::new(),
-                });
+                answer = Ok(Answer { columns: Vec::new(), rows: Vec::new() });
             }
             (Fault::Doubles, Ok(answer)) if self.restarted => {
                 let first = answer.rows.first().cloned();
@@ -129,19 +116,8 @@ impl System for Faulty {
 }
 
 fn proof(server: u16, fault: Fault, views: usize) -> Proof {
-    let sizes = Sizes {
-        views: 8,
-        commits: 8,
-        batch_max: 300,
-    };
-    let wish = Wish {
-        views,
-        seed: 1000,
-        workers: None,
-        sizes,
-        threads: 2,
-        differences_max: 1,
-    };
+    let sizes = Sizes { views: 8, commits: 8, batch_max: 300 };
+    let wish = Wish { views, seed: 1000, workers: None, sizes, threads: 2, differences_max: 1 };
     prove(&wish, server, &FaultyMaker(fault)).unwrap()
 }
 
@@ -164,10 +140,7 @@ async fn postgres_agrees_with_itself_and_every_planted_fault_is_found() {
             Fault::Doubles,
         ] {
             let found = proof(port, fault, 160);
-            assert!(
-                !found.differences.is_empty(),
-                "not found: {fault:?}, {found}"
-            );
+            assert!(!found.differences.is_empty(), "not found: {fault:?}, {found}");
         }
     })
     .await

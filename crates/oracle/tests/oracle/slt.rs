@@ -30,9 +30,7 @@ fn files() -> Vec<(PathBuf, File)> {
     assert!(!paths.is_empty(), "no file named {wanted:?} in tests/slt");
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
-        let file = parse(&text)
-            .with_context(|| path.display().to_string())
-            .unwrap();
+        let file = parse(&text).with_context(|| path.display().to_string()).unwrap();
         (path, file)
     };
     paths.into_iter().map(read).collect()
@@ -51,21 +49,14 @@ async fn the_files_say_what_postgres_answers() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let mut system = postgres(&server).await.unwrap();
         if blessing {
-            let blessed = bless(&file, &mut system)
-                .await
-                .with_context(|| name)
-                .unwrap();
+            let blessed = bless(&file, &mut system).await.with_context(|| name).unwrap();
             std::fs::write(&path, print(&blessed)).unwrap();
             continue;
         }
         let found = check(&file, Way::Live, &mut system).await.unwrap();
         wrong.extend(found.into_iter().map(|what| format!("{name}: {what}")));
     }
-    assert!(
-        wrong.is_empty(),
-        "PostgreSQL answers otherwise:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "PostgreSQL answers otherwise:\n{}", wrong.join("\n"));
 }
 
 /// Files that a way of answering does not answer wholly yet, each with the reason in `docs/sql-differences.md`. `cargo xtask slt FILE`
@@ -91,11 +82,7 @@ async fn in_four_ways(views: Views, waiting: &[&str]) {
     for (path, file) in files() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let named = std::env::var_os("REGAUGE_SLT_FILES").is_some();
-        if !named
-            && waiting
-                .iter()
-                .any(|waiting| name == format!("{waiting}.slt"))
-        {
+        if !named && waiting.iter().any(|waiting| name == format!("{waiting}.slt")) {
             println!("waits: {name} {views:?}");
             continue;
         }
@@ -103,17 +90,8 @@ async fn in_four_ways(views: Views, waiting: &[&str]) {
             let mut system = Regauge::new(way.workers(), views).unwrap();
             let found = check(&file, way, &mut system).await;
             let found = found.unwrap_or_else(|gone| vec![format!("the system is gone: {gone:#}")]);
-            wrong.extend(
-                found
-                    .into_iter()
-                    .map(|what| format!("{name} {way:?}: {what}")),
-            );
+            wrong.extend(found.into_iter().map(|what| format!("{name} {way:?}: {what}")));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -60,10 +60,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
 }
 
 /// Binds and types a query for DataFusion's executor.
-pub(crate) fn bind_batch(
-    query: &sql::Query,
-    catalog: &dyn BatchCatalog,
-) -> Result<(LogicalPlan, Vec<String>), PlanError> {
+pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Result<(LogicalPlan, Vec<String>), PlanError> {
     let functions = Functions::get();
     let mut query = query.clone();
     ast::prepare(&mut query)?;
@@ -84,22 +81,14 @@ pub(crate) fn time_windows() -> Arc<dyn RelationPlanner> {
 }
 
 /// The unoptimised plan; `depth` counts plain views inside plain views.
-fn raw_plan(
-    query: sql::Query,
-    catalog: &Relations<'_>,
-    functions: &Functions,
-    depth: usize,
-) -> Result<LogicalPlan, PlanError> {
+fn raw_plan(query: sql::Query, catalog: &Relations<'_>, functions: &Functions, depth: usize) -> Result<LogicalPlan, PlanError> {
     let provider = Provider::new(catalog, functions, depth);
     let planner = SqlToRel::new_with_options(&provider, rules::parser_options());
     Ok(planner.sql_statement_to_plan(sql::Statement::Query(Box::new(query)))?)
 }
 
 /// A scalar expression over no columns, bound, cast to `ty` and folded to a constant: a DEFAULT, an element of VALUES.
-pub(crate) fn constant(
-    e: &sql::Expr,
-    ty: &arrow::datatypes::DataType,
-) -> Result<crate::value::Value, PlanError> {
+pub(crate) fn constant(e: &sql::Expr, ty: &arrow::datatypes::DataType) -> Result<crate::value::Value, PlanError> {
     struct Nothing;
     impl CatalogView for Nothing {
         fn relation(&self, _: &crate::parse::RelationName) -> Option<crate::catalog::RelationInfo> {

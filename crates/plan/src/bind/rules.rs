@@ -35,10 +35,7 @@ pub(super) fn parser_options() -> ParserOptions {
 }
 
 /// Types the raw plan.
-pub(super) fn analyze(
-    plan: LogicalPlan,
-    config: &ConfigOptions,
-) -> Result<LogicalPlan, PlanError> {
+pub(super) fn analyze(plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan, PlanError> {
     let analyzer = Analyzer::with_rules(crate::functions::analyzer_rules());
     Ok(analyzer.execute_and_check(plan, config, |_, _| {})?)
 }

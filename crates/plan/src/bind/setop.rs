@@ -8,13 +8,11 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::logical_plan::UserDefinedLogicalNodeCore;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
-use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, Extension, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition,
-};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, Extension, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition};
 use datafusion::sql::sqlparser::ast::{self, TableFactor};
 
 use super::provider::Mode;
@@ -165,11 +163,7 @@ fn spell_out(node: SetOpNode) -> DfResult<LogicalPlan> {
 pub(crate) struct SetOperations(pub Mode);
 
 impl RelationPlanner for SetOperations {
-    fn plan_relation(
-        &self,
-        relation: TableFactor,
-        context: &mut dyn RelationPlannerContext,
-    ) -> DfResult<RelationPlanning> {
+    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> DfResult<RelationPlanning> {
         let known = match &relation {
             TableFactor::Table { name, args: Some(_), .. } => match name.to_string().as_str() {
                 "__regauge_intersect" => Some((SetOpKind::Intersect, false)),

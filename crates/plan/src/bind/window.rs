@@ -108,11 +108,7 @@ impl UserDefinedLogicalNodeCore for WindowNode {
 pub(crate) struct WindowFunctions(pub Mode);
 
 impl RelationPlanner for WindowFunctions {
-    fn plan_relation(
-        &self,
-        relation: TableFactor,
-        context: &mut dyn RelationPlannerContext,
-    ) -> DfResult<RelationPlanning> {
+    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> DfResult<RelationPlanning> {
         let function = match &relation {
             TableFactor::Table { name, args: Some(_), .. } => name.to_string().to_lowercase(),
             _ => return Ok(RelationPlanning::Original(Box::new(relation))),
@@ -126,11 +122,9 @@ impl RelationPlanner for WindowFunctions {
                 };
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
             }
-            ("session" | "cumulate", _) => Err(PlanError::unsupported(
-                format!("{} is not offered yet", function.to_uppercase()),
-                "use TUMBLE or HOP",
-            )
-            .into()),
+            ("session" | "cumulate", _) => {
+                Err(PlanError::unsupported(format!("{} is not offered yet", function.to_uppercase()), "use TUMBLE or HOP").into())
+            }
             (_, relation) => Ok(RelationPlanning::Original(Box::new(relation))),
         }
     }
@@ -146,11 +140,7 @@ fn usage(function: &str) -> PlanError {
         .with_hint(format!("write {usage}"))
 }
 
-fn plan_window(
-    function: &str,
-    args: Vec<ast::FunctionArg>,
-    context: &mut dyn RelationPlannerContext,
-) -> DfResult<WindowNode> {
+fn plan_window(function: &str, args: Vec<ast::FunctionArg>, context: &mut dyn RelationPlannerContext) -> DfResult<WindowNode> {
     let wrong = || DataFusionError::from(usage(function));
     let mut exprs = vec![];
     for arg in args {
@@ -175,9 +165,10 @@ fn plan_window(
     let mut widths = vec![];
     for e in &exprs {
         widths.push(interval::micros(e).ok_or_else(|| {
-            DataFusionError::from(
-                PlanError::unsupported(format!("not a fixed interval: {e}"), "write a constant such as INTERVAL '1 hour'; months have no fixed length"),
-            )
+            DataFusionError::from(PlanError::unsupported(
+                format!("not a fixed interval: {e}"),
+                "write a constant such as INTERVAL '1 hour'; months have no fixed length",
+            ))
         })?);
     }
     let (size_us, slide_us, offset) = match (function, widths.as_slice()) {

@@ -27,13 +27,20 @@ pub(super) fn spell_out(node: WindowNode) -> DfResult<LogicalPlan> {
     let qualifier = node.input.schema().iter().next().and_then(|(q, _)| q.cloned());
     let udf = |ends| {
         let (size_us, step_us, offset_us) = (node.size_us, node.slide_us.unwrap_or(node.size_us), node.offset_us);
-        ScalarUDF::new_from_impl(Windows { size_us, step_us, offset_us, ends, signature: Signature::any(1, Volatility::Immutable) })
+        ScalarUDF::new_from_impl(Windows {
+            size_us,
+            step_us,
+            offset_us,
+            ends,
+            signature: Signature::any(1, Volatility::Immutable),
+        })
     };
     let mut exprs: Vec<Expr> = node.input.schema().columns().into_iter().map(Expr::Column).collect();
     let starts = "\u{1}window_starts";
     exprs.push(udf(false).call(vec![node.ts.clone()]).alias(starts));
     let present = node.ts.clone().is_not_null();
-    let unnested = LogicalPlanBuilder::from(node.input).filter(present)?.project(exprs)?.unnest_column(Column::from_name(starts))?;
+    let unnested =
+        LogicalPlanBuilder::from(node.input).filter(present)?.project(exprs)?.unnest_column(Column::from_name(starts))?;
     let unnested = unnested.build()?;
     let mut out: Vec<Expr> = unnested.schema().columns().into_iter().map(Expr::Column).collect();
     let Some(start) = out.pop() else { return Err(DataFusionError::Internal("a window without its start".into())) };

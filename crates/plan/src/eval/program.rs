@@ -145,9 +145,7 @@ impl Program {
         let (value, errors) = self.run(batch);
         let values = match value {
             ColumnarValue::Array(a) => a,
-            ColumnarValue::Scalar(s) => {
-                s.to_array_of_size(n).unwrap_or_else(|_| arrow::array::new_null_array(&self.root.ty, n))
-            }
+            ColumnarValue::Scalar(s) => s.to_array_of_size(n).unwrap_or_else(|_| arrow::array::new_null_array(&self.root.ty, n)),
         };
         let errors = errors.into_vec();
         if errors.is_empty() {
@@ -163,9 +161,11 @@ impl Program {
     fn run(&self, batch: &RecordBatch) -> (ColumnarValue, RowErrors) {
         let mut errors = RowErrors::default();
         let columns = batch.columns();
-        let fits = self.root.columns.iter().all(|i| {
-            columns.get(*i).is_some_and(|c| self.input.get(*i).is_some_and(|ty| c.data_type() == ty))
-        });
+        let fits = self
+            .root
+            .columns
+            .iter()
+            .all(|i| columns.get(*i).is_some_and(|c| self.input.get(*i).is_some_and(|ty| c.data_type() == ty)));
         let frame = Frame { columns: columns.to_vec(), n: batch.num_rows() };
         if !fits {
             errors.fail_all(frame.n, &EvalError::internal("a batch does not have the compiled types"));

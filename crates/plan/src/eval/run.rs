@@ -77,9 +77,7 @@ pub(super) fn run(node: &Node, frame: &Frame, errors: &mut RowErrors) -> Columna
         }
         Kind::And(args) => conjunction(args, frame, errors, true),
         Kind::Or(args) => conjunction(args, frame, errors, false),
-        Kind::Not(a) => {
-            run_bool(a, frame, errors).and_then(|a| Ok(ColumnarValue::Array(Arc::new(boolean::not(&a)?))))
-        }
+        Kind::Not(a) => run_bool(a, frame, errors).and_then(|a| Ok(ColumnarValue::Array(Arc::new(boolean::not(&a)?)))),
         Kind::Is(test, negated, a) => is(*test, *negated, a, frame, errors),
         Kind::Case(branches, otherwise) => case(branches, otherwise.as_deref(), &node.ty, frame, errors),
         Kind::Coalesce(args) => coalesce(args, &node.ty, frame, errors),
@@ -113,13 +111,7 @@ fn run_bool(node: &Node, frame: &Frame, errors: &mut RowErrors) -> EvalResult<Bo
 }
 
 /// Calls a function; when the batch fails, finds the rows that do by halving.
-fn call(
-    f: &Function,
-    args: &[ColumnarValue],
-    node: &Node,
-    n: usize,
-    errors: &mut RowErrors,
-) -> EvalResult<ColumnarValue> {
+fn call(f: &Function, args: &[ColumnarValue], node: &Node, n: usize, errors: &mut RowErrors) -> EvalResult<ColumnarValue> {
     let constant = args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
     match f.invoke(args, n, &node.ty) {
         Err(e) if constant => Err(e),
@@ -166,9 +158,7 @@ fn isolate(
 fn col(v: &ColumnarValue) -> EvalResult<Col> {
     Ok(match v {
         ColumnarValue::Array(a) => Col { array: Arc::clone(a), step: 1 },
-        ColumnarValue::Scalar(s) => {
-            Col { array: s.to_array().map_err(|e| EvalError::internal(e.strip_backtrace()))?, step: 0 }
-        }
+        ColumnarValue::Scalar(s) => Col { array: s.to_array().map_err(|e| EvalError::internal(e.strip_backtrace()))?, step: 0 },
     })
 }
 
@@ -290,11 +280,8 @@ impl Picks {
 
     fn finish(self, ty: &DataType) -> EvalResult<ColumnarValue> {
         // an untyped NULL among the arms takes the type of the rest
-        let arrays: Vec<ArrayRef> = self
-            .arrays
-            .into_iter()
-            .map(|a| if a.data_type() == ty { a } else { new_null_array(ty, a.len()) })
-            .collect();
+        let arrays: Vec<ArrayRef> =
+            self.arrays.into_iter().map(|a| if a.data_type() == ty { a } else { new_null_array(ty, a.len()) }).collect();
         let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
         Ok(ColumnarValue::Array(interleave(&arrays, &self.places)?))
     }

@@ -86,12 +86,7 @@ impl FlowPlan {
 
 fn read_plan(r: &mut Reader<'_>) -> Result<FlowPlan, Bad> {
     let nodes = r.list(|r| {
-        Ok(Node {
-            op: read_op(r)?,
-            inputs: r.list(Reader::position)?,
-            types: r.list(Reader::ty)?,
-            append_only: r.flag()?,
-        })
+        Ok(Node { op: read_op(r)?, inputs: r.list(Reader::position)?, types: r.list(Reader::ty)?, append_only: r.flag()? })
     })?;
     let root = r.position()?;
     let output = r.list(|r| Ok(OutputColumn { name: r.string()?, ty: r.ty()? }))?;

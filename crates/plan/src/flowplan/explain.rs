@@ -111,7 +111,13 @@ fn join<T>(items: &[T], f: impl Fn(&T) -> String) -> String {
 fn order_text(order: &[OrderKey]) -> String {
     join(order, |k| {
         let direction = if k.descending { " desc" } else { "" };
-        let nulls = if k.nulls_first == k.descending { "" } else if k.nulls_first { " nulls first" } else { " nulls last" };
+        let nulls = if k.nulls_first == k.descending {
+            ""
+        } else if k.nulls_first {
+            " nulls first"
+        } else {
+            " nulls last"
+        };
         format!("${}{direction}{nulls}", k.column)
     })
 }

@@ -88,11 +88,8 @@ impl FlowPlan {
 
     /// The distinct sources, ascending.
     pub fn sources(&self) -> Vec<SourceId> {
-        let mut ids: Vec<SourceId> = self
-            .nodes
-            .iter()
-            .filter_map(|n| if let Op::Source { id, .. } = &n.op { Some(*id) } else { None })
-            .collect();
+        let mut ids: Vec<SourceId> =
+            self.nodes.iter().filter_map(|n| if let Op::Source { id, .. } = &n.op { Some(*id) } else { None }).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -100,8 +97,7 @@ impl FlowPlan {
 
     /// The Arrow schema of the view's rows: every field nullable, names as readers see them.
     pub fn schema(&self) -> arrow::datatypes::SchemaRef {
-        let fields: Vec<_> =
-            self.output.iter().map(|c| arrow::datatypes::Field::new(&c.name, c.ty.clone(), true)).collect();
+        let fields: Vec<_> = self.output.iter().map(|c| arrow::datatypes::Field::new(&c.name, c.ty.clone(), true)).collect();
         std::sync::Arc::new(arrow::datatypes::Schema::new(fields))
     }
 }

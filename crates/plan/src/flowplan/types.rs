@@ -28,9 +28,7 @@ fn is_supported_scalar(ty: &DataType) -> bool {
         | DataType::Timestamp(TimeUnit::Microsecond, None)
         | DataType::Interval(IntervalUnit::MonthDayNano) => true,
         DataType::Timestamp(TimeUnit::Microsecond, Some(tz)) => tz.as_ref() == "UTC",
-        DataType::Decimal128(p, s) => {
-            (1..=38).contains(p) && *s >= 0 && u8::try_from(*s).is_ok_and(|s| s <= *p)
-        }
+        DataType::Decimal128(p, s) => (1..=38).contains(p) && *s >= 0 && u8::try_from(*s).is_ok_and(|s| s <= *p),
         _ => false,
     }
 }

@@ -108,9 +108,7 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
             ok(partition.iter().all(|k| *k < input.len()), "a partition column is out of bounds")?;
             check_order(order, input)
         }
-        (Op::Union | Op::SetOp { .. }, [first, rest @ ..]) => {
-            ok(rest.iter().all(|r| r == first), "the inputs differ in type")
-        }
+        (Op::Union | Op::SetOp { .. }, [first, rest @ ..]) => ok(rest.iter().all(|r| r == first), "the inputs differ in type"),
         (Op::Tumble { ts, size_us, offset_us }, [input]) => {
             check_ts(*ts, input)?;
             ok(*size_us > 0 && (0..*size_us).contains(offset_us), "a bad window")
@@ -169,9 +167,7 @@ fn check_scalar_at(s: &Scalar, input: &[DataType], depth: usize) -> Result<(), &
         Scalar::Call { ty, .. } => ok(is_supported(ty), "a type is not supported"),
         Scalar::Cast { to, .. } => ok(is_supported(to), "a type is not supported"),
         Scalar::Compare { left, right, .. } => ok(ty(left) == ty(right), "compared values differ in type"),
-        Scalar::And(v) | Scalar::Or(v) => {
-            ok(!v.is_empty() && v.iter().all(boolean), "a logical operand is not boolean")
-        }
+        Scalar::And(v) | Scalar::Or(v) => ok(!v.is_empty() && v.iter().all(boolean), "a logical operand is not boolean"),
         Scalar::Not(v) => ok(boolean(v), "a logical operand is not boolean"),
         Scalar::Is { test, arg, .. } => ok(*test == IsTest::Null || boolean(arg), "a tested operand is not boolean"),
         Scalar::Case { branches, otherwise, ty: to } => {
@@ -179,9 +175,7 @@ fn check_scalar_at(s: &Scalar, input: &[DataType], depth: usize) -> Result<(), &
             let last = otherwise.as_ref().is_none_or(|o| ty(o).as_ref() == Some(to));
             ok(!branches.is_empty() && arms && last && is_supported(to), "the arms of a case differ in type")
         }
-        Scalar::Coalesce(v) => {
-            ok(!v.is_empty() && v.iter().all(|a| ty(a) == ty(&v[0])), "the arms of a coalesce differ in type")
-        }
+        Scalar::Coalesce(v) => ok(!v.is_empty() && v.iter().all(|a| ty(a) == ty(&v[0])), "the arms of a coalesce differ in type"),
         Scalar::InList { arg, list, .. } => {
             let want = ty(arg);
             ok(list.iter().all(|i| ty(i) == want), "the items of a list differ in type")

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType,
+    DataType, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType,
 };
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::error::Result as DfResult;
@@ -124,7 +124,8 @@ impl AggregateUDFImpl for PgTotal {
     }
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         let ty = args.expr_fields.first().map_or(DataType::Null, |f| f.data_type().clone());
-        let totals = TotalsAccumulator { total: self.total, totals: Totals::new(&ty), ret: args.return_field.data_type().clone(), ty };
+        let totals =
+            TotalsAccumulator { total: self.total, totals: Totals::new(&ty), ret: args.return_field.data_type().clone(), ty };
         if args.is_distinct {
             return Ok(Box::new(DistinctAccumulator { seen: HashSet::new(), totals }));
         }
@@ -144,7 +145,11 @@ enum Sum {
     /// Integers and unscaled numerics; `None` once 128 bits were passed.
     Whole(Option<i128>),
     Float(ExactSum),
-    Interval { months: i64, days: i64, nanos: i128 },
+    Interval {
+        months: i64,
+        days: i64,
+        nanos: i128,
+    },
 }
 
 impl Totals {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{
-    ArrowNativeTypeOp, ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, i256,
+    ArrowNativeTypeOp, ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    i256,
 };
 
 use super::bind::{self, Arith};
@@ -40,18 +40,14 @@ operator!(DIV, "pg_div", Arith::Div);
 operator!(MOD, "mod", Arith::Mod);
 
 /// Unary minus.
-pub static NEG: Builtin =
-    Builtin { name: "pg_neg", aliases: &[], bind: bind_unary, refine: None, kernel: negate, safe: false };
+pub static NEG: Builtin = Builtin { name: "pg_neg", aliases: &[], bind: bind_unary, refine: None, kernel: negate, safe: false };
 
 /// abs(number).
-pub static ABS: Builtin =
-    Builtin { name: "abs", aliases: &[], bind: bind_abs, refine: None, kernel: absolute, safe: false };
+pub static ABS: Builtin = Builtin { name: "abs", aliases: &[], bind: bind_abs, refine: None, kernel: absolute, safe: false };
 
 fn bind_unary(types: &[DataType]) -> EvalResult<Bound> {
     match types {
-        [t] if bind::is_number(t) || matches!(t, DataType::Interval(_)) => {
-            Ok(Bound { args: vec![t.clone()], ret: t.clone() })
-        }
+        [t] if bind::is_number(t) || matches!(t, DataType::Interval(_)) => Ok(Bound { args: vec![t.clone()], ret: t.clone() }),
         [t] if bind::is_unknown(t) => Ok(Bound { args: vec![DataType::Float64], ret: DataType::Float64 }),
         _ => Err(EvalError::undefined(format!("operator does not exist: - {}", bind_names(types)))),
     }
@@ -179,9 +175,7 @@ fn checked<F: Real>(op: Arith, x: F, y: F) -> (F, bool) {
         Arith::Add | Arith::Sub => !v.finite() && x.finite() && y.finite(),
         Arith::Mul => (!v.finite() && x.finite() && y.finite()) | (zero & (x != F::ZERO) & (y != F::ZERO)),
         Arith::Div | Arith::Mod => {
-            (y == F::ZERO && !x.nan())
-                | (!v.finite() && x.finite() && y.finite())
-                | (zero & (x != F::ZERO) & y.finite())
+            (y == F::ZERO && !x.nan()) | (!v.finite() && x.finite() && y.finite()) | (zero & (x != F::ZERO) & y.finite())
         }
     };
     (if v.nan() { F::NAN } else { v }, bad)
@@ -246,9 +240,7 @@ fn numeric(op: Arith, args: &Args<'_>, ls: i8, rs: i8) -> EvalResult<ArrayRef> {
     let aligned = move |x: i128, y: i128| Some((x.checked_mul(lift_l)?, y.checked_mul(lift_r)?));
     match op {
         Arith::Add | Arith::Sub => args.map2::<Decimal128Type, Decimal128Type, Decimal128Type>(
-            |x, y| {
-                or_bad(aligned(x, y).and_then(|(x, y)| if op == Arith::Add { x.checked_add(y) } else { x.checked_sub(y) }))
-            },
+            |x, y| or_bad(aligned(x, y).and_then(|(x, y)| if op == Arith::Add { x.checked_add(y) } else { x.checked_sub(y) })),
             why,
         ),
         Arith::Mul => {
@@ -311,9 +303,7 @@ macro_rules! by_number {
             DataType::Int64 => $args.map1::<Int64Type, Int64Type>($int, |_| EvalError::out_of_range("bigint")),
             DataType::Float32 => $args.map1::<Float32Type, Float32Type>($float, |_| EvalError::numeric_overflow()),
             DataType::Float64 => $args.map1::<Float64Type, Float64Type>($float, |_| EvalError::numeric_overflow()),
-            DataType::Decimal128(..) => {
-                $args.map1::<Decimal128Type, Decimal128Type>($decimal, |_| EvalError::numeric_overflow())
-            }
+            DataType::Decimal128(..) => $args.map1::<Decimal128Type, Decimal128Type>($decimal, |_| EvalError::numeric_overflow()),
             DataType::Null => Ok($args.all_null()),
             other => Err(EvalError::internal(format!("no number: {other}"))),
         }

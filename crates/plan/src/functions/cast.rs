@@ -233,15 +233,15 @@ fn float_to_decimal(a: &Args<'_>, digits: impl Fn(usize) -> String) -> EvalResul
 fn from_decimal(a: &Args<'_>, scale: i8) -> EvalResult<ArrayRef> {
     let (v, s) = a.lanes::<Decimal128Type>(0)?;
     match a.ret {
-        DataType::Int16 => a.rows::<Int16Type>(|i| {
-            i16::try_from(drop_digits(v[i * s], scale)).map_err(|_| EvalError::out_of_range("smallint"))
-        }),
-        DataType::Int32 => a.rows::<Int32Type>(|i| {
-            i32::try_from(drop_digits(v[i * s], scale)).map_err(|_| EvalError::out_of_range("integer"))
-        }),
-        DataType::Int64 => a.rows::<Int64Type>(|i| {
-            i64::try_from(drop_digits(v[i * s], scale)).map_err(|_| EvalError::out_of_range("bigint"))
-        }),
+        DataType::Int16 => {
+            a.rows::<Int16Type>(|i| i16::try_from(drop_digits(v[i * s], scale)).map_err(|_| EvalError::out_of_range("smallint")))
+        }
+        DataType::Int32 => {
+            a.rows::<Int32Type>(|i| i32::try_from(drop_digits(v[i * s], scale)).map_err(|_| EvalError::out_of_range("integer")))
+        }
+        DataType::Int64 => {
+            a.rows::<Int64Type>(|i| i64::try_from(drop_digits(v[i * s], scale)).map_err(|_| EvalError::out_of_range("bigint")))
+        }
         DataType::Float64 => a.rows::<Float64Type>(|i| Ok(decimal_to_f64(v[i * s], scale))),
         DataType::Float32 => a.rows::<Float32Type>(|i| {
             let mut text = String::new();
@@ -269,7 +269,9 @@ fn from_timestamp(a: &Args<'_>) -> EvalResult<ArrayRef> {
             let nulls = a.nulls();
             let time = |i: usize| {
                 let t = v[i * s];
-                let known = nulls.as_ref().is_none_or(|n| n.is_valid(i)) && t != calendar::TS_INFINITY && t != calendar::TS_MINUS_INFINITY;
+                let known = nulls.as_ref().is_none_or(|n| n.is_valid(i))
+                    && t != calendar::TS_INFINITY
+                    && t != calendar::TS_MINUS_INFINITY;
                 known.then_some(t.rem_euclid(DAY_US))
             };
             Ok(boxed((0..a.n).map(time).collect::<arrow::array::Time64MicrosecondArray>()))

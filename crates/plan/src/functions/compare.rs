@@ -180,9 +180,7 @@ fn choose(args: &Args<'_>, wanted: Ordering) -> EvalResult<ArrayRef> {
     let mut best: Vec<(usize, usize)> = (0..args.n).map(|i| (0, i * args.cols[0].step)).collect();
     for (k, col) in args.cols.iter().enumerate().skip(1) {
         // comparators of this argument with all earlier ones, one of which is the best so far
-        let comparators = (0..k)
-            .map(|j| order_of(&args.cols[j], col))
-            .collect::<EvalResult<Vec<_>>>()?;
+        let comparators = (0..k).map(|j| order_of(&args.cols[j], col)).collect::<EvalResult<Vec<_>>>()?;
         for (i, best) in best.iter_mut().enumerate() {
             if col.is_null(i) {
                 continue;

@@ -155,8 +155,7 @@ impl ExactSum {
         if rest.len() % 8 != 0 || usize::from(base) + rest.len() / 8 > MAX_LIMBS {
             return None;
         }
-        let limbs: Vec<i64> =
-            rest.chunks_exact(8).map(|w| i64::from_le_bytes(w.try_into().unwrap_or_default())).collect();
+        let limbs: Vec<i64> = rest.chunks_exact(8).map(|w| i64::from_le_bytes(w.try_into().unwrap_or_default())).collect();
         if limbs.iter().any(|l| l.unsigned_abs() > 1 << DIGIT) {
             return None;
         }

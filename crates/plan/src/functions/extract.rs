@@ -3,8 +3,7 @@
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{
-    DataType, Date32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    Time64MicrosecondType, TimestampMicrosecondType,
+    DataType, Date32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -226,9 +225,7 @@ fn parts<'a>(args: &'a Args<'_>) -> EvalResult<Box<dyn Fn(usize) -> EvalResult<P
                 let d = v[i * s];
                 match u {
                     Unit::Microsecond | Unit::Millisecond | Unit::Second | Unit::Minute | Unit::Hour => None,
-                    _ if d == calendar::DATE_INFINITY || d == calendar::DATE_MINUS_INFINITY => {
-                        Some(of_infinity(u, d > 0))
-                    }
+                    _ if d == calendar::DATE_INFINITY || d == calendar::DATE_MINUS_INFINITY => Some(of_infinity(u, d > 0)),
                     _ => of_timestamp(u, i64::from(d).saturating_mul(DAY_US)).map(Part::Value),
                 }
                 .ok_or_else(|| unsupported_unit(field, ty))

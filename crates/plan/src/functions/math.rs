@@ -301,7 +301,11 @@ fn rounded(args: &Args<'_>, float: fn(f64) -> f64, drop: fn(i128, i8) -> i128) -
             Some(drop(kept, left - to))
         } else {
             let lift = i32::from(to) - i32::from(left);
-            if kept == 0 { Some(0) } else { u32::try_from(lift).ok().and_then(|l| 10i128.checked_pow(l)).and_then(|p| kept.checked_mul(p)) }
+            if kept == 0 {
+                Some(0)
+            } else {
+                u32::try_from(lift).ok().and_then(|l| 10i128.checked_pow(l)).and_then(|p| kept.checked_mul(p))
+            }
         };
         v.filter(|v| v.unsigned_abs() < DECIMAL_END.unsigned_abs()).ok_or_else(EvalError::numeric_overflow)
     })

@@ -116,11 +116,7 @@ struct Registry {
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     let scalars = BUILTINS.iter().map(|def| Arc::new(ScalarUDF::new_from_impl(PgFunction::new(def)))).collect();
     let names = |def: &'static Builtin| std::iter::once(def.name).chain(def.aliases.iter().copied());
-    let by_name = BUILTINS
-        .iter()
-        .enumerate()
-        .flat_map(|(i, def)| names(def).map(move |name| (name, (i, *def))))
-        .collect();
+    let by_name = BUILTINS.iter().enumerate().flat_map(|(i, def)| names(def).map(move |name| (name, (i, *def)))).collect();
     Registry { scalars, by_name }
 });
 

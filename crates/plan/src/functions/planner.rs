@@ -9,8 +9,8 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
 use super::bind::is_number;
 use super::error::EvalError;
@@ -121,12 +121,8 @@ impl TypePlanner for PgTypePlanner {
             SqlType::Bytea => pgtypes::type_by_name("bytea", &[]),
             SqlType::Date => pgtypes::type_by_name("date", &[]),
             SqlType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => pgtypes::type_by_name("time", &[]),
-            SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-                pgtypes::type_by_name("timestamp", &[])
-            }
-            SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
-                pgtypes::type_by_name("timestamptz", &[])
-            }
+            SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => pgtypes::type_by_name("timestamp", &[]),
+            SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => pgtypes::type_by_name("timestamptz", &[]),
             SqlType::Interval { .. } => pgtypes::type_by_name("interval", &[]),
             SqlType::Array(_) => return Ok(None),
             other => Err(EvalError::new("0A000", format!("type {other} is not supported"))),

@@ -83,8 +83,7 @@ fn unify_rows(mut rows: Vec<Vec<Expr>>, schema: &DFSchema) -> DfResult<LogicalPl
     if names.clone().all(|(want, have)| want.name() == have.name()) {
         return Ok(plan);
     }
-    let renamed: Vec<Expr> =
-        names.map(|(want, have)| Expr::Column(Column::from_name(have.name())).alias(want.name())).collect();
+    let renamed: Vec<Expr> = names.map(|(want, have)| Expr::Column(Column::from_name(have.name())).alias(want.name())).collect();
     LogicalPlanBuilder::from(plan).project(renamed)?.build()
 }
 
@@ -196,17 +195,14 @@ impl Rewriter<'_> {
             | Operator::GtEq
             | Operator::IsDistinctFrom
             | Operator::IsNotDistinctFrom => {
-                let [left, right] = self.unite([left, right], "comparison").map_err(|e| {
-                    match EvalError::from_datafusion(&e).sqlstate {
-                        "42804" => EvalError::undefined(format!(
-                            "operator does not exist: {} {op} {}",
-                            type_name(&l),
-                            type_name(&r)
-                        ))
-                        .into(),
+                let [left, right] =
+                    self.unite([left, right], "comparison").map_err(|e| match EvalError::from_datafusion(&e).sqlstate {
+                        "42804" => {
+                            EvalError::undefined(format!("operator does not exist: {} {op} {}", type_name(&l), type_name(&r)))
+                                .into()
+                        }
                         _ => e,
-                    }
-                })?;
+                    })?;
                 Ok(original(self.key(left)?, self.key(right)?))
             }
             Operator::And | Operator::Or => {
@@ -225,8 +221,7 @@ impl Rewriter<'_> {
 
     fn case(&self, case: Case) -> DfResult<Expr> {
         let Case { expr, when_then_expr, else_expr } = case;
-        let (mut whens, mut thens): (Vec<Expr>, Vec<Expr>) =
-            when_then_expr.into_iter().map(|(w, t)| (*w, *t)).unzip();
+        let (mut whens, mut thens): (Vec<Expr>, Vec<Expr>) = when_then_expr.into_iter().map(|(w, t)| (*w, *t)).unzip();
         let mut base = None;
         match expr {
             Some(e) => {
@@ -260,8 +255,7 @@ impl Rewriter<'_> {
             return Ok(exprs);
         }
         // text that is no literal does not match numbers; literals take what the others have
-        let known: Vec<&DataType> =
-            exprs.iter().zip(&types).filter(|(e, _)| !is_unknown_literal(e)).map(|(_, t)| t).collect();
+        let known: Vec<&DataType> = exprs.iter().zip(&types).filter(|(e, _)| !is_unknown_literal(e)).map(|(_, t)| t).collect();
         if known.iter().any(|t| is_text(t)) && known.iter().any(|t| !is_text(t) && **t != DataType::Null) {
             let other = known.iter().find(|t| !is_text(t) && ***t != DataType::Null).map_or("text".into(), |t| type_name(t));
             return Err(EvalError::new("42804", format!("{what} types text and {other} cannot be matched")).into());
@@ -322,9 +316,9 @@ fn column_type_for_literals(exprs: &[Expr], types: &[DataType]) -> Option<DataTy
     let ty = column.filter(|t| is_int(t) || is_decimal(t))?;
     let fits = |e: &Expr, t: &DataType| match e {
         Expr::Literal(v, _) if v.is_null() || is_unknown_literal(e) => true,
-        Expr::Literal(v, _) if (is_int(t) || is_decimal(t)) => Value::from_scalar(v).is_some_and(|v| {
-            bind::scale_of(&v.ty) <= bind::scale_of(ty) && cast_value(&v, ty).is_ok()
-        }),
+        Expr::Literal(v, _) if (is_int(t) || is_decimal(t)) => {
+            Value::from_scalar(v).is_some_and(|v| bind::scale_of(&v.ty) <= bind::scale_of(ty) && cast_value(&v, ty).is_ok())
+        }
         Expr::Literal(..) => false,
         _ => true,
     };
@@ -386,7 +380,10 @@ fn explicit_cast(expr: Expr, from: &DataType, field: &arrow::datatypes::FieldRef
         return Ok(expr);
     }
     if !cast::can_fail(from, to)? && plain(from, to) {
-        return Ok(Expr::Cast(Cast { expr: Box::new(expr), field: Arc::new(arrow::datatypes::Field::new("", to.clone(), true)) }));
+        return Ok(Expr::Cast(Cast {
+            expr: Box::new(expr),
+            field: Arc::new(arrow::datatypes::Field::new("", to.clone(), true)),
+        }));
     }
     Ok(cast_expr(expr, to.clone()))
 }

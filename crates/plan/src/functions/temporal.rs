@@ -42,28 +42,27 @@ pub(super) fn binary(op: Arith, args: &Args<'_>) -> EvalResult<ArrayRef> {
             }
             a.checked_sub(b).ok_or_else(|| EvalError::out_of_range("integer"))
         }),
-        (Timestamp(..), Interval(_)) => {
-            both::<Ts, Span, Ts>(args, |t, s| add_span(t, if minus { negated(s)? } else { s }))
-        }
+        (Timestamp(..), Interval(_)) => both::<Ts, Span, Ts>(args, |t, s| add_span(t, if minus { negated(s)? } else { s })),
         (Interval(_), Timestamp(..)) => both::<Span, Ts, Ts>(args, |s, t| add_span(t, s)),
         (Timestamp(..), Timestamp(..)) => both::<Ts, Ts, Span>(args, between),
         (Timestamp(..), Time64(_)) => both::<Ts, Time, Ts>(args, add_clock),
         (Time64(_), Timestamp(..)) => both::<Time, Ts, Ts>(args, |c, t| add_clock(t, c)),
-        (Interval(_), Interval(_)) => {
-            both::<Span, Span, Span>(args, |a, b| add_spans(a, if minus { negated(b)? } else { b }))
+        (Interval(_), Interval(_)) => both::<Span, Span, Span>(args, |a, b| add_spans(a, if minus { negated(b)? } else { b })),
+        (Interval(_), Float64) if op == Arith::Div => {
+            both::<Span, Float64Type, Span>(
+                args,
+                |s, f| {
+                    if f == 0.0 { Err(EvalError::division_by_zero()) } else { scale(s, |x| x / f) }
+                },
+            )
         }
-        (Interval(_), Float64) if op == Arith::Div => both::<Span, Float64Type, Span>(args, |s, f| {
-            if f == 0.0 { Err(EvalError::division_by_zero()) } else { scale(s, |x| x / f) }
-        }),
         (Interval(_), Float64) => both::<Span, Float64Type, Span>(args, |s, f| scale(s, |x| x * f)),
         (Float64, Interval(_)) => both::<Float64Type, Span, Span>(args, |f, s| scale(s, |x| x * f)),
         (Time64(_), Interval(_)) => {
             both::<Time, Span, Time>(args, |t, s| Ok((t + if minus { -us(s) } else { us(s) }).rem_euclid(DAY_US)))
         }
         (Interval(_), Time64(_)) => both::<Span, Time, Time>(args, |s, t| Ok((t + us(s)).rem_euclid(DAY_US))),
-        (Time64(_), Time64(_)) => {
-            both::<Time, Time, Span>(args, |a, b| Ok(IntervalMonthDayNano::new(0, 0, (a - b) * 1000)))
-        }
+        (Time64(_), Time64(_)) => both::<Time, Time, Span>(args, |a, b| Ok(IntervalMonthDayNano::new(0, 0, (a - b) * 1000))),
         _ => Err(EvalError::internal(format!("no operator {} for {l} and {r}", op.sign()))),
     }
 }
@@ -133,9 +132,7 @@ fn between(a: i64, b: i64) -> EvalResult<IntervalMonthDayNano> {
 }
 
 fn negated(s: IntervalMonthDayNano) -> EvalResult<IntervalMonthDayNano> {
-    let neg = || {
-        Some(IntervalMonthDayNano::new(s.months.checked_neg()?, s.days.checked_neg()?, s.nanoseconds.checked_neg()?))
-    };
+    let neg = || Some(IntervalMonthDayNano::new(s.months.checked_neg()?, s.days.checked_neg()?, s.nanoseconds.checked_neg()?));
     neg().ok_or_else(interval_range)
 }
 
@@ -206,9 +203,7 @@ pub static INTERVAL_KEY: Builtin = Builtin {
     name: "pg_interval_key",
     aliases: &[],
     bind: |types| match types {
-        [DataType::Interval(_)] => {
-            Ok(Bound { args: vec![crate::pgtypes::interval()], ret: super::bind::decimal(0) })
-        }
+        [DataType::Interval(_)] => Ok(Bound { args: vec![crate::pgtypes::interval()], ret: super::bind::decimal(0) }),
         _ => Err(EvalError::undefined("pg_interval_key takes an interval")),
     },
     refine: None,

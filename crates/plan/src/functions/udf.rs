@@ -12,9 +12,7 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray,
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use super::error::{EvalError, EvalResult};
@@ -319,9 +317,12 @@ impl Args<'_> {
     /// Those of `f`; 54000 when all the texts together pass 2 GiB.
     pub fn rows_text(&self, f: impl Fn(usize, &mut String) -> EvalResult<()>) -> EvalResult<ArrayRef> {
         let nulls = self.nulls();
-        text_array(self.n, |i, buffer| {
-            if nulls.as_ref().is_none_or(|n| n.is_valid(i)) { f(i, buffer).map(|()| true) } else { Ok(false) }
-        })
+        text_array(
+            self.n,
+            |i, buffer| {
+                if nulls.as_ref().is_none_or(|n| n.is_valid(i)) { f(i, buffer).map(|()| true) } else { Ok(false) }
+            },
+        )
     }
 }
 

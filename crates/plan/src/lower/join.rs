@@ -113,13 +113,7 @@ impl Builder {
     }
 
     /// A cross join is maintained only where one side has at most one row: changes of the other then cost what they are.
-    fn constant_key(
-        &self,
-        left: &Rel,
-        right: &Rel,
-        kind: JoinKind,
-        residual: Option<&Scalar>,
-    ) -> Result<Vec<(Scalar, Scalar)>> {
+    fn constant_key(&self, left: &Rel, right: &Rel, kind: JoinKind, residual: Option<&Scalar>) -> Result<Vec<(Scalar, Scalar)>> {
         let single = |r: &Rel| self.keys.get(r.node).is_some_and(|k| k.as_ref().is_some_and(Vec::is_empty));
         let uncorrelated = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti) && residual.is_none();
         if single(left) || single(right) || uncorrelated {
@@ -167,8 +161,7 @@ impl Builder {
         let counts = self.push(Op::Aggregate { keys: vec![], aggs }, vec![counted])?;
         let counts = self.rel(counts);
         let key = Scalar::Literal(Value::bool(true));
-        let with_counts =
-            self.equi_join(JoinKind::Inner, left, counts, vec![(key.clone(), key)], false, None, Out::Both)?;
+        let with_counts = self.equi_join(JoinKind::Inner, left, counts, vec![(key.clone(), key)], false, None, Out::Both)?;
         let equal = |a: Scalar, b: Scalar| Scalar::Compare { op: CompareOp::Eq, left: Box::new(a), right: Box::new(b) };
         let (all, known) = (Scalar::Column(n_left), Scalar::Column(n_left + 1));
         let empty = equal(all.clone(), Scalar::Literal(Value::int8(0)));

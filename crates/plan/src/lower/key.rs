@@ -24,7 +24,13 @@ pub(super) fn derive(b: &Builder, op: &Op, inputs: &[usize]) -> Option<Vec<usize
             }
             key(0).or_else(|| row_number.then(|| partition.iter().copied().chain([width(0)]).collect()))
         }
-        Op::Union => if inputs.len() == 1 { key(0) } else { None },
+        Op::Union => {
+            if inputs.len() == 1 {
+                key(0)
+            } else {
+                None
+            }
+        }
         Op::SetOp { all: false, .. } => Some((0..width(0)).collect()),
         Op::SetOp { kind: SetOpKind::Intersect | SetOpKind::Except, .. } => key(0),
         Op::Tumble { .. } => key(0),

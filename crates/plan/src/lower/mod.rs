@@ -90,14 +90,16 @@ impl Builder {
                 "this correlated subquery cannot be maintained incrementally",
                 "rewrite it as a join, or correlate by equality only",
             )),
-            LogicalPlan::Unnest(_) => {
-                Err(PlanError::unsupported("unnest is not offered in a view", "store one row per element"))
-            }
-            LogicalPlan::RecursiveQuery(_) => {
-                Err(PlanError::unsupported("WITH RECURSIVE in a view is not offered yet", "unroll the recursion to a fixed depth"))
-            }
+            LogicalPlan::Unnest(_) => Err(PlanError::unsupported("unnest is not offered in a view", "store one row per element")),
+            LogicalPlan::RecursiveQuery(_) => Err(PlanError::unsupported(
+                "WITH RECURSIVE in a view is not offered yet",
+                "unroll the recursion to a fixed depth",
+            )),
             other => Err(PlanError::unsupported(
-                format!("this part of the query cannot be maintained incrementally: {}", first_line(&other.display().to_string())),
+                format!(
+                    "this part of the query cannot be maintained incrementally: {}",
+                    first_line(&other.display().to_string())
+                ),
                 "",
             )),
         }

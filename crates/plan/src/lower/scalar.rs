@@ -84,18 +84,15 @@ fn refused(e: &Expr) -> PlanError {
     let (what, hint) = match e {
         Expr::TryCast(_) => ("TRY_CAST", "write CAST, or CASE around it"),
         Expr::SimilarTo(_) => ("SIMILAR TO", "write LIKE or a regular expression function"),
-        Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => (
-            "a subquery in this place",
-            "put EXISTS and IN (SELECT ..) directly into WHERE, joined by AND, or write a join",
-        ),
+        Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
+            ("a subquery in this place", "put EXISTS and IN (SELECT ..) directly into WHERE, joined by AND, or write a join")
+        }
         Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..) => {
             ("this correlated subquery", "rewrite it as a join, or correlate by equality only")
         }
         Expr::AggregateFunction(_) => ("an aggregate in this place", "compute it in a subquery first"),
         Expr::WindowFunction(_) => ("a window function in this place", "compute it in a subquery first"),
-        Expr::GroupingSet(_) => {
-            ("GROUPING SETS, ROLLUP or CUBE", "write one GROUP BY per set and join them by UNION ALL")
-        }
+        Expr::GroupingSet(_) => ("GROUPING SETS, ROLLUP or CUBE", "write one GROUP BY per set and join them by UNION ALL"),
         Expr::Placeholder(_) => ("a parameter", "write the value itself"),
         Expr::Unnest(_) => ("unnest", "store one row per element"),
         _ => ("this expression", ""),
@@ -255,9 +252,7 @@ fn in_list(l: &InList, schema: &DFSchema) -> Result<Scalar> {
 }
 
 fn like(l: &Like, schema: &DFSchema) -> Result<Scalar> {
-    let text = |e: &Expr| -> Result<Box<Scalar>> {
-        Ok(Box::new(arm(lower(e, schema)?, &DataType::Utf8, e, schema)?))
-    };
+    let text = |e: &Expr| -> Result<Box<Scalar>> { Ok(Box::new(arm(lower(e, schema)?, &DataType::Utf8, e, schema)?)) };
     Ok(Scalar::Like {
         arg: text(&l.expr)?,
         pattern: text(&l.pattern)?,

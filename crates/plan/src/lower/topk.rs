@@ -222,8 +222,7 @@ fn count(e: Option<&Expr>, default: u64) -> Result<u64> {
     match scalar::lower(e, &datafusion::common::DFSchema::empty()) {
         Ok(Scalar::Literal(v)) => match v.datum {
             Datum::Null => Ok(default),
-            Datum::Int(n) => u64::try_from(n)
-                .map_err(|_| PlanError::invalid("2201W", "LIMIT and OFFSET must not be negative")),
+            Datum::Int(n) => u64::try_from(n).map_err(|_| PlanError::invalid("2201W", "LIMIT and OFFSET must not be negative")),
             _ => Err(odd()),
         },
         _ => Err(odd()),

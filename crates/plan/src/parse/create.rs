@@ -96,10 +96,7 @@ impl P<'_> {
 
     /// A table constraint: the primary key's columns; anything else is refused.
     fn constraint(&mut self) -> Result<Option<Vec<String>>> {
-        if !matches!(
-            self.word_at(0).as_deref(),
-            Some("constraint" | "primary" | "unique" | "foreign" | "check" | "exclude")
-        ) {
+        if !matches!(self.word_at(0).as_deref(), Some("constraint" | "primary" | "unique" | "foreign" | "check" | "exclude")) {
             return Ok(None);
         }
         let constraint = self.parser.parse_optional_table_constraint();
@@ -111,10 +108,9 @@ impl P<'_> {
                 });
                 columns.collect::<Result<Vec<_>>>().map(Some)
             }
-            Some(TableConstraint::Unique(_)) => Err(PlanError::unsupported(
-                "UNIQUE constraints are not offered",
-                "make the columns the primary key",
-            )),
+            Some(TableConstraint::Unique(_)) => {
+                Err(PlanError::unsupported("UNIQUE constraints are not offered", "make the columns the primary key"))
+            }
             Some(TableConstraint::ForeignKey(_)) => Err(PlanError::unsupported(
                 "foreign keys are not offered",
                 "leave the constraint out; a view can list rows without a partner",
@@ -136,8 +132,7 @@ impl P<'_> {
         }
         let if_not_exists = self.take("if not exists");
         let name = self.relation()?;
-        let columns =
-            if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
+        let columns = if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
         let options = if self.take("with") { self.options()? } else { vec![] };
         if self.word_at(0).as_deref() != Some("as") {
             return Err(self.expected("AS"));
@@ -277,9 +272,7 @@ fn finish_table(
     let positions = |names: &[String], columns: &[ColumnSpec]| -> Result<Vec<usize>> {
         let p = names.iter().map(|n| place(n, columns)).collect::<Result<Vec<_>>>()?;
         match p.iter().enumerate().find(|(i, c)| p[..*i].contains(c)) {
-            Some((_, c)) => {
-                Err(PlanError::invalid("42701", format!("column \"{}\" appears twice in the key", columns[*c].name)))
-            }
+            Some((_, c)) => Err(PlanError::invalid("42701", format!("column \"{}\" appears twice in the key", columns[*c].name))),
             None => Ok(p),
         }
     };

@@ -79,10 +79,7 @@ impl P<'_> {
         let parsed = self.parser.parse_delete(token);
         let ast::Statement::Delete(d) = self.sqlparser(parsed)? else { return Err(self.expected("DELETE")) };
         if d.using.is_some() || !d.order_by.is_empty() || d.limit.is_some() || !d.tables.is_empty() || d.output.is_some() {
-            return Err(PlanError::unsupported(
-                "DELETE .. USING, ORDER BY and LIMIT are not offered",
-                "use a subquery in WHERE",
-            ));
+            return Err(PlanError::unsupported("DELETE .. USING, ORDER BY and LIMIT are not offered", "use a subquery in WHERE"));
         }
         let ast::FromTable::WithFromKeyword(from) = &d.from else {
             return Err(PlanError::syntax("syntax error: expected FROM after DELETE"));
@@ -106,8 +103,7 @@ impl P<'_> {
             return Err(PlanError::unsupported("COPY of a query is not offered", "run the query and read its rows"));
         }
         let table = self.relation()?;
-        let columns =
-            if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
+        let columns = if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
         if self.take("to") {
             return Err(PlanError::unsupported("COPY TO is not offered", "run SELECT, or psql's \\copy (SELECT ..) TO"));
         }
@@ -186,10 +182,7 @@ fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, O
                     None | Some("true" | "on" | "1") => true,
                     Some("false" | "off" | "0") => false,
                     Some(v) => {
-                        return Err(PlanError::unsupported(
-                            format!("COPY header \"{v}\" is not offered"),
-                            "use true or false",
-                        ));
+                        return Err(PlanError::unsupported(format!("COPY header \"{v}\" is not offered"), "use true or false"));
                     }
                 }
             }
@@ -197,7 +190,8 @@ fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, O
             "null" => copy.null = value.clone().unwrap_or_default(),
             "quote" if csv => copy.quote = one_char()?,
             "escape" if csv && value.as_deref() == Some("\"") => {}
-            "encoding" if value.as_deref().is_some_and(|v| v.eq_ignore_ascii_case("utf8") || v.eq_ignore_ascii_case("utf-8")) => {}
+            "encoding" if value.as_deref().is_some_and(|v| v.eq_ignore_ascii_case("utf8") || v.eq_ignore_ascii_case("utf-8")) => {
+            }
             other => {
                 return Err(PlanError::unsupported(
                     format!("COPY option \"{other}\" is not offered here"),
@@ -235,7 +229,8 @@ fn assignments(list: Vec<ast::Assignment>) -> Result<Vec<Assignment>> {
         if out.iter().any(|o| o.column == column) {
             return Err(PlanError::invalid("42601", format!("multiple assignments to same column \"{column}\"")));
         }
-        let default = matches!(&a.value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+        let default =
+            matches!(&a.value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
         out.push(Assignment { column, value: (!default).then_some(a.value) });
     }
     Ok(out)

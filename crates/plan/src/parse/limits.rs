@@ -27,7 +27,14 @@ pub struct ParseLimits {
 
 impl Default for ParseLimits {
     fn default() -> Self {
-        ParseLimits { bytes_max: 16 << 20, tokens_max: 2_000_000, nesting_max: 100, chain_max: 1_000, arithmetic_max: 100, joins_max: 200 }
+        ParseLimits {
+            bytes_max: 16 << 20,
+            tokens_max: 2_000_000,
+            nesting_max: 100,
+            chain_max: 1_000,
+            arithmetic_max: 100,
+            joins_max: 200,
+        }
     }
 }
 

@@ -194,7 +194,9 @@ impl P<'_> {
         self.expect("explain")?;
         let mut analyze = self.take("analyze");
         let _ = self.take("verbose");
-        if self.parser.peek_token_ref().token == Token::LParen && !matches!(self.word_at(1).as_deref(), Some("select" | "with" | "values")) {
+        if self.parser.peek_token_ref().token == Token::LParen
+            && !matches!(self.word_at(1).as_deref(), Some("select" | "with" | "values"))
+        {
             for (option, value) in self.explain_options()? {
                 analyze |= option == "analyze" && value;
             }

@@ -39,9 +39,7 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
         },
         T::Bytea => plain(DataType::Binary),
         T::Date => plain(DataType::Date32),
-        T::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-            plain(DataType::Time64(TimeUnit::Microsecond))
-        }
+        T::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => plain(DataType::Time64(TimeUnit::Microsecond)),
         T::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             plain(DataType::Timestamp(TimeUnit::Microsecond, None))
         }
@@ -51,12 +49,16 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
         T::JSON | T::JSONB => Err(refused(ty, "use text")),
         T::Uuid => Err(refused(ty, "use text")),
         T::Array(_) => Err(refused(ty, "use one row per element")),
-        T::Custom(name, _) if ["serial", "bigserial", "smallserial", "serial4", "serial8"]
-            .contains(&name.to_string().to_lowercase().as_str()) =>
+        T::Custom(name, _)
+            if ["serial", "bigserial", "smallserial", "serial4", "serial8"]
+                .contains(&name.to_string().to_lowercase().as_str()) =>
         {
             Err(refused(ty, "use bigint and give the value in INSERT"))
         }
-        other => Err(refused(other, "the types are boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, bytea, date, time, timestamp, timestamptz, interval")),
+        other => Err(refused(
+            other,
+            "the types are boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, bytea, date, time, timestamp, timestamptz, interval",
+        )),
     }
 }
 
@@ -71,9 +73,7 @@ fn numeric(n: &ExactNumberInfo) -> Result<DataType, PlanError> {
         ExactNumberInfo::PrecisionAndScale(p, s) => (*p, *s),
     };
     match (u8::try_from(p), i8::try_from(s)) {
-        (Ok(p8), Ok(s8)) if (1..=38).contains(&p8) && (0..=i64::from(p8)).contains(&s) => {
-            Ok(DataType::Decimal128(p8, s8))
-        }
+        (Ok(p8), Ok(s8)) if (1..=38).contains(&p8) && (0..=i64::from(p8)).contains(&s) => Ok(DataType::Decimal128(p8, s8)),
         _ => Err(PlanError::unsupported(
             format!("numeric({p},{s}) is not offered"),
             "precision is 1 to 38 and scale 0 to precision",

@@ -170,7 +170,10 @@ fn parse_iso(body: &str, fields: &mut Fields) -> Option<()> {
     if date.is_empty() && time.is_empty() {
         return None;
     }
-    for (part, units) in [(date, [("y", "year"), ("m", "month"), ("w", "week"), ("d", "day")]), (time, [("h", "hour"), ("m", "minute"), ("s", "second"), ("", "")])] {
+    for (part, units) in [
+        (date, [("y", "year"), ("m", "month"), ("w", "week"), ("d", "day")]),
+        (time, [("h", "hour"), ("m", "minute"), ("s", "second"), ("", "")]),
+    ] {
         let mut words = split(part).into_iter();
         while let (Some(amount), unit) = (words.next(), words.next()) {
             let unit = unit?;

@@ -97,9 +97,8 @@ pub fn type_by_name(name: &str, modifiers: &[i64]) -> Result<DataType, EvalError
             [] => numeric(),
             [precision, rest @ ..] => {
                 let scale = rest.first().copied().unwrap_or(0);
-                let bad = || {
-                    EvalError::new("22023", format!("NUMERIC precision and scale not supported here: {precision}, {scale}"))
-                };
+                let bad =
+                    || EvalError::new("22023", format!("NUMERIC precision and scale not supported here: {precision}, {scale}"));
                 match (u8::try_from(*precision), i8::try_from(scale)) {
                     (Ok(p @ 1..=38), Ok(s)) if s >= 0 && i64::from(s) <= *precision => DataType::Decimal128(p, s),
                     _ => return Err(bad()),

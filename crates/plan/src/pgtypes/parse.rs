@@ -180,9 +180,11 @@ fn parse_bytes(text: &str) -> EvalResult<Vec<u8>> {
             return Err(EvalError::new("22023", "invalid hexadecimal data: odd number of digits"));
         }
         let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        return digits.chunks(2).map(|p| Some(digit(p[0])? << 4 | digit(p[1])?)).collect::<Option<_>>().ok_or_else(|| {
-            EvalError::new("22023", "invalid hexadecimal digit")
-        });
+        return digits
+            .chunks(2)
+            .map(|p| Some(digit(p[0])? << 4 | digit(p[1])?))
+            .collect::<Option<_>>()
+            .ok_or_else(|| EvalError::new("22023", "invalid hexadecimal digit"));
     }
     let mut out = vec![];
     let mut bytes = text.bytes();
@@ -368,8 +370,7 @@ fn parse_timestamp(text: &str, zoned: bool) -> EvalResult<i64> {
     let civil = moment.civil.ok_or_else(|| bad_moment(ty, text))?;
     // without a zone in the type, a zone in the text is ignored, as in PostgreSQL
     let offset = if zoned { moment.offset_s.unwrap_or(0) } else { 0 };
-    let us = i128::from(calendar::days_from_civil(civil)) * i128::from(DAY_US)
-        + i128::from(moment.time_us.unwrap_or(0))
+    let us = i128::from(calendar::days_from_civil(civil)) * i128::from(DAY_US) + i128::from(moment.time_us.unwrap_or(0))
         - i128::from(offset) * 1_000_000;
     match i64::try_from(us) {
         Ok(us) if calendar::is_timestamp(us) => Ok(us),

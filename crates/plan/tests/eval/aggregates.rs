@@ -12,8 +12,12 @@ use crate::lower::session;
 
 fn batch(a4: Vec<Option<i32>>, a8: Vec<Option<i64>>, x: Vec<Option<f64>>, s: Vec<Option<&str>>) -> RecordBatch {
     let field = |name: &str, ty| Field::new(name, ty, true);
-    let fields =
-        vec![field("a4", DataType::Int32), field("a8", DataType::Int64), field("x", DataType::Float64), field("s", DataType::Utf8)];
+    let fields = vec![
+        field("a4", DataType::Int32),
+        field("a8", DataType::Int64),
+        field("x", DataType::Float64),
+        field("s", DataType::Utf8),
+    ];
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from(a4)),
         Arc::new(Int64Array::from(a8)),
@@ -86,11 +90,7 @@ fn an_overflowing_sum_of_doubles_is_an_error() {
 #[test]
 fn a_sum_over_a_sliding_window_takes_values_away_exactly() {
     let sql = "SELECT string_agg(CAST(w AS text), ' ' ORDER BY a4) FROM (SELECT a4, sum(x) OVER (ORDER BY a4 ROWS 1 PRECEDING) AS w FROM t) q";
-    let rows = vec![batch(
-        vec![Some(1), Some(2), Some(3)],
-        vec![None; 3],
-        vec![Some(1e300), Some(1.0), Some(0.1)],
-        vec![None; 3],
-    )];
+    let rows =
+        vec![batch(vec![Some(1), Some(2), Some(3)], vec![None; 3], vec![Some(1e300), Some(1.0), Some(0.1)], vec![None; 3])];
     assert_eq!(ask(rows, sql).unwrap().0, "1e+300 1e+300 1.1");
 }

@@ -243,7 +243,8 @@ fn a_batch_query_gives_postgres_values_types_and_errors() {
                 }
             }
         }
-        let special = e.rows.iter().any(|r| r.ends_with("NaN") || r.ends_with("Infinity")) && e.ty == "numeric" || e.expr.contains("'\\'");
+        let special =
+            e.rows.iter().any(|r| r.ends_with("NaN") || r.ends_with("Infinity")) && e.ty == "numeric" || e.expr.contains("'\\'");
         if good.is_empty() || special {
             continue;
         }

@@ -163,8 +163,11 @@ fn int_expr() -> impl Strategy<Value = Scalar> {
     leaf.prop_recursive(4, 24, 3, |inner| {
         let op = prop_oneof![Just("pg_add"), Just("pg_sub"), Just("pg_mul"), Just("pg_div"), Just("mod")];
         let comparison = prop_oneof![Just(CompareOp::Eq), Just(CompareOp::Lt), Just(CompareOp::Ge), Just(CompareOp::Distinct)];
-        let condition = (comparison, inner.clone(), inner.clone())
-            .prop_map(|(op, l, r)| Scalar::Compare { op, left: Box::new(l), right: Box::new(r) });
+        let condition = (comparison, inner.clone(), inner.clone()).prop_map(|(op, l, r)| Scalar::Compare {
+            op,
+            left: Box::new(l),
+            right: Box::new(r),
+        });
         let logic = (any::<bool>(), condition.clone(), condition)
             .prop_map(|(and, l, r)| if and { Scalar::And(vec![l, r]) } else { Scalar::Or(vec![l, r]) });
         prop_oneof![

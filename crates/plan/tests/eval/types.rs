@@ -6,9 +6,24 @@ use regauge_plan::pgtypes::{self, format_text, parse_text, type_by_name};
 use regauge_plan::value::{Datum, Value};
 
 fn all_types() -> Vec<DataType> {
-    ["bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "bytea", "date", "time", "timestamp", "timestamptz", "interval"]
-        .map(|name| type_by_name(name, &[]).unwrap())
-        .to_vec()
+    [
+        "bool",
+        "int2",
+        "int4",
+        "int8",
+        "float4",
+        "float8",
+        "numeric",
+        "text",
+        "bytea",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "interval",
+    ]
+    .map(|name| type_by_name(name, &[]).unwrap())
+    .to_vec()
 }
 
 fn round_trip(ty: DataType, datum: Datum) {

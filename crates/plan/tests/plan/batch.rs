@@ -51,9 +51,8 @@ fn run(query: &BatchQuery) -> Vec<String> {
     });
     let table = pretty_format_batches(&batches).unwrap().to_string();
     let lines = table.lines().filter(|l| l.starts_with('|')).skip(1);
-    let mut rows: Vec<String> = lines
-        .map(|l| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|"))
-        .collect();
+    let mut rows: Vec<String> =
+        lines.map(|l| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|")).collect();
     rows.sort();
     rows
 }

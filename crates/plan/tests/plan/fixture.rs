@@ -52,14 +52,26 @@ pub fn catalog() -> Fixture {
     let mut all = HashMap::new();
     let orders = table(
         1,
-        &[("id", Int64), ("customer", Int64), ("amount", Decimal128(10, 2)), ("qty", Int32), ("note", Utf8), ("paid", Boolean), ("at", ts.clone())],
+        &[
+            ("id", Int64),
+            ("customer", Int64),
+            ("amount", Decimal128(10, 2)),
+            ("qty", Int32),
+            ("note", Utf8),
+            ("paid", Boolean),
+            ("at", ts.clone()),
+        ],
         &[0],
     );
     all.insert("orders".to_owned(), orders);
     let customers = [("id", Int64), ("name", Utf8), ("city", Utf8), ("score", Float64), ("born", Date32)];
     all.insert("customers".to_owned(), table(2, &customers, &[0]));
     all.insert("friends".to_owned(), table(3, &[("a", Int64), ("b", Int64)], &[0, 1]));
-    let mut clicks = table(4, &[("who", Int64), ("page", Utf8), ("at", tz), ("ms", Int32), ("gap", Interval(IntervalUnit::MonthDayNano))], &[]);
+    let mut clicks = table(
+        4,
+        &[("who", Int64), ("page", Utf8), ("at", tz), ("ms", Int32), ("gap", Interval(IntervalUnit::MonthDayNano))],
+        &[],
+    );
     (clicks.kind, clicks.append_only, clicks.key) = (RelationKind::Stream, true, None);
     all.insert("clicks".to_owned(), clicks);
     let totals = RelationInfo {
@@ -88,9 +100,7 @@ pub fn plan(sql: &str) -> Result<FlowPlan, PlanError> {
     let statements = parse(sql, &ParseLimits::default())?;
     match statements.as_slice() {
         [Statement::Query(q)] => plan_view(q, &catalog(), &PlanOptions::default()),
-        [Statement::CreateView(v)] => {
-            plan_view(&v.query, &catalog(), &PlanOptions { columns: v.columns.clone() })
-        }
+        [Statement::CreateView(v)] => plan_view(&v.query, &catalog(), &PlanOptions { columns: v.columns.clone() }),
         other => panic!("one query expected, not {other:?}"),
     }
 }

@@ -23,7 +23,9 @@ fn table(sql: &str) -> CreateTable {
 
 #[test]
 fn a_table_has_typed_columns_and_a_key() {
-    let t = table("CREATE TABLE IF NOT EXISTS public.Friends (user_id BIGINT, \"Friend\" INT NOT NULL DEFAULT 7, note VARCHAR(9), n NUMERIC(10,2), PRIMARY KEY (user_id, \"Friend\"))");
+    let t = table(
+        "CREATE TABLE IF NOT EXISTS public.Friends (user_id BIGINT, \"Friend\" INT NOT NULL DEFAULT 7, note VARCHAR(9), n NUMERIC(10,2), PRIMARY KEY (user_id, \"Friend\"))",
+    );
     assert_eq!((t.name, t.if_not_exists, t.stream), (RelationName::bare("friends"), true, false));
     assert_eq!(t.primary_key, [0, 1]);
     let names: Vec<_> = t.columns.iter().map(|c| (c.name.as_str(), c.not_null)).collect();
@@ -48,7 +50,9 @@ fn a_stream_has_a_watermark_and_partitions() {
 
 #[test]
 fn a_view_has_options_columns_and_its_query() {
-    let Statement::CreateView(v) = one("CREATE MATERIALIZED VIEW IF NOT EXISTS v (x) WITH (async, on_error = 'divert') AS SELECT a FROM t") else {
+    let Statement::CreateView(v) =
+        one("CREATE MATERIALIZED VIEW IF NOT EXISTS v (x) WITH (async, on_error = 'divert') AS SELECT a FROM t")
+    else {
         panic!()
     };
     assert!(v.materialized && v.if_not_exists);
@@ -59,7 +63,9 @@ fn a_view_has_options_columns_and_its_query() {
 
 #[test]
 fn changes_are_read() {
-    let Statement::Insert(i) = one("INSERT INTO t AS x (a, b) VALUES (1, DEFAULT) ON CONFLICT (a) DO UPDATE SET b = excluded.b WHERE x.b > 1 RETURNING a, b AS c") else {
+    let Statement::Insert(i) = one(
+        "INSERT INTO t AS x (a, b) VALUES (1, DEFAULT) ON CONFLICT (a) DO UPDATE SET b = excluded.b WHERE x.b > 1 RETURNING a, b AS c",
+    ) else {
         panic!()
     };
     assert_eq!((i.columns.len(), i.returning.len(), i.alias.as_deref()), (2, 2, Some("x")));
@@ -80,7 +86,15 @@ fn copy_reads_both_forms_of_options() {
     };
     let text = copy("COPY t FROM STDIN");
     assert_eq!((text.csv, text.delimiter, text.null.as_str()), (false, '\t', "\\N"));
-    let csv = Copy { table: RelationName::bare("t"), columns: vec!["a".into(), "b".into()], csv: true, header: true, delimiter: ';', null: "-".into(), quote: '"' };
+    let csv = Copy {
+        table: RelationName::bare("t"),
+        columns: vec!["a".into(), "b".into()],
+        csv: true,
+        header: true,
+        delimiter: ';',
+        null: "-".into(),
+        quote: '"',
+    };
     assert_eq!(copy("COPY t (a, b) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL '-')"), csv);
     assert_eq!(copy("COPY t (a, b) FROM STDIN WITH CSV HEADER DELIMITER AS ';' NULL '-'"), csv);
 }
@@ -102,11 +116,22 @@ fn session_statements_are_read() {
     assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { name: None });
     assert_eq!(one("DISCARD ALL"), Statement::Discard);
     assert_eq!(one("FLUSH"), Statement::Flush);
-    assert_eq!(one("DESCRIBE v@2"), Statement::Describe { name: RelationName { schema: None, name: "v".into(), version: Some(2) } });
-    assert_eq!(one("EXPLAIN ANALYZE MATERIALIZED VIEW v"), Statement::ExplainView { name: RelationName::bare("v"), analyze: true });
+    assert_eq!(
+        one("DESCRIBE v@2"),
+        Statement::Describe { name: RelationName { schema: None, name: "v".into(), version: Some(2) } }
+    );
+    assert_eq!(
+        one("EXPLAIN ANALYZE MATERIALIZED VIEW v"),
+        Statement::ExplainView { name: RelationName::bare("v"), analyze: true }
+    );
     let after = Subscribe { name: RelationName::bare("v"), snapshot: false, progress: true, after: Some("tok".into()) };
     assert_eq!(one("SUBSCRIBE TO v WITH (progress) AFTER 'tok'"), Statement::Subscribe(after));
-    let drop = Statement::Drop { kind: ObjectKind::View, names: vec![RelationName::bare("a"), RelationName::bare("b")], if_exists: true, cascade: true };
+    let drop = Statement::Drop {
+        kind: ObjectKind::View,
+        names: vec![RelationName::bare("a"), RelationName::bare("b")],
+        if_exists: true,
+        cascade: true,
+    };
     assert_eq!(one("DROP VIEW IF EXISTS a, b CASCADE"), drop);
     assert_eq!(all(" ; SELECT 1;; SELECT 2 ;").unwrap().len(), 2);
     assert_eq!(all("-- nothing").unwrap().len(), 0);

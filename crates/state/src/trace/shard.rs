@@ -35,7 +35,8 @@ pub(super) fn sum_errors<'a>(errors: impl Iterator<Item = &'a (String, i64)>) ->
 pub(super) fn merge(schema: &SchemaRef, layers: &[Arc<Layer>]) -> Result<Option<Layer>, TraceError> {
     let Some(last) = layers.last() else { return Ok(None) };
     let deltas: Vec<Delta> = layers.iter().filter(|l| !l.rows.is_empty()).map(|l| l.rows.clone()).collect();
-    let rows = if deltas.is_empty() { Delta::empty(Arc::clone(schema)) } else { Delta::concat(schema, &deltas)?.consolidate()? };
+    let rows =
+        if deltas.is_empty() { Delta::empty(Arc::clone(schema)) } else { Delta::concat(schema, &deltas)?.consolidate()? };
     let errors = sum_errors(layers.iter().flat_map(|l| &l.errors));
     Ok(Some(Layer { epoch: last.epoch, rows, errors }))
 }

@@ -40,7 +40,11 @@ impl Publisher {
         let later = self.waiting.split_off(&Epoch(upper.0.saturating_add(1)));
         for (epoch, (deltas, errors)) in std::mem::replace(&mut self.waiting, later) {
             let schema = &self.shared.schema;
-            let rows = if deltas.is_empty() { Delta::empty(Arc::clone(schema)) } else { Delta::concat(schema, &deltas)?.consolidate()? };
+            let rows = if deltas.is_empty() {
+                Delta::empty(Arc::clone(schema))
+            } else {
+                Delta::concat(schema, &deltas)?.consolidate()?
+            };
             let errors = sum_errors(errors.iter());
             if !rows.is_empty() || !errors.is_empty() {
                 self.shared.shards[self.shard].lock().layers.push(Arc::new(Layer { epoch, rows, errors }));

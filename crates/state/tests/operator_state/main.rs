@@ -91,7 +91,8 @@ proptest! {
 #[test]
 fn a_key_that_is_nan_or_a_zero_has_one_canonical_form() {
     let odd: ArrayRef = Arc::new(Float64Array::from(vec![-0.0, 0.0, f64::NAN, -f64::NAN, 1.0]));
-    let bits: Vec<u64> = canonical_floats(&odd).as_primitive::<arrow::datatypes::Float64Type>().values().iter().map(|v| v.to_bits()).collect();
+    let bits: Vec<u64> =
+        canonical_floats(&odd).as_primitive::<arrow::datatypes::Float64Type>().values().iter().map(|v| v.to_bits()).collect();
     assert_eq!(bits[0], bits[1]);
     assert_eq!(bits[2], bits[3]);
     assert_eq!(bits[4], 1f64.to_bits());
@@ -136,7 +137,10 @@ fn an_ordered_group_keeps_what_leaves_and_comes_back_until_it_is_settled() {
     groups.add(7, b"a", &rows, 0, 1).unwrap();
     groups.add(8, b"a", &rows, 0, 5).unwrap();
     let before: Vec<_> = groups.members(7).collect();
-    assert_eq!(groups.gather(&before.iter().map(|m| m.slot).collect::<Vec<_>>())[0].as_primitive::<Int64Type>().values(), &[10, 20]);
+    assert_eq!(
+        groups.gather(&before.iter().map(|m| m.slot).collect::<Vec<_>>())[0].as_primitive::<Int64Type>().values(),
+        &[10, 20]
+    );
     groups.add(7, b"b", &rows, 1, -1).unwrap();
     assert_eq!(groups.members(7).count(), 1);
     groups.add(7, b"b", &rows, 1, 1).unwrap();

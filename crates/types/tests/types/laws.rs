@@ -29,8 +29,20 @@ fn batch(rows: &[Row]) -> RecordBatch {
 fn sql_cmp<T: PartialOrd>(a: Option<&T>, b: Option<&T>, order: KeyOrder) -> Ordering {
     match (a, b) {
         (None, None) => Ordering::Equal,
-        (None, _) => if order.nulls_first { Ordering::Less } else { Ordering::Greater },
-        (_, None) => if order.nulls_first { Ordering::Greater } else { Ordering::Less },
+        (None, _) => {
+            if order.nulls_first {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            }
+        }
+        (_, None) => {
+            if order.nulls_first {
+                Ordering::Greater
+            } else {
+                Ordering::Less
+            }
+        }
         (Some(a), Some(b)) => {
             let nan = |x: &T| x.partial_cmp(x).is_none();
             let order_of = a.partial_cmp(b).unwrap_or_else(|| nan(a).cmp(&nan(b)));

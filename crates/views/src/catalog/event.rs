@@ -252,8 +252,7 @@ pub fn encode(events: &[Event]) -> Result<RecordBatch, String> {
     let names: StringArray = events.iter().map(|e| e.name().map(Name::to_string)).collect();
     let bodies = events.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
     let plans: BinaryArray = events.iter().map(Event::plan).collect();
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(kinds), Arc::new(names), Arc::new(StringArray::from(bodies)), Arc::new(plans)];
+    let columns: Vec<ArrayRef> = vec![Arc::new(kinds), Arc::new(names), Arc::new(StringArray::from(bodies)), Arc::new(plans)];
     RecordBatch::try_new(topic_schema(), columns).map_err(|e| e.to_string())
 }
 

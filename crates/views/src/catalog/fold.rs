@@ -18,7 +18,12 @@ use std::{
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Wish {
-    Table { name: Name, columns: Vec<Column>, key: Vec<usize>, options: BTreeMap<String, String> },
+    Table {
+        name: Name,
+        columns: Vec<Column>,
+        key: Vec<usize>,
+        options: BTreeMap<String, String>,
+    },
     Stream {
         name: Name,
         columns: Vec<Column>,
@@ -27,9 +32,19 @@ pub enum Wish {
         watermark: Option<WatermarkSpec>,
         options: BTreeMap<String, String>,
     },
-    View { name: Name, columns: Vec<Column>, definition: DefinitionSpec },
-    Materialized { name: Name, version: VersionSpec },
-    Drop { objects: Vec<ObjectId>, cascade: bool },
+    View {
+        name: Name,
+        columns: Vec<Column>,
+        definition: DefinitionSpec,
+    },
+    Materialized {
+        name: Name,
+        version: VersionSpec,
+    },
+    Drop {
+        objects: Vec<ObjectId>,
+        cascade: bool,
+    },
 }
 
 /// An event that does not fit the catalog it is applied to.
@@ -73,7 +88,9 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
 fn free(catalog: &Catalog, name: &Name) -> Result<()> {
     if name.schema != PUBLIC {
         let message = format!("relations cannot be created in schema \"{}\"", name.schema);
-        return Err(Error::invalid(code::INVALID_SCHEMA, message).hint(format!("leave the schema out, or write {PUBLIC}.{}", name.name)));
+        return Err(
+            Error::invalid(code::INVALID_SCHEMA, message).hint(format!("leave the schema out, or write {PUBLIC}.{}", name.name))
+        );
     }
     match catalog.find(name) {
         None => Ok(()),

@@ -54,7 +54,8 @@ pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query, options: &mut 
     let lookup = Lookup { catalog, search_path: &scope.search_path };
     // Only on_error = 'fail' is offered, and it is what happens without saying so.
     if let Some(on_error) = options.remove("on_error").filter(|v| v != "fail") {
-        return Err(Error::unsupported(format!("on_error = '{on_error}' is not offered")).hint("leave it out: an error makes the view fail until its cause is gone"));
+        return Err(Error::unsupported(format!("on_error = '{on_error}' is not offered"))
+            .hint("leave it out: an error makes the view fail until its cause is gone"));
     }
     Ok(regauge_plan::plan_view(query, &lookup, &regauge_plan::PlanOptions::default())?)
 }

@@ -102,12 +102,30 @@ impl Driver {
         let Parts { log, env, judged, pins, versions, limits, stop } = parts;
         let tail = log.tail(at);
         let running = BTreeMap::new();
-        let mut driver =
-            Driver { log, env, judged, pins, versions, limits, catalog, tail, running, next_flow: 1, compacted: at, forgotten: (at, Lsn::ZERO), stop };
-        let all: Vec<Key> = driver.catalog.relations().filter_map(|r| Some((r.view()?, r))).flat_map(|(view, r)| match &r.kind {
-            Kind::Materialized { versions, .. } => versions.keys().map(|no| (view, *no)).collect(),
-            _ => vec![],
-        }).collect();
+        let mut driver = Driver {
+            log,
+            env,
+            judged,
+            pins,
+            versions,
+            limits,
+            catalog,
+            tail,
+            running,
+            next_flow: 1,
+            compacted: at,
+            forgotten: (at, Lsn::ZERO),
+            stop,
+        };
+        let all: Vec<Key> = driver
+            .catalog
+            .relations()
+            .filter_map(|r| Some((r.view()?, r)))
+            .flat_map(|(view, r)| match &r.kind {
+                Kind::Materialized { versions, .. } => versions.keys().map(|no| (view, *no)).collect(),
+                _ => vec![],
+            })
+            .collect();
         for key in all {
             driver.install(key, at);
         }
@@ -318,14 +336,15 @@ impl Driver {
         for (id, columns) in source_columns(&plan) {
             let start = match id {
                 SourceId::Topic(topic) => {
-                    let relation = self.catalog.get(ObjectId::Topic(topic.0)).ok_or_else(|| format!("topic is gone topic={topic}"))?;
+                    let relation =
+                        self.catalog.get(ObjectId::Topic(topic.0)).ok_or_else(|| format!("topic is gone topic={topic}"))?;
                     topics.insert(topic);
                     let pin = self.pins.pin(at);
                     Start::Past(past::past(relation, &columns, at, &self.log, self.judged.head(topic), pin)?)
                 }
-                SourceId::Version(view, no) => {
-                    Start::Flow(self.versions.flow((view, no)).ok_or_else(|| format!("version is gone view={view} version={no}"))?)
-                }
+                SourceId::Version(view, no) => Start::Flow(
+                    self.versions.flow((view, no)).ok_or_else(|| format!("version is gone view={view} version={no}"))?,
+                ),
             };
             sources.insert(id, start);
         }

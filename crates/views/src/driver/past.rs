@@ -39,9 +39,17 @@ pub struct StreamPast {
 }
 
 /// The past of a relation at a commit, of the columns with these ids.
-pub fn past(relation: &Relation, columns: &[ColumnId], at: Lsn, log: &Log, head: Option<SharedHead>, pin: Option<Pin>) -> Result<Arc<dyn Past>, String> {
+pub fn past(
+    relation: &Relation,
+    columns: &[ColumnId],
+    at: Lsn,
+    log: &Log,
+    head: Option<SharedHead>,
+    pin: Option<Pin>,
+) -> Result<Arc<dyn Past>, String> {
     let topic = relation.topic().ok_or("only tables and streams have a past in the log")?;
-    let position = |id: &ColumnId| relation.columns.iter().position(|c| c.id == *id).ok_or_else(|| format!("no such column id={id}"));
+    let position =
+        |id: &ColumnId| relation.columns.iter().position(|c| c.id == *id).ok_or_else(|| format!("no such column id={id}"));
     let schema = relation.schema();
     if matches!(relation.kind, Kind::Table { .. }) {
         let positions = columns.iter().map(position).collect::<Result<Vec<_>, _>>()?;

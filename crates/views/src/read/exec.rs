@@ -18,7 +18,8 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+        ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType},
         stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
@@ -79,8 +80,7 @@ impl RelationExec {
             return Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter([Ok(batch)]))));
         }
         let pin = reading.pin.clone();
-        let own_rows: Vec<RowRef> =
-            own.iter().flat_map(|own| own.changes().iter().filter_map(|c| c.after.clone())).collect();
+        let own_rows: Vec<RowRef> = own.iter().flat_map(|own| own.changes().iter().filter_map(|c| c.after.clone())).collect();
         let (schema_, projection_, output_) = (schema.clone(), projection.clone(), output.clone());
         let pages = stream::try_unfold((head, None::<Key>), move |(head, after)| {
             let own = own.clone();
@@ -94,10 +94,13 @@ impl RelationExec {
         let output_ = output.clone();
         let own = stream::iter(own_rows.chunks(PAGE_ROWS).map(<[RowRef]>::to_vec).collect::<Vec<_>>())
             .map(move |rows| one_batch(&schema, rows.iter()).and_then(|b| project(&b, &projection, &output_)));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(output, pages.chain(own).try_filter(|b| {
-            let some = b.num_rows() > 0;
-            async move { some }
-        }))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            output,
+            pages.chain(own).try_filter(|b| {
+                let some = b.num_rows() > 0;
+                async move { some }
+            }),
+        )))
     }
 
     fn stream(&self, topic: TopicId, reading: &Reading) -> Result<SendableRecordBatchStream> {
@@ -255,4 +258,3 @@ pub fn with_system_columns(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|f| f.as_ref().clone()).chain(system_fields());
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
-

@@ -83,12 +83,14 @@ fn arrow(error: &ArrowError) -> Error {
 fn schema(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let error = Error::new(ErrorKind::NotFound, code::UNDEFINED_COLUMN, format!("column \"{}\" does not exist", field.name()));
+            let error =
+                Error::new(ErrorKind::NotFound, code::UNDEFINED_COLUMN, format!("column \"{}\" does not exist", field.name()));
             let names: Vec<String> = valid_fields.iter().take(20).map(|f| f.name().to_owned()).collect();
             if names.is_empty() { error } else { error.hint(format!("columns here are {}", names.join(", "))) }
         }
         SchemaError::AmbiguousReference { field } => {
-            Error::invalid("42702", format!("column reference \"{}\" is ambiguous", field.name())).hint("write the relation before it")
+            Error::invalid("42702", format!("column reference \"{}\" is ambiguous", field.name()))
+                .hint("write the relation before it")
         }
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
             Error::invalid(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))

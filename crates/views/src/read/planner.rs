@@ -25,8 +25,8 @@ use datafusion::{
     },
     execution::{
         SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
-        memory_pool::GreedyMemoryPool,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::GreedyMemoryPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Volatility, cast, col},
@@ -129,7 +129,8 @@ impl Planner {
     fn check(&self, reference: &TableReference, scope: &Scope) -> Result<()> {
         let (schema, name) = (reference.schema(), reference.table());
         if let Some(database) = reference.catalog().filter(|c| *c != DATABASE) {
-            let message = format!("cross-database references are not implemented: \"{database}.{}.{name}\"", schema.unwrap_or(PUBLIC));
+            let message =
+                format!("cross-database references are not implemented: \"{database}.{}.{name}\"", schema.unwrap_or(PUBLIC));
             return Err(Error::unsupported(message));
         }
         let own = schema.is_none() && scope.own.contains_key(name);
@@ -187,7 +188,11 @@ impl Planner {
         // DataFusion's own rule makes leaves give way; a cross join multiplies what one leaf gave and never asks it again.
         let giving_way = plan.transform_up(|node| {
             let join = node.children().len() > 1;
-            Ok(if join { Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>) } else { Transformed::no(node) })
+            Ok(if join {
+                Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+            } else {
+                Transformed::no(node)
+            })
         });
         giving_way.data().map_err(Error::from_datafusion)
     }

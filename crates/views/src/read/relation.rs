@@ -68,8 +68,7 @@ impl RelationTable {
     #[must_use]
     pub fn new(source: Source, schema: SchemaRef) -> RelationTable {
         // Metadata (column ids) would only get in the way of comparing schemas.
-        let fields: Vec<Field> =
-            schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
+        let fields: Vec<Field> = schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
         RelationTable { source, schema: Arc::new(Schema::new(fields)) }
     }
 
@@ -81,8 +80,7 @@ impl RelationTable {
 
     fn point(&self, filters: &[Expr]) -> Option<Key> {
         let Source::Table { key, .. } = &self.source else { return None };
-        let mut columns: Vec<ArrayRef> =
-            self.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
+        let mut columns: Vec<ArrayRef> = self.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
         for at in key {
             let field = self.schema.field(*at);
             let value = filters.iter().find_map(|f| equal_to(f, field.name()))?;
@@ -97,7 +95,8 @@ impl RelationTable {
 fn equal_to<'a>(filter: &'a Expr, column: &str) -> Option<&'a ScalarValue> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
     match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(Column { name, .. }), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(Column { name, .. }))
+        (Expr::Column(Column { name, .. }), Expr::Literal(value, _))
+        | (Expr::Literal(value, _), Expr::Column(Column { name, .. }))
             if name == column =>
         {
             Some(value)

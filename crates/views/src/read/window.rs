@@ -53,7 +53,8 @@ fn input(arg: &FunctionArg) -> Option<Vec<ast::Ident>> {
 /// Names relations in a query that does not read them otherwise.
 pub(super) fn mention(query: &mut ast::Query, relations: &[&TableReference]) -> Result<()> {
     for (i, relation) in relations.iter().enumerate() {
-        let template = syntax::query(&format!("WITH \"__window_{i}\" AS (SELECT 1 FROM {}) SELECT 1", relation.to_quoted_string()))?;
+        let template =
+            syntax::query(&format!("WITH \"__window_{i}\" AS (SELECT 1 FROM {}) SELECT 1", relation.to_quoted_string()))?;
         match (&mut query.with, template.with) {
             (Some(with), Some(mention)) => drop(with.cte_tables.splice(0..0, mention.cte_tables)),
             (with, mention) => *with = mention,

@@ -84,8 +84,7 @@ impl CopyIn {
             return Ok(());
         }
         let lines = std::mem::take(&mut self.lines);
-        let mut columns: Vec<ArrayRef> =
-            self.relation.columns.iter().map(|c| new_null_array(&c.ty, lines.len())).collect();
+        let mut columns: Vec<ArrayRef> = self.relation.columns.iter().map(|c| new_null_array(&c.ty, lines.len())).collect();
         for (i, at) in self.named.iter().enumerate() {
             let texts = StringArray::from(std::mem::take(&mut self.columns[i]));
             let column = &self.relation.columns[*at];

@@ -37,7 +37,9 @@ impl Session {
             Some(text) => partitions(&text)?,
         };
         if !create.stream && partitions != 1 {
-            return Err(Error::unsupported("a table has one partition").hint("leave partitions out; only streams are partitioned"));
+            return Err(
+                Error::unsupported("a table has one partition").hint("leave partitions out; only streams are partitioned")
+            );
         }
         if let Some(unknown) = options.keys().next() {
             let hint = if create.stream { "a stream takes WITH (partitions = n)" } else { "a table takes no options" };
@@ -139,7 +141,9 @@ impl Session {
         for name in names {
             let found = txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.variables.search_path());
             match found {
-                None if if_exists => notices.push(format!("{} \"{name}\" does not exist, skipping", kind_words(kind).to_lowercase())),
+                None if if_exists => {
+                    notices.push(format!("{} \"{name}\" does not exist, skipping", kind_words(kind).to_lowercase()))
+                }
                 None => {
                     let message = format!("{} \"{name}\" does not exist", kind_words(kind).to_lowercase());
                     return Err(Error { message, ..Error::no_relation(name) }.hint("DROP ... IF EXISTS takes no notice"));
@@ -213,14 +217,18 @@ fn options(given: &[(String, String)]) -> BTreeMap<String, String> {
 
 fn partitions(text: &str) -> Result<u32> {
     text.parse().ok().filter(|n| (1..=PARTITIONS_MAX).contains(n)).ok_or_else(|| {
-        Error::invalid(code::INVALID_PARAMETER, format!("partitions is not a number from 1 to {PARTITIONS_MAX} partitions={text}"))
+        Error::invalid(
+            code::INVALID_PARAMETER,
+            format!("partitions is not a number from 1 to {PARTITIONS_MAX} partitions={text}"),
+        )
     })
 }
 
 /// Columns of a view from its query's output, the first ones renamed.
 fn output_columns(outputs: Vec<(String, arrow::datatypes::DataType)>, names: &[String]) -> Result<Vec<Column>> {
     if names.len() > outputs.len() {
-        let message = format!("CREATE VIEW specifies more column names than columns names={} columns={}", names.len(), outputs.len());
+        let message =
+            format!("CREATE VIEW specifies more column names than columns names={} columns={}", names.len(), outputs.len());
         return Err(Error::invalid(code::SYNTAX, message));
     }
     (1..)
@@ -231,7 +239,8 @@ fn output_columns(outputs: Vec<(String, arrow::datatypes::DataType)>, names: &[S
             // A column of unknown type (a bare NULL or string) is text, as in PostgreSQL.
             let ty = if ty == arrow::datatypes::DataType::Null { arrow::datatypes::DataType::Utf8 } else { ty };
             if ty::parse(&ty::name(&ty)).as_ref() != Some(&ty) {
-                return Err(Error::unsupported(format!("column \"{name}\" has a type without a name in SQL type={ty}")).hint("add a cast"));
+                return Err(Error::unsupported(format!("column \"{name}\" has a type without a name in SQL type={ty}"))
+                    .hint("add a cast"));
             }
             Ok(Column { id: ColumnId(id), name, ty, not_null: false, chars_max: None, default: None })
         })

@@ -20,9 +20,11 @@ impl Session {
         };
         let no = name.version.map_or(*routed, regauge_types::VersionNo);
         let version = versions.get(&no).ok_or_else(|| {
-            Error::no_relation(name).hint(format!("versions there are: {}", versions.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")))
+            Error::no_relation(name)
+                .hint(format!("versions there are: {}", versions.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")))
         })?;
-        let plan = FlowPlan::from_bytes(&version.plan).map_err(|e| Error::new(regauge_types::ErrorKind::Corrupt, code::CORRUPT, e.to_string()))?;
+        let plan = FlowPlan::from_bytes(&version.plan)
+            .map_err(|e| Error::new(regauge_types::ErrorKind::Corrupt, code::CORRUPT, e.to_string()))?;
         let mut lines: Vec<String> = plan.explain().lines().map(str::to_owned).collect();
         lines.push(format!("fingerprint {}", crate::catalog::hex(&version.fingerprint)));
         if analyze {
@@ -35,7 +37,13 @@ impl Session {
         plan_lines(lines)
     }
 
-    pub(super) async fn explain_query(&mut self, txn: &mut Txn, query: &ast::Query, analyze: bool, as_view: bool) -> Result<Response> {
+    pub(super) async fn explain_query(
+        &mut self,
+        txn: &mut Txn,
+        query: &ast::Query,
+        analyze: bool,
+        as_view: bool,
+    ) -> Result<Response> {
         let scope = self.scope(Some(txn));
         if as_view {
             let plan = self.core.plan_view(&txn.catalog, &scope, query, &mut BTreeMap::new())?;
@@ -49,7 +57,8 @@ impl Session {
         let at = reading.at;
         let n_rows = self.core.planner.run(&kept.plan, reading)?.try_fold(0, |n, b| async move { Ok(n + b.num_rows()) }).await;
         let n_rows = n_rows.map_err(Error::from_datafusion)?;
-        let mut lines: Vec<String> = displayable(kept.plan.as_ref()).indent(false).to_string().lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> =
+            displayable(kept.plan.as_ref()).indent(false).to_string().lines().map(str::to_owned).collect();
         lines.push(format!("rows {n_rows}"));
         lines.push(format!("epoch {at}"));
         plan_lines(lines)

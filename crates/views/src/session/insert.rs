@@ -31,7 +31,9 @@ impl Session {
     pub(super) async fn insert(&mut self, txn: &mut Txn, insert: &Insert) -> Result<Response> {
         let relation = self.target(txn, &insert.table)?;
         let named = named_columns(&relation, &insert.columns)?;
-        if insert.sequence.is_some() && !(matches!(relation.kind, Kind::Stream { .. }) && txn.mode == super::txn::Mode::Autocommit) {
+        if insert.sequence.is_some()
+            && !(matches!(relation.kind, Kind::Stream { .. }) && txn.mode == super::txn::Mode::Autocommit)
+        {
             let error = Error::unsupported("WITH SEQUENCE is for single inserts into streams, outside transactions");
             return Err(error.hint("a table knows its keys: INSERT ... ON CONFLICT DO NOTHING"));
         }
@@ -55,7 +57,8 @@ impl Session {
     async fn insert_rows(&mut self, txn: &mut Txn, insert: &Insert, relation: &Relation, named: &[usize]) -> Result<RecordBatch> {
         let schema = relation.schema();
         let Some(source) = &insert.source else {
-            let items = relation.columns.iter().map(|c| Ok(syntax::expr_as(Session::default_of(c)?, &c.name))).collect::<Result<_>>()?;
+            let items =
+                relation.columns.iter().map(|c| Ok(syntax::expr_as(Session::default_of(c)?, &c.name))).collect::<Result<_>>()?;
             let query = syntax::select(items, "(SELECT 1) AS \"__one\"", None)?;
             let (_, batches) = self.compute(txn, query, HashMap::new(), Some(&schema)).await?;
             return one_under(relation, &batches);
@@ -64,7 +67,8 @@ impl Session {
         fill_values(&mut source, relation, named)?;
         let width = width_of(&source);
         if let Some(width) = width.filter(|w| *w != named.len()) {
-            let (more, less) = if width > named.len() { ("expressions", "target columns") } else { ("target columns", "expressions") };
+            let (more, less) =
+                if width > named.len() { ("expressions", "target columns") } else { ("target columns", "expressions") };
             // Without a column list fewer values than columns are fine: the rest takes its defaults.
             if width > named.len() || !insert.columns.is_empty() {
                 return Err(Error::invalid(code::SYNTAX, format!("INSERT has more {more} than {less}")));
@@ -77,7 +81,8 @@ impl Session {
         let scope = self.scope(Some(txn));
         let kept = self.planned(txn, source, scope, None, None).await?;
         if kept.plan.schema().fields().len() != named.len() {
-            let message = format!("INSERT has {} target columns and {} expressions", named.len(), kept.plan.schema().fields().len());
+            let message =
+                format!("INSERT has {} target columns and {} expressions", named.len(), kept.plan.schema().fields().len());
             return Err(Error::invalid(code::SYNTAX, message));
         }
         let batches = self.collect(txn, &kept).await?;
@@ -100,7 +105,8 @@ impl Session {
             return under(relation, &given);
         }
         let names: Vec<String> = (0..named.len()).map(|i| format!("__c{i}")).collect();
-        let fields: Vec<Field> = given.schema().fields().iter().zip(&names).map(|(f, n)| Field::new(n, f.data_type().clone(), true)).collect();
+        let fields: Vec<Field> =
+            given.schema().fields().iter().zip(&names).map(|(f, n)| Field::new(n, f.data_type().clone(), true)).collect();
         let given = RecordBatch::try_new(Arc::new(Schema::new(fields)), given.columns().to_vec()).map_err(Error::arrow)?;
         let item = |(at, column): (usize, &Column)| match named.iter().position(|n| *n == at) {
             Some(i) => Ok(syntax::column_as("__given", &names[i], &column.name)),
@@ -190,13 +196,20 @@ impl Session {
         let updated = one(&output, &batches)?;
         let numbers = updated.column(0).as_primitive::<Int64Type>().clone();
         let updated = under(relation, &updated.project(&(1..updated.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
-        let pairs = numbers.values().iter().map(|n| usize::try_from(*n).unwrap_or(0)).map(|n| taken[n].0.clone()).collect::<Vec<_>>();
+        let pairs =
+            numbers.values().iter().map(|n| usize::try_from(*n).unwrap_or(0)).map(|n| taken[n].0.clone()).collect::<Vec<_>>();
         self.replace_rows(txn, relation, &pairs, &updated)?;
         Ok(updated)
     }
 
     /// Puts new rows in the place of old ones, by position. Keys may change; a key that is taken afterwards is an error.
-    pub(super) fn replace_rows(&mut self, txn: &mut Txn, relation: &Arc<Relation>, old: &[RowRef], new: &RecordBatch) -> Result<()> {
+    pub(super) fn replace_rows(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Arc<Relation>,
+        old: &[RowRef],
+        new: &RecordBatch,
+    ) -> Result<()> {
         check_bytes(new, self.core.config.limits.row_bytes)?;
         txn.writes(relation)?.check_rows(new)?;
         let old_rows = gather(&relation.schema(), old.iter().map(Some))?;
@@ -266,7 +279,8 @@ fn check_target(relation: &Relation, conflict: &OnConflict) -> Result<()> {
     if conflict.columns.is_empty() {
         return match conflict.update {
             None => Ok(()),
-            Some(_) => Err(Error::invalid(code::SYNTAX, "ON CONFLICT DO UPDATE requires the key's columns").hint("ON CONFLICT (key) DO UPDATE SET ...")),
+            Some(_) => Err(Error::invalid(code::SYNTAX, "ON CONFLICT DO UPDATE requires the key's columns")
+                .hint("ON CONFLICT (key) DO UPDATE SET ...")),
         };
     }
     let mut wanted: Vec<&str> = key.iter().map(|at| relation.columns[*at].name.as_str()).collect();
@@ -296,7 +310,8 @@ fn fill_values(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> 
     let casts = columns.map(|c| Ok((c, syntax::cast_to(syntax::null(), &c.ty)?))).collect::<Result<Vec<_>>>()?;
     for row in &mut values.rows {
         for (expr, (column, cast)) in row.iter_mut().zip(&casts) {
-            let value = if syntax::is_default(expr) { Session::default_of(column)? } else { std::mem::replace(expr, syntax::null()) };
+            let value =
+                if syntax::is_default(expr) { Session::default_of(column)? } else { std::mem::replace(expr, syntax::null()) };
             *expr = cast.clone();
             if let ast::Expr::Cast { expr: inner, .. } = expr {
                 **inner = value;

@@ -244,7 +244,9 @@ impl Session {
     /// Runs a statement in the session's transaction, or in one of its own.
     async fn in_transaction(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         let guard = self.guard();
-        if self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit && !t.created.is_empty()) && matches!(statement, Statement::Query(_)) {
+        if self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit && !t.created.is_empty())
+            && matches!(statement, Statement::Query(_))
+        {
             // A view that this text has created answers once it runs, and it runs once it is committed.
             self.commit().await?;
             self.begin(Mode::Implicit);
@@ -286,7 +288,9 @@ impl Session {
             Statement::CreateView(create) => Box::pin(self.create_view(txn, create)).await,
             Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),
             Statement::ExplainView { name, analyze } => self.explain_view(txn, name, *analyze),
-            Statement::ExplainQuery { query, analyze, as_view } => Box::pin(self.explain_query(txn, query, *analyze, *as_view)).await,
+            Statement::ExplainQuery { query, analyze, as_view } => {
+                Box::pin(self.explain_query(txn, query, *analyze, *as_view)).await
+            }
             other => Err(Error::internal(format!("statement has no handler statement={other:?}"))),
         }
     }

@@ -23,11 +23,7 @@ use regauge_plan::{
     parse::{Assignment, Statement},
     pgtypes::format_text,
 };
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 /// Most parameters of one statement, as in PostgreSQL's protocol.
 const PARAMS_MAX: usize = 65_535;
@@ -102,7 +98,8 @@ impl Session {
 
     async fn run_inner(&mut self, prepared: &Prepared, statement: &Statement, values: &[ArrayRef]) -> Result<Response> {
         if values.len() != prepared.params.len() {
-            let message = format!("bind message supplies {} parameters, but the statement needs {}", values.len(), prepared.params.len());
+            let message =
+                format!("bind message supplies {} parameters, but the statement needs {}", values.len(), prepared.params.len());
             return Err(Error::invalid(code::PROTOCOL_VIOLATION, message));
         }
         if values.is_empty() {
@@ -119,7 +116,9 @@ impl Session {
         match statement {
             Statement::Query(query) => self.infer_query(query, scope, &mut types).await,
             Statement::Insert(insert) => {
-                let Ok(relation) = scope.relation(insert.table.schema.as_deref(), &insert.table.name).cloned() else { return types };
+                let Ok(relation) = scope.relation(insert.table.schema.as_deref(), &insert.table.name).cloned() else {
+                    return types;
+                };
                 let Ok(named) = super::insert::named_columns(&relation, &insert.columns) else { return types };
                 let Some(source) = &insert.source else { return types };
                 if let ast::SetExpr::Values(values) = source.body.as_ref() {
@@ -137,7 +136,9 @@ impl Session {
                 }
             }
             Statement::Update(update) => {
-                let Ok(relation) = scope.relation(update.table.schema.as_deref(), &update.table.name).cloned() else { return types };
+                let Ok(relation) = scope.relation(update.table.schema.as_deref(), &update.table.name).cloned() else {
+                    return types;
+                };
                 infer_assignments(&update.assignments, &relation, &mut types);
                 let mut items: Vec<ast::SelectItem> =
                     update.assignments.iter().filter_map(|a| a.value.clone()).map(ast::SelectItem::UnnamedExpr).collect();
@@ -145,7 +146,9 @@ impl Session {
                 self.infer_over(&relation, update.alias.as_deref(), items, update.selection.clone(), scope, &mut types).await;
             }
             Statement::Delete(delete) => {
-                let Ok(relation) = scope.relation(delete.table.schema.as_deref(), &delete.table.name).cloned() else { return types };
+                let Ok(relation) = scope.relation(delete.table.schema.as_deref(), &delete.table.name).cloned() else {
+                    return types;
+                };
                 let items = vec![ast::SelectItem::UnnamedExpr(syntax::null())];
                 self.infer_over(&relation, delete.alias.as_deref(), items, delete.selection.clone(), scope, &mut types).await;
             }
@@ -164,7 +167,8 @@ impl Session {
         types: &mut BTreeMap<usize, DataType>,
     ) {
         let name = alias.unwrap_or(&relation.name.name);
-        let from = format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
+        let from =
+            format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
         if let Ok(query) = syntax::select(items, &from, selection) {
             self.infer_query(&query, scope, types).await;
         }
@@ -195,10 +199,19 @@ impl Session {
                 // The types are those of the plan that will run, after our own functions took their places.
                 Ok(Some(self.core.planner.physical(&plan).await?.schema()))
             }
-            Statement::Insert(i) if !i.returning.is_empty() => self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await,
-            Statement::Update(u) if !u.returning.is_empty() => self.returning_columns(&u.table, u.alias.as_deref(), &u.returning, scope).await,
-            Statement::Delete(d) if !d.returning.is_empty() => self.returning_columns(&d.table, d.alias.as_deref(), &d.returning, scope).await,
-            Statement::Show { .. } | Statement::ShowObjects { .. } | Statement::Describe { .. } | Statement::ExplainView { .. } => {
+            Statement::Insert(i) if !i.returning.is_empty() => {
+                self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
+            }
+            Statement::Update(u) if !u.returning.is_empty() => {
+                self.returning_columns(&u.table, u.alias.as_deref(), &u.returning, scope).await
+            }
+            Statement::Delete(d) if !d.returning.is_empty() => {
+                self.returning_columns(&d.table, d.alias.as_deref(), &d.returning, scope).await
+            }
+            Statement::Show { .. }
+            | Statement::ShowObjects { .. }
+            | Statement::Describe { .. }
+            | Statement::ExplainView { .. } => {
                 let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
                 let response = match statement {
                     Statement::Show { name } => self.show(name)?,
@@ -226,7 +239,8 @@ impl Session {
     ) -> Result<Option<SchemaRef>> {
         let relation = scope.relation(table.schema.as_deref(), &table.name)?.clone();
         let name = alias.unwrap_or(&relation.name.name);
-        let from = format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
+        let from =
+            format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
         let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
         Ok(Some(self.core.planner.physical(&plan).await?.schema()))
     }

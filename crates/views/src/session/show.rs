@@ -35,7 +35,8 @@ impl Session {
             "regauge.epoch" => {
                 let schema = Arc::new(Schema::new(vec![Field::new("regauge.epoch", DataType::Int64, true)]));
                 let epoch = i64::try_from(self.core.versions.visible().0).unwrap_or(i64::MAX);
-                let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![epoch]))]).map_err(Error::arrow)?;
+                let batch =
+                    RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![epoch]))]).map_err(Error::arrow)?;
                 Ok(Response::Rows(Rows::ready(schema, vec![batch], "SHOW")))
             }
             _ => match self.variables.get(name) {
@@ -52,8 +53,9 @@ impl Session {
         let catalog = self.catalog();
         let relations = catalog.relations().filter(|r| is_kind(r, kind));
         if kind != ObjectKind::MaterializedView {
-            let rows: Vec<_> =
-                relations.map(|r| vec![Some(r.name.schema.clone()), Some(r.name.name.clone()), Some(r.kind_name().to_owned())]).collect();
+            let rows: Vec<_> = relations
+                .map(|r| vec![Some(r.name.schema.clone()), Some(r.name.name.clone()), Some(r.kind_name().to_owned())])
+                .collect();
             return texts(&["schema", "name", "kind"], &rows, "SHOW");
         }
         let mut rows = Vec::new();

@@ -125,7 +125,8 @@ impl Shape {
     }
 
     fn complete(&self, epoch: Lsn) -> Result<RecordBatch> {
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![signed(epoch)])), Arc::new(BooleanArray::from(vec![true]))];
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from(vec![signed(epoch)])), Arc::new(BooleanArray::from(vec![true]))];
         columns.extend(self.schema.fields().iter().skip(2).map(|f| new_null_array(f.data_type(), 1)));
         RecordBatch::try_new(self.schema.clone(), columns).map_err(Error::arrow)
     }

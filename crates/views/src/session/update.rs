@@ -24,9 +24,11 @@ impl Session {
         let relation = self.target(txn, &update.table)?;
         rows::need_table(&relation, "update")?;
         check_assigned(&relation, &update.assignments)?;
-        let assigned = relation.columns.iter().enumerate().filter_map(|(at, column)| {
-            update.assignments.iter().find(|a| a.column == column.name).map(|a| (at, a))
-        });
+        let assigned = relation
+            .columns
+            .iter()
+            .enumerate()
+            .filter_map(|(at, column)| update.assignments.iter().find(|a| a.column == column.name).map(|a| (at, a)));
         let assigned: Vec<_> = assigned.collect();
         let name = update.alias.as_deref().unwrap_or(&relation.name.name);
         let mut items = old_columns(&relation, name);
@@ -39,7 +41,8 @@ impl Session {
         }
         let output: SchemaRef = Arc::new(Schema::new(fields));
         let found = self.find(txn, &relation, name, items, update.selection.clone(), &output, text).await?;
-        let old = rows::under(&relation, &found.project(&(0..relation.columns.len()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
+        let old =
+            rows::under(&relation, &found.project(&(0..relation.columns.len()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
         let mut columns = old.columns().to_vec();
         for (i, (at, _)) in assigned.iter().enumerate() {
             columns[*at] = found.column(relation.columns.len() + i).clone();

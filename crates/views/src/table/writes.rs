@@ -195,8 +195,10 @@ pub fn check_bytes(rows: &RecordBatch, bytes_max: usize) -> Result<()> {
 pub fn check_not_null(relation: &Relation, key: &[usize], rows: &RecordBatch) -> Result<()> {
     for (at, column) in relation.columns.iter().enumerate() {
         if (column.not_null || key.contains(&at)) && rows.column(at).null_count() > 0 {
-            let message =
-                format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, relation.name);
+            let message = format!(
+                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                column.name, relation.name
+            );
             return Err(Error::invalid(code::NOT_NULL, message).hint(format!("give a value for {}", column.name)));
         }
     }

@@ -133,7 +133,9 @@ pub fn decide(state: &State, routed: bool, fact: &Fact) -> (State, Vec<Action>) 
             let next = if routed { Live { since: *epoch } } else { Shadow { since: *epoch } };
             (next, vec![Action::FeedWithOthers { after: *epoch }, Action::Announce])
         }
-        (Shadow { .. } | Live { .. }, Fact::FellBehind { fed }) => (CatchingUp { fed: *fed }, vec![Action::FeedAlone { after: *fed }]),
+        (Shadow { .. } | Live { .. }, Fact::FellBehind { fed }) => {
+            (CatchingUp { fed: *fed }, vec![Action::FeedAlone { after: *fed }])
+        }
         (Shadow { since }, Fact::Routed(true)) => (Live { since: *since }, vec![]),
         (Live { since }, Fact::Routed(false)) => (Shadow { since: *since }, vec![]),
         _ => (state.clone(), vec![]),

@@ -77,7 +77,8 @@ impl Versions {
     pub fn visible(&self) -> Epoch {
         let last = self.cuts.lock().last();
         let entries = self.entries.read();
-        let uppers = entries.values().filter(|e| e.state.readable_since().is_some()).filter_map(|e| Some(e.trace.as_ref()?.upper()));
+        let uppers =
+            entries.values().filter(|e| e.state.readable_since().is_some()).filter_map(|e| Some(e.trace.as_ref()?.upper()));
         uppers.min().unwrap_or(last.into()).min(last.into())
     }
 

@@ -77,7 +77,9 @@ pub trait Dataflows: Send + Sync {
 pub fn trace_error(failure: &TraceFailure) -> Error {
     match failure {
         TraceFailure::Failed(why) => errored(why),
-        TraceFailure::OutOfRange(why) => Error::new(ErrorKind::Conflict, code::SERIALIZATION, format!("snapshot is no longer there: {why}")),
+        TraceFailure::OutOfRange(why) => {
+            Error::new(ErrorKind::Conflict, code::SERIALIZATION, format!("snapshot is no longer there: {why}"))
+        }
     }
 }
 

@@ -16,7 +16,8 @@ async fn csv_and_text_become_rows() {
     let site = site();
     let mut s = site.session();
     run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, v TEXT, d NUMERIC(6,2), at TIMESTAMPTZ)").await;
-    let csv: &[&[u8]] = &[b"id,v,d,at\n1,\"a,\"\"b\"\"\n", b"x\",1.50,2024-01-02 03:04:05+00\r\n2,,,\n3,\"\",", b"2,2024-01-02T00:00:00Z"];
+    let csv: &[&[u8]] =
+        &[b"id,v,d,at\n1,\"a,\"\"b\"\"\n", b"x\",1.50,2024-01-02 03:04:05+00\r\n2,,,\n3,\"\",", b"2,2024-01-02T00:00:00Z"];
     assert_eq!(copy(&mut s, "COPY t FROM STDIN (FORMAT csv, HEADER)", csv).await.unwrap(), ["COPY 3"]);
     assert_eq!(run(&mut s, "SELECT id, v, d FROM t ORDER BY id").await, ["1|a,\"b\"\nx|1.50", "2|NULL|NULL", "3||2.00"]);
     let text: &[&[u8]] = &[b"10\ttab\\there\t\\N\t\\N\n11\t\\N\t1\t\\N\n\\.\n"];

@@ -6,7 +6,10 @@ use crate::common::{code, run, site};
 async fn what_was_inserted_is_read_back() {
     let site = site();
     let mut s = site.session();
-    assert_eq!(run(&mut s, "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT NOT NULL, n INT DEFAULT 7)").await, ["CREATE TABLE"]);
+    assert_eq!(
+        run(&mut s, "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT NOT NULL, n INT DEFAULT 7)").await,
+        ["CREATE TABLE"]
+    );
     assert_eq!(run(&mut s, "INSERT INTO t VALUES (1, 'a', 10), (2, 'b', NULL)").await, ["INSERT 0 2"]);
     assert_eq!(run(&mut s, "INSERT INTO t (name, id) VALUES ('c', 3)").await, ["INSERT 0 1"]);
     assert_eq!(run(&mut s, "INSERT INTO t VALUES (4, 'd', DEFAULT)").await, ["INSERT 0 1"]);
@@ -29,8 +32,14 @@ async fn statements_answer_as_in_postgres() {
         ("DELETE FROM t WHERE c = 'nothing'", &["DELETE 0"]),
         ("DELETE FROM t AS d WHERE d.a = 3 RETURNING *", &["3|1|z"]),
         ("INSERT INTO t VALUES (2, 1, 'new') ON CONFLICT DO NOTHING", &["INSERT 0 0"]),
-        ("INSERT INTO t VALUES (2, 1, 'new') ON CONFLICT (a, b) DO UPDATE SET c = t.c || '/' || EXCLUDED.c RETURNING c", &["x!/new"]),
-        ("INSERT INTO t VALUES (2, 1, 'no'), (9, 9, 'fresh') ON CONFLICT (b, a) DO UPDATE SET c = 'never' WHERE t.c = 'other' RETURNING a", &["9"]),
+        (
+            "INSERT INTO t VALUES (2, 1, 'new') ON CONFLICT (a, b) DO UPDATE SET c = t.c || '/' || EXCLUDED.c RETURNING c",
+            &["x!/new"],
+        ),
+        (
+            "INSERT INTO t VALUES (2, 1, 'no'), (9, 9, 'fresh') ON CONFLICT (b, a) DO UPDATE SET c = 'never' WHERE t.c = 'other' RETURNING a",
+            &["9"],
+        ),
         ("INSERT INTO t SELECT a + 10, b, upper(c) FROM t WHERE a = 2", &["INSERT 0 2"]),
         ("SELECT c FROM t WHERE a = 12 ORDER BY b", &["X!/NEW", "ONE"]),
     ];

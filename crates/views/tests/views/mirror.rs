@@ -83,7 +83,8 @@ impl Flow {
             let is = |f: &&arrow::datatypes::FieldRef| f.metadata().get(COLUMN_ID_KEY) == Some(&id.0.to_string());
             schema.fields().iter().position(|f| is(&f)).unwrap()
         };
-        let source: Vec<usize> = if by_id { self.columns.iter().map(place).collect() } else { self.columns.iter().map(|c| c.0 as usize).collect() };
+        let source: Vec<usize> =
+            if by_id { self.columns.iter().map(place).collect() } else { self.columns.iter().map(|c| c.0 as usize).collect() };
         let columns = self.picks.iter().map(|p| delta.rows.column(source[*p]).clone()).collect();
         delta.with_rows(RecordBatch::try_new(self.schema.clone(), columns).unwrap())
     }

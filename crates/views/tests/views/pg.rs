@@ -35,7 +35,14 @@ async fn division_by_zero_fails_unless_a_guard_stands_before_it() {
     let mut s = site.session();
     run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, x INT)").await;
     run(&mut s, "INSERT INTO t VALUES (1, 0), (2, 3), (3, 20), (4, NULL)").await;
-    for sql in ["SELECT 1 / 0", "SELECT 10 / x FROM t", "SELECT 10 % x FROM t", "SELECT 1.0 / x FROM t", "UPDATE t SET x = 1 / x", "DELETE FROM t WHERE 10 / x > 1"] {
+    for sql in [
+        "SELECT 1 / 0",
+        "SELECT 10 / x FROM t",
+        "SELECT 10 % x FROM t",
+        "SELECT 1.0 / x FROM t",
+        "UPDATE t SET x = 1 / x",
+        "DELETE FROM t WHERE 10 / x > 1",
+    ] {
         let error = attempt(&mut s, sql).await.unwrap_err();
         assert_eq!((error.sqlstate, error.message.as_str()), ("22012", "division by zero"), "{sql}");
     }
@@ -64,7 +71,10 @@ async fn casts_read_text_as_postgres_does() {
     run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, v TEXT, n INT)").await;
     run(&mut s, "INSERT INTO t VALUES ('1', 7, ' 42 '), (2, 'x', 2.5)").await;
     assert_eq!(run(&mut s, "SELECT v, n FROM t ORDER BY id").await, ["7|42", "x|3"]);
-    assert_eq!(run(&mut s, "SELECT CAST(v AS INT) + 1, 'yes'::boolean, CAST(2.5 AS INT) FROM t WHERE id = 1").await, ["8|true|3"]);
+    assert_eq!(
+        run(&mut s, "SELECT CAST(v AS INT) + 1, 'yes'::boolean, CAST(2.5 AS INT) FROM t WHERE id = 1").await,
+        ["8|true|3"]
+    );
     let wrong: &[(&str, &str)] = &[
         ("SELECT 'x'::int", "22P02"),
         ("SELECT CAST(v AS INT) FROM t", "22P02"),
@@ -89,7 +99,14 @@ async fn a_prepared_statement_tells_the_types_that_its_rows_have() {
     let mut s = site.session();
     run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, b BIGINT, n NUMERIC(6,2))").await;
     let query = "SELECT 1 + 1 AS a, id / 2 AS b, sum(b) AS c, avg(b) AS d, sum(id) AS e, count(*) AS f FROM t GROUP BY id";
-    let wanted = [DataType::Int32, DataType::Int32, DataType::Decimal128(38, 0), DataType::Decimal128(38, 16), DataType::Int64, DataType::Int64];
+    let wanted = [
+        DataType::Int32,
+        DataType::Int32,
+        DataType::Decimal128(38, 0),
+        DataType::Decimal128(38, 16),
+        DataType::Int64,
+        DataType::Int64,
+    ];
     let prepared = s.prepare(query, &[]).await.unwrap();
     let types: Vec<DataType> = prepared.columns.unwrap().fields().iter().map(|f| f.data_type().clone()).collect();
     assert_eq!(types, wanted);
@@ -137,8 +154,13 @@ async fn windows_of_time_are_relations_of_a_plain_select() {
     let site = site();
     let mut s = site.session();
     run(&mut s, "CREATE TABLE e (id INT PRIMARY KEY, at TIMESTAMP, n INT)").await;
-    run(&mut s, "INSERT INTO e VALUES (1, '2024-01-01 00:10', 1), (2, '2024-01-01 00:50', 2), (3, '2024-01-01 01:00', 4), (4, NULL, 8)").await;
-    let tumble = "SELECT extract(hour FROM window_start), sum(n) FROM TUMBLE(e, at, INTERVAL '1 hour') GROUP BY window_start ORDER BY 2";
+    run(
+        &mut s,
+        "INSERT INTO e VALUES (1, '2024-01-01 00:10', 1), (2, '2024-01-01 00:50', 2), (3, '2024-01-01 01:00', 4), (4, NULL, 8)",
+    )
+    .await;
+    let tumble =
+        "SELECT extract(hour FROM window_start), sum(n) FROM TUMBLE(e, at, INTERVAL '1 hour') GROUP BY window_start ORDER BY 2";
     assert_eq!(run(&mut s, tumble).await, ["0|3", "1|4"]);
     let hop = "SELECT count(*) FROM HOP(public.e, at, INTERVAL '30 minutes', INTERVAL '1 hour')";
     assert_eq!(run(&mut s, hop).await, ["6"]);

@@ -49,7 +49,10 @@ async fn a_view_before_and_a_view_after_the_data_are_equal() {
     assert_eq!(run(&mut s, "SELECT * FROM v ORDER BY id").await, expected);
     assert_eq!(run(&mut s, "SELECT * FROM w ORDER BY id").await, expected);
     assert_eq!(run(&mut s, "SELECT * FROM over ORDER BY id").await, ["1", "2", "4"]);
-    assert_eq!(run(&mut s, "SELECT count(*) FROM v JOIN t USING (id) JOIN w USING (id) WHERE v.n = t.n AND w.n = t.n").await, ["3"]);
+    assert_eq!(
+        run(&mut s, "SELECT count(*) FROM v JOIN t USING (id) JOIN w USING (id) WHERE v.n = t.n AND w.n = t.n").await,
+        ["3"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +186,9 @@ async fn a_subscription_sums_up_to_the_view() {
     run(&mut s, T).await;
     run(&mut s, V).await;
     run(&mut s, "INSERT INTO t VALUES (1, 1)").await;
-    let Response::Subscription(mut sub) = s.execute("SUBSCRIBE TO v WITH (snapshot)").await.unwrap().pop().unwrap() else { panic!() };
+    let Response::Subscription(mut sub) = s.execute("SUBSCRIBE TO v WITH (snapshot)").await.unwrap().pop().unwrap() else {
+        panic!()
+    };
     run(&mut w, "UPDATE t SET n = 5").await;
     run(&mut w, "INSERT INTO t VALUES (2, 2)").await;
     let mut sum = std::collections::BTreeMap::<String, i64>::new();
