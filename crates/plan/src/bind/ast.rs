@@ -152,6 +152,8 @@ fn set_operations(body: &mut SetExpr) -> Result<(), PlanError> {
     let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
     set_operations(left)?;
     set_operations(right)?;
+    integer_literals(left);
+    integer_literals(right);
     if *op == SetOperator::Union {
         return Ok(());
     }
@@ -169,6 +171,38 @@ fn set_operations(body: &mut SetExpr) -> Result<(), PlanError> {
     let sides = [take(left), take(right)];
     *body = setop_select(name, all, sides)?;
     Ok(())
+}
+
+/// A bare integer that a branch selects is an integer, not the bigint that sqlparser's numbers become: the branches' types are
+/// matched before PostgreSQL's types of literals are settled.
+fn integer_literals(body: &mut SetExpr) {
+    match body {
+        SetExpr::Query(q) => integer_literals(&mut q.body),
+        SetExpr::Select(s) => {
+            for item in &mut s.projection {
+                let (SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. }) = item else { continue };
+                if small_integer(e) {
+                    *e = Expr::Cast {
+                        kind: ast::CastKind::Cast,
+                        expr: Box::new(e.clone()),
+                        data_type: ast::DataType::Integer(None),
+                        array: false,
+                        format: None,
+                    };
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn small_integer(e: &Expr) -> bool {
+    match e {
+        Expr::Value(v) => matches!(&v.value, ast::Value::Number(n, _) if n.to_string().parse::<i32>().is_ok()),
+        Expr::Nested(e) => small_integer(e),
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus | ast::UnaryOperator::Plus, expr } => small_integer(expr),
+        _ => false,
+    }
 }
 
 fn setop_select(name: &str, all: bool, sides: [SetExpr; 2]) -> Result<SetExpr, PlanError> {

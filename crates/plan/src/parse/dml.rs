@@ -11,7 +11,7 @@ impl P<'_> {
     pub(super) fn insert(&mut self) -> Result<Statement> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_insert(token);
-        let ast::Statement::Insert(i) = self.sqlparser(parsed)? else { return Err(self.expected("INSERT")) };
+        let ast::Statement::Insert(i) = self.repaired(parsed)? else { return Err(self.expected("INSERT")) };
         let foreign = i.or.is_some()
             || i.ignore
             || i.overwrite
@@ -57,7 +57,7 @@ impl P<'_> {
     pub(super) fn update(&mut self) -> Result<Statement> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_update(token);
-        let ast::Statement::Update(u) = self.sqlparser(parsed)? else { return Err(self.expected("UPDATE")) };
+        let ast::Statement::Update(u) = self.repaired(parsed)? else { return Err(self.expected("UPDATE")) };
         if u.from.is_some() || !u.order_by.is_empty() || u.limit.is_some() || u.or.is_some() || u.output.is_some() {
             return Err(PlanError::unsupported(
                 "UPDATE .. FROM, ORDER BY and LIMIT are not offered",
@@ -77,7 +77,7 @@ impl P<'_> {
     pub(super) fn delete(&mut self) -> Result<Statement> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_delete(token);
-        let ast::Statement::Delete(d) = self.sqlparser(parsed)? else { return Err(self.expected("DELETE")) };
+        let ast::Statement::Delete(d) = self.repaired(parsed)? else { return Err(self.expected("DELETE")) };
         if d.using.is_some() || !d.order_by.is_empty() || d.limit.is_some() || !d.tables.is_empty() || d.output.is_some() {
             return Err(PlanError::unsupported("DELETE .. USING, ORDER BY and LIMIT are not offered", "use a subquery in WHERE"));
         }

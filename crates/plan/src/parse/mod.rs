@@ -7,6 +7,7 @@
 mod create;
 mod dml;
 mod limits;
+mod precedence;
 mod session;
 mod statement;
 pub(crate) mod types;
@@ -177,11 +178,17 @@ impl P<'_> {
 
     fn query(&mut self) -> Result<Box<ast::Query>> {
         let q = self.parser.parse_query();
-        self.sqlparser(q)
+        self.repaired(q)
     }
     fn expr(&mut self) -> Result<ast::Expr> {
         let e = self.parser.parse_expr();
-        self.sqlparser(e)
+        self.repaired(e)
+    }
+    /// What sqlparser read, with PostgreSQL's precedence.
+    fn repaired<T: ast::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
+        let mut tree = self.sqlparser(parsed)?;
+        precedence::repair(&mut tree);
+        Ok(tree)
     }
 
     /// The n-th coming token, when it is an unquoted word, in lower case.
