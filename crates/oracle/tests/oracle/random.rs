@@ -12,7 +12,7 @@ fn size(name: &str) -> Option<u64> {
 
 // `REGAUGE_ORACLE_AT_READ=1` proves the batch engine instead.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until the two open differences of docs/sql-differences.md are mended; `cargo xtask oracle` runs it"]
+#[ignore = "until the open faults of docs/sql-differences.md are mended; `cargo xtask oracle` runs it"]
 async fn at_every_epoch_every_view_equals_the_query_in_postgres() {
     let at_read = std::env::var_os("REGAUGE_ORACLE_AT_READ").is_some();
     proved(if at_read { Views::AtRead } else { Views::Maintained }).await;

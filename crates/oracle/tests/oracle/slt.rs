@@ -61,7 +61,7 @@ async fn the_files_say_what_postgres_answers() {
 
 /// Files that a way of answering does not answer wholly yet, each with the reason in `docs/sql-differences.md`. `cargo xtask slt FILE`
 /// runs them all the same.
-const WAITING_AT_READ: &[&str] = &["aggregate", "refused", "sets", "text", "topk", "windows"];
+const WAITING_AT_READ: &[&str] = &["aggregate", "refused", "sets", "text"];
 const WAITING_MAINTAINED: &[&str] = &["text"];
 
 #[tokio::test(flavor = "multi_thread")]
