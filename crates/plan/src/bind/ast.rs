@@ -173,24 +173,38 @@ fn set_operations(body: &mut SetExpr) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// A bare integer that a branch selects is an integer, not the bigint that sqlparser's numbers become: the branches' types are
-/// matched before PostgreSQL's types of literals are settled.
+/// A bare integer that a branch selects, or computes with, is an integer and not the bigint that sqlparser's numbers become: the
+/// branches' types are matched before PostgreSQL's types of literals are settled.
 fn integer_literals(body: &mut SetExpr) {
     match body {
         SetExpr::Query(q) => integer_literals(&mut q.body),
         SetExpr::Select(s) => {
             for item in &mut s.projection {
                 let (SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. }) = item else { continue };
-                if small_integer(e) {
-                    *e = Expr::Cast {
-                        kind: ast::CastKind::Cast,
-                        expr: Box::new(e.clone()),
-                        data_type: ast::DataType::Integer(None),
-                        array: false,
-                        format: None,
-                    };
-                }
+                integers(e);
             }
+        }
+        _ => {}
+    }
+}
+
+/// Through arithmetic and the results of CASE, whose types follow from their operands'.
+fn integers(e: &mut Expr) {
+    use ast::BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    if small_integer(e) {
+        let expr = Box::new(e.clone());
+        *e = Expr::Cast { kind: ast::CastKind::Cast, expr, data_type: ast::DataType::Integer(None), array: false, format: None };
+        return;
+    }
+    match e {
+        Expr::Nested(e) => integers(e),
+        Expr::BinaryOp { left, op: Plus | Minus | Multiply | Divide | Modulo, right } => {
+            integers(left);
+            integers(right);
+        }
+        Expr::Case { conditions, else_result, .. } => {
+            conditions.iter_mut().for_each(|when| integers(&mut when.result));
+            else_result.iter_mut().for_each(|e| integers(e));
         }
         _ => {}
     }
