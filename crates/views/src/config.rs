@@ -47,7 +47,7 @@ impl Default for Limits {
 pub struct Config {
     /// The data folder; made if need be.
     pub dir: PathBuf,
-    /// Threads of the engine.
+    /// Threads of the engine. Kept for the timely runtime; today one thread drives each version, whatever stands here.
     pub workers: usize,
     /// Clock, disk, chance and threads.
     pub env: Env,
