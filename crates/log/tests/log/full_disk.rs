@@ -86,6 +86,15 @@ fn several_commits_without_room_all_fail_and_all_are_taken_back() {
     assert_eq!((receipt.lsn.0, receipt.placed[0].first_offset), (n_stored as u64 + 2, n_stored as u64));
 }
 
+/// Waits until the writer has done what it does behind an acknowledgement: no call for 100 ms.
+fn settle(disk: &SimDisk) {
+    let mut calls = u64::MAX;
+    while calls != disk.calls() {
+        calls = disk.calls();
+        regauge_types::Env::real().clock.sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn without_room_for_a_new_file_the_old_one_goes_on() {
     let disk = SimDisk::new(1);
@@ -93,6 +102,8 @@ fn without_room_for_a_new_file_the_old_one_goes_on() {
     log.commit(define(&[topic(1, 1)])).unwrap();
     // The next call that can fail for want of room is that of the new file: its making, its length, its bytes.
     for (n, call) in [0, 1, 2].into_iter().enumerate() {
+        // A new file is begun after the commit before it was acknowledged: a fault planned meanwhile would hit that file's mark.
+        settle(&disk);
         let files = disk.paths().len();
         // Each commit asks for a file; the plan lets the commit's own write and sync pass.
         disk.plan(2 + call, Fault::Enospc);
