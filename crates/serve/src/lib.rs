@@ -1,1 +1,5 @@
-//! stub
+//! Floor 4: the doors. Sessions of `regauge-views` come in over the network and rows go out; nothing here knows operators or files of state.
+
+pub mod http;
+pub mod pg;
+pub mod pg_catalog;

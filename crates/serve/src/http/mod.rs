@@ -1,0 +1,1 @@
+//! HTTP: SQL, records in, metrics, health.

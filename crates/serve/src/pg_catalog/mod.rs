@@ -1,0 +1,1 @@
+//! What drivers and psql ask of `pg_catalog` and `information_schema`.
