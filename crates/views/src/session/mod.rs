@@ -14,6 +14,7 @@ mod delete;
 mod describe;
 mod explain;
 mod guard;
+mod headings;
 mod insert;
 mod prepare;
 mod rows;

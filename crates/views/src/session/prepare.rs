@@ -3,7 +3,7 @@
 //! A value enters as `CAST('text' AS type)`, never as part of a text that is parsed. Types that the client leaves open follow
 //! from the columns that the parameters meet; what nothing tells is text.
 
-use super::{Session, txn::Mode};
+use super::{Session, headings, txn::Mode};
 use crate::{
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
@@ -197,7 +197,7 @@ impl Session {
             Statement::Query(query) => {
                 let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
                 // The types are those of the plan that will run, after our own functions took their places.
-                Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+                Ok(Some(headings::of_query(query, &self.core.planner.physical(&plan).await?.schema())))
             }
             Statement::Insert(i) if !i.returning.is_empty() => {
                 self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
@@ -246,7 +246,7 @@ impl Session {
         let from =
             format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
         let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
-        Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+        Ok(Some(headings::of_items(items, &self.core.planner.physical(&plan).await?.schema())))
     }
 }
 
