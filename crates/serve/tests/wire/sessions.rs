@@ -76,7 +76,7 @@ async fn a_notice_and_the_place_of_an_error_reach_the_client() {
     raw.send(&query("COMMIT")).await;
     assert_eq!(raw.letters().await, "NCZ");
     let client = site.client().await;
-    let error = client.simple_query("SELECT 1 FROM FROM t").await.unwrap_err();
+    let error = client.simple_query("SELECT 1 +").await.unwrap_err();
     let error = error.as_db_error().unwrap();
     assert_eq!(error.code().code(), "42601");
     assert!(error.position().is_some(), "{error:?}");

@@ -107,7 +107,7 @@ fn cast(within: Option<Heading>, ty: &ast::DataType) -> Option<Heading> {
 }
 
 /// The name that a type has in PostgreSQL's catalog.
-fn type_name(ty: &ast::DataType) -> String {
+pub(super) fn type_name(ty: &ast::DataType) -> String {
     let text = ty.to_string().to_lowercase();
     let plain = text.split('(').next().unwrap_or_default().trim();
     let rest = text.rsplit_once(')').map(|(_, rest)| rest.trim()).unwrap_or_default();

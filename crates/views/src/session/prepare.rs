@@ -111,7 +111,7 @@ impl Session {
 
     /// Types that the statement tells of its parameters, by position from 0.
     async fn infer(&mut self, statement: &Statement) -> BTreeMap<usize, DataType> {
-        let mut types = BTreeMap::new();
+        let mut types = cast_types(statement);
         let scope = self.scope(None);
         match statement {
             Statement::Query(query) => self.infer_query(query, scope, &mut types).await,
@@ -248,6 +248,20 @@ impl Session {
         let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
         Ok(Some(headings::of_items(items, &self.core.planner.physical(&plan).await?.schema())))
     }
+}
+
+/// Types of parameters that are cast at once: `$1::int` is an int from the start.
+fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
+    let mut types = BTreeMap::new();
+    each_expr(&mut statement.clone(), &mut |expr| {
+        if let ast::Expr::Cast { expr, data_type, .. } = expr
+            && let Some(no) = placeholder(expr)
+            && let Ok(ty) = regauge_plan::pgtypes::type_by_name(&headings::type_name(data_type), &[])
+        {
+            types.entry(no).or_insert(ty);
+        }
+    });
+    types
 }
 
 fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {
