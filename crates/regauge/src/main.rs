@@ -8,7 +8,7 @@ mod print;
 mod shell;
 
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "regauge", version, about = "Derived data that stays right", after_help = EXAMPLES)]
@@ -27,17 +27,8 @@ const EXAMPLES: &str = "examples:
 enum Command {
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
-    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
-    Demo {
-        /// Which one: `flights`.
-        name: String,
-        /// Where the log is kept; a temporary folder, removed at the end, when not given.
-        #[arg(long)]
-        data: Option<PathBuf>,
-        /// Only one line of JSON at the end.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
@@ -60,8 +51,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Sql(args) => shell::run(args).await,
-            Command::Demo { name, data, json } if name == "flights" => demo::run(data, json).await,
-            Command::Demo { name, .. } => anyhow::bail!("there is no demo of that name name={name}; try `regauge demo flights`"),
+            Command::Demo(args) => demo::run(args).await,
         }
     })
 }
