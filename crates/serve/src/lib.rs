@@ -4,3 +4,4 @@ pub mod http;
 pub mod pg;
 pub mod pg_catalog;
 pub mod records;
+pub mod secret;

@@ -26,9 +26,10 @@ pub use regauge_log::ProducerSeq;
 pub use config::{Config, Limits};
 pub use error::{Error, Result};
 pub use instance::Instance;
+pub use regauge_plan::{Datum, Value, pgtypes};
 pub use response::{Response, RowStream, Rows};
 pub use session::{
-    CancelHandle, Prepared, Session, SessionOptions, TransactionStatus,
+    CancelHandle, Prepared, Script, Session, SessionOptions, TransactionStatus,
     append::{PlacedRows, Receipt},
     copy::CopyIn,
     subscribe::Subscription,

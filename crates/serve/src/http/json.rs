@@ -12,11 +12,11 @@ use arrow::{
     },
     util::display::{ArrayFormatter, FormatOptions},
 };
-use regauge_plan::{
+use regauge_views::{
     Datum, Value,
+    catalog::ty,
     pgtypes::{float4_text, float8_text, write_value},
 };
-use regauge_views::catalog::ty;
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
 

@@ -8,8 +8,7 @@ use arrow::{
     },
     datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit},
 };
-use regauge_plan::{Datum, pgtypes::parse_text};
-use regauge_views::{Error, error::sqlstate as code};
+use regauge_views::{Datum, Error, error::sqlstate as code, pgtypes::parse_text};
 use std::sync::Arc;
 
 /// A column's values so far.
