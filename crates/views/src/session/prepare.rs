@@ -197,7 +197,7 @@ impl Session {
             Statement::Query(query) => {
                 let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
                 // The types are those of the plan that will run, after our own functions took their places.
-                Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+                Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
             }
             Statement::Insert(i) if !i.returning.is_empty() => {
                 self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
@@ -246,7 +246,7 @@ impl Session {
         let from =
             format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
         let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
-        Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+        Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
     }
 }
 
