@@ -3,12 +3,17 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod bench;
 mod demo;
 mod print;
 mod shell;
 
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
+
+/// Operators allocate many small columns from several threads; the system's allocator shows in profiles there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "regauge", version, about = "Derived data that stays right", after_help = EXAMPLES)]
@@ -27,6 +32,9 @@ const EXAMPLES: &str = "examples:
 enum Command {
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
+    /// Measures one thing and prints a line of JSON; `cargo xtask bench` runs them all beside their peers.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
     Demo {
         /// Which one: `flights`.
@@ -59,6 +67,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
             Command::Demo { name, data, json } if name == "flights" => demo::run(data, json).await,
             Command::Demo { name, .. } => anyhow::bail!("there is no demo of that name name={name}; try `regauge demo flights`"),
