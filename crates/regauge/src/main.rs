@@ -37,25 +37,11 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
-<<<<<<< HEAD
-    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
-    Demo(demo::DemoArgs),
-=======
     /// Measures one thing and prints a line of JSON; `cargo xtask bench` runs them all beside their peers.
     #[command(subcommand)]
     Bench(bench::Bench),
-    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
-    Demo {
-        /// Which one: `flights`.
-        name: String,
-        /// Where the log is kept; a temporary folder, removed at the end, when not given.
-        #[arg(long)]
-        data: Option<PathBuf>,
-        /// Only one line of JSON at the end.
-        #[arg(long)]
-        json: bool,
-    },
->>>>>>> bench
+    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
@@ -81,11 +67,8 @@ fn run(command: Command) -> anyhow::Result<()> {
     let runtime = runtime.build()?;
     runtime.block_on(async {
         match command {
-<<<<<<< HEAD
             Command::Serve(args) => serve::run(args).await,
-=======
             Command::Bench(bench) => bench::run(bench).await,
->>>>>>> bench
             Command::Sql(args) => shell::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         }
