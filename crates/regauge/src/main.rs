@@ -3,6 +3,7 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod bench;
 mod demo;
 mod print;
 mod running;
@@ -10,7 +11,11 @@ mod serve;
 mod shell;
 
 use clap::{Parser, Subcommand};
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode};
+
+/// Operators allocate many small columns from several threads; the system's allocator shows in profiles there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "regauge", version, about = "Derived data that stays right", after_help = EXAMPLES)]
@@ -32,17 +37,11 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
-    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
-    Demo {
-        /// Which one: `flights`.
-        name: String,
-        /// Where the log is kept; a temporary folder, removed at the end, when not given.
-        #[arg(long)]
-        data: Option<PathBuf>,
-        /// Only one line of JSON at the end.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Measures one thing and prints a line of JSON; `cargo xtask bench` runs them all beside their peers.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
@@ -70,9 +69,9 @@ fn run(command: Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
+            Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
-            Command::Demo { name, data, json } if name == "flights" => demo::run(data, json).await,
-            Command::Demo { name, .. } => anyhow::bail!("there is no demo of that name name={name}; try `regauge demo flights`"),
+            Command::Demo(args) => demo::run(args).await,
         }
     })
 }

@@ -52,6 +52,14 @@ impl CopyIn {
         self.read(false)
     }
 
+    /// No more bytes come: all rows, of the columns that the copy names, for a door that commits them itself.
+    pub fn into_rows(mut self) -> Result<RecordBatch> {
+        self.read(true)?;
+        self.flush()?;
+        let rows = concat_batches(&self.relation.schema(), &self.batches).map_err(Error::arrow)?;
+        rows.project(&self.named).map_err(Error::arrow)
+    }
+
     fn read(&mut self, end: bool) -> Result<()> {
         while let Some(record) = self.reader.next(end).map_err(|e| self.at(self.reader.record_line, None, e))? {
             if std::mem::take(&mut self.reader.header) {
@@ -132,6 +140,20 @@ impl Session {
             bytes: 0,
             bytes_max: self.core.config.limits.query_memory_bytes,
         })))
+    }
+
+    /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_rows`]). Unlike
+    /// COPY's, the columns that are not named may have a DEFAULT.
+    pub fn read_csv(&self, relation: &str, columns: &[String]) -> Result<CopyIn> {
+        let relation = self.scope(None).relation(None, relation)?.clone();
+        if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
+            return Err(not_writable(&relation));
+        }
+        let named = named_columns(&relation, columns)?;
+        let columns = vec![vec![]; named.len()];
+        let reader = Reader::csv_with_header(self.core.config.limits.row_bytes);
+        let bytes_max = self.core.config.limits.query_memory_bytes;
+        Ok(CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0, bytes: 0, bytes_max })
     }
 
     /// All bytes were sent: writes the rows, as one transaction unless the session is in one.
@@ -227,6 +249,23 @@ impl Reader {
         }
     }
 
+    fn csv_with_header(record_bytes_max: usize) -> Reader {
+        Reader {
+            csv: true,
+            header: true,
+            delimiter: b',',
+            quote: b'"',
+            null: String::new(),
+            pending: vec![],
+            start: 0,
+            seen: (0, false),
+            record_bytes_max,
+            line: 1,
+            record_line: 1,
+            ended: false,
+        }
+    }
+
     /// Takes in more bytes; what was read goes first.
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.pending.drain(..self.start);
@@ -290,7 +329,7 @@ impl Reader {
         if end && quoted {
             return Err(Error::invalid(code::BAD_COPY, "unterminated CSV quoted field"));
         }
-        Ok(end.then_some(self.pending.len()))
+        Ok(end.then_some(pending.len()))
     }
 
     fn csv_fields(&self, record: &[u8]) -> Result<Vec<Option<String>>> {

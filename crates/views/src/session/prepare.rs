@@ -3,7 +3,7 @@
 //! A value enters as `CAST('text' AS type)`, never as part of a text that is parsed. Types that the client leaves open follow
 //! from the columns that the parameters meet; what nothing tells is text.
 
-use super::{Session, headings, txn::Mode};
+use super::{Session, txn::Mode};
 use crate::{
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
@@ -21,7 +21,7 @@ use datafusion::{
 use regauge_plan::{
     Value,
     parse::{Assignment, Statement},
-    pgtypes::format_text,
+    pgtypes::{format_text, type_by_name},
 };
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
@@ -197,7 +197,7 @@ impl Session {
             Statement::Query(query) => {
                 let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
                 // The types are those of the plan that will run, after our own functions took their places.
-                Ok(Some(headings::of_query(query, &self.core.planner.physical(&plan).await?.schema())))
+                Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
             }
             Statement::Insert(i) if !i.returning.is_empty() => {
                 self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
@@ -246,7 +246,7 @@ impl Session {
         let from =
             format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
         let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
-        Ok(Some(headings::of_items(items, &self.core.planner.physical(&plan).await?.schema())))
+        Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
     }
 }
 
@@ -256,12 +256,21 @@ fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
     each_expr(&mut statement.clone(), &mut |expr| {
         if let ast::Expr::Cast { expr, data_type, .. } = expr
             && let Some(no) = placeholder(expr)
-            && let Ok(ty) = regauge_plan::pgtypes::type_by_name(&headings::type_name(data_type), &[])
+            && let Ok(ty) = type_by_name(&plain_name(data_type), &[])
         {
             types.entry(no).or_insert(ty);
         }
     });
     types
+}
+
+/// A type's name without its modifiers, which a parameter does not have.
+fn plain_name(ty: &ast::DataType) -> String {
+    let name = ty.to_string().to_lowercase();
+    match (name.split_once('('), name.rsplit_once(')')) {
+        (Some((before, _)), Some((_, after))) => format!("{before}{after}"),
+        _ => name,
+    }
 }
 
 fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {
