@@ -329,7 +329,7 @@ impl Reader {
         if end && quoted {
             return Err(Error::invalid(code::BAD_COPY, "unterminated CSV quoted field"));
         }
-        Ok(end.then_some(pending.len()))
+        Ok(end.then_some(self.pending.len()))
     }
 
     fn csv_fields(&self, record: &[u8]) -> Result<Vec<Option<String>>> {
