@@ -69,7 +69,7 @@ SELECT 1; SELECT 1/0; SELECT 2;
 \echo :SERVER_VERSION_NUM
 CREATE MATERIALIZED VIEW m AS SELECT s IS NULL AS empty, count(*) AS n FROM t GROUP BY s IS NULL;
 SELECT * FROM m ORDER BY empty;
-SELECT 'infinity'::timestamp, '1e300'::float8, '\x00ff'::bytea, interval '1 year 2 days 03:04:05.6', true, array_agg(id) FROM t WHERE id < 3;
+SELECT 'infinity'::timestamp, '1e300'::float8, '\x00ff'::bytea, '1 year 2 days 03:04:05.6'::interval, true, array_agg(id) FROM t WHERE id < 3;
 "#,
     );
     let expected = "1|1.50\n2|\n1|1.50|one|2020-02-29 10:00:00+00\n2||a\tb|\n3||three|\n4|||\n5|||\n1\n2\n160006\nf|4\nt|1\n\
