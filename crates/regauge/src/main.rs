@@ -3,7 +3,10 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod append;
+mod client;
 mod demo;
+mod folder;
 mod print;
 mod running;
 mod serve;
@@ -24,7 +27,8 @@ const EXAMPLES: &str = "examples:
   regauge demo flights                          real data through views, in a temporary folder
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
-  regauge sql --data ./data schema.sql          a file";
+  regauge sql --data ./data schema.sql          a file
+  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server";
 
 #[derive(Subcommand)]
 enum Command {
@@ -32,6 +36,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
+    /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
+    Append(append::AppendArgs),
     /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
     Demo {
         /// Which one: `flights`.
@@ -70,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Sql(args) => shell::run(args).await,
+            Command::Append(args) => append::run(args).await,
             Command::Demo { name, data, json } if name == "flights" => demo::run(data, json).await,
             Command::Demo { name, .. } => anyhow::bail!("there is no demo of that name name={name}; try `regauge demo flights`"),
         }
