@@ -15,6 +15,7 @@ mod delete;
 mod describe;
 mod explain;
 mod guard;
+mod headings;
 mod insert;
 mod prepare;
 mod rows;

@@ -3,7 +3,7 @@
 //! A value enters as `CAST('text' AS type)`, never as part of a text that is parsed. Types that the client leaves open follow
 //! from the columns that the parameters meet; what nothing tells is text.
 
-use super::{Session, txn::Mode};
+use super::{Session, headings, txn::Mode};
 use crate::{
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
@@ -111,7 +111,7 @@ impl Session {
 
     /// Types that the statement tells of its parameters, by position from 0.
     async fn infer(&mut self, statement: &Statement) -> BTreeMap<usize, DataType> {
-        let mut types = BTreeMap::new();
+        let mut types = cast_types(statement);
         let scope = self.scope(None);
         match statement {
             Statement::Query(query) => self.infer_query(query, scope, &mut types).await,
@@ -197,7 +197,7 @@ impl Session {
             Statement::Query(query) => {
                 let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
                 // The types are those of the plan that will run, after our own functions took their places.
-                Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+                Ok(Some(headings::of_query(query, &self.core.planner.physical(&plan).await?.schema())))
             }
             Statement::Insert(i) if !i.returning.is_empty() => {
                 self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
@@ -246,8 +246,22 @@ impl Session {
         let from =
             format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
         let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
-        Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+        Ok(Some(headings::of_items(items, &self.core.planner.physical(&plan).await?.schema())))
     }
+}
+
+/// Types of parameters that are cast at once: `$1::int` is an int from the start.
+fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
+    let mut types = BTreeMap::new();
+    each_expr(&mut statement.clone(), &mut |expr| {
+        if let ast::Expr::Cast { expr, data_type, .. } = expr
+            && let Some(no) = placeholder(expr)
+            && let Ok(ty) = regauge_plan::pgtypes::type_by_name(&headings::type_name(data_type), &[])
+        {
+            types.entry(no).or_insert(ty);
+        }
+    });
+    types
 }
 
 fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {

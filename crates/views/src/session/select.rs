@@ -3,7 +3,7 @@
 //! A text that was planned before and whose meaning has not changed runs its kept plan: same catalog, no function that depends
 //! on the moment. Cost of a kept plan: none of the planning.
 
-use super::{Session, txn::Txn};
+use super::{Session, headings, txn::Txn};
 use crate::{
     catalog::ObjectId,
     error::{Error, Result},
@@ -63,7 +63,7 @@ impl Session {
         let scope = self.scope(Some(txn));
         let kept = self.planned(txn, query.clone(), scope, text, None).await?;
         let reading = self.bind(txn, &kept.uses, true).await?;
-        let schema = kept.plan.schema();
+        let schema = headings::of_query(query, &kept.plan.schema());
         let stream = self.core.planner.run(&kept.plan, reading)?.map_err(Error::from_datafusion).boxed();
         Ok(Response::Rows(Rows { schema, stream, tag: "SELECT".to_owned(), notices: vec![] }))
     }
