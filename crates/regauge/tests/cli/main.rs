@@ -4,6 +4,7 @@
 mod append;
 mod refusals;
 mod server;
+mod shell;
 
 use std::{
     io::Write,

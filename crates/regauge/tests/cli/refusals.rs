@@ -41,7 +41,10 @@ fn a_port_in_use_is_refused_before_the_folder_is_touched() {
         let refused = regauge(&args);
         let error = text(&refused.stderr);
         assert_eq!(refused.status.code(), Some(1), "{error}");
-        assert!(error.contains(&port) && error.contains("hint:") && error.contains("0 "), "the port and what to do, {option}: {error}");
+        assert!(
+            error.contains(&port) && error.contains("hint:") && error.contains("0 "),
+            "the port and what to do, {option}: {error}"
+        );
         assert!(!data.exists());
     }
 }
