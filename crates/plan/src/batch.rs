@@ -66,6 +66,16 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     bind::install(builder)
 }
 
+/// Gives the columns of a query PostgreSQL's names; names that repeat are told apart by what [`shown_name`] takes off again.
+pub fn name_columns(query: &mut ast::Query) {
+    bind::ast::name_all(query);
+}
+
+/// A column's name as readers see it.
+pub fn shown_name(name: &str) -> &str {
+    bind::ast::shown_name(name)
+}
+
 /// A bound query, not yet run.
 #[derive(Debug, Clone)]
 pub struct BatchQuery {

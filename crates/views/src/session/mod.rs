@@ -31,7 +31,10 @@ use crate::{
     catalog::{Catalog, Name, ObjectId, PUBLIC, Relation},
     core::{Core, NotCommitted},
     error::{Error, Result, sqlstate as code},
-    read::{Reading, names::Scope},
+    read::{
+        Reading,
+        names::{About, Scope},
+    },
     response::Response,
     token::Seen,
 };
@@ -375,6 +378,7 @@ impl Session {
             time_zone: self.variables.time_zone(),
             system_columns: false,
             own: HashMap::new(),
+            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.all() }),
         }
     }
 

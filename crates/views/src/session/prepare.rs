@@ -195,9 +195,11 @@ impl Session {
         let scope = self.scope(None);
         match statement {
             Statement::Query(query) => {
-                let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
+                let mut query = query.as_ref().clone();
+                regauge_plan::batch::name_columns(&mut query);
+                let plan = self.core.planner.plan(query, scope).await?;
                 // The types are those of the plan that will run, after our own functions took their places.
-                Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+                Ok(Some(super::select::shown(&self.core.planner.physical(&plan).await?.schema())))
             }
             Statement::Insert(i) if !i.returning.is_empty() => {
                 self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
