@@ -3,3 +3,4 @@
 pub mod http;
 pub mod pg;
 pub mod pg_catalog;
+pub mod secret;

@@ -233,7 +233,8 @@ impl Error {
 
 impl From<regauge_plan::PlanError> for Error {
     fn from(error: regauge_plan::PlanError) -> Error {
-        let translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
+        let mut translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
+        translated.position = error.position();
         match error.hint() {
             Some(hint) => translated.hint(hint),
             None => translated,

@@ -116,7 +116,7 @@ impl Session {
 
     /// All bytes were sent: writes the rows, as one transaction unless the session is in one.
     pub async fn finish_copy(&mut self, mut copy: CopyIn) -> Result<Response> {
-        let outcome = self.write_copy(&mut copy).await;
+        let outcome = crate::stack::roomy(self.write_copy(&mut copy)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
