@@ -70,6 +70,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let config = Config::new(&args.data).workers(args.workers);
     let instance = tokio::task::spawn_blocking(move || Instance::open(config)).await?.map_err(print::explain)?;
+    regauge_serve::pg_catalog::install(&instance);
     let passwords = Passwords::open(&Env::real(), &args.data).map_err(print::explain)?;
     let data = args.data.canonicalize().with_context(|| format!("cannot find the data folder data={}", args.data.display()))?;
     let passfile = data.join(passwords.passfile().file_name().unwrap_or_default());
