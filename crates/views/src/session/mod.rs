@@ -234,6 +234,10 @@ impl Session {
         match statement {
             Statement::Commit => return self.end().await,
             Statement::Rollback => return Ok(self.rollback()),
+            Statement::RollbackTo { name } => {
+                self.block("ROLLBACK TO SAVEPOINT")?.roll_back_to(name)?;
+                return Ok(Response::command("ROLLBACK"));
+            }
             _ => {}
         }
         if self.txn.as_ref().is_some_and(|t| t.failed) {
@@ -242,6 +246,14 @@ impl Session {
         }
         match statement {
             Statement::Begin { .. } => Ok(self.start()),
+            Statement::Savepoint { name } => {
+                self.block("SAVEPOINT")?.mark(name);
+                Ok(Response::command("SAVEPOINT"))
+            }
+            Statement::Release { name } => {
+                self.block("RELEASE SAVEPOINT")?.release(name)?;
+                Ok(Response::command("RELEASE"))
+            }
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local).await,
             Statement::Reset { name } => self.reset(name.as_deref()),
             Statement::Discard => self.discard(),
@@ -350,6 +362,13 @@ impl Session {
                 Ok(Response::command("COMMIT"))
             }
         }
+    }
+
+    /// The transaction that BEGIN opened.
+    fn block(&mut self, what: &str) -> Result<&mut Txn> {
+        let txn = self.txn.as_mut().filter(|t| t.mode == Mode::Explicit);
+        let message = || format!("{what} can only be used in transaction blocks");
+        txn.ok_or_else(|| Error::invalid("25P01", message()).hint("BEGIN"))
     }
 
     fn rollback(&mut self) -> Response {
