@@ -6,7 +6,6 @@ use arrow::{
     compute::cast,
 };
 use regauge_views::{Response, Session};
-use std::sync::Arc;
 
 async fn all_run(file: &'static str, least: usize) {
     let (_site, mut session) = site().await;
