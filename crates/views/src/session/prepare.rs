@@ -52,10 +52,10 @@ impl Prepared {
         matches!(self.statement, Some(Statement::Copy(_)))
     }
 
-    /// Whether it ends a transaction, and so may run in a failed one.
+    /// Whether it ends a transaction or its failure, and so may run in a failed one.
     #[must_use]
     pub fn ends_transaction(&self) -> bool {
-        matches!(self.statement, Some(Statement::Commit | Statement::Rollback))
+        matches!(self.statement, Some(Statement::Commit | Statement::Rollback | Statement::RollbackTo { .. }))
     }
 }
 
