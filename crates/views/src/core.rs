@@ -14,7 +14,11 @@ use crate::{
 use bytes::Bytes;
 use regauge_log::{Append, Committed, Log, LogError, ProducerSeq, Transaction};
 use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, VersionNo, ViewId};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 /// What all sessions of an instance share.
 pub struct Core {
@@ -32,6 +36,8 @@ pub struct Core {
     pub mint: Mint,
     /// Versions and their epochs.
     pub versions: Arc<Versions>,
+    /// How many sessions are open.
+    pub sessions: AtomicUsize,
 }
 
 /// A commit that did not happen.
@@ -233,7 +239,8 @@ impl Error {
 
 impl From<regauge_plan::PlanError> for Error {
     fn from(error: regauge_plan::PlanError) -> Error {
-        let translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
+        let mut translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
+        translated.position = error.position();
         match error.hint() {
             Some(hint) => translated.hint(hint),
             None => translated,

@@ -69,6 +69,8 @@ pub struct Error {
     pub detail: Option<String>,
     /// What to type next.
     pub hint: Option<String>,
+    /// Where in the statement's text, in characters from 1.
+    pub position: Option<usize>,
 }
 
 /// What fallible functions of this crate return.
@@ -77,7 +79,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of a kind, a code and a message.
     pub fn new(kind: ErrorKind, sqlstate: &'static str, message: impl Into<String>) -> Error {
-        Error { kind, sqlstate, message: message.into(), detail: None, hint: None }
+        Error { kind, sqlstate, message: message.into(), detail: None, hint: None, position: None }
     }
 
     /// Wrong input.

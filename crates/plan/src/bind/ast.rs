@@ -8,12 +8,12 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::setop;
+use super::{setop, sort};
 use crate::error::PlanError;
 use crate::parse::fold;
 
 /// Stands between a column's name and what makes it unique inside one query; never shown.
-const MARK: char = '\u{1}';
+pub(super) const MARK: char = '\u{1}';
 
 /// The name as readers see it.
 pub(crate) fn shown_name(name: &str) -> &str {
@@ -41,7 +41,10 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
     }
     match VisitMut::visit(query, &mut V) {
         ControlFlow::Break(e) => Err(e),
-        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Continue(()) => {
+            sort::part_names(query);
+            Ok(())
+        }
     }
 }
 

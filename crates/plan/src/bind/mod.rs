@@ -10,6 +10,7 @@ mod order;
 mod provider;
 pub(crate) mod rules;
 pub(crate) mod setop;
+mod sort;
 mod source;
 pub(crate) mod window;
 mod window_batch;

@@ -44,8 +44,16 @@ impl CopyIn {
 
     /// Takes in more bytes. After an error the copy is over.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.reader.pending.extend_from_slice(bytes);
+        self.reader.take_in(bytes);
         self.read(false)
+    }
+
+    /// No more bytes come: all rows, of the columns that the copy names, for a door that commits them itself.
+    pub fn into_rows(mut self) -> Result<RecordBatch> {
+        self.read(true)?;
+        self.flush()?;
+        let rows = concat_batches(&self.relation.schema(), &self.batches).map_err(Error::arrow)?;
+        rows.project(&self.named).map_err(Error::arrow)
     }
 
     fn read(&mut self, end: bool) -> Result<()> {
@@ -114,9 +122,21 @@ impl Session {
         Ok(Response::CopyIn(Box::new(CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0 })))
     }
 
+    /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_rows`]). Unlike
+    /// COPY's, the columns that are not named may have a DEFAULT.
+    pub fn read_csv(&self, relation: &str, columns: &[String]) -> Result<CopyIn> {
+        let relation = self.scope(None).relation(None, relation)?.clone();
+        if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
+            return Err(not_writable(&relation));
+        }
+        let named = named_columns(&relation, columns)?;
+        let columns = vec![vec![]; named.len()];
+        Ok(CopyIn { relation, named, reader: Reader::csv_with_header(), columns, lines: vec![], batches: vec![], n_rows: 0 })
+    }
+
     /// All bytes were sent: writes the rows, as one transaction unless the session is in one.
     pub async fn finish_copy(&mut self, mut copy: CopyIn) -> Result<Response> {
-        let outcome = self.write_copy(&mut copy).await;
+        let outcome = crate::stack::roomy(self.write_copy(&mut copy)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
@@ -174,6 +194,8 @@ struct Reader {
     quote: u8,
     null: String,
     pending: Vec<u8>,
+    /// Bytes of `pending` that were read already.
+    passed: usize,
     /// The line that the next record begins on, from 1.
     line: u64,
     /// The line that the last record began on.
@@ -192,20 +214,42 @@ impl Reader {
             quote: ascii(copy.quote, b'"'),
             null: copy.null.clone(),
             pending: vec![],
+            passed: 0,
             line: 1,
             record_line: 1,
             ended: false,
         }
     }
 
+    fn csv_with_header() -> Reader {
+        Reader {
+            csv: true,
+            header: true,
+            delimiter: b',',
+            quote: b'"',
+            null: String::new(),
+            pending: vec![],
+            passed: 0,
+            line: 1,
+            record_line: 1,
+            ended: false,
+        }
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.pending.drain(..std::mem::take(&mut self.passed));
+        self.pending.extend_from_slice(bytes);
+    }
+
     /// The next whole record; `None` when more bytes are needed, or with `end` when there is none.
     fn next(&mut self, end: bool) -> Result<Option<Vec<Option<String>>>> {
-        if self.ended || self.pending.is_empty() {
+        if self.ended || self.passed == self.pending.len() {
             return Ok(None);
         }
         self.record_line = self.line;
         let Some(len) = self.record_len(end)? else { return Ok(None) };
-        let record: Vec<u8> = self.pending.drain(..len).collect();
+        let record = self.pending[self.passed..self.passed + len].to_vec();
+        self.passed += len;
         self.line += record.iter().filter(|b| **b == b'\n').count() as u64;
         let record = record.strip_suffix(b"\n").unwrap_or(&record);
         let record = record.strip_suffix(b"\r").unwrap_or(record);
@@ -222,7 +266,8 @@ impl Reader {
     /// Bytes of the next record with its line end.
     fn record_len(&self, end: bool) -> Result<Option<usize>> {
         let mut quoted = false;
-        for (at, byte) in self.pending.iter().enumerate() {
+        let pending = &self.pending[self.passed..];
+        for (at, byte) in pending.iter().enumerate() {
             if self.csv && *byte == self.quote {
                 quoted = !quoted;
             } else if *byte == b'\n' && !quoted {
@@ -232,7 +277,7 @@ impl Reader {
         if end && quoted {
             return Err(Error::invalid(code::BAD_COPY, "unterminated CSV quoted field"));
         }
-        Ok(end.then_some(self.pending.len()))
+        Ok(end.then_some(pending.len()))
     }
 
     fn csv_fields(&self, record: &[u8]) -> Result<Vec<Option<String>>> {

@@ -62,7 +62,7 @@ impl Prepared {
 impl Session {
     /// Prepares one statement. `types` are those that the client knows, `None` where it leaves them open.
     pub async fn prepare(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
-        let outcome = self.prepare_inner(sql, types).await;
+        let outcome = crate::stack::roomy(self.prepare_inner(sql, types)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
@@ -92,7 +92,7 @@ impl Session {
     /// Runs a prepared statement. `values` are arrays of one element each.
     pub async fn run(&mut self, prepared: &Prepared, values: &[ArrayRef]) -> Result<Response> {
         let Some(statement) = &prepared.statement else { return Ok(Response::command("")) };
-        let outcome = self.run_inner(prepared, statement, values).await;
+        let outcome = crate::stack::roomy(self.run_inner(prepared, statement, values)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
@@ -221,6 +221,10 @@ impl Session {
                     _ => return Ok(None),
                 };
                 Ok(if let Response::Rows(rows) = response { Some(rows.schema) } else { None })
+            }
+            Statement::Subscribe(subscribe) => {
+                let relation = scope.relation(subscribe.name.schema.as_deref(), &subscribe.name.name)?;
+                Ok(Some(super::subscribe::columns(relation, subscribe.progress)))
             }
             Statement::ExplainQuery { .. } => {
                 let field = arrow::datatypes::Field::new("QUERY PLAN", DataType::Utf8, true);

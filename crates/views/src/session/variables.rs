@@ -45,6 +45,8 @@ const KNOWN: &[(&str, &str, bool)] = &[
 
 /// A session's settings.
 pub(super) struct Variables {
+    /// What the client brought when it connected: RESET goes back to it.
+    brought: BTreeMap<String, String>,
     set: BTreeMap<String, String>,
     local: BTreeMap<String, Option<String>>,
     causal_timeout: Duration,
@@ -52,7 +54,12 @@ pub(super) struct Variables {
 
 impl Variables {
     pub(super) fn new(limits: &Limits) -> Variables {
-        Variables { set: BTreeMap::new(), local: BTreeMap::new(), causal_timeout: limits.causal_timeout }
+        Variables {
+            brought: BTreeMap::new(),
+            set: BTreeMap::new(),
+            local: BTreeMap::new(),
+            causal_timeout: limits.causal_timeout,
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<String> {
@@ -87,15 +94,22 @@ impl Variables {
         if local {
             self.local.entry(name.clone()).or_insert_with(|| self.set.get(&name).cloned());
         }
-        match value {
-            Some(value) => self.set.insert(name, value.to_owned()),
+        match value.map(str::to_owned).or_else(|| self.brought.get(&name).cloned()) {
+            Some(value) => self.set.insert(name, value),
             None => self.set.remove(&name),
         };
         Ok(())
     }
 
+    /// Sets it, and makes that what RESET goes back to.
+    pub(super) fn configure(&mut self, name: &str, value: &str) -> Result<()> {
+        self.set(name, Some(value), false)?;
+        self.brought.insert(canonical(name), value.to_owned());
+        Ok(())
+    }
+
     pub(super) fn reset_all(&mut self) {
-        self.set.clear();
+        self.set = self.brought.clone();
     }
 
     /// What SET LOCAL set is over.
@@ -110,6 +124,10 @@ impl Variables {
 
     pub(super) fn statement_timeout(&self) -> Option<Duration> {
         self.set.get("statement_timeout").and_then(|v| duration(v)).filter(|d| !d.is_zero())
+    }
+
+    pub(super) fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.set.get("idle_in_transaction_session_timeout").and_then(|v| duration(v)).filter(|d| !d.is_zero())
     }
 
     pub(super) fn causal_timeout(&self) -> Duration {

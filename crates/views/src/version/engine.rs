@@ -114,6 +114,10 @@ impl Trace for Output {
         self.reader.failure()
     }
 
+    fn n_rows(&self) -> Option<usize> {
+        Some(self.reader.size().1)
+    }
+
     fn forget_before(&self, since: Epoch) {
         self.kept.lock().advance(since);
     }

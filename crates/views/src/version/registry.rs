@@ -45,6 +45,8 @@ pub struct Report {
     pub state: String,
     /// Complete up to here.
     pub upper: Option<Epoch>,
+    /// Rows that its published trace holds, older layers' included.
+    pub n_rows: Option<usize>,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -86,10 +88,11 @@ impl Versions {
     #[must_use]
     pub fn report(&self, view: ViewId, no: VersionNo) -> Report {
         match self.entries.read().get(&(view, no)) {
-            None => Report { state: "planned".to_owned(), upper: None, error: None },
+            None => Report { state: "planned".to_owned(), upper: None, n_rows: None, error: None },
             Some(entry) => Report {
                 state: entry.state.name().to_owned(),
                 upper: entry.trace.as_ref().map(|t| t.upper()),
+                n_rows: entry.trace.as_ref().and_then(|t| t.n_rows()),
                 error: if let State::Failed { why } = &entry.state { Some(why.clone()) } else { None },
             },
         }

@@ -37,6 +37,10 @@ pub trait Trace: Send + Sync {
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure>;
     /// Why its version failed, if it did.
     fn failure(&self) -> Option<String>;
+    /// Rows that it holds, older layers' included, where that is known without counting.
+    fn n_rows(&self) -> Option<usize> {
+        None
+    }
     /// Nobody asks for an epoch before this one any more.
     fn forget_before(&self, _since: Epoch) {}
 }
