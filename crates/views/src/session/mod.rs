@@ -15,6 +15,7 @@ mod describe;
 mod explain;
 mod guard;
 mod insert;
+mod point;
 mod prepare;
 mod rows;
 mod select;
