@@ -16,6 +16,7 @@ mod describe;
 mod explain;
 mod guard;
 mod insert;
+mod point;
 mod prepare;
 mod rows;
 mod script;
