@@ -27,7 +27,7 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
                      oracle [--views N] [--seed S] [--workers W] | \
-                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--json]";
+                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

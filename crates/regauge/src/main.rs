@@ -3,8 +3,11 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod append;
 mod bench;
+mod client;
 mod demo;
+mod folder;
 mod print;
 mod running;
 mod serve;
@@ -29,7 +32,8 @@ const EXAMPLES: &str = "examples:
   regauge demo flights                          real data through views, in a temporary folder
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
-  regauge sql --data ./data schema.sql          a file";
+  regauge sql --data ./data schema.sql          a file
+  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server";
 
 #[derive(Subcommand)]
 enum Command {
@@ -42,6 +46,8 @@ enum Command {
     Bench(bench::Bench),
     /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
     Demo(demo::DemoArgs),
+    /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
+    Append(append::AppendArgs),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +78,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Append(args) => append::run(args).await,
         }
     })
 }

@@ -48,6 +48,19 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
     }
 }
 
+/// Gives the columns of a query and of all queries inside it PostgreSQL's names.
+pub(crate) fn name_all(query: &mut Query) {
+    struct V;
+    impl VisitorMut for V {
+        type Break = ();
+        fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<()> {
+            name_columns(&mut q.body);
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(query, &mut V);
+}
+
 fn name_columns(body: &mut SetExpr) {
     let mut todo = vec![body];
     while let Some(body) = todo.pop() {

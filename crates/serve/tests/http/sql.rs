@@ -51,7 +51,7 @@ async fn errors_are_json_with_a_sqlstate_and_leave_nothing() {
     server.sql("SELEC 1").await.fails(400, "42601");
     server.sql("SELECT * FROM nothing").await.fails(400, "42P01");
     server.sql("SELECT 1/0").await.fails(400, "22012");
-    server.sql("INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)").await.fails(400, "23505");
+    server.sql("INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)").await.fails(409, "23505");
     assert_eq!(server.sql("SELECT count(*) FROM t").await.rows(), json!([[0]]), "the two statements were one transaction");
     server.sql("COPY t FROM STDIN").await.fails(501, "0A000");
     server.sql("SUBSCRIBE TO t").await.fails(501, "0A000");

@@ -19,7 +19,10 @@ use arrow::{
     datatypes::DataType,
 };
 use datafusion::scalar::ScalarValue;
-use regauge_plan::{parse::Copy, pgtypes::parse_text};
+use regauge_plan::{
+    parse::{Copy, RelationName},
+    pgtypes::parse_text,
+};
 use regauge_types::ErrorKind;
 use std::sync::Arc;
 
@@ -127,19 +130,15 @@ impl Session {
             let message = format!("COPY cannot fill in the default of column \"{}\"", column.name);
             return Err(Error::unsupported(message).hint("name every column that has a default, or use INSERT"));
         }
-        let reader = Reader::new(copy, self.core.config.limits.row_bytes);
+        Ok(Response::CopyIn(Box::new(self.copy_in(relation, named, copy))))
+    }
+
+    fn copy_in(&self, relation: Arc<Relation>, named: Vec<usize>, copy: &Copy) -> CopyIn {
+        let limits = &self.core.config.limits;
+        let reader = Reader::new(copy, limits.row_bytes);
         let columns = vec![vec![]; named.len()];
-        Ok(Response::CopyIn(Box::new(CopyIn {
-            relation,
-            named,
-            reader,
-            columns,
-            lines: vec![],
-            batches: vec![],
-            n_rows: 0,
-            bytes: 0,
-            bytes_max: self.core.config.limits.query_memory_bytes,
-        })))
+        let bytes_max = limits.query_memory_bytes;
+        CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0, bytes: 0, bytes_max }
     }
 
     /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_rows`]). Unlike
@@ -150,10 +149,10 @@ impl Session {
             return Err(not_writable(&relation));
         }
         let named = named_columns(&relation, columns)?;
-        let columns = vec![vec![]; named.len()];
-        let reader = Reader::csv_with_header(self.core.config.limits.row_bytes);
-        let bytes_max = self.core.config.limits.query_memory_bytes;
-        Ok(CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0, bytes: 0, bytes_max })
+        let table = RelationName { schema: None, name: relation.name.name.clone(), version: None };
+        let copy =
+            Copy { table, columns: columns.to_vec(), csv: true, header: true, delimiter: ',', null: String::new(), quote: '"' };
+        Ok(self.copy_in(relation, named, &copy))
     }
 
     /// All bytes were sent: writes the rows, as one transaction unless the session is in one.
@@ -239,23 +238,6 @@ impl Reader {
             delimiter: ascii(copy.delimiter, if copy.csv { b',' } else { b'\t' }),
             quote: ascii(copy.quote, b'"'),
             null: copy.null.clone(),
-            pending: vec![],
-            start: 0,
-            seen: (0, false),
-            record_bytes_max,
-            line: 1,
-            record_line: 1,
-            ended: false,
-        }
-    }
-
-    fn csv_with_header(record_bytes_max: usize) -> Reader {
-        Reader {
-            csv: true,
-            header: true,
-            delimiter: b',',
-            quote: b'"',
-            null: String::new(),
             pending: vec![],
             start: 0,
             seen: (0, false),
