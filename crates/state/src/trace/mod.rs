@@ -13,11 +13,13 @@
 //! It does not know: workers, plans, files. Not promised: that a snapshot is cheap; it sums the layers below its epoch.
 
 mod error;
+mod follow;
 mod reader;
 mod shard;
 mod writer;
 
 pub use error::TraceError;
+pub use follow::Waker;
 pub use reader::{Change, Pin, Snapshot, TraceReader};
 pub use writer::Publisher;
 
@@ -25,7 +27,10 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::{Condvar, Mutex};
 use regauge_types::Epoch;
 use shard::Shard;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
 /// What readers and writers of one trace share.
 struct Shared {
@@ -34,6 +39,8 @@ struct Shared {
     gate: Mutex<Gate>,
     moved: Condvar,
     shards: Vec<Mutex<Shard>>,
+    /// Of those that follow; a lock of its own, never held with another.
+    wakers: Mutex<Vec<Weak<Waker>>>,
 }
 
 /// Where the trace stands.
@@ -60,7 +67,14 @@ impl Gate {
 impl Shared {
     fn fail(&self, message: &str) {
         self.gate.lock().failed.get_or_insert_with(|| message.to_owned());
+        self.moved();
+    }
+
+    /// Tells everybody who waits.
+    fn moved(&self) {
         self.moved.notify_all();
+        let wakers: Vec<Arc<Waker>> = self.wakers.lock().iter().filter_map(Weak::upgrade).collect();
+        wakers.iter().for_each(|wake| wake());
     }
 }
 
@@ -74,6 +88,7 @@ pub fn published(schema: SchemaRef, key: Option<Vec<usize>>, shards: usize) -> (
         gate: Mutex::new(gate),
         moved: Condvar::new(),
         shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
+        wakers: Mutex::default(),
     });
     let writers = (0..shards).map(|shard| Publisher::new(Arc::clone(&shared), shard)).collect();
     (writers, TraceReader::new(shared))

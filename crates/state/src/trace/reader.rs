@@ -2,18 +2,19 @@
 
 use super::{
     Shared, TraceError,
-    shard::{Layer, merge, sum_errors},
+    shard::{Layer, Shard, merge, sum_errors},
 };
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::util::display::array_value_to_string;
+use parking_lot::Mutex;
 use regauge_types::{Delta, Digest, Epoch, key};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The reading side of a trace; cloned freely.
 #[derive(Clone)]
 pub struct TraceReader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What one epoch changed.
@@ -152,6 +153,15 @@ impl TraceReader {
     }
 
     fn layers(&self, at: Epoch, wanted: impl Fn(&Layer) -> bool) -> Result<Vec<Arc<Layer>>, TraceError> {
+        self.layers_of(at, self.shared.shards.iter(), wanted)
+    }
+
+    pub(super) fn layers_of<'a>(
+        &self,
+        at: Epoch,
+        shards: impl Iterator<Item = &'a Mutex<Shard>>,
+        wanted: impl Fn(&Layer) -> bool,
+    ) -> Result<Vec<Arc<Layer>>, TraceError> {
         let (upper, failed) = {
             let gate = self.shared.gate.lock();
             (gate.upper(), gate.failed.clone())
@@ -162,7 +172,6 @@ impl TraceReader {
         if at > upper {
             return Err(TraceError::NotYet { at, upper });
         }
-        let shards = self.shared.shards.iter();
         Ok(shards.flat_map(|shard| shard.lock().layers.iter().filter(|l| wanted(l)).cloned().collect::<Vec<_>>()).collect())
     }
 }
