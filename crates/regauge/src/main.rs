@@ -7,6 +7,7 @@ mod append;
 mod client;
 mod demo;
 mod folder;
+mod inspect;
 mod print;
 mod running;
 mod serve;
@@ -38,6 +39,8 @@ enum Command {
     Sql(shell::SqlArgs),
     /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
     Append(append::AppendArgs),
+    /// Shows what the files of a data folder hold, and whether they are sound. Read only, also beside a running server.
+    Inspect(inspect::InspectArgs),
     /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
     Demo {
         /// Which one: `flights`.
@@ -77,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Sql(args) => shell::run(args).await,
+            Command::Inspect(args) => inspect::run(args),
             Command::Append(args) => append::run(args).await,
             Command::Demo { name, data, json } if name == "flights" => demo::run(data, json).await,
             Command::Demo { name, .. } => anyhow::bail!("there is no demo of that name name={name}; try `regauge demo flights`"),

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod append;
+mod inspect;
+mod kill;
 mod refusals;
 mod server;
 mod shell;
