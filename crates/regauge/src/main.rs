@@ -29,7 +29,10 @@ const EXAMPLES: &str = "examples:
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
   regauge sql --data ./data schema.sql          a file
-  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server";
+  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server
+  regauge inspect log --data ./data             what the journal's files hold, and whether they are sound
+
+exit codes: 0 all well; 1 it failed, the reason is on standard error; 2 the command line is wrong";
 
 #[derive(Subcommand)]
 enum Command {
