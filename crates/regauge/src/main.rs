@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod append;
+mod bench;
 mod client;
 mod demo;
 mod folder;
@@ -14,7 +15,11 @@ mod serve;
 mod shell;
 
 use clap::{Parser, Subcommand};
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode};
+
+/// Operators allocate many small columns from several threads; the system's allocator shows in profiles there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "regauge", version, about = "Derived data that stays right", after_help = EXAMPLES)]
@@ -40,21 +45,15 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
+    /// Measures one thing and prints a line of JSON; `cargo xtask bench` runs them all beside their peers.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
+    Demo(demo::DemoArgs),
     /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
     Append(append::AppendArgs),
     /// Shows what the files of a data folder hold, and whether they are sound. Read only, also beside a running server.
     Inspect(inspect::InspectArgs),
-    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
-    Demo {
-        /// Which one: `flights`.
-        name: String,
-        /// Where the log is kept; a temporary folder, removed at the end, when not given.
-        #[arg(long)]
-        data: Option<PathBuf>,
-        /// Only one line of JSON at the end.
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 fn main() -> ExitCode {
@@ -82,11 +81,11 @@ fn run(command: Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
+            Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
             Command::Inspect(args) => inspect::run(args),
+            Command::Demo(args) => demo::run(args).await,
             Command::Append(args) => append::run(args).await,
-            Command::Demo { name, data, json } if name == "flights" => demo::run(data, json).await,
-            Command::Demo { name, .. } => anyhow::bail!("there is no demo of that name name={name}; try `regauge demo flights`"),
         }
     })
 }

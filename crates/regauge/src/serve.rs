@@ -75,6 +75,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let listener = http_listener(&args).await?;
     let http = listener.local_addr()?;
     let instance = folder::open(&args.data, args.workers).await?;
+    regauge_serve::pg_catalog::install(&instance);
     let passwords = Passwords::open(&Env::real(), &args.data).map_err(print::explain)?;
     let data = args.data.canonicalize().with_context(|| format!("cannot find the data folder data={}", args.data.display()))?;
     let passfile = data.join(passwords.passfile().file_name().unwrap_or_default());

@@ -67,6 +67,21 @@ pub enum Statement {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
+    /// SAVEPOINT.
+    Savepoint {
+        /// Its name.
+        name: String,
+    },
+    /// RELEASE SAVEPOINT.
+    Release {
+        /// Its name.
+        name: String,
+    },
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo {
+        /// Its name.
+        name: String,
+    },
     /// SELECT, VALUES, WITH, TABLE.
     Query(Box<ast::Query>),
     /// SUBSCRIBE TO.

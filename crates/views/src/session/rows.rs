@@ -150,7 +150,6 @@ impl Session {
         let query = syntax::select(items.to_vec(), &format!("\"__written\" AS {}", syntax::quote(name)), None)?;
         let own = HashMap::from([("__written".to_owned(), provider(rows))]);
         let (schema, batches) = self.compute(txn, query, own, None).await?;
-        let schema = super::headings::of_items(items, &schema);
         Ok(Response::Rows(Rows::ready(schema, batches, tag)))
     }
 

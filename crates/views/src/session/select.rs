@@ -3,14 +3,17 @@
 //! A text that was planned before and whose meaning has not changed runs its kept plan: same catalog, no function that depends
 //! on the moment. Cost of a kept plan: none of the planning.
 
-use super::{Session, headings, txn::Txn};
+use super::{Session, txn::Txn};
 use crate::{
     catalog::ObjectId,
     error::{Error, Result},
     read::{names::Scope, planner},
     response::{Response, Rows},
 };
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    datatypes::{Field, Schema, SchemaRef},
+};
 use datafusion::{catalog::TableProvider, physical_plan::ExecutionPlan, sql::sqlparser::ast};
 use futures::{StreamExt, TryStreamExt};
 use regauge_types::Lsn;
@@ -63,7 +66,7 @@ impl Session {
         let scope = self.scope(Some(txn));
         let kept = self.planned(txn, query.clone(), scope, text, None).await?;
         let reading = self.bind(txn, &kept.uses, true).await?;
-        let schema = headings::of_query(query, &kept.plan.schema());
+        let schema = planner::shown(&kept.plan.schema());
         let stream = self.core.planner.run(&kept.plan, reading)?.map_err(Error::from_datafusion).boxed();
         Ok(Response::Rows(Rows { schema, stream, tag: "SELECT".to_owned(), notices: vec![] }))
     }
@@ -81,12 +84,14 @@ impl Session {
             return Ok(kept);
         }
         let uses = self.core.planner.uses(&query, &scope)?;
+        // What system relations and functions answer with may change without a change of the catalog.
+        let system = self.core.planner.system(&mut query.clone(), &scope)?.is_some();
         let search_path = scope.search_path.clone();
         let mut logical = Box::pin(self.core.planner.plan(query, scope)).await?;
         if let Some(output) = output {
             logical = planner::renamed(logical, output)?;
         }
-        let keep = planner::is_immutable(&logical);
+        let keep = !system && planner::is_immutable(&logical);
         let plan = self.core.planner.physical(&logical).await?;
         let kept = Kept { catalog: txn.catalog.changed(), search_path, uses, plan };
         if keep {
@@ -113,6 +118,6 @@ impl Session {
         let scope = Scope { own, ..self.scope(Some(txn)) };
         let kept = self.planned(txn, query, scope, None, output).await?;
         let batches = self.collect(txn, &kept).await?;
-        Ok((kept.plan.schema(), batches))
+        Ok((planner::shown(&kept.plan.schema()), batches))
     }
 }

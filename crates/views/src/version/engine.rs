@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     read::reading::VersionRows,
 };
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
 use regauge_flow::engine::{Engine, Feed, History, Install};
 use regauge_plan::{FlowPlan, SourceId};
@@ -103,6 +103,14 @@ impl Trace for Output {
 
     fn snapshot(&self, at: Epoch) -> Result<Arc<dyn VersionRows>, TraceFailure> {
         Ok(Arc::new(Rows(self.reader.snapshot(at).map_err(failure)?)))
+    }
+
+    fn lookup(&self, at: Epoch, key: &[ArrayRef]) -> Option<Result<RecordBatch, TraceFailure>> {
+        match self.reader.lookup(at, key) {
+            Ok(rows) => Some(Ok(rows)),
+            Err(TraceError::NoKey { .. } | TraceError::Errored { .. }) => None,
+            Err(error) => Some(Err(failure(error))),
+        }
     }
 
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure> {
