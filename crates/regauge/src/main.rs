@@ -3,14 +3,22 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod append;
+mod bench;
+mod client;
 mod demo;
+mod folder;
 mod print;
 mod running;
 mod serve;
 mod shell;
 
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode};
+
+/// Operators allocate many small columns from several threads; the system's allocator shows in profiles there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "regauge", version, about = "Derived data that stays right", after_help = EXAMPLES)]
@@ -24,7 +32,8 @@ const EXAMPLES: &str = "examples:
   regauge demo flights                          real data through views, in a temporary folder
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
-  regauge sql --data ./data schema.sql          a file";
+  regauge sql --data ./data schema.sql          a file
+  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server";
 
 #[derive(Subcommand)]
 enum Command {
@@ -32,17 +41,13 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
-    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds a view to compare.
-    Demo {
-        /// Which one: `flights`.
-        name: String,
-        /// Where the log is kept; a temporary folder, removed at the end, when not given.
-        #[arg(long)]
-        data: Option<PathBuf>,
-        /// Only one line of JSON at the end.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Measures one thing and prints a line of JSON; `cargo xtask bench` runs them all beside their peers.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
+    Demo(demo::DemoArgs),
+    /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
+    Append(append::AppendArgs),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
     let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match run(cli.command) {
@@ -69,9 +75,10 @@ fn run(command: Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
+            Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
-            Command::Demo { name, data, json } if name == "flights" => demo::run(data, json).await,
-            Command::Demo { name, .. } => anyhow::bail!("there is no demo of that name name={name}; try `regauge demo flights`"),
+            Command::Demo(args) => demo::run(args).await,
+            Command::Append(args) => append::run(args).await,
         }
     })
 }

@@ -31,7 +31,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -96,7 +96,7 @@ impl Instance {
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
-        let core = Arc::new(Core { config, log, judged, pins, planner, mint, versions });
+        let core = Arc::new(Core { config, log, judged, pins, planner, mint, versions, sessions: AtomicUsize::new(0) });
         Ok(Instance { core, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
     }
 
@@ -114,6 +114,18 @@ impl Instance {
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.core.judged.catalog()
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.core.config
+    }
+
+    /// How many sessions are open, over all doors.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.core.sessions.load(Ordering::Relaxed)
     }
 
     /// The log, for those who measure it.

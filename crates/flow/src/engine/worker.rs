@@ -104,8 +104,10 @@ impl Worker {
                         return Ok(None);
                     }
                     let snapshot = reader.snapshot(self.at).map_err(EngineError::Upstream)?;
-                    for node in &input.nodes {
-                        taken.rows.push((node.id, node.of_version(snapshot.net())?));
+                    for piece in snapshot.pieces() {
+                        for node in &input.nodes {
+                            taken.rows.push((node.id, node.of_version(piece)?));
+                        }
                     }
                     taken.errors.extend_from_slice(snapshot.errors());
                 }

@@ -1,20 +1,47 @@
 //! `regauge demo flights`: a year of flights as a log. History is loaded, views are made of it, the last weeks are played live
-//! hour by hour, and at the end one view is rebuilt from the log and compared with the one that was kept up.
+//! hour by hour while the server is open to psql, and at the end every view is rebuilt from the log and compared with the one
+//! that was kept up.
 //!
-//! The figures are of this run on this machine; nothing is asserted about speed. `equal` is: same rows, same digest.
+//! On a terminal it is a screen with keys; elsewhere, and with `--json`, it runs as fast as it can. The figures are of this run on
+//! this machine; nothing is asserted about speed. `equal` is: same rows, same digest, for every view, or exit code 1.
 
+mod board;
+mod compare;
 mod data;
+mod play;
+mod screen;
 mod views;
 
 use crate::print;
 use anyhow::{Context, ensure};
 use arrow::array::RecordBatch;
-use regauge_types::{Delta, Digest};
-use regauge_views::{Config, Instance, Response, Session, SessionOptions};
+use board::{Phase, Shared, percentile_ms};
+use clap::Args;
+use compare::Compared;
+use regauge_views::{Config, Instance, Session, SessionOptions};
 use std::{
-    path::PathBuf,
+    io::IsTerminal,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+
+/// Hours of 2013 per second on a terminal: two weeks in about half a minute.
+const HOURS_PER_S: f64 = 12.0;
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Which one: `flights`.
+    name: String,
+    /// Where the log is kept; a temporary folder, removed at the end, when not given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Hours of 2013 played per second; 12 on a terminal, elsewhere as fast as it goes.
+    #[arg(long, value_name = "HOURS")]
+    speed: Option<f64>,
+    /// No terminal view; one line of JSON at the end.
+    #[arg(long)]
+    json: bool,
+}
 
 /// What the run measured.
 struct Report {
@@ -22,77 +49,96 @@ struct Report {
     live_events: usize,
     live: Duration,
     freshness: Vec<Duration>,
-    rebuild: Duration,
-    kept: Digest,
-    rebuilt: Digest,
+    compared: Vec<Compared>,
 }
 
-pub async fn run(dir: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
-    let temporary = dir.is_none();
-    let dir = dir.unwrap_or_else(|| std::env::temp_dir().join(format!("regauge-demo-{}", std::process::id())));
+pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    ensure!(args.name == "flights", "there is no demo of that name name={}; try `regauge demo flights`", args.name);
+    ensure!(args.speed.is_none_or(|s| s > 0.0), "--speed is a number of hours per second above 0");
+    let temporary = args.data.is_none();
+    let dir = args.data.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("regauge-demo-{}", std::process::id())));
     ensure!(!dir.join("journal").exists(), "the demo wants a folder without data dir={}", dir.display());
-    let report = play(&dir, json).await;
+    let report = whole(&dir, &args).await;
     if temporary {
         let _ = std::fs::remove_dir_all(&dir);
     }
     let report = report?;
-    report.show(json);
-    ensure!(report.kept == report.rebuilt, "the rebuilt view differs from the one that was kept up");
+    report.show(args.json);
+    ensure!(report.equal(), "a rebuilt view differs from the one that was kept up");
     Ok(())
 }
 
-async fn play(dir: &std::path::Path, quiet: bool) -> anyhow::Result<Report> {
+async fn whole(dir: &Path, args: &DemoArgs) -> anyhow::Result<Report> {
+    let on_terminal = !args.json && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     let say = |text: String| {
-        if !quiet {
+        if !args.json {
             println!("{text}");
         }
     };
     let instance = Instance::open(Config::new(dir)).map_err(print::explain)?;
     let mut session = instance.session(SessionOptions::default()).map_err(print::explain)?;
-    execute(&mut session, views::INPUTS).await?;
+    let (mut events, hours) = history(&mut session, &say).await?;
 
+    let live_events: usize = hours.iter().map(|h| h.flights.num_rows()).sum();
+    events += live_events;
+    let speed = args.speed.unwrap_or(if on_terminal { HOURS_PER_S } else { f64::INFINITY });
+    let board = Shared::new(live_events, speed, String::new());
+    if let Some(first) = hours.first() {
+        board.lock().hour.clone_from(&first.name);
+    }
+    let screen = on_terminal.then(|| {
+        let board = board.clone();
+        tokio::task::spawn_blocking(move || screen::show(&board))
+    });
+    let asking = {
+        let (instance, board) = (instance.clone(), board.clone());
+        tokio::spawn(async move { play::ask(&instance, &board).await })
+    };
+    let played = live_and_compare(&mut session, &board, hours).await;
+    // the end is shown whatever it is, and the terminal is given back before anything is printed
+    board.lock().phase = Phase::Done;
+    if let Err(error) = &played {
+        board.lock().verdict.push(format!("failed: {error:#}"));
+    }
+    let asked = asking.await.context("the questions of the screen")?;
+    if let Some(screen) = screen {
+        screen.await.context("the screen")??;
+    }
+    let (live, compared) = played?;
+    asked?;
+    let freshness = std::mem::take(&mut board.lock().freshness);
+    Ok(Report { events, live_events, live, freshness, compared })
+}
+
+/// Loads what was before the last weeks and makes the views; the number of events, and the hours to play.
+async fn history(session: &mut Session, say: &impl Fn(String)) -> anyhow::Result<(usize, Vec<data::Hour>)> {
+    execute(session, views::INPUTS).await?;
     let begun = Instant::now();
     let mut events = 0;
     for name in ["airlines", "airports", "planes", "weather"] {
-        events += load(&mut session, name, data::table(name)?).await?;
+        events += load(session, name, data::table(name)?).await?;
     }
-    let (history, live) = data::flights()?;
-    events += load(&mut session, "flights", history).await?;
-    say(format!("loaded {events} events in {:.1?}", begun.elapsed()));
-
+    let (history, hours) = data::flights()?;
+    events += load(session, "flights", history).await?;
+    say(format!("{events} events in the log after {:.1?}", begun.elapsed()));
     for (name, query) in views::VIEWS {
         let begun = Instant::now();
-        execute(&mut session, &format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await?;
-        let (n, _) = contents(&mut session, name).await?;
-        say(format!("view {name}: {n} rows, caught up with history in {:.1?}", begun.elapsed()));
+        execute(session, &format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await?;
+        say(format!("view {name} has caught up with history in {:.1?}", begun.elapsed()));
     }
+    Ok((events, hours))
+}
 
-    let begun = Instant::now();
-    let mut freshness = Vec::with_capacity(live.len());
-    let mut live_events = 0;
-    for hour in live {
-        live_events += hour.num_rows();
-        session.append("flights", hour, None).await.map_err(print::explain)?;
-        let acknowledged = Instant::now();
-        execute(&mut session, "FLUSH").await?;
-        freshness.push(acknowledged.elapsed());
-    }
-    let live_time = begun.elapsed();
-    say(format!("played {live_events} flights of the last weeks live, an hour of 2013 at a time, in {live_time:.1?}"));
-    say("\nworst routes now:".to_owned());
-    if !quiet {
-        for response in session.execute(views::SHOWN).await.map_err(print::explain)? {
-            print::response(response).await?;
-        }
-    }
-
-    let (name, query) = views::VIEWS[0];
-    let (_, kept) = contents(&mut session, name).await?;
-    let begun = Instant::now();
-    execute(&mut session, &format!("CREATE MATERIALIZED VIEW {name}_again AS {query}")).await?;
-    let rebuild = begun.elapsed();
-    let (_, rebuilt) = contents(&mut session, &format!("{name}_again")).await?;
-    Ok(Report { events: events + live_events, live_events, live: live_time, freshness, rebuild, kept, rebuilt })
+async fn live_and_compare(
+    session: &mut Session,
+    board: &Shared,
+    hours: Vec<data::Hour>,
+) -> anyhow::Result<(Duration, Vec<Compared>)> {
+    let live = play::play(session, board, hours).await?;
+    board.lock().phase = Phase::Rebuilding;
+    let compared = compare::compare_all(session).await?;
+    board.lock().verdict = compared.iter().map(Compared::line).collect();
+    Ok((live, compared))
 }
 
 async fn load(session: &mut Session, name: &str, batches: Vec<RecordBatch>) -> anyhow::Result<usize> {
@@ -108,51 +154,38 @@ async fn execute(session: &mut Session, text: &str) -> anyhow::Result<()> {
     session.execute(text).await.map(drop).map_err(print::explain)
 }
 
-/// Number of rows of a relation, and their digest.
-async fn contents(session: &mut Session, name: &str) -> anyhow::Result<(usize, Digest)> {
-    let (mut n, mut digest) = (0, Digest::default());
-    for response in session.execute(&format!("SELECT * FROM {name}")).await.map_err(print::explain)? {
-        let Response::Rows(rows) = response else { continue };
-        for batch in rows.collect().await.map_err(print::explain)? {
-            n += batch.num_rows();
-            digest.add_delta(&Delta::ones(batch))?;
-        }
-    }
-    Ok((n, digest))
-}
-
 impl Report {
-    fn percentile(&self, p: usize) -> f64 {
-        let mut sorted = self.freshness.clone();
-        sorted.sort_unstable();
-        let at = (sorted.len() * p / 100).min(sorted.len().saturating_sub(1));
-        sorted.get(at).map_or(0.0, |d| d.as_secs_f64() * 1e3)
+    fn equal(&self) -> bool {
+        !self.compared.is_empty() && self.compared.iter().all(|c| c.equal)
+    }
+
+    fn live_events_per_s(&self) -> f64 {
+        self.live_events as f64 / self.live.as_secs_f64().max(1e-9)
     }
 
     fn show(&self, json: bool) {
-        let per_s = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
+        let (p50, p99) = (percentile_ms(&self.freshness, 50), percentile_ms(&self.freshness, 99));
+        let n_read = self.compared.len() * data::FLIGHTS;
+        let took: f64 = self.compared.iter().map(|c| c.took.as_secs_f64()).sum();
         if json {
             let line = serde_json::json!({
                 "events": self.events,
-                "views": views::VIEWS.len(),
-                "equal": self.kept == self.rebuilt,
-                "digest": self.kept.to_string(),
-                "live_events_per_s": per_s(self.live_events, self.live).round(),
-                "rebuild_events_per_s": per_s(data::FLIGHTS, self.rebuild).round(),
-                "freshness_ms_p50": self.percentile(50),
-                "freshness_ms_p99": self.percentile(99),
+                "views": self.compared.len(),
+                "equal": self.equal(),
+                "digest": self.compared.first().map(|c| c.kept.to_string()),
+                "live_events_per_s": self.live_events_per_s().round(),
+                "rebuild_events_per_s": (n_read as f64 / took.max(1e-9)).round(),
+                "freshness_ms_p50": p50,
+                "freshness_ms_p99": p99,
             });
             return println!("{line}");
         }
-        println!("\n{} kept up live:        digest {}", views::VIEWS[0].0, self.kept);
-        println!("{} rebuilt from the log: digest {}", views::VIEWS[0].0, self.rebuilt);
         println!(
-            "{}; live {:.0} events/s, rebuild {:.0} events/s, acknowledged to visible p50 {:.1} ms p99 {:.1} ms",
-            if self.kept == self.rebuilt { "equal" } else { "DIFFERENT" },
-            per_s(self.live_events, self.live),
-            per_s(data::FLIGHTS, self.rebuild),
-            self.percentile(50),
-            self.percentile(99),
+            "\nplayed {} flights of the last weeks live in {:.1?}: {:.0} events/s, acknowledged to visible p50 {p50:.1} ms p99 {p99:.1} ms\n",
+            self.live_events,
+            self.live,
+            self.live_events_per_s()
         );
+        self.compared.iter().for_each(|c| println!("{}", c.line()));
     }
 }

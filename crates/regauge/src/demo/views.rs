@@ -36,5 +36,23 @@ pub const VIEWS: [(&str, &str); 4] = [
     ),
 ];
 
-/// What is shown when the live part has been played.
-pub const SHOWN: &str = "SELECT * FROM worst_routes ORDER BY delay_min DESC";
+/// Title and question of each table on the screen; `{hour}` is the hour that was played last. Each is ordinary SQL over the views.
+pub const PANELS: [(&str, &str); 3] = [
+    (
+        "worst routes of the year (top-k)",
+        "SELECT w.origin, a.name AS destination, w.flights, round(w.delay_min, 2) AS delay_min
+         FROM worst_routes w JOIN airports a ON a.faa = w.dest ORDER BY w.delay_min DESC, w.origin, w.dest",
+    ),
+    (
+        "carriers in the last 24 hours (event time)",
+        "SELECT l.name AS carrier, sum(c.flights) AS flights, round(sum(c.delay_min * c.flights) / sum(c.flights), 1) AS delay_min,
+                max(c.worst_min) AS worst_min
+         FROM carrier_delay c JOIN airlines l ON l.carrier = c.carrier
+         WHERE c.window_start > TIMESTAMP '{hour}' - INTERVAL '24 hours' GROUP BY l.name ORDER BY 2 DESC, 1 LIMIT 10",
+    ),
+    (
+        "late and in the weather of its hour (join)",
+        "SELECT time_hour AS hour, origin, carrier, dep_delay AS late_min, wind_speed AS wind_mph, visib AS visible_mi
+         FROM flight_weather WHERE time_hour > TIMESTAMP '{hour}' - INTERVAL '24 hours' ORDER BY time_hour DESC, dep_delay DESC, carrier, origin LIMIT 8",
+    ),
+];

@@ -18,7 +18,7 @@ use crate::{
 };
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
     common::{
@@ -38,6 +38,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 use parking_lot::RwLock;
+use regauge_plan::batch;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -111,14 +112,23 @@ impl Planner {
     /// A logical plan with the types that its rows will have, not yet optimised. Names that are not in the scope are refused
     /// with their own SQLSTATE.
     pub async fn plan(&self, query: ast::Query, scope: Scope) -> Result<LogicalPlan> {
+        self.typed(query, scope, true).await
+    }
+
+    async fn typed(&self, query: ast::Query, scope: Scope, open: bool) -> Result<LogicalPlan> {
         // Boxed: SqlToRel needs much stack, and a future within futures would take it from there.
-        let plan = Box::pin(self.untyped(query, scope)).await?;
+        let plan = Box::pin(self.bound(query, scope, open)).await?;
         let state = &self.0.base;
         state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(Error::from_datafusion)
     }
 
     /// As [`Planner::plan`], before types are settled: what stands around an open parameter still tells its type here.
-    pub async fn untyped(&self, mut query: ast::Query, mut scope: Scope) -> Result<LogicalPlan> {
+    pub async fn untyped(&self, query: ast::Query, scope: Scope) -> Result<LogicalPlan> {
+        self.bound(query, scope, true).await
+    }
+
+    /// `open`: see [`regauge_plan::batch::total_orders`].
+    async fn bound(&self, mut query: ast::Query, mut scope: Scope, open: bool) -> Result<LogicalPlan> {
         let dialect = self.system(&mut query, &scope)?;
         let references = self.references(&query)?;
         for reference in &references {
@@ -129,6 +139,7 @@ impl Planner {
             let unseen: Vec<&TableReference> = references.iter().filter(|r| !seen.contains(r)).collect();
             window::mention(&mut query, &unseen)?;
         }
+        batch::prepare(&mut query).map_err(Error::from)?;
         let statement = statement(query);
         scope.system_columns |= names_system_column(&statement);
         let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
@@ -137,16 +148,17 @@ impl Planner {
             state.register_udf(function).map_err(Error::from_datafusion)?;
         }
         let plan = state.statement_to_plan(statement).await.map_err(Error::from_datafusion)?;
-        match dialect {
-            Some(dialect) => subplan::lift(plan, &state, dialect.array_of_rows()).map_err(Error::from_datafusion),
-            None => Ok(plan),
-        }
+        let plan = match dialect {
+            Some(dialect) => subplan::lift(plan, &state, dialect.array_of_rows()).map_err(Error::from_datafusion)?,
+            None => plan,
+        };
+        batch::total_orders(plan, open).map_err(Error::from)
     }
 
-    /// As [`Planner::plan`], of a text with one query.
+    /// As [`Planner::plan`], of a view's query: its rows are the same whoever computes them, those of a LIMIT among them.
     pub async fn plan_text(&self, sql: &str, scope: Scope) -> Result<LogicalPlan> {
         let query = crate::syntax::query(sql)?;
-        self.plan(query, scope).await
+        self.typed(query, scope, false).await
     }
 
     fn check(&self, reference: &TableReference, scope: &Scope) -> Result<()> {
@@ -262,7 +274,7 @@ impl Planner {
 #[must_use]
 pub fn default_state() -> SessionState {
     let builder = SessionStateBuilder::new_with_default_features().with_config(Planner::config());
-    regauge_plan::batch::install(builder).build()
+    batch::install(builder).build()
 }
 
 /// The same plan with its output cast to these columns, by position. `schema` must have as many fields.
@@ -279,6 +291,13 @@ pub fn renamed(plan: LogicalPlan, schema: &SchemaRef) -> Result<LogicalPlan> {
         })
         .collect();
     LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(Error::from_datafusion)
+}
+
+/// The schema with its columns' names as readers see them; they may repeat.
+#[must_use]
+pub fn shown(schema: &SchemaRef) -> SchemaRef {
+    let shown = |f: &FieldRef| f.as_ref().clone().with_name(batch::shown_name(f.name()));
+    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
 }
 
 fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {

@@ -8,6 +8,7 @@
 //! left no trace; within a transaction it leaves the transaction failed. Rows that are still being streamed hold what they need
 //! themselves and do not borrow the session.
 
+pub mod append;
 pub mod copy;
 mod ddl;
 mod delete;
@@ -15,6 +16,7 @@ mod describe;
 mod explain;
 mod guard;
 mod insert;
+mod point;
 mod prepare;
 mod rows;
 mod script;
@@ -47,7 +49,7 @@ use regauge_plan::parse::{ParseLimits, RelationName, Statement, parse};
 use regauge_types::Lsn;
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use txn::{Mode, Txn};
 use variables::Variables;
@@ -95,8 +97,15 @@ pub struct Session {
     deallocated: Vec<Option<String>>,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.core.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Session {
     pub(crate) fn new(core: Arc<Core>, options: SessionOptions) -> Session {
+        core.sessions.fetch_add(1, Ordering::Relaxed);
         let variables = Variables::new(&core.config.limits);
         Session {
             core,
@@ -122,15 +131,9 @@ impl Session {
         Ok(responses)
     }
 
-    /// Appends rows to a stream, or inserts them into a table, as one commit of its own; for doors other than SQL. Columns are
-    /// matched by name; `producer` makes a retry be stored once. Answers whether it had been stored before.
+    /// As [`Session::append_records`]; answers whether it had been stored before.
     pub async fn append(&mut self, relation: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<bool> {
-        let relation = self.scope(None).relation(None, relation)?.clone();
-        let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
-        let rows = rows::by_name(&relation, &rows)?;
-        self.core.append_rows(&mut txn, &relation, rows)?;
-        let committed = self.core.commit(&txn, self.seen, producer).await.map_err(Error::from)?;
-        Ok(self.committed(committed))
+        self.append_records(relation, rows, producer).await.map(|receipt| receipt.duplicate)
     }
 
     /// The catalog as a new statement sees it.

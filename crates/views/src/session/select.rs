@@ -66,10 +66,8 @@ impl Session {
         let scope = self.scope(Some(txn));
         let kept = self.planned(txn, query.clone(), scope, text, None).await?;
         let reading = self.bind(txn, &kept.uses, true).await?;
-        let schema = shown(&kept.plan.schema());
-        let stream = self.core.planner.run(&kept.plan, reading)?.map_err(Error::from_datafusion);
-        let under = schema.clone();
-        let stream = stream.map(move |batch| batch.and_then(|b| named(&b, &under))).boxed();
+        let schema = planner::shown(&kept.plan.schema());
+        let stream = self.core.planner.run(&kept.plan, reading)?.map_err(Error::from_datafusion).boxed();
         Ok(Response::Rows(Rows { schema, stream, tag: "SELECT".to_owned(), notices: vec![] }))
     }
 
@@ -77,7 +75,7 @@ impl Session {
     pub(super) async fn planned(
         &mut self,
         txn: &Txn,
-        mut query: ast::Query,
+        query: ast::Query,
         scope: Scope,
         text: Option<&str>,
         output: Option<&SchemaRef>,
@@ -85,7 +83,6 @@ impl Session {
         if let Some(kept) = self.plans.get(text, txn, &scope) {
             return Ok(kept);
         }
-        regauge_plan::batch::name_columns(&mut query);
         let uses = self.core.planner.uses(&query, &scope)?;
         // What system relations and functions answer with may change without a change of the catalog.
         let system = self.core.planner.system(&mut query.clone(), &scope)?.is_some();
@@ -121,32 +118,6 @@ impl Session {
         let scope = Scope { own, ..self.scope(Some(txn)) };
         let kept = self.planned(txn, query, scope, None, output).await?;
         let batches = self.collect(txn, &kept).await?;
-        let schema = shown(&kept.plan.schema());
-        let batches = batches.iter().map(|b| named(b, &schema)).collect::<Result<_>>()?;
-        Ok((schema, batches))
+        Ok((planner::shown(&kept.plan.schema()), batches))
     }
-}
-
-/// Columns under the names that readers see, which may repeat.
-pub(super) fn shown(schema: &SchemaRef) -> SchemaRef {
-    let shown = |name: &str| regauge_plan::batch::shown_name(name).to_owned();
-    if schema.fields().iter().all(|f| shown(f.name()) == *f.name()) {
-        return schema.clone();
-    }
-    let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_name(shown(f.name()))).collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-/// The same rows under other names.
-fn named(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if rows.schema_ref().fields() == schema.fields() {
-        return Ok(rows.clone());
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    let schema = if rows.columns().iter().zip(schema.fields()).all(|(c, f)| c.data_type() == f.data_type()) {
-        schema.clone()
-    } else {
-        rows.schema()
-    };
-    RecordBatch::try_new_with_options(schema, rows.columns().to_vec(), &options).map_err(Error::arrow)
 }

@@ -193,8 +193,31 @@ fn check(name: &str, value: &str) -> Result<()> {
         "client_encoding" if !["utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {
             Err(bad().hint("only UTF8 is offered"))
         }
+        "timezone" if !UTC.contains(&value.to_lowercase().as_str()) => {
+            Err(not_offered(name, value, "times are shown and read in UTC; AT TIME ZONE computes others"))
+        }
+        "datestyle" if value.split(',').any(|part| !DATE_STYLES.contains(&part.trim().to_lowercase().as_str())) => {
+            Err(not_offered(name, value, "dates are shown in ISO 8601"))
+        }
+        "intervalstyle" if !value.eq_ignore_ascii_case("postgres") => {
+            Err(not_offered(name, value, "intervals are shown as postgres does"))
+        }
+        "bytea_output" if !value.eq_ignore_ascii_case("hex") => Err(not_offered(name, value, "bytea is shown in hex")),
+        "extra_float_digits" if value.trim().parse::<i32>().is_ok_and(|digits| digits < 1) => {
+            Err(not_offered(name, value, "floats are shown with the digits that tell them apart; cast to numeric to round"))
+        }
         _ => Ok(()),
     }
+}
+
+/// Names of the one time zone.
+const UTC: [&str; 9] = ["utc", "etc/utc", "gmt", "etc/gmt", "uct", "etc/uct", "zulu", "universal", "default"];
+/// ISO, and orders of day and month, which it does not have.
+const DATE_STYLES: [&str; 9] = ["iso", "mdy", "dmy", "ymd", "us", "euro", "european", "noneuropean", "default"];
+
+/// PostgreSQL knows the value and we do not act on it: better said than ignored.
+fn not_offered(name: &str, value: &str, hint: &str) -> Error {
+    Error::unsupported(format!("parameter \"{name}\" cannot be \"{value}\" here")).hint(hint)
 }
 
 /// `250`, `250ms`, `5s`, `1min`, `2h`.
