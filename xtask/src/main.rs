@@ -16,6 +16,7 @@
 mod bench;
 mod needs;
 mod proof;
+mod python;
 mod step;
 mod tidy;
 
