@@ -188,7 +188,7 @@ impl Engine {
                 }
                 Err(error) => {
                     aheads.iter().for_each(|a: &Arc<Ahead>| a.close());
-                    readers.into_iter().for_each(Reading::join);
+                    readers.into_iter().for_each(Reading::end);
                     return Err(error);
                 }
             }
@@ -278,7 +278,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         let flows = std::mem::take(&mut *self.flows.lock());
         flows.running.values().for_each(|flow| flow.end("version was stopped"));
-        flows.readers.into_iter().for_each(Reading::join);
+        flows.readers.into_iter().for_each(Reading::end);
         self.workers.stop();
     }
 }
