@@ -44,9 +44,14 @@ impl Reading {
         self.ahead.state.lock().ended
     }
 
-    /// Ends the thread, after the batch that it is at.
-    pub fn join(self) {
+    /// Ends the thread, after the batch that it is at; nobody may want what it has read.
+    pub fn end(self) {
         self.ahead.close();
+        self.join();
+    }
+
+    /// Waits for the thread; what it has read stays.
+    pub fn join(self) {
         if let Err(panic) = self.thread.join() {
             tracing::error!(%panic, "a thread that read ahead panicked");
         }

@@ -22,6 +22,8 @@ mod parcel;
 mod shape;
 mod spread;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod vertex;
 mod worker;
@@ -158,6 +160,11 @@ impl Engine {
     /// Starts a version; its trace is complete up to `as_of` once its past is in. In a cluster, every process installs the same
     /// versions in the same order, and each trace shows the rows that the process's own workers hold.
     pub fn install(&self, install: Install) -> Result<TraceReader, EngineError> {
+        self.install_with(install, &operators)
+    }
+
+    /// As [`Engine::install`], with operators by somebody else: for tests of those that misbehave.
+    fn install_with(&self, install: Install, make: &Make) -> Result<TraceReader, EngineError> {
         let Install { id, plan, sources, as_of } = install;
         let mut flows = self.flows.lock();
         if flows.running.contains_key(&id) {
@@ -165,7 +172,7 @@ impl Engine {
         }
         let workers = self.workers.n();
         let schema = plan.schema();
-        let mut operators = (0..workers).map(|_| operators(&plan)).collect::<Result<Vec<_>, _>>()?;
+        let mut operators = (0..workers).map(|_| make(&plan)).collect::<Result<Vec<_>, _>>()?;
         let shape = Arc::new(Shape::new(&plan, &operators[0], self.workers.peers()));
         let (publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
         let mut inputs =
@@ -181,7 +188,7 @@ impl Engine {
                 }
                 Err(error) => {
                     aheads.iter().for_each(|a: &Arc<Ahead>| a.close());
-                    readers.into_iter().for_each(Reading::join);
+                    readers.into_iter().for_each(Reading::end);
                     return Err(error);
                 }
             }
@@ -271,13 +278,16 @@ impl Drop for Engine {
     fn drop(&mut self) {
         let flows = std::mem::take(&mut *self.flows.lock());
         flows.running.values().for_each(|flow| flow.end("version was stopped"));
-        flows.readers.into_iter().for_each(Reading::join);
+        flows.readers.into_iter().for_each(Reading::end);
         self.workers.stop();
     }
 }
 
-/// An operator for each node but the sources.
-fn operators(plan: &FlowPlan) -> Result<Vec<Option<Box<dyn Operator>>>, FlowError> {
+/// Makes an operator for each node but the sources.
+type Make = dyn Fn(&FlowPlan) -> Result<Made, FlowError>;
+type Made = Vec<Option<Box<dyn Operator>>>;
+
+fn operators(plan: &FlowPlan) -> Result<Made, FlowError> {
     let is_source = |i: usize| matches!(plan.nodes[i].op, Op::Source { .. });
     (0..plan.nodes.len()).map(|i| if is_source(i) { Ok(None) } else { ops::build(plan, i).map(Some) }).collect()
 }

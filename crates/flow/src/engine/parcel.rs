@@ -222,12 +222,6 @@ impl Flight {
         // room may have come between the two lines above; then nobody would wake it
         self.n.load(Ordering::SeqCst) >= IN_FLIGHT_MAX
     }
-
-    /// How many are in flight.
-    #[cfg(test)]
-    pub fn n(&self) -> usize {
-        self.n.load(Ordering::SeqCst)
-    }
 }
 
 /// One parcel in flight.
