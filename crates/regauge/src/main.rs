@@ -8,6 +8,7 @@ mod bench;
 mod client;
 mod demo;
 mod folder;
+mod inspect;
 mod print;
 mod running;
 mod serve;
@@ -33,7 +34,10 @@ const EXAMPLES: &str = "examples:
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
   regauge sql --data ./data schema.sql          a file
-  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server";
+  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server
+  regauge inspect log --data ./data             what the journal's files hold, and whether they are sound
+
+exit codes: 0 all well; 1 it failed, the reason is on standard error; 2 the command line is wrong";
 
 #[derive(Subcommand)]
 enum Command {
@@ -48,6 +52,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
     Append(append::AppendArgs),
+    /// Shows what the files of a data folder hold, and whether they are sound. Read only, also beside a running server.
+    Inspect(inspect::InspectArgs),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +83,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Serve(args) => serve::run(args).await,
             Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
+            Command::Inspect(args) => inspect::run(args),
             Command::Demo(args) => demo::run(args).await,
             Command::Append(args) => append::run(args).await,
         }

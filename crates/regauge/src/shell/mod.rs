@@ -30,7 +30,7 @@ pub struct SqlArgs {
 /// Who runs the statements.
 enum Seat {
     /// This process. The instance goes last.
-    Here(Box<Session>, Instance),
+    Here { session: Box<Session>, _instance: Instance },
     /// A server.
     There(there::Connection),
 }
@@ -38,7 +38,7 @@ enum Seat {
 impl Seat {
     async fn execute(&mut self, text: &str, copy: CopySource) -> anyhow::Result<()> {
         match self {
-            Seat::Here(session, _) => here::execute(session, text, copy).await,
+            Seat::Here { session, .. } => here::execute(session, text, copy).await,
             Seat::There(connection) => connection.execute(text, copy).await,
         }
     }
@@ -49,7 +49,8 @@ pub async fn run(args: SqlArgs) -> anyhow::Result<()> {
         Some(running) => Seat::There(there::Connection::open(&running).await?),
         None => {
             let instance = folder::open(&args.data, 1).await?;
-            Seat::Here(Box::new(instance.session(SessionOptions::default()).map_err(print::explain)?), instance)
+            let session = instance.session(SessionOptions::default()).map_err(print::explain)?;
+            Seat::Here { session: Box::new(session), _instance: instance }
         }
     };
     match (args.text, args.file) {

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod append;
+mod full_disk;
+mod inspect;
+mod kill;
 mod refusals;
 mod server;
 mod shell;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -20,14 +20,16 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path) -> Server {
-        let child = Command::new(env!("CARGO_BIN_EXE_regauge"))
-            .args(["serve", "--pg-port", "0", "--http-port", "0", "--data"])
-            .arg(data)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regauge"));
+        command.args(["serve", "--pg-port", "0", "--http-port", "0", "--data"]).arg(data);
+        Server::spawn(command, |_| data.to_owned())
+    }
+
+    /// Starts a command that becomes a server; `data` tells where its folder is to be seen from here.
+    pub fn spawn(mut command: Command, data: impl Fn(u32) -> PathBuf) -> Server {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let pid = child.id();
+        let data = &data(pid);
         let mut child = Some(child);
         let begun = Instant::now();
         loop {

@@ -148,6 +148,13 @@ impl Session {
         self.core.mint.mint(self.seen)
     }
 
+    /// A token of everything up to an epoch that a subscription has told to be complete: `SUBSCRIBE .. AFTER` it goes on there.
+    #[must_use]
+    pub fn token_at(&self, epoch: Lsn) -> String {
+        // The clock of that commit is not at hand; the last one is not before it.
+        self.core.mint.mint(crate::token::Seen { lsn: epoch, hlc: self.core.log.last_hlc() })
+    }
+
     /// Takes in what another session has seen; waits until it is here.
     pub async fn set_token(&mut self, text: &str) -> Result<()> {
         let seen = self.core.mint.verify(text)?;
@@ -249,6 +256,7 @@ impl Session {
         }
         match statement {
             Statement::Begin { .. } => Ok(self.start()),
+            Statement::Nothing { tag } => Ok(Response::command(*tag)),
             Statement::Savepoint { name } => {
                 self.block("SAVEPOINT")?.mark(name);
                 Ok(Response::command("SAVEPOINT"))
@@ -417,7 +425,7 @@ impl Session {
             time_zone: self.variables.time_zone(),
             system_columns: false,
             own: HashMap::new(),
-            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.all() }),
+            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.shared() }),
         }
     }
 
