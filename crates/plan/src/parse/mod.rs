@@ -155,6 +155,7 @@ impl P<'_> {
             )),
             ("truncate", _) => Err(PlanError::unsupported("TRUNCATE is not offered", "write DELETE FROM")),
             ("savepoint" | "release", _) => self.savepoint(),
+            ("close", "all") | ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => {
                 Err(PlanError::unsupported("privileges are not offered yet", "one user owns the instance"))
             }

@@ -41,6 +41,18 @@ impl P<'_> {
         }
     }
 
+    /// CLOSE ALL, UNLISTEN *, UNLISTEN channel: there are neither cursors nor channels.
+    pub(super) fn nothing(&mut self) -> Result<Statement> {
+        if self.take("close all") {
+            return Ok(Statement::Nothing { tag: "CLOSE CURSOR ALL" });
+        }
+        self.expect("unlisten")?;
+        if !self.symbol(&Token::Mul) {
+            self.name()?;
+        }
+        Ok(Statement::Nothing { tag: "UNLISTEN" })
+    }
+
     /// SAVEPOINT and RELEASE.
     pub(super) fn savepoint(&mut self) -> Result<Statement> {
         let release = self.take("release");

@@ -67,6 +67,11 @@ pub enum Statement {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
+    /// CLOSE ALL, UNLISTEN: what drivers send to be rid of what cannot have been made here.
+    Nothing {
+        /// What the command is answered with.
+        tag: &'static str,
+    },
     /// SAVEPOINT.
     Savepoint {
         /// Its name.

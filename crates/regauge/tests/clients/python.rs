@@ -31,3 +31,8 @@ fn interpreter() -> PathBuf {
 fn psycopg_reads_what_it_wrote() {
     run(&start(), "psycopg_client.py");
 }
+
+#[test]
+fn sqlalchemy_connects_reflects_and_maps() {
+    run(&start(), "sqlalchemy_client.py");
+}

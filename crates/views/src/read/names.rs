@@ -53,7 +53,7 @@ pub struct About {
     /// Its user.
     pub user: String,
     /// Its settings, by name.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Arc<BTreeMap<String, String>>,
 }
 
 impl Scope {

@@ -10,23 +10,25 @@
 
 use super::relation::{RelationTable, Source};
 use arrow::{
-    array::{Array, ArrayRef, ListArray, RecordBatch},
+    array::{Array, ArrayRef, ListArray, RecordBatch, StructArray},
     buffer::OffsetBuffer,
-    datatypes::{DataType, Field, FieldRef},
+    compute::concat_batches,
+    datatypes::{DataType, Field, FieldRef, Fields},
 };
 use datafusion::{
     catalog::default_table_source::source_as_provider,
     common::{
-        Column, DFSchema, DataFusionError, Result, ScalarValue, exec_datafusion_err, exec_err,
+        Column, DFSchema, DataFusionError, JoinType, Result, ScalarValue, UnnestOptions, exec_datafusion_err, exec_err,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     execution::SessionState,
     logical_expr::{
-        ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Subquery,
-        TypeSignature, Volatility,
+        ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+        ScalarUDFImpl, Signature, Subquery, SubqueryAlias, TypeSignature, Volatility,
         expr::{Exists, InSubquery, ScalarFunction},
         expr_rewriter::NamePreserver,
-        utils::{merge_schema, split_conjunction},
+        lit,
+        utils::{conjunction, merge_schema, split_conjunction},
     },
 };
 use futures::StreamExt;
@@ -56,6 +58,10 @@ enum Answer {
     Array,
     /// Whether there is one.
     Exists,
+    /// Whether the first argument is among them.
+    In,
+    /// All columns of all of them as an array of structs, NULL for none.
+    Rows,
 }
 
 struct Lift<'a> {
@@ -72,6 +78,10 @@ impl Lift<'_> {
     }
 
     fn node(&self, node: LogicalPlan) -> Result<LogicalPlan> {
+        let node = match node {
+            LogicalPlan::Join(join) => self.lateral(join)?,
+            other => other,
+        };
         let has = |e: &Expr| e.exists(|e| Ok(self.concerns(e)));
         let mut any = false;
         for e in node.expressions() {
@@ -117,6 +127,11 @@ impl Lift<'_> {
                 let found = self.subquery(subquery, schema, Answer::Exists)?;
                 Ok(found.update_data(|e| if negated { Expr::Not(Box::new(e)) } else { e }))
             }
+            Expr::InSubquery(InSubquery { expr, subquery, negated }) if !self.joins.get() && in_memory(&subquery.subquery)? => {
+                let needle = expr.transform_down(|e| self.expr(e, schema))?.data;
+                let found = self.call(self.inside(subquery)?, schema, Answer::In, Some(needle))?;
+                Ok(jump(if negated { Expr::Not(Box::new(found)) } else { found }))
+            }
             Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
                 let subquery = self.inside(subquery)?;
                 Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery, negated })))
@@ -141,15 +156,21 @@ impl Lift<'_> {
             }
             return Ok(jump(Expr::ScalarSubquery(sub)));
         }
+        self.call(sub, schema, answer, None).map(jump)
+    }
+
+    /// The function that stands for a subquery.
+    fn call(&self, sub: Subquery, schema: &DFSchema, answer: Answer, needle: Option<Expr>) -> Result<Expr> {
         let analyzer = self.state.analyzer();
         let plan = analyzer.execute_and_check(Arc::unwrap_or_clone(sub.subquery), self.state.config_options(), |_, _| {})?;
         let item = match plan.schema().fields().as_ref() {
+            _ if answer == Answer::Rows => DataType::Struct(nullable(plan.schema().as_arrow().fields())),
             [field] => field.data_type().clone(),
             _ if answer == Answer::Exists => DataType::Boolean,
             _ => return exec_err!("subquery must return only one column"),
         };
         let mut outer = Vec::new();
-        let mut args = Vec::new();
+        let mut args: Vec<Expr> = needle.into_iter().collect();
         for e in plan.all_out_ref_exprs() {
             let Expr::OuterReferenceColumn(_, column) = &e else { continue };
             if outer.contains(column) {
@@ -162,14 +183,62 @@ impl Lift<'_> {
         self.made.set(no + 1);
         let ty = match answer {
             Answer::Value => item.clone(),
-            Answer::Array => DataType::new_list(item.clone(), true),
-            Answer::Exists => DataType::Boolean,
+            Answer::Array | Answer::Rows => DataType::new_list(item.clone(), true),
+            Answer::Exists | Answer::In => DataType::Boolean,
         };
         let inner = Inner { plan, outer, answer, item, ty, state: self.state.clone(), name: format!("subplan_{no}") };
         let kinds = vec![TypeSignature::VariadicAny, TypeSignature::Nullary];
         let udf = SubPlan { inner: Arc::new(inner), signature: Signature::one_of(kinds, Volatility::Stable) };
-        Ok(jump(ScalarUDF::new_from_impl(udf).call(args)))
+        Ok(ScalarUDF::new_from_impl(udf).call(args))
     }
+
+    /// `left JOIN LATERAL (subquery)`: the subquery's rows become an array beside each row on the left, which is then unnested.
+    fn lateral(&self, join: Join) -> Result<LogicalPlan> {
+        let (alias, sub) = match join.right.as_ref() {
+            LogicalPlan::Subquery(sub) => (None, sub.clone()),
+            LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => match input.as_ref() {
+                LogicalPlan::Subquery(sub) => (Some(alias.clone()), sub.clone()),
+                _ => return Ok(LogicalPlan::Join(join)),
+            },
+            _ => return Ok(LogicalPlan::Join(join)),
+        };
+        let always = join.filter.as_ref().is_none_or(|f| *f == lit(true)) && join.on.is_empty();
+        let outer = match join.join_type {
+            JoinType::Inner => false,
+            JoinType::Left if always => true,
+            _ => return Ok(LogicalPlan::Join(join)),
+        };
+        if !in_memory(&sub.subquery)? {
+            return Ok(LogicalPlan::Join(join));
+        }
+        let left = Arc::unwrap_or_clone(join.left);
+        let (left_schema, right_schema) = (left.schema().clone(), sub.subquery.schema().clone());
+        let rows = self.call(sub, &left_schema, Answer::Rows, None)?;
+        let rows_name = format!("lateral_{}", self.made.get());
+        let kept: Vec<Expr> = left_schema.columns().into_iter().map(Expr::Column).collect();
+        let mut beside = kept.clone();
+        beside.push(rows.alias(&rows_name));
+        let options = UnnestOptions::new().with_preserve_nulls(outer);
+        let row = Expr::Column(Column::new_unqualified(&rows_name));
+        let mut output = kept;
+        for (qualifier, field) in right_schema.iter() {
+            let value = datafusion::functions::core::expr_fn::get_field(row.clone(), field.name().as_str());
+            output.push(value.alias_qualified(alias.clone().or_else(|| qualifier.cloned()), field.name()));
+        }
+        let rows = LogicalPlanBuilder::from(left)
+            .project(beside)?
+            .unnest_column_with_options(Column::new_unqualified(&rows_name), options)?
+            .project(output)?;
+        let equal = join.on.into_iter().map(|(l, r)| l.eq(r));
+        match conjunction(equal.chain(join.filter.filter(|_| !always))) {
+            Some(condition) => rows.filter(condition)?.build(),
+            None => rows.build(),
+        }
+    }
+}
+
+fn nullable(fields: &Fields) -> Fields {
+    fields.iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect()
 }
 
 /// What is inside has been looked at.
@@ -278,23 +347,34 @@ impl ScalarUDFImpl for SubPlan {
 
 impl Inner {
     fn value(&self, outer: &[ScalarValue]) -> Result<ScalarValue> {
+        let (needle, outer) = match (self.answer, outer) {
+            (Answer::In, [needle, outer @ ..]) => (Some(needle), outer),
+            _ => (None, outer),
+        };
         let bound = self.bound(outer)?;
         let batches = now(self.run(&bound))??;
-        if self.answer == Answer::Exists {
-            return Ok(ScalarValue::from(batches.iter().any(|b| b.num_rows() > 0)));
+        let n: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        match self.answer {
+            Answer::Exists => return Ok(ScalarValue::from(n > 0)),
+            Answer::Rows if n == 0 => return ScalarValue::try_from(&self.ty),
+            Answer::Rows => {
+                let DataType::Struct(fields) = &self.item else { return exec_err!("rows are structs") };
+                let one = concat_batches(&self.plan.schema().inner().clone(), &batches)?;
+                return list(Arc::new(StructArray::try_new(fields.clone(), one.columns().to_vec(), None)?));
+            }
+            _ => {}
         }
         let columns: Vec<ArrayRef> = batches.iter().map(|b| b.column(0).clone()).collect();
         let arrays: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
         let all = if arrays.is_empty() { arrow::array::new_empty_array(&self.item) } else { arrow::compute::concat(&arrays)? };
+        if let Some(needle) = needle {
+            return among(needle, &all);
+        }
         match (self.answer, all.len()) {
-            (Answer::Array | Answer::Exists, n) => {
-                let item = Arc::new(Field::new_list_field(self.item.clone(), true));
-                let list = ListArray::try_new(item, OffsetBuffer::from_lengths([n]), all, None)?;
-                Ok(ScalarValue::List(Arc::new(list)))
-            }
+            (Answer::Array, _) => list(all),
             (Answer::Value, 0) => ScalarValue::try_from(&self.item),
             (Answer::Value, 1) => ScalarValue::try_from_array(&all, 0),
-            (Answer::Value, _) => exec_err!("more than one row returned by a subquery used as an expression"),
+            (_, _) => exec_err!("more than one row returned by a subquery used as an expression"),
         }
     }
 
@@ -331,6 +411,28 @@ impl Inner {
         }
         Ok(batches)
     }
+}
+
+/// One array of these elements.
+fn list(items: ArrayRef) -> Result<ScalarValue> {
+    let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+    let offsets = OffsetBuffer::from_lengths([items.len()]);
+    Ok(ScalarValue::List(Arc::new(ListArray::try_new(item, offsets, items, None)?)))
+}
+
+/// `needle IN (items)` with SQL's unknown.
+fn among(needle: &ScalarValue, items: &ArrayRef) -> Result<ScalarValue> {
+    if items.is_empty() {
+        return Ok(ScalarValue::from(false));
+    }
+    let needle = needle.cast_to(items.data_type())?;
+    for at in 0..items.len() {
+        if !needle.is_null() && ScalarValue::try_from_array(items, at)? == needle {
+            return Ok(ScalarValue::from(true));
+        }
+    }
+    let unknown = needle.is_null() || items.null_count() > 0;
+    Ok(ScalarValue::Boolean((!unknown).then_some(false)))
 }
 
 /// Runs a future that waits for nothing.

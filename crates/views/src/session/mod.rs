@@ -256,6 +256,7 @@ impl Session {
         }
         match statement {
             Statement::Begin { .. } => Ok(self.start()),
+            Statement::Nothing { tag } => Ok(Response::command(*tag)),
             Statement::Savepoint { name } => {
                 self.block("SAVEPOINT")?.mark(name);
                 Ok(Response::command("SAVEPOINT"))
@@ -424,7 +425,7 @@ impl Session {
             time_zone: self.variables.time_zone(),
             system_columns: false,
             own: HashMap::new(),
-            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.all() }),
+            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.shared() }),
         }
     }
 

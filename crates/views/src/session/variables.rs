@@ -8,7 +8,11 @@ use crate::{
     error::{Error, Result, sqlstate as code},
 };
 use regauge_types::ErrorKind;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Name, default, whether it may be set.
 const KNOWN: &[(&str, &str, bool)] = &[
@@ -38,7 +42,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("server_version", "16.6", false),
     ("server_version_num", "160006", false),
     ("session_authorization", "regauge", true),
-    ("standard_conforming_strings", "on", false),
+    ("standard_conforming_strings", "on", true),
     ("statement_timeout", "0", true),
     ("timezone", "UTC", true),
     ("transaction_deferrable", "off", true),
@@ -54,6 +58,8 @@ pub(super) struct Variables {
     set: BTreeMap<String, String>,
     local: BTreeMap<String, Option<String>>,
     causal_timeout: Duration,
+    /// [`Variables::all`], made when first asked for after a change.
+    shared: OnceLock<Arc<BTreeMap<String, String>>>,
 }
 
 impl Variables {
@@ -63,6 +69,7 @@ impl Variables {
             set: BTreeMap::new(),
             local: BTreeMap::new(),
             causal_timeout: limits.causal_timeout,
+            shared: OnceLock::new(),
         }
     }
 
@@ -78,8 +85,14 @@ impl Variables {
         all
     }
 
+    /// All of them, for a statement that may ask for them.
+    pub(super) fn shared(&self) -> Arc<BTreeMap<String, String>> {
+        self.shared.get_or_init(|| Arc::new(self.all())).clone()
+    }
+
     /// Sets it, or back to its default.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        self.shared = OnceLock::new();
         let name = canonical(name);
         match KNOWN.iter().find(|(known, ..)| *known == name) {
             Some((_, _, true)) => {}
@@ -113,11 +126,15 @@ impl Variables {
     }
 
     pub(super) fn reset_all(&mut self) {
+        self.shared = OnceLock::new();
         self.set = self.brought.clone();
     }
 
     /// What SET LOCAL set is over.
     pub(super) fn end_transaction(&mut self) {
+        if !self.local.is_empty() {
+            self.shared = OnceLock::new();
+        }
         for (name, before) in std::mem::take(&mut self.local) {
             match before {
                 Some(value) => self.set.insert(name, value),
@@ -169,6 +186,9 @@ fn check(name: &str, value: &str) -> Result<()> {
         "transaction_isolation" | "default_transaction_isolation" if value.eq_ignore_ascii_case("serializable") => {
             let error = Error::unsupported("SERIALIZABLE is not offered: transactions are snapshot isolation");
             Err(error.hint("use REPEATABLE READ, and UPDATE the rows that a decision rests on"))
+        }
+        "standard_conforming_strings" if !["on", "true", "yes", "1"].contains(&value.to_lowercase().as_str()) => {
+            Err(bad().hint("a backslash is an escape in E'..' only"))
         }
         "client_encoding" if !["utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {
             Err(bad().hint("only UTF8 is offered"))

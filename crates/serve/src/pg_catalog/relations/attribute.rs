@@ -26,7 +26,11 @@ fn attributes(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
 fn of(o: &Object) -> impl Iterator<Item = Vec<Cell>> + '_ {
     o.columns.iter().enumerate().map(move |(at, c)| {
         let len = types::by_oid(c.type_oid).map_or(-1, |t| t.len);
-        let storage = if len < 0 { "x" } else { "p" };
+        let storage = match (len, c.type_oid) {
+            (0.., _) => "p",
+            (_, 1700) => "m",
+            _ => "x",
+        };
         let textual = matches!(c.type_oid, 25 | 1042 | 1043);
         row![
             o.oid,

@@ -28,7 +28,7 @@ fn row_of(o: &Object) -> Vec<Cell> {
     };
     let indexed = o.index_of.is_none() && !o.key.is_empty();
     let is_view = o.kind == "v" || o.kind == "m";
-    let replica = if o.kind == "r" { "d" } else { "n" };
+    let replica = if o.kind == "r" || o.kind == "m" { "d" } else { "n" };
     row![
         o.oid,
         o.name.as_str(),

@@ -3,7 +3,7 @@
 
 use super::tree;
 use crate::pg_catalog::functions::ARRAY_OF_ROWS;
-use datafusion::sql::sqlparser::ast::{AccessExpr, BinaryOperator, Expr, FunctionArguments, Subscript, UnaryOperator};
+use datafusion::sql::sqlparser::ast::{AccessExpr, BinaryOperator, Expr, FunctionArguments, Subscript, UnaryOperator, Value};
 
 pub fn rewrite(e: &mut Expr) {
     match e {
@@ -37,6 +37,9 @@ pub fn rewrite(e: &mut Expr) {
         Expr::CompoundFieldAccess { root, access_chain } => {
             if let [AccessExpr::Subscript(Subscript::Index { index })] = access_chain.as_mut_slice() {
                 *e = tree::call("pg_element", vec![tree::take(root), tree::take(index)]);
+            } else if let [AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice() {
+                let name = Expr::value(Value::SingleQuotedString(tree::fold(field)));
+                *e = tree::call("get_field", vec![tree::take(root), name]);
             }
         }
         _ => {}
@@ -63,6 +66,16 @@ fn among(left: &mut Expr, right: &mut Expr, negated: bool) -> Option<Expr> {
 /// `generate_series` and `generate_subscripts` in a select list are the unnesting of an array.
 fn set_returning(e: &mut Expr) {
     let Some((name, args)) = tree::plain_call(e) else { return };
+    if let ([.., last], [array]) = (name.as_slice(), args.as_slice())
+        && last == "_pg_expandarray"
+    {
+        // rows of an element x and its place n
+        let text = |s: &str| Expr::value(Value::SingleQuotedString(s.to_owned()));
+        let elements = tree::call("unnest", vec![array.clone()]);
+        let places = tree::call("unnest", vec![tree::call("pg_subscripts", vec![array.clone()])]);
+        *e = tree::call("named_struct", vec![text("x"), elements, text("n"), places]);
+        return;
+    }
     if let Some(array) = array_of(&name, args) {
         *e = tree::call("unnest", vec![array]);
     }

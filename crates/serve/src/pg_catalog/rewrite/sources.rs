@@ -42,8 +42,13 @@ pub fn of_function(factor: &mut TableFactor) {
     derive(factor, false);
 }
 
+/// Relations that the planner knows as functions: windows of time.
+const WINDOWS: &[&str] = &["tumble", "hop", "session", "cumulate"];
+
 struct Rows {
     arrays: Vec<Expr>,
+    /// One row with the function's value, instead of a row for each element.
+    plain: bool,
     ordinality: bool,
     name: String,
     alias: Option<TableAlias>,
@@ -56,8 +61,16 @@ fn rows_of(factor: &TableFactor) -> Option<Rows> {
     };
     let of = |name: Vec<String>, args: Vec<Expr>, ordinality: bool, alias: &Option<TableAlias>| {
         let last = name.last()?.clone();
-        let arrays = if last == "unnest" { args } else { vec![arrays::array_of(&name, args)?] };
-        Some(Rows { arrays, ordinality, name: last, alias: alias.clone() })
+        let mut plain = false;
+        let arrays = if last == "unnest" {
+            args
+        } else if let Some(array) = arrays::array_of(&name, args.clone()) {
+            vec![array]
+        } else {
+            plain = !WINDOWS.contains(&last.as_str());
+            plain.then(|| vec![tree::call(&last, args)])?
+        };
+        Some(Rows { arrays, plain, ordinality, name: last, alias: alias.clone() })
     };
     match factor {
         TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => {
@@ -88,7 +101,8 @@ fn derive(factor: &mut TableFactor, lateral: bool) {
     select.projection.clear();
     for (at, array) in rows.arrays.into_iter().enumerate() {
         let alias = named.get(at).cloned().unwrap_or_else(|| default(at));
-        select.projection.push(SelectItem::ExprWithAlias { expr: tree::call("unnest", vec![array]), alias });
+        let expr = if rows.plain { array } else { tree::call("unnest", vec![array]) };
+        select.projection.push(SelectItem::ExprWithAlias { expr, alias });
     }
     if let (true, Some(first)) = (rows.ordinality, first) {
         let alias = named.get(n).cloned().unwrap_or_else(|| Ident::new("ordinality"));
