@@ -10,10 +10,7 @@ use crate::{
     read::{names::Scope, planner},
     response::{Response, Rows},
 };
-use arrow::{
-    array::{RecordBatch, RecordBatchOptions},
-    datatypes::{Field, Schema, SchemaRef},
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{catalog::TableProvider, physical_plan::ExecutionPlan, sql::sqlparser::ast};
 use futures::{StreamExt, TryStreamExt};
 use regauge_types::Lsn;
