@@ -8,6 +8,7 @@
 //! cargo xtask tidy                     crate walls, file sizes, ARCHITECTURE.md
 //! cargo xtask slt [--bless] [FILE..]   the SQL text files; --bless asks PostgreSQL anew
 //! cargo xtask oracle --views N --seed S [--workers W]   random views against PostgreSQL
+//! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
 //! ```
 // A tool for people: it prints, and it reads the real clock and the real disk.
@@ -16,6 +17,7 @@
 mod bench;
 mod needs;
 mod proof;
+mod python;
 mod step;
 mod tidy;
 
@@ -25,8 +27,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
-                     oracle [--views N] [--seed S] [--workers W] | \
-                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--json]";
+                     oracle [--views N] [--seed S] [--workers W] | kill [--cycles N] | \
+                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +55,7 @@ fn run(args: &[String]) -> Result<()> {
         "tidy" => tidy::run(&root()),
         "slt" => proof::slt(&root(), rest),
         "oracle" => proof::oracle(&root(), rest),
+        "kill" => proof::kill(&root(), rest),
         "bench" => bench::run(&root(), rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -85,6 +85,11 @@ pub fn total_orders(plan: LogicalPlan, open: bool) -> Result<LogicalPlan, PlanEr
     bind::total_orders(plan, open)
 }
 
+/// Gives the columns of a query PostgreSQL's names; names that repeat are told apart by what [`shown_name`] takes off again.
+pub fn name_columns(query: &mut ast::Query) {
+    bind::ast::name_all(query);
+}
+
 /// A column's name as readers see it.
 #[must_use]
 pub fn shown_name(name: &str) -> &str {

@@ -3,15 +3,19 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod append;
 mod bench;
+mod client;
 mod demo;
+mod folder;
+mod inspect;
 mod print;
 mod running;
 mod serve;
 mod shell;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 /// Operators allocate many small columns from several threads; the system's allocator shows in profiles there.
 #[global_allocator]
@@ -29,7 +33,11 @@ const EXAMPLES: &str = "examples:
   regauge demo flights                          real data through views, in a temporary folder
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
-  regauge sql --data ./data schema.sql          a file";
+  regauge sql --data ./data schema.sql          a file
+  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server
+  regauge inspect log --data ./data             what the journal's files hold, and whether they are sound
+
+exit codes: 0 all well; 1 it failed, the reason is on standard error; 2 the command line is wrong";
 
 #[derive(Subcommand)]
 enum Command {
@@ -42,6 +50,10 @@ enum Command {
     Bench(bench::Bench),
     /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
     Demo(demo::DemoArgs),
+    /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
+    Append(append::AppendArgs),
+    /// Shows what the files of a data folder hold, and whether they are sound. Read only, also beside a running server.
+    Inspect(inspect::InspectArgs),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +62,7 @@ fn main() -> ExitCode {
     let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match run(cli.command) {
@@ -70,7 +83,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Serve(args) => serve::run(args).await,
             Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
+            Command::Inspect(args) => inspect::run(args),
             Command::Demo(args) => demo::run(args).await,
+            Command::Append(args) => append::run(args).await,
         }
     })
 }

@@ -44,11 +44,19 @@ impl Running {
     }
 
     /// The server that runs over a data folder.
-    #[allow(dead_code, reason = "the commands that ask a running server are being written")]
     pub fn find(data: &Path) -> Option<Running> {
         let bytes = Env::real().disk.read_all(&data.join(FILE), 1 << 16).ok()?;
         let running: Running = serde_json::from_slice(&bytes).ok()?;
         TcpStream::connect_timeout(&running.pg, PATIENCE).ok().map(|_| running)
+    }
+}
+
+impl Running {
+    /// A user of the server, and the password.
+    pub fn login(&self) -> anyhow::Result<(String, String)> {
+        let path = &self.passfile;
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the passwords path={}", path.display()))?;
+        regauge_serve::secret::login(&text).with_context(|| format!("file holds no password path={}", path.display()))
     }
 }
 

@@ -3,18 +3,19 @@
 //! Ports are taken before the folder is opened: a port in use leaves nothing behind, and clients that come while the folder is read
 //! wait in the queue. SIGTERM and Ctrl-C cancel what runs, tell clients, and end with exit code 0; nothing acknowledged depends on it.
 
-use crate::{print, running::Running};
+use crate::{folder, print, running::Running};
 use anyhow::{Context, bail};
 use clap::Args;
 use regauge_serve::{
+    http::HttpOptions,
     pg::{Options, Server, Tls},
     secret::{self, Passwords},
 };
 use regauge_types::Env;
-use regauge_views::{Config, Instance};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,9 @@ pub struct ServeArgs {
     /// The port of HTTP; 0 takes a free one.
     #[arg(long, default_value_t = 8080)]
     http_port: u16,
+    /// Another name by which HTTP clients may call this server, such as that of a proxy before it.
+    #[arg(long)]
+    http_host: Vec<String>,
     /// A certificate in PEM, followed by those that signed it.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -68,15 +72,21 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let pg = server.address().map_err(print::explain)?;
     // Told to stop while the folder is read, it must not miss it.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let config = Config::new(&args.data).workers(args.workers);
-    let instance = tokio::task::spawn_blocking(move || Instance::open(config)).await?.map_err(print::explain)?;
+    let listener = http_listener(&args).await?;
+    let http = listener.local_addr()?;
+    let instance = folder::open(&args.data, args.workers).await?;
+    regauge_serve::pg_catalog::install(&instance);
     let passwords = Passwords::open(&Env::real(), &args.data).map_err(print::explain)?;
     let data = args.data.canonicalize().with_context(|| format!("cannot find the data folder data={}", args.data.display()))?;
     let passfile = data.join(passwords.passfile().file_name().unwrap_or_default());
-    let running = Running { pid: std::process::id(), pg, http: None, passfile };
+    let running = Running { pid: std::process::id(), pg, http: Some(http), passfile };
     let left = running.leave(&data)?;
     welcome(&data, &running, options.tls.is_some());
     let stop = CancellationToken::new();
+    let known = passwords.clone();
+    let verify: regauge_serve::http::Verify = Arc::new(move |user, password| known.verify(user, password));
+    let doors = HttpOptions { verify: Some(verify), hosts: args.http_host.clone(), ..HttpOptions::default() };
+    let http = tokio::spawn(regauge_serve::http::serve(instance.clone(), listener, doors, stop.clone()));
     let serving = tokio::spawn(server.run(instance, passwords, stop.clone()));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -85,9 +95,24 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     tracing::info!("stopping");
     stop.cancel();
     serving.await?;
+    http.await?;
     drop(left);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// HTTP stays on this machine: it has no TLS of its own.
+async fn http_listener(args: &ServeArgs) -> anyhow::Result<tokio::net::TcpListener> {
+    let host = if args.host.is_loopback() { args.host } else { Ipv4Addr::LOCALHOST.into() };
+    let address = SocketAddr::new(host, args.http_port);
+    tokio::net::TcpListener::bind(address).await.map_err(|e| {
+        let hint = if e.kind() == std::io::ErrorKind::AddrInUse {
+            "another server has the port: give --http-port, 0 for a free one"
+        } else {
+            "give another --http-port"
+        };
+        anyhow::anyhow!("cannot listen for HTTP: {e} address={address}\nhint: {hint}")
+    })
 }
 
 fn tls(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
@@ -107,6 +132,9 @@ fn welcome(data: &Path, running: &Running, tls: bool) {
     let user = secret::USER;
     println!("regauge {} serves {}", env!("CARGO_PKG_VERSION"), data.display());
     println!("postgres listens on {}{}", running.pg, if tls { " (TLS)" } else { "" });
+    if let Some(http) = running.http {
+        println!("http listens on {http}: http://localhost:{}/", http.port());
+    }
     println!("connect with:");
     println!("  {mode}PGPASSFILE={} psql -h {host} -p {} -U {user} regauge", quoted(&running.passfile), running.pg.port());
     tracing::info!(pid = running.pid, pg = %running.pg, tls, "serving");

@@ -122,6 +122,13 @@ fn generate(env: &Env) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// A user and a password out of a password file's text, for a client: those of [`USER`], or else of the first user by name.
+#[must_use]
+pub fn login(text: &str) -> Option<(String, String)> {
+    let mut users = parse(text);
+    users.remove_entry(USER).or_else(|| users.pop_first())
+}
+
 /// Users and passwords of a libpq password file; the first line of a user counts, as it does there.
 fn parse(text: &str) -> BTreeMap<String, String> {
     let mut users = BTreeMap::new();

@@ -47,7 +47,7 @@ impl Default for Limits {
 pub struct Config {
     /// The data folder; made if need be.
     pub dir: PathBuf,
-    /// Threads of the engine. Kept for the timely runtime; today one thread drives each version, whatever stands here.
+    /// Threads of the engine, shared by all versions; the machine's cores unless said otherwise.
     pub workers: usize,
     /// Clock, disk, chance and threads.
     pub env: Env,
@@ -59,7 +59,8 @@ impl Config {
     /// The operating system's world and default limits.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Config {
-        Config { dir: dir.into(), workers: 1, env: Env::real(), limits: Limits::default() }
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Config { dir: dir.into(), workers, env: Env::real(), limits: Limits::default() }
     }
 
     /// With so many threads of the engine.

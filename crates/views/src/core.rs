@@ -219,12 +219,14 @@ impl Error {
     pub fn from_log_ref(error: &LogError) -> Error {
         let sqlstate = match error {
             LogError::DiskFull { .. } => code::DISK_FULL,
+            LogError::InUse { .. } => code::IN_USE,
             LogError::Corrupt { .. } => "RG006",
             LogError::Fenced { .. } => code::FENCED,
             LogError::TooLarge { .. } | LogError::ProducersFull { .. } => code::LIMIT_EXCEEDED,
             LogError::SequenceGap { .. } | LogError::BelowWindow { .. } => code::CANT_CHANGE_NOW,
             LogError::UnknownTopic { .. } | LogError::DroppedTopic { .. } => code::UNDEFINED_TABLE,
             LogError::ClockAhead(_) | LogError::BadTransaction { .. } => code::INVALID_PARAMETER,
+            LogError::NewerFormat { .. } | LogError::UnsupportedType { .. } => code::FEATURE_NOT_SUPPORTED,
             LogError::Closed => code::SHUTDOWN,
             LogError::Internal { .. } => code::INTERNAL,
             _ => code::IO,

@@ -42,6 +42,7 @@ pub mod sqlstate {
     pub const OUT_OF_MEMORY: &str = "53200";
     pub const DISK_FULL: &str = "53100";
     pub const LIMIT_EXCEEDED: &str = "54000";
+    pub const IN_USE: &str = "55006";
     pub const CANT_CHANGE_NOW: &str = "55P02";
     pub const QUERY_CANCELED: &str = "57014";
     pub const SHUTDOWN: &str = "57P01";

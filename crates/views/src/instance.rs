@@ -13,7 +13,7 @@ use crate::{
     driver::{Driver, Parts},
     error::{Error, Result, sqlstate as code},
     judge::{Judged, SharedHead},
-    read::{Pins, Planner, names::SystemRelations},
+    read::{Pins, Planner, names::SystemRelations, system::SystemDialect},
     session::{Session, SessionOptions},
     table::{
         head::Head,
@@ -143,6 +143,11 @@ impl Instance {
     /// Gives a schema whose relations are made from the catalog when they are asked for (`pg_catalog`, for one).
     pub fn add_system_schema(&self, schema: &str, relations: SystemRelations) {
         self.core.planner.add_system_schema(schema, relations);
+    }
+
+    /// Gives functions and syntax for statements that ask about the instance itself.
+    pub fn set_system_dialect(&self, dialect: Arc<dyn SystemDialect>) {
+        self.core.planner.set_system_dialect(dialect);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: ours beside the peers, in one run on the same data, each measurement in a process of its own.
 //!
 //! ```text
-//! cargo xtask bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--json]
+//! cargo xtask bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]
 //! WORDs: a query (q4) · rebuild · live · freshness · epoch · append · lookup · memory
 //! ```
 //! Data, the peers' Python and nothing else are kept in the user's cache folder (`regauge/bench`). What is printed also goes to
@@ -28,8 +28,13 @@ pub use options::USAGE;
 /// Runs what was asked for, prints the tables, writes `bench/RESULTS.md`.
 pub fn run(root: &Path, args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
-    step::cargo(root, &["build", "--release"], &[])?;
-    let ours = ours::Ours::find(root)?;
+    let ours = match &options.binary {
+        Some(path) => ours::Ours::at(path)?,
+        None => {
+            step::cargo(root, &["build", "--release"], &[])?;
+            ours::Ours::find(root)?
+        }
+    };
     let cache = cache()?;
     let peers = peers::Peers::install(root, &cache)?;
     let dir = cache.join(format!("nexmark-{}", options.events));

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 /// How it is used.
-pub const USAGE: &str = "bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--json]";
+pub const USAGE: &str = "bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]";
 
 /// What to measure and how much of it.
 #[derive(Debug, PartialEq)]
@@ -16,13 +16,16 @@ pub struct Options {
     pub runs: usize,
     /// Only these; all when empty.
     pub only: Vec<String>,
+    /// This binary instead of a release build; its path stands in the table, because it need not be one.
+    pub binary: Option<String>,
     /// One line of JSON instead of tables.
     pub json: bool,
 }
 
 impl Options {
     pub fn parse(args: &[String]) -> Result<Options> {
-        let mut options = Options { events: 10_000_000, live_events: 1_000_000, runs: 3, only: vec![], json: false };
+        let mut options =
+            Options { events: 10_000_000, live_events: 1_000_000, runs: 3, only: vec![], binary: None, json: false };
         let mut rest = args.iter();
         while let Some(flag) = rest.next() {
             let mut value = || rest.next().with_context(|| format!("{flag} needs a value\nusage: cargo xtask {USAGE}"));
@@ -31,6 +34,7 @@ impl Options {
                 "--live-events" => options.live_events = number(flag, value()?)?,
                 "--runs" => options.runs = number(flag, value()?)?.max(1),
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--binary" => options.binary = Some(value()?.clone()),
                 "--json" => options.json = true,
                 other => bail!("unknown flag `{other}`\nusage: cargo xtask {USAGE}"),
             }

@@ -15,7 +15,12 @@ impl Ours {
         let out = Command::new(cargo).args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(root).output()?;
         let metadata: Value = serde_json::from_slice(&out.stdout).context("cargo metadata")?;
         let target = metadata["target_directory"].as_str().context("cargo metadata has no target_directory")?;
-        let binary = Path::new(target).join("release/regauge");
+        Ours::at(Path::new(target).join("release/regauge"))
+    }
+
+    /// A binary that is there.
+    pub fn at(path: impl Into<PathBuf>) -> Result<Ours> {
+        let binary = path.into();
         if !binary.is_file() {
             bail!("the binary is not where it should be path={}", binary.display());
         }

@@ -54,7 +54,8 @@ impl Report {
         let load = load.split_whitespace().next().unwrap_or("?").to_owned();
         let (events, live, runs) = (options.events, options.live_events, options.runs);
         let only = if options.only.is_empty() { String::new() } else { format!(" --only {}", options.only.join(",")) };
-        let command = format!("cargo xtask bench --events {events} --live-events {live} --runs {runs}{only}");
+        let binary = if options.binary.is_some() { " --binary (NOT a release build, see the text)" } else { "" };
+        let command = format!("cargo xtask bench --events {events} --live-events {live} --runs {runs}{only}{binary}");
         let head =
             format!("{date}, commit {commit}, {}, load when it began {load}, {peer}. Medians of {runs}. `{command}`", machine());
         Report { head, events, rebuild: vec![], live: vec![], singles: Map::new() }

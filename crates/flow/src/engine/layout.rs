@@ -3,22 +3,19 @@
 use crate::operator::FlowError;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use regauge_plan::flowplan::SourceId;
 use regauge_types::{COLUMN_ID_KEY, ColumnId, Delta};
 use std::sync::Arc;
 
 /// Of one source node.
 pub(super) struct Layout {
-    /// The node's own name among the sources.
-    pub id: SourceId,
     columns: Vec<ColumnId>,
     schema: SchemaRef,
 }
 
 impl Layout {
-    pub fn new(id: SourceId, columns: Vec<ColumnId>, types: &[DataType]) -> Layout {
+    pub fn new(columns: Vec<ColumnId>, types: &[DataType]) -> Layout {
         let fields: Vec<Field> = types.iter().enumerate().map(|(i, ty)| Field::new(format!("c{i}"), ty.clone(), true)).collect();
-        Layout { id, columns, schema: Arc::new(Schema::new(fields)) }
+        Layout { columns, schema: Arc::new(Schema::new(fields)) }
     }
 
     /// Rows of a topic: columns are found by their ids.

@@ -1,44 +1,58 @@
-//! Running versions: each plan takes its past, then epochs in order, and publishes what its rows are after each of them.
+//! Running versions on timely workers: each plan takes its past, then epochs in order, and publishes what its rows are after each of them.
 //!
 //! ```text
-//!   install ─▶ thread: past up to `as_of` as one epoch ─▶ epoch ─▶ epoch ─▶ …      each: operators ─▶ Publisher ─▶ TraceReader
-//!   feed ─▶ bounded queue ──────────────────────────────────┘
+//!   install ─▶ every worker: stage 0 ══exchange══▶ stage 1 ══▶ … ══▶ output ─▶ Publisher (a shard per worker) ─▶ TraceReader
+//!   past ─▶ read-ahead thread ─▶ ┘                                                                         │
+//!   feed ─▶ a share for each worker ─▶ ┘      another version's trace, shard by shard ◀────────────────────┘
 //! ```
-//! Honest limits: **one thread runs one version**, by [`crate::ops::Serial`]. The exchange of rows over several workers, by timely,
-//! comes next, and replaces what is behind [`Engine`]; nothing here is visible through it but the speed. The whole past of a
-//! version is held in memory while it is taken in.
+//! [`shape`] cuts a plan into stages at the exchanges that it needs (none with one worker), [`stage`] runs the operators of a stage
+//! by direct calls, [`vertex`] is a stage as a timely operator, [`worker`] the thread.
 //!
 //! Guarantees: an epoch shows in a trace wholly or not at all; an error or a panic in a version fails that version, and those that
-//! read it, with the reason; [`Engine::drop_flow`] never waits, and dropping the engine waits for all its threads.
-//! It does not know topics' meaning, SQL, or the life of a version.
+//! read it, with the reason; a flow's past is read in slices and lets live epochs go first ([`turns`]); [`Engine::drop_flow`] never
+//! waits, and dropping the engine waits for all its threads (in a cluster: until the other processes stop, too).
+//! Locks: flows, then commands; a flow's `fed` alone. Not promised: a bound on what is on its way to another process; that a failure
+//! in the last stage is heard of in other processes. It does not know topics' meaning, SQL, or the life of a version.
 
+mod ahead;
+mod flow;
+mod intake;
 mod layout;
-mod queue;
+mod parcel;
+mod shape;
+mod spread;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod vertex;
 mod worker;
+mod workers;
 
-use crate::operator::{FlowError, OpStats};
-use crate::ops::Serial;
+use crate::operator::{FlowError, OpStats, Operator};
+use crate::ops;
+use ahead::{Ahead, Reading};
+use flow::{Flow, From, Named, Source};
 use layout::Layout;
 use parking_lot::Mutex;
-use queue::Queue;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
 use regauge_state::trace::{TraceError, TraceReader, published};
-use regauge_types::{
-    Delta, Epoch, TopicId,
-    env::{Env, Joining},
-};
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use regauge_types::{Delta, Epoch, TopicId, env::Env};
+use shape::Shape;
+use stage::Output;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use thiserror::Error;
-use worker::{Input, Origin, Worker};
+use worker::{Command, Part};
+pub use workers::Cluster;
+use workers::Workers;
 
-/// Name of a running version.
+/// Name of a running version; the same in all processes.
 pub type FlowId = u64;
+
+/// How long a wait for room lasts before it is looked again.
+const LOOK: Duration = Duration::from_millis(50);
+/// Fewer rows than this of a topic's delta are not shared out among workers.
+const SHARE_ROWS: usize = 1024;
 
 /// Why a version cannot start or go on.
 #[derive(Debug, Error)]
@@ -58,6 +72,15 @@ pub enum EngineError {
     /// No thread for it.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The workers of a cluster do not find each other.
+    #[error("cannot start workers: {0}")]
+    Workers(String),
+    /// Rows on their way between workers.
+    #[error("rows between workers: {0}")]
+    Parcel(String),
+    /// Another process failed it.
+    #[error("failed in another process: {0}")]
+    Elsewhere(String),
     /// A name that is in use.
     #[error("flow exists already id={0}")]
     Exists(FlowId),
@@ -65,7 +88,7 @@ pub enum EngineError {
 
 /// The past of a topic. Columns carry their ids in the metadata of their fields.
 pub trait History: Send + Sync {
-    /// The share of one of `workers` workers.
+    /// The share of one of `workers` workers, of all processes.
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send>;
 }
 
@@ -90,7 +113,18 @@ pub struct Install {
     pub as_of: Epoch,
 }
 
-/// What one operator has done.
+/// What an engine is started with.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Threads of this process; the same number in all processes of a cluster.
+    pub workers: usize,
+    /// Epochs that may wait for a version before [`Engine::feed`] blocks.
+    pub queue_epochs: usize,
+    /// None for one process.
+    pub cluster: Option<Cluster>,
+}
+
+/// What one operator has done, on all workers of this process.
 #[derive(Clone, Debug)]
 pub struct NodeStats {
     /// The plan's node.
@@ -101,21 +135,11 @@ pub struct NodeStats {
     pub stats: OpStats,
 }
 
-type Counters = Arc<Mutex<Vec<NodeStats>>>;
-
-struct Flow {
-    queue: Arc<Queue>,
-    reader: TraceReader,
-    counters: Counters,
-    ended: Arc<AtomicBool>,
-    thread: Box<dyn Joining>,
-}
-
 #[derive(Default)]
 struct Flows {
-    running: HashMap<FlowId, Flow>,
-    /// Told to stop, perhaps in the middle of an epoch.
-    ending: Vec<Flow>,
+    running: HashMap<FlowId, Arc<Flow>>,
+    /// Threads that read ahead.
+    readers: Vec<Reading>,
 }
 
 /// Running versions.
@@ -123,127 +147,208 @@ pub struct Engine {
     env: Env,
     queue_epochs: usize,
     flows: Mutex<Flows>,
+    workers: Workers,
 }
 
 impl Engine {
-    /// None yet; at most `queue_epochs` epochs wait for each version.
-    #[must_use]
-    pub fn new(env: Env, queue_epochs: usize) -> Engine {
-        Engine { env, queue_epochs: queue_epochs.max(1), flows: Mutex::default() }
+    /// Starts the workers; in a cluster this waits until all processes are there.
+    pub fn start(config: EngineConfig, env: Env) -> Result<Engine, EngineError> {
+        let workers = Workers::start(config.workers, config.cluster, &env)?;
+        Ok(Engine { env, queue_epochs: config.queue_epochs.max(1), flows: Mutex::default(), workers })
     }
 
-    /// Starts a version; its trace is complete up to `as_of` once its past is in.
+    /// Starts a version; its trace is complete up to `as_of` once its past is in. In a cluster, every process installs the same
+    /// versions in the same order, and each trace shows the rows that the process's own workers hold.
     pub fn install(&self, install: Install) -> Result<TraceReader, EngineError> {
-        let Install { id, mut plan, sources, as_of } = install;
-        let inputs = inputs(&mut plan, &sources, as_of)?;
-        let serial = Serial::new(&plan)?;
-        let schema = plan.schema();
-        let (mut publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), 1);
-        let publisher = publishers.pop().expect("a trace of one shard has one publisher");
-        let queue = Arc::new(Queue::new(self.queue_epochs));
-        let (counters, ended) = (Counters::default(), Arc::new(AtomicBool::new(false)));
-        let worker = Worker {
-            serial,
-            plan,
-            schema,
-            inputs,
-            publisher,
-            queue: Arc::clone(&queue),
-            counters: Arc::clone(&counters),
-            at: as_of,
-        };
+        self.install_with(install, &operators)
+    }
+
+    /// As [`Engine::install`], with operators by somebody else: for tests of those that misbehave.
+    fn install_with(&self, install: Install, make: &Make) -> Result<TraceReader, EngineError> {
+        let Install { id, plan, sources, as_of } = install;
         let mut flows = self.flows.lock();
         if flows.running.contains_key(&id) {
             return Err(EngineError::Exists(id));
         }
-        let (of_thread, done) = (reader.clone(), Arc::clone(&ended));
-        let body = move || {
-            worker.run_to_the_end(&of_thread);
-            done.store(true, Ordering::Release);
-        };
-        let thread = self.env.threads.spawn(&format!("regauge-flow-{id}"), Box::new(body)).map_err(EngineError::Thread)?;
-        flows.running.insert(id, Flow { queue, reader: reader.clone(), counters, ended, thread });
+        let workers = self.workers.n();
+        let schema = plan.schema();
+        let mut operators = (0..workers).map(|_| make(&plan)).collect::<Result<Vec<_>, _>>()?;
+        let shape = Arc::new(Shape::new(&plan, &operators[0], self.workers.peers()));
+        let (publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
+        let mut inputs =
+            (0..workers).map(|worker| inputs(&plan, &sources, as_of, worker, workers)).collect::<Result<Vec<_>, _>>()?;
+        let pasts: Vec<_> = inputs[0].iter().enumerate().filter_map(|(i, (id, _))| Some((i, history(&sources, id)?))).collect();
+        let (mut aheads, mut readers) = (vec![], vec![]);
+        for worker in (0..workers).filter(|_| !pasts.is_empty()) {
+            let name = format!("regauge-past-{id}-{worker}");
+            match Ahead::start(&self.env, &name, pasts.clone(), self.workers.first() + worker, self.workers.peers()) {
+                Ok(reading) => {
+                    aheads.push(Arc::clone(&reading.ahead));
+                    readers.push(reading);
+                }
+                Err(error) => {
+                    aheads.iter().for_each(|a: &Arc<Ahead>| a.close());
+                    readers.into_iter().for_each(Reading::end);
+                    return Err(error);
+                }
+            }
+        }
+        let flow = Arc::new(Flow::new(id, plan, as_of, reader.clone(), aheads, workers));
+        let parts = publishers.into_iter().enumerate().map(|(worker, publisher)| Part {
+            flow: Arc::clone(&flow),
+            shape: Arc::clone(&shape),
+            operators: std::mem::take(&mut operators[worker]),
+            output: Output { publisher, schema: Arc::clone(&schema) },
+            sources: std::mem::take(&mut inputs[worker]).into_iter().map(|(_, source)| source).collect(),
+            ahead: flow.aheads.get(worker).cloned(),
+        });
+        self.workers.tell_all(parts.map(|part| Command::Install(Box::new(part))));
+        flows.readers.extend(readers);
+        flows.running.insert(id, flow);
         Ok(reader)
     }
 
     /// The output of a running version.
     #[must_use]
     pub fn reader(&self, id: FlowId) -> Option<TraceReader> {
-        self.flows.lock().running.get(&id).map(|f| f.reader.clone())
+        self.flow(id).map(|f| f.reader.clone())
     }
 
-    /// Everything up to `epoch` is in, of topics with all their columns; epochs ascend. Blocks while the version's queue is full.
-    /// A version that has ended hears nothing.
+    /// Everything up to `epoch` is in, of topics with all their columns; epochs ascend, one feeder per version. Blocks while too many
+    /// epochs wait for the version. A version that has ended hears nothing. In a cluster, every process feeds the same epochs,
+    /// each with rows of its own.
     pub fn feed(&self, id: FlowId, epoch: Epoch, deltas: Vec<(TopicId, Delta)>) {
-        let queue = self.flows.lock().running.get(&id).map(|f| Arc::clone(&f.queue));
-        if let Some(queue) = queue {
-            queue.push(epoch, deltas);
+        let Some(flow) = self.flow(id) else { return };
+        let mut fed = flow.fed.lock();
+        while !flow.is_over() {
+            let upper = flow.reader.upper();
+            while fed.front().is_some_and(|e| *e <= upper) {
+                fed.pop_front();
+            }
+            let Some(first) = fed.front().filter(|_| fed.len() >= self.queue_epochs) else { break };
+            // an error is a version that is over
+            let _ = flow.reader.wait(*first, LOOK);
         }
+        if flow.is_over() {
+            return;
+        }
+        fed.push_back(epoch);
+        let shares = shares(deltas, self.workers.n(), epoch);
+        self.workers.tell_all(shares.into_iter().map(|share| Command::Feed(id, (epoch, share))));
     }
 
-    /// Ends a version: its trace says so, its thread goes when it has done what it is at.
+    /// Ends a version: its trace says so, its workers let go of it when they have done what they are at.
     pub fn drop_flow(&self, id: FlowId) {
         let mut flows = self.flows.lock();
         if let Some(flow) = flows.running.remove(&id) {
-            flow.stop();
-            flows.ending.push(flow);
+            flow.end("version was stopped");
+            self.workers.tell_all((0..self.workers.n()).map(|_| Command::Drop(id)));
         }
-        let (ended, ending): (Vec<Flow>, Vec<Flow>) =
-            std::mem::take(&mut flows.ending).into_iter().partition(|f| f.ended.load(Ordering::Acquire));
-        flows.ending = ending;
+        let (over, readers): (Vec<_>, Vec<_>) = std::mem::take(&mut flows.readers).into_iter().partition(|r| r.is_done());
+        flows.readers = readers;
         drop(flows);
-        ended.into_iter().for_each(Flow::join);
+        over.into_iter().for_each(Reading::join);
     }
 
     /// What a version's operators have done.
     #[must_use]
     pub fn stats(&self, id: FlowId) -> Vec<NodeStats> {
-        self.flows.lock().running.get(&id).map(|f| f.counters.lock().clone()).unwrap_or_default()
+        let Some(flow) = self.flow(id) else { return vec![] };
+        let counters = flow.counters.lock();
+        let is_source = |node: usize| matches!(flow.plan.nodes[node].op, Op::Source { .. });
+        let sum = |node: usize| {
+            counters.iter().map(|c| &c[node]).fold(OpStats::default(), |a, b| OpStats {
+                rows_in: a.rows_in + b.rows_in,
+                rows_out: a.rows_out + b.rows_out,
+                touched: a.touched + b.touched,
+                state_rows: a.state_rows + b.state_rows,
+                state_bytes: a.state_bytes + b.state_bytes,
+            })
+        };
+        let of = |node| NodeStats { node, op: name(&flow.plan, node), stats: sum(node) };
+        (0..flow.plan.nodes.len()).filter(|node| !is_source(*node)).map(of).collect()
     }
-}
 
-impl Flow {
-    fn stop(&self) {
-        self.queue.close();
-        self.reader.fail("version was stopped");
-    }
-
-    fn join(self) {
-        if let Err(panic) = self.thread.join() {
-            tracing::error!(%panic, "a version's thread panicked");
-        }
+    fn flow(&self, id: FlowId) -> Option<Arc<Flow>> {
+        self.flows.lock().running.get(&id).map(Arc::clone)
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         let flows = std::mem::take(&mut *self.flows.lock());
-        let all: Vec<Flow> = flows.running.into_values().chain(flows.ending).collect();
-        all.iter().for_each(Flow::stop);
-        all.into_iter().for_each(Flow::join);
+        flows.running.values().for_each(|flow| flow.end("version was stopped"));
+        flows.readers.into_iter().for_each(Reading::end);
+        self.workers.stop();
     }
 }
 
-/// What each source reads. Two nodes over one source may name different columns, so each source node gets a name of its own.
-fn inputs(plan: &mut FlowPlan, sources: &HashMap<SourceId, Feed>, as_of: Epoch) -> Result<Vec<Input>, EngineError> {
-    let mut inputs: Vec<(SourceId, Input)> = vec![];
-    for (i, node) in plan.nodes.iter_mut().enumerate() {
-        let Op::Source { id, columns } = &mut node.op else { continue };
-        let own = SourceId::Topic(TopicId(u32::try_from(i).map_err(|_| FlowError::Plan("too many nodes".into()))?));
-        let source = std::mem::replace(id, own);
-        let layout = Layout::new(own, columns.clone(), &node.types);
-        if let Some((_, input)) = inputs.iter_mut().find(|(id, _)| *id == source) {
+/// Makes an operator for each node but the sources.
+type Make = dyn Fn(&FlowPlan) -> Result<Made, FlowError>;
+type Made = Vec<Option<Box<dyn Operator>>>;
+
+fn operators(plan: &FlowPlan) -> Result<Made, FlowError> {
+    let is_source = |i: usize| matches!(plan.nodes[i].op, Op::Source { .. });
+    (0..plan.nodes.len()).map(|i| if is_source(i) { Ok(None) } else { ops::build(plan, i).map(Some) }).collect()
+}
+
+fn history(sources: &HashMap<SourceId, Feed>, id: &SourceId) -> Option<Arc<dyn History>> {
+    match sources.get(id) {
+        Some(Feed::History(past)) => Some(Arc::clone(past)),
+        _ => None,
+    }
+}
+
+/// What each source reads on one worker.
+fn inputs(
+    plan: &FlowPlan,
+    sources: &HashMap<SourceId, Feed>,
+    as_of: Epoch,
+    worker: usize,
+    workers: usize,
+) -> Result<Vec<Named>, EngineError> {
+    let mut inputs: Vec<Named> = vec![];
+    for (i, node) in plan.nodes.iter().enumerate() {
+        let Op::Source { id, columns } = &node.op else { continue };
+        let layout = (i, Layout::new(columns.clone(), &node.types));
+        if let Some((_, input)) = inputs.iter_mut().find(|(known, _)| known == id) {
             input.nodes.push(layout);
             continue;
         }
-        let from = match (source, sources.get(&source)) {
-            (SourceId::Topic(topic), Some(Feed::History(past))) => Origin::Topic { topic, past: Some(Arc::clone(past)) },
-            (SourceId::Version(..), Some(Feed::Trace(reader))) => {
-                Origin::Trace { pin: reader.pin(as_of).map_err(EngineError::Upstream)?, reader: reader.clone() }
-            }
-            _ => return Err(FlowError::Plan(format!("nothing is given for source {source}")).into()),
+        let from = match (id, sources.get(id)) {
+            (SourceId::Topic(topic), Some(Feed::History(_))) => From::Topic(*topic),
+            (SourceId::Version(..), Some(Feed::Trace(reader))) => From::Trace {
+                pin: reader.pin(as_of).map_err(EngineError::Upstream)?,
+                shards: (0..reader.n_shards()).filter(|s| s % workers == worker).collect(),
+                reader: reader.clone(),
+            },
+            _ => return Err(FlowError::Plan(format!("nothing is given for source {id}")).into()),
         };
-        inputs.push((source, Input { from, nodes: vec![layout] }));
+        inputs.push((*id, Source { from, nodes: vec![layout] }));
     }
-    Ok(inputs.into_iter().map(|(_, input)| input).collect())
+    Ok(inputs)
+}
+
+/// A share of each delta for each worker: slices of large ones; a small one goes whole to a worker that changes with the epoch.
+fn shares(deltas: Vec<(TopicId, Delta)>, workers: usize, epoch: Epoch) -> Vec<Vec<(TopicId, Delta)>> {
+    let mut shares: Vec<Vec<(TopicId, Delta)>> = vec![vec![]; workers];
+    let turn = usize::try_from(epoch.0 % workers as u64).unwrap_or(0);
+    for (topic, delta) in deltas {
+        let n = delta.n_rows();
+        if workers == 1 || n < SHARE_ROWS {
+            shares[turn].push((topic, delta));
+            continue;
+        }
+        for (worker, share) in shares.iter_mut().enumerate() {
+            let (from, to) = (n * worker / workers, n * (worker + 1) / workers);
+            share.push((topic, delta.slice(from, to - from)));
+        }
+    }
+    shares
+}
+
+/// The operator's name: the first word of its text.
+fn name(plan: &FlowPlan, node: usize) -> String {
+    let text = plan.nodes.get(node).map(|n| format!("{:?}", n.op)).unwrap_or_default();
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }

@@ -1,186 +1,195 @@
-//! The thread of one version.
+//! The thread of one timely worker: it takes commands in the order that all workers get them, and steps; it parks when there is nothing to do.
 //!
-//! Invariant: its inputs stand at `at`, and its trace shows exactly what the plan makes of them there. What it reads of another
-//! version is pinned at `at`, so that the changes after it are there when they are asked for. Errors of a version that it reads
-//! are errors of its own, until they are retracted there.
+//! Invariant: dataflows are built and dropped at the same place in every worker's commands, which gives them the same names
+//! everywhere; that is what timely asks for. Across processes the callers see to it.
 
 use super::{
-    Counters, EngineError, History, NodeStats,
-    layout::{Layout, under},
-    queue::{Fed, Queue},
+    FlowId,
+    ahead::Ahead,
+    flow::{Fed, Flow, From, Local, Source},
+    intake::Intake,
+    parcel::{Flight, Parcel, Post},
+    shape::Shape,
+    spread::Crew,
+    stage::{Output, Stage},
+    turns::Turns,
+    vertex::{Feeder, Making, Vertex},
 };
-use crate::ops::Serial;
-use arrow::datatypes::SchemaRef;
-use regauge_plan::flowplan::{FlowPlan, SourceId};
-use regauge_state::trace::{Pin, Publisher, TraceReader};
-use regauge_types::{Delta, Epoch, TopicId};
+use crate::operator::Operator;
+use regauge_state::trace::Waker;
+use regauge_types::env::Clock;
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+    sync::{Arc, mpsc::Receiver},
+};
+use timely::{
+    WorkerConfig,
+    communication::Allocator,
+    dataflow::{Stream, channels::pact::DistributorPact, operators::generic::builder_rc::OperatorBuilder},
+    worker::Worker,
 };
 
-/// How long a wait for another version lasts before it is looked whether this one shall stop.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// One source, read by one node or several.
-pub(super) struct Input {
-    pub from: Origin,
-    pub nodes: Vec<Layout>,
+/// One worker's part of a flow that begins.
+pub(super) struct Part {
+    pub flow: Arc<Flow>,
+    pub shape: Arc<Shape>,
+    pub operators: Vec<Option<Box<dyn Operator>>>,
+    pub output: Output,
+    pub sources: Vec<Source>,
+    pub ahead: Option<Arc<Ahead>>,
 }
 
-pub(super) enum Origin {
-    Topic { topic: TopicId, past: Option<Arc<dyn History>> },
-    Trace { reader: TraceReader, pin: Pin },
+/// What a worker is told.
+pub(super) enum Command {
+    Install(Box<Part>),
+    Feed(FlowId, Fed),
+    Drop(FlowId),
+    Stop,
 }
 
-pub(super) struct Worker {
-    pub serial: Serial,
-    pub plan: FlowPlan,
-    pub schema: SchemaRef,
-    pub inputs: Vec<Input>,
-    pub publisher: Publisher,
-    pub queue: Arc<Queue>,
-    pub counters: Counters,
-    pub at: Epoch,
+/// What a worker is started with.
+pub(super) struct Seat {
+    pub commands: Receiver<Command>,
+    pub clock: Arc<dyn Clock>,
+    /// Workers of each process.
+    pub threads: usize,
 }
 
-/// What an epoch brings to the sources.
+/// A flow on this worker.
+struct Running {
+    dataflow: usize,
+    local: Rc<Local>,
+}
+
 #[derive(Default)]
-struct Taken {
-    rows: Vec<(SourceId, Delta)>,
-    errors: Vec<(String, i64)>,
-}
+struct Flows(HashMap<FlowId, Running>);
 
-impl Worker {
-    /// Runs until the queue is closed or something fails, then tells readers why.
-    pub fn run_to_the_end(mut self, reader: &TraceReader) {
-        let why = match catch_unwind(AssertUnwindSafe(|| self.run())) {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => {
-                let message =
-                    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-                Some(format!("version panicked: {}", message.unwrap_or("no message")))
-            }
-        };
-        if let Some(why) = why.filter(|_| !self.queue.is_closed()) {
-            tracing::error!(%why, at = %self.at, "version fails");
-            reader.fail(&why);
+impl Drop for Flows {
+    /// A panic outside of what stages catch is timely's or ours; either way nothing that ran here goes on.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.values().for_each(|r| r.local.flow.end("a worker of the engine panicked"));
         }
-        self.queue.close();
-    }
-
-    fn run(&mut self) -> Result<(), EngineError> {
-        let Some(taken) = self.past()? else { return Ok(()) };
-        self.step(self.at, taken)?;
-        while let Some(fed) = self.queue.pop() {
-            let epoch = fed.0;
-            let Some(taken) = self.take(fed)? else { return Ok(()) };
-            self.step(epoch, taken)?;
-        }
-        Ok(())
-    }
-
-    /// Everything up to `at`; none when told to stop.
-    fn past(&mut self) -> Result<Option<Taken>, EngineError> {
-        let mut taken = Taken::default();
-        for input in &mut self.inputs {
-            match &mut input.from {
-                Origin::Topic { past, .. } => {
-                    let Some(past) = past.take() else { continue };
-                    for delta in past.open(0, 1) {
-                        if self.queue.is_closed() {
-                            return Ok(None);
-                        }
-                        let delta = delta.map_err(EngineError::Past)?;
-                        for node in &input.nodes {
-                            taken.rows.push((node.id, node.of_topic(&delta)?));
-                        }
-                    }
-                }
-                Origin::Trace { reader, .. } => {
-                    if !reach(reader, self.at, &self.queue)? {
-                        return Ok(None);
-                    }
-                    let snapshot = reader.snapshot(self.at).map_err(EngineError::Upstream)?;
-                    for piece in snapshot.pieces() {
-                        for node in &input.nodes {
-                            taken.rows.push((node.id, node.of_version(piece)?));
-                        }
-                    }
-                    taken.errors.extend_from_slice(snapshot.errors());
-                }
-            }
-        }
-        Ok(Some(taken))
-    }
-
-    /// What came after `at` up to the epoch; none when told to stop.
-    fn take(&mut self, (epoch, deltas): Fed) -> Result<Option<Taken>, EngineError> {
-        let mut taken = Taken::default();
-        for input in &mut self.inputs {
-            match &mut input.from {
-                Origin::Topic { topic, .. } => {
-                    for (_, delta) in deltas.iter().filter(|(t, _)| t == topic) {
-                        for node in &input.nodes {
-                            taken.rows.push((node.id, node.of_topic(delta)?));
-                        }
-                    }
-                }
-                Origin::Trace { reader, pin } => {
-                    if !reach(reader, epoch, &self.queue)? {
-                        return Ok(None);
-                    }
-                    for change in reader.changes(self.at, epoch).map_err(EngineError::Upstream)? {
-                        for node in &input.nodes {
-                            taken.rows.push((node.id, node.of_version(&change.rows)?));
-                        }
-                        taken.errors.extend(change.errors);
-                    }
-                    pin.advance(epoch);
-                }
-            }
-        }
-        Ok(Some(taken))
-    }
-
-    /// Runs the operators and publishes what they send.
-    fn step(&mut self, epoch: Epoch, taken: Taken) -> Result<(), EngineError> {
-        let step = self.serial.step(&taken.rows)?;
-        let places: Vec<usize> = (0..self.schema.fields().len()).collect();
-        for delta in &step.deltas {
-            self.publisher.publish(epoch, under(&self.schema, delta, &places)?, vec![])?;
-        }
-        let mut errors = taken.errors;
-        errors.extend(step.errors.into_iter().map(|(error, n)| (error.message, n)));
-        if !errors.is_empty() {
-            self.publisher.publish(epoch, Delta::empty(Arc::clone(&self.schema)), errors)?;
-        }
-        *self.counters.lock() = self.count();
-        self.publisher.advance(epoch)?;
-        self.at = epoch;
-        Ok(())
-    }
-
-    fn count(&self) -> Vec<NodeStats> {
-        let of = |(node, stats)| NodeStats { node, op: name(&self.plan, node), stats };
-        (0..self.plan.nodes.len()).filter_map(|node| Some((node, self.serial.stats(node)?))).map(of).collect()
     }
 }
 
-/// Waits until another version is complete up to an epoch; false when told to stop.
-fn reach(reader: &TraceReader, epoch: Epoch, queue: &Queue) -> Result<bool, EngineError> {
-    while !queue.is_closed() {
-        if reader.wait(epoch, LOOK).map_err(EngineError::Upstream)? >= epoch {
-            return Ok(true);
+/// Runs until it is told to stop. `started` hears of the thread, which must be unparked after each command.
+pub(super) fn run(allocator: Allocator, seat: Seat, started: impl FnOnce(std::thread::Thread)) {
+    let Seat { commands, clock, threads } = seat;
+    // timely parks only if it has a clock of its own
+    #[allow(clippy::disallowed_methods)]
+    let now = std::time::Instant::now();
+    let mut worker = Worker::new(WorkerConfig::default().idle_spin(std::time::Duration::ZERO), allocator, Some(now));
+    started(std::thread::current());
+    let turns = Rc::new(Turns::new(clock));
+    let mut running = Flows::default();
+    loop {
+        while let Ok(command) = commands.try_recv() {
+            match command {
+                Command::Install(part) => {
+                    let (id, dataflow) = (part.flow.id, worker.next_dataflow_index());
+                    let local = build(&mut worker, *part, Rc::clone(&turns), threads);
+                    running.0.insert(id, Running { dataflow, local });
+                }
+                Command::Feed(id, fed) => {
+                    if let Some(flow) = running.0.get(&id) {
+                        flow.local.feed(fed);
+                    }
+                }
+                Command::Drop(id) => {
+                    if let Some(flow) = running.0.remove(&id) {
+                        worker.drop_dataflow(flow.dataflow);
+                    }
+                }
+                Command::Stop => return,
+            }
         }
+        worker.step_or_park(None);
     }
-    Ok(false)
 }
 
-/// The operator's name: the first word of its text.
-fn name(plan: &FlowPlan, node: usize) -> String {
-    let text = plan.nodes.get(node).map(|n| format!("{:?}", n.op)).unwrap_or_default();
-    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+fn post(_peers: usize) -> Post {
+    Post
+}
+
+/// Builds the dataflow of a flow: an operator per stage.
+fn build(worker: &mut Worker, part: Part, turns: Rc<Turns>, threads: usize) -> Rc<Local> {
+    let Part { flow, shape, mut operators, output, sources, ahead } = part;
+    let (me, peers) = (worker.index(), worker.peers());
+    // spread what is global, so that not one worker has it all; the same on every worker
+    let one = usize::try_from(flow.id % peers as u64).unwrap_or(0);
+    let crew = Crew { peers, me, one };
+    let n_stages = shape.stages.len();
+    let local = Rc::new(Local::new(Arc::clone(&flow), n_stages, turns));
+    let mut output = Some(output);
+    let mut intake = Some((sources, ahead));
+    let mut flight: Option<Arc<Flight>> = None;
+    worker.dataflow::<u64, _, _>(|scope| {
+        let mut streams: BTreeMap<(usize, usize), Stream<'_, u64, Parcel>> = BTreeMap::new();
+        for level in 0..n_stages {
+            let mut builder = OperatorBuilder::new(format!("stage {level}"), scope);
+            let mut inputs = Vec::new();
+            for from in 0..level {
+                if let Some(stream) = streams.remove(&(from, level)) {
+                    inputs.push(builder.new_input(stream, DistributorPact(post as fn(usize) -> Post)));
+                }
+            }
+            let mut outs = Vec::new();
+            for to in &shape.ports[level] {
+                let (out, stream) = builder.new_output::<Parcel>();
+                outs.push(out);
+                streams.insert((level, *to), stream);
+            }
+            if level == 0 && outs.is_empty() {
+                // nobody listens; its capability keeps the dataflow alive
+                outs.push(builder.new_output::<Parcel>().0);
+            }
+            let address = builder.operator_info().address;
+            let source = scope.worker().sync_activator_for(address.to_vec());
+            let activator = scope.activator_for(address);
+            local.activators.borrow_mut()[level] = Some(activator.clone());
+            let flight = Arc::clone(flight.get_or_insert_with(|| Flight::new(source.clone())));
+            let mut wakers: Vec<Arc<Waker>> = vec![];
+            let feeder = match intake.take() {
+                None => Feeder::Later(BTreeMap::new()),
+                Some((sources, ahead)) => {
+                    flow.add_source(source.clone());
+                    if let Some(ahead) = &ahead {
+                        ahead.wakes(source.clone());
+                    }
+                    for from in &sources {
+                        let From::Trace { reader, .. } = &from.from else { continue };
+                        let source = source.clone();
+                        // a worker that is gone needs no waking
+                        let waker: Arc<Waker> = Arc::new(move || {
+                            let _ = source.activate();
+                        });
+                        reader.wake(&waker);
+                        wakers.push(waker);
+                    }
+                    activator.activate();
+                    Feeder::First(Intake::new(sources, ahead), Arc::clone(&flight))
+                }
+            };
+            let published = if level + 1 == n_stages { output.take() } else { None };
+            let stage = Stage::new(&shape, level, &mut operators, published, crew);
+            let making = Making { level, local: Rc::clone(&local), stage, feeder, flight, crew, threads, activator };
+            builder.build(move |caps| {
+                let mut vertex = Vertex::new(making, outs, caps);
+                move |frontiers| {
+                    let _kept = &wakers;
+                    for input in &mut inputs {
+                        input.for_each(|cap, parcel| {
+                            if let Some(epoch) = cap.least() {
+                                vertex.receive(*epoch, std::mem::take(parcel));
+                            }
+                        });
+                    }
+                    vertex.run(frontiers);
+                }
+            });
+        }
+    });
+    local
 }

@@ -62,6 +62,8 @@ pub fn plan(n: u32, append_only: bool) -> FlowPlan {
 /// Adds a node and makes it the root.
 pub fn on(plan: &mut FlowPlan, op: Op, inputs: Vec<usize>) -> usize {
     plan.root = plan.push(op, inputs, (vec![], true)).expect("a sound node");
+    let column = |(i, ty): (usize, &DataType)| OutputColumn { name: format!("c{i}"), ty: ty.clone() };
+    plan.output = plan.nodes[plan.root].types.iter().enumerate().map(column).collect();
     plan.root
 }
 

@@ -1,8 +1,11 @@
 //! The promises of the incremental operators, against a naive evaluator that recomputes everything.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::print_stdout)]
 
+mod cluster;
 mod drive;
+mod engine;
 mod naive;
+mod run;
 mod value;
 
 use arrow::datatypes::{DataType, Field};

@@ -48,6 +48,19 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
     }
 }
 
+/// Gives the columns of a query and of all queries inside it PostgreSQL's names.
+pub(crate) fn name_all(query: &mut Query) {
+    struct V;
+    impl VisitorMut for V {
+        type Break = ();
+        fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<()> {
+            name_columns(&mut q.body);
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(query, &mut V);
+}
+
 fn name_columns(body: &mut SetExpr) {
     let mut todo = vec![body];
     while let Some(body) = todo.pop() {
@@ -76,13 +89,19 @@ fn identifier(e: &Expr) -> Option<String> {
 /// An expression whose name a GROUP BY uses stays as it is: there the input's column is meant.
 fn name_items(items: &mut [SelectItem], grouped: &HashSet<String>) {
     let mut taken: HashSet<String> = HashSet::new();
+    // What a * stands for is not known here; it may hold any name.
+    let open = items.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     for (i, item) in items.iter_mut().enumerate() {
         let (name, plain) = match &*item {
             SelectItem::UnnamedExpr(e) => (column_name(e), matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_))),
             SelectItem::ExprWithAlias { alias, .. } => (fold(alias), true),
             _ => continue,
         };
-        let unique = if taken.insert(name.clone()) { name.clone() } else { format!("{name}{MARK}{i}") };
+        if name.contains(MARK) {
+            continue;
+        }
+        let column = matches!(item, SelectItem::UnnamedExpr(_)) && plain;
+        let unique = if taken.insert(name.clone()) && !(open && column) { name.clone() } else { format!("{name}{MARK}{i}") };
         if unique == name && (plain || grouped.contains(&name)) {
             continue;
         }

@@ -3,17 +3,18 @@
 //! ```text
 //!   event: columns    data: [{"name", "type"}, ..]               once
 //!   event: change     data: {"epoch": n, "diff": d, "row": [..]}
-//!   event: progress   data: {"epoch": n}                         everything up to n has been sent
+//!   event: progress   data: {"epoch": n}    id: <token>          everything up to n has been sent
 //!   event: error      data: {"code", ..}                         the last one
 //! ```
-//! `?snapshot=false` leaves out the present rows; `?after=<token>` begins behind what the token has seen.
+//! `?snapshot=false` leaves out the present rows; `?after=<token>` begins behind what the token has seen, and so does the header
+//! `Last-Event-ID`, which browsers send when they connect again: nothing is missed and nothing comes twice.
 
 use super::{
     Shared,
     failure::{Failure, to_json},
     guard::Caller,
     json, views,
-    visit::Visit,
+    visit::{Visit, text},
 };
 use arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -23,14 +24,16 @@ use axum::{
     Extension,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use regauge_views::{Error, Response as Answer, error::sqlstate as code};
+use regauge_types::Lsn;
+use regauge_views::{Error, Response as Answer, Subscription, error::sqlstate as code};
 use std::{convert::Infallible, fmt::Write};
 
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// Columns of a subscription before the relation's own: epoch, progress, diff.
 const OWN_COLUMNS: usize = 3;
 
@@ -42,36 +45,41 @@ pub(super) async fn changes(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let mut visit = Visit::begin(&door, &caller, &headers).await?;
-    let subscription = match subscribe(&mut visit, &name, &params).await {
+    let subscription = match subscribe(&mut visit, &name, &params, &headers).await {
         Ok(subscription) => subscription,
         Err(failure) => return Ok(visit.answer(Err(failure))),
     };
     let own = subscription.schema.fields().iter().skip(OWN_COLUMNS).cloned().collect::<Vec<_>>();
     let head = format!("event: columns\ndata: {}\n\n", json::columns(&Schema::new(own)));
-    let events = subscription.stream.map(|batch| match batch {
-        Ok(batch) => Bytes::from(events(&batch)),
-        Err(error) => format!("event: error\ndata: {}\n\n", serde_json::Value::Object(to_json(&error))).into(),
-    });
     let mut response = StatusCode::OK.into_response();
     visit.stamp(&mut response);
+    let events = subscription.stream.map(move |batch| match batch {
+        Ok(batch) => Bytes::from(events(&batch, &visit)),
+        Err(error) => format!("event: error\ndata: {}\n\n", serde_json::Value::Object(to_json(&error))).into(),
+    });
     let stopping = door.stopping.clone();
     let body = stream::iter([Bytes::from(head)]).chain(events).take_until(async move { stopping.cancelled_owned().await });
-    *response.body_mut() = Body::from_stream(body.map(move |bytes| {
-        let _visit = &visit;
-        Ok::<_, Infallible>(bytes)
-    }));
+    *response.body_mut() = Body::from_stream(body.map(Ok::<_, Infallible>));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
-async fn subscribe(visit: &mut Visit, name: &str, params: &[(String, String)]) -> Result<regauge_views::Subscription, Failure> {
+async fn subscribe(
+    visit: &mut Visit,
+    name: &str,
+    params: &[(String, String)],
+    headers: &HeaderMap,
+) -> Result<Subscription, Failure> {
     let relation = views::find(visit, name)?;
-    let (mut snapshot, mut after) = ("true", String::new());
+    let quoted = |token: &str| format!(" AFTER '{}'", token.replace('\'', "''"));
+    let mut snapshot = "true";
+    let mut after = text(headers, &LAST_EVENT)?.map(quoted).unwrap_or_default();
     for (name, value) in params {
         match (name.as_str(), value.as_str()) {
             ("snapshot", "true" | "false") => snapshot = value,
-            ("after", token) => after = format!(" AFTER '{}'", token.replace('\'', "''")),
+            ("after", token) if after.is_empty() => after = quoted(token),
+            ("after", _) => {}
             _ => {
                 let failure = Failure::bad(code::INVALID_PARAMETER, format!("unknown parameter {name}={value:?}"));
                 return Err(failure.hint("parameters are snapshot=true|false and after=<token>"));
@@ -86,7 +94,7 @@ async fn subscribe(visit: &mut Visit, name: &str, params: &[(String, String)]) -
     }
 }
 
-fn events(batch: &RecordBatch) -> String {
+fn events(batch: &RecordBatch, visit: &Visit) -> String {
     let mut out = String::new();
     let columns = batch.columns();
     let (Some(epochs), Some(progress), Some(diffs)) = (
@@ -101,7 +109,8 @@ fn events(batch: &RecordBatch) -> String {
         let epoch = epochs.value(row);
         // Writing to a String cannot fail.
         if progress.is_valid(row) && progress.value(row) {
-            let _ = write!(out, "event: progress\ndata: {{\"epoch\":{epoch}}}\n\n");
+            let token = visit.session.token_at(Lsn(epoch.cast_unsigned()));
+            let _ = write!(out, "event: progress\nid: {token}\ndata: {{\"epoch\":{epoch}}}\n\n");
         } else {
             let _ = write!(out, "event: change\ndata: {{\"epoch\":{epoch},\"diff\":{},\"row\":", diffs.value(row));
             json::write_row(&mut out, &rows, row);

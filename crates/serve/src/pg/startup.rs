@@ -192,8 +192,14 @@ pub async fn admit(
     }
     let mut session = door.instance.session(SessionOptions { user: user.clone(), database })?;
     session.configure("session_authorization", &user)?;
+    let mut ignored = vec![];
     for (name, value) in settings(parameters)? {
-        session.configure(&name, &value)?;
+        match session.configure(&name, &value) {
+            Ok(()) => {}
+            // Drivers send where they are without being asked; that times are in UTC they are told below, where they look for it.
+            Err(error) if name.eq_ignore_ascii_case("timezone") => ignored.push(error.message),
+            Err(error) => return Err(error.into()),
+        }
     }
     let seat = door.registry.sit(session.cancel_handle()).ok_or_else(full)?;
     back::authentication(&mut wire.output, 0, &[]);
@@ -201,6 +207,7 @@ pub async fn admit(
         back::parameter(&mut wire.output, name, &session.variable(name).unwrap_or_default());
     }
     back::key(&mut wire.output, seat.pid, seat.secret);
+    ignored.iter().for_each(|message| back::notice(&mut wire.output, message));
     Ok(Admitted { session, seat })
 }
 

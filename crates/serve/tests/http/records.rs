@@ -168,7 +168,7 @@ async fn what_takes_no_records_says_so() {
     server.post("/v1/topics/v/records", &[], b"{\"k\": 1}\n").await.fails(400, "42809");
     server.post(PATH, &[("content-type", "application/xml")], b"<k/>").await.fails(415, "08P01");
     server.post(PATH, &[], b"{\"k\": 1}\n").await.json();
-    server.post(PATH, &[], b"{\"k\": 2}\n{\"k\": 1}\n").await.fails(400, "23505");
+    server.post(PATH, &[], b"{\"k\": 2}\n{\"k\": 1}\n").await.fails(409, "23505");
     assert_eq!(server.sql("SELECT k FROM t").await.rows(), json!([[1]]));
     server.stop().await;
 }

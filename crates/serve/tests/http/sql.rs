@@ -51,7 +51,7 @@ async fn errors_are_json_with_a_sqlstate_and_leave_nothing() {
     server.sql("SELEC 1").await.fails(400, "42601");
     server.sql("SELECT * FROM nothing").await.fails(400, "42P01");
     server.sql("SELECT 1/0").await.fails(400, "22012");
-    server.sql("INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)").await.fails(400, "23505");
+    server.sql("INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)").await.fails(409, "23505");
     assert_eq!(server.sql("SELECT count(*) FROM t").await.rows(), json!([[0]]), "the two statements were one transaction");
     server.sql("COPY t FROM STDIN").await.fails(501, "0A000");
     server.sql("SUBSCRIBE TO t").await.fails(501, "0A000");
@@ -78,20 +78,32 @@ async fn ndjson_gives_rows_as_lines_and_ends_with_the_tag() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_cancels_its_statement() {
     let server = Server::start().await;
-    server.sql("CREATE TABLE t (k INT PRIMARY KEY)").await.rows();
-    let body = json!({ "sql": "SUBSCRIBE TO t" }).to_string();
-    let headers = [("content-type", "application/json"), ("accept", "application/x-ndjson")];
-    let mut stream = server.begin("POST", "/v1/sql", &headers, body.as_bytes()).await;
-    let mut some = [0; 16];
-    stream.read_exact(&mut some).await.unwrap();
-    assert_eq!(server.instance.sessions(), 1);
-    drop(stream);
+    server.sql("CREATE STREAM s (a BIGINT)").await.rows();
+    let rows: String = (0..3000).map(|n| format!("{{\"a\":{n}}}\n")).collect();
+    assert_eq!(server.post("/v1/topics/s/records", &[], rows.as_bytes()).await.status, 200);
+    let json = [("content-type", "application/json")];
+    let stream = [("content-type", "application/json"), ("accept", "application/x-ndjson")];
+    // One that computes and has nothing to send yet, and one that has begun to send and would never end.
+    let long = json!({ "sql": "SELECT count(*) FROM s a, s b, s c WHERE a.a + b.a > c.a" }).to_string();
+    let computing = server.begin("POST", "/v1/sql", &json, long.as_bytes()).await;
+    wait_for(&server, 1).await;
+    let endless = json!({ "sql": "SUBSCRIBE TO s" }).to_string();
+    let mut sending = server.begin("POST", "/v1/sql", &stream, endless.as_bytes()).await;
+    sending.read_exact(&mut [0; 16]).await.unwrap();
+    assert_eq!(server.instance.sessions(), 2);
+    drop(sending);
+    wait_for(&server, 1).await;
+    drop(computing);
+    wait_for(&server, 0).await;
+    server.stop().await;
+}
+
+async fn wait_for(server: &Server, sessions: usize) {
     let begun = Instant::now();
-    while server.instance.sessions() > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the session of a client that went away is still open");
+    while server.instance.sessions() != sessions {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{} sessions instead of {sessions}", server.instance.sessions());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,17 @@ async fn changes_come_as_events_and_sum_up_to_the_view() {
     server.sql("INSERT INTO t VALUES (4, 'a', 100)").await.rows();
     let then = read("[\"a\",\"115\"]").await;
     assert!(then.contains("\"diff\":-1,\"row\":[\"a\",\"15\"]"), "{then}");
+    // A client that comes again goes on behind the last id that it saw.
+    let ids: Vec<String> = then.lines().filter_map(|l| l.strip_prefix("id: ")).map(str::to_owned).collect();
+    let mut again = server.begin("GET", "/v1/views/v/changes", &[("last-event-id", &ids[0])], b"").await;
+    let mut told = String::new();
+    while !told.contains("[\"a\",\"115\"]") {
+        let mut some = [0; 4096];
+        let n = again.read(&mut some).await.unwrap();
+        assert!(n > 0, "the stream ended: {told}");
+        told += std::str::from_utf8(&some[..n]).unwrap();
+    }
+    assert!(told.contains("\"diff\":-1,\"row\":[\"a\",\"15\"]") && !told.contains("b,c"), "{told}");
     server.get("/v1/views/v/changes?wrong=1").await.fails(400, "22023");
     // A stream without end does not hold up the stop.
     server.stop().await;

@@ -13,12 +13,14 @@
 //! It does not know: workers, plans, files. Cost of reading: see [`layer`]; rows that are only added are never copied.
 
 mod error;
+mod follow;
 mod layer;
 mod reader;
 mod shard;
 mod writer;
 
 pub use error::TraceError;
+pub use follow::Waker;
 pub use reader::{Change, Pin, Snapshot, TraceReader};
 pub use writer::Publisher;
 
@@ -26,7 +28,10 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::{Condvar, Mutex};
 use regauge_types::Epoch;
 use shard::Shard;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
 /// What readers and writers of one trace share.
 struct Shared {
@@ -35,6 +40,8 @@ struct Shared {
     gate: Mutex<Gate>,
     moved: Condvar,
     shards: Vec<Mutex<Shard>>,
+    /// Of those that follow; a lock of its own, never held with another.
+    wakers: Mutex<Vec<Weak<Waker>>>,
 }
 
 /// Where the trace stands.
@@ -61,7 +68,14 @@ impl Gate {
 impl Shared {
     fn fail(&self, message: &str) {
         self.gate.lock().failed.get_or_insert_with(|| message.to_owned());
+        self.moved();
+    }
+
+    /// Tells everybody who waits.
+    fn moved(&self) {
         self.moved.notify_all();
+        let wakers: Vec<Arc<Waker>> = self.wakers.lock().iter().filter_map(Weak::upgrade).collect();
+        wakers.iter().for_each(|wake| wake());
     }
 }
 
@@ -75,6 +89,7 @@ pub fn published(schema: SchemaRef, key: Option<Vec<usize>>, shards: usize) -> (
         gate: Mutex::new(gate),
         moved: Condvar::new(),
         shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
+        wakers: Mutex::default(),
     });
     let writers = (0..shards).map(|shard| Publisher::new(Arc::clone(&shared), shard)).collect();
     (writers, TraceReader::new(shared))

@@ -3,11 +3,13 @@
 use super::{
     Shared, TraceError,
     layer::{Layer, concat, merge, sum, sum_errors},
+    shard::Shard,
 };
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::array_value_to_string;
+use parking_lot::Mutex;
 use regauge_types::{Delta, Diffs, Digest, Epoch, hash::hash_columns, key};
 use std::{
     collections::BTreeMap,
@@ -18,7 +20,7 @@ use std::{
 /// The reading side of a trace; cloned freely.
 #[derive(Clone)]
 pub struct TraceReader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What one epoch changed.
@@ -184,6 +186,15 @@ impl TraceReader {
     }
 
     fn layers(&self, at: Epoch, wanted: impl Fn(&Layer) -> bool) -> Result<Vec<Arc<Layer>>, TraceError> {
+        self.layers_of(at, self.shared.shards.iter(), wanted)
+    }
+
+    pub(super) fn layers_of<'a>(
+        &self,
+        at: Epoch,
+        shards: impl Iterator<Item = &'a Mutex<Shard>>,
+        wanted: impl Fn(&Layer) -> bool,
+    ) -> Result<Vec<Arc<Layer>>, TraceError> {
         let (upper, failed) = {
             let gate = self.shared.gate.lock();
             (gate.upper(), gate.failed.clone())
@@ -194,7 +205,6 @@ impl TraceReader {
         if at > upper {
             return Err(TraceError::NotYet { at, upper });
         }
-        let shards = self.shared.shards.iter();
         Ok(shards.flat_map(|shard| shard.lock().layers.iter().filter(|l| wanted(l)).cloned().collect::<Vec<_>>()).collect())
     }
 }

@@ -45,12 +45,15 @@ impl Publisher {
             }
         }
         self.upper = self.upper.max(upper);
-        let since = {
+        let (since, moved) = {
             let mut gate = self.shared.gate.lock();
+            let before = gate.upper();
             gate.uppers[self.shard] = self.upper;
-            gate.settle()
+            (gate.settle(), gate.upper() > before)
         };
-        self.shared.moved.notify_all();
+        if moved {
+            self.shared.moved();
+        }
         self.compact(since)
     }
 

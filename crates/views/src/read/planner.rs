@@ -7,10 +7,12 @@
 use super::{
     Reading,
     names::{DATABASE, Names, Scope, SystemRelations},
+    subplan,
+    system::SystemDialect,
     window,
 };
 use crate::{
-    catalog::{Catalog, Kind, ObjectId, PUBLIC, Relation},
+    catalog::{Kind, ObjectId, PUBLIC, Relation},
     config::Limits,
     error::{Error, Result, sqlstate as code},
 };
@@ -24,7 +26,7 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
     execution::{
-        SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
+        FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::GreedyMemoryPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
@@ -53,13 +55,14 @@ struct Inner {
     base: SessionState,
     limits: Limits,
     systems: RwLock<HashMap<String, SystemRelations>>,
+    dialect: RwLock<Option<Arc<dyn SystemDialect>>>,
 }
 
 impl Planner {
     /// With our functions and rules in DataFusion's place.
     #[must_use]
     pub fn new(base: SessionState, limits: Limits) -> Planner {
-        Planner(Arc::new(Inner { base, limits, systems: RwLock::default() }))
+        Planner(Arc::new(Inner { base, limits, systems: RwLock::default(), dialect: RwLock::default() }))
     }
 
     /// Settings that every statement is planned with.
@@ -86,9 +89,20 @@ impl Planner {
         self.0.systems.write().insert(schema.to_owned(), relations);
     }
 
-    pub(super) fn system_rows(&self, catalog: &Catalog, schema: &str, relation: &str) -> Option<RecordBatch> {
+    /// Gives functions and syntax for statements that ask about the instance itself.
+    pub fn set_system_dialect(&self, dialect: Arc<dyn SystemDialect>) {
+        *self.0.dialect.write() = Some(dialect);
+    }
+
+    pub(super) fn system_rows(&self, scope: &Scope, schema: &str, relation: &str) -> Option<RecordBatch> {
         let relations = self.0.systems.read().get(schema).cloned()?;
-        relations(catalog, relation)
+        relations(scope, relation)
+    }
+
+    /// The dialect, if the query asks about the instance itself; then the query is changed to what can be planned.
+    pub fn system(&self, query: &mut ast::Query, scope: &Scope) -> Result<Option<Arc<dyn SystemDialect>>> {
+        let Some(dialect) = self.0.dialect.read().clone() else { return Ok(None) };
+        Ok(dialect.rewrite(query, scope)?.then_some(dialect))
     }
 
     fn state(&self, scope: Scope) -> SessionState {
@@ -118,6 +132,7 @@ impl Planner {
 
     /// `open`: see [`regauge_plan::batch::total_orders`].
     async fn bound(&self, mut query: ast::Query, mut scope: Scope, open: bool) -> Result<LogicalPlan> {
+        let dialect = self.system(&mut query, &scope)?;
         let references = self.references(&query)?;
         for reference in &references {
             self.check(reference, &scope)?;
@@ -130,8 +145,16 @@ impl Planner {
         batch::prepare(&mut query).map_err(Error::from)?;
         let statement = statement(query);
         scope.system_columns |= names_system_column(&statement);
-        let state = self.state(scope);
+        let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
+        let mut state = self.state(scope);
+        for function in functions {
+            state.register_udf(function).map_err(Error::from_datafusion)?;
+        }
         let plan = state.statement_to_plan(statement).await.map_err(Error::from_datafusion)?;
+        let plan = match dialect {
+            Some(dialect) => subplan::lift(plan, &state, dialect.array_of_rows()).map_err(Error::from_datafusion)?,
+            None => plan,
+        };
         batch::total_orders(plan, open).map_err(Error::from)
     }
 
@@ -149,7 +172,7 @@ impl Planner {
             return Err(Error::unsupported(message));
         }
         let own = schema.is_none() && scope.own.contains_key(name);
-        let system = schema.is_some_and(|s| self.system_rows(&scope.catalog, s, name).is_some());
+        let system = schema.is_some_and(|s| self.system_rows(scope, s, name).is_some());
         if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
     }
 
@@ -183,7 +206,9 @@ impl Planner {
 
     /// Relations that a query names itself.
     pub fn names(&self, query: &ast::Query, scope: &Scope) -> Result<Vec<Arc<Relation>>> {
-        let references = self.references(query)?;
+        let mut query = query.clone();
+        self.system(&mut query, scope)?;
+        let references = self.references(&query)?;
         let mut found = Vec::new();
         for reference in &references {
             let (schema, name) = (reference.schema(), reference.table());

@@ -16,6 +16,7 @@ mod describe;
 mod explain;
 mod guard;
 mod insert;
+mod point;
 mod prepare;
 mod rows;
 mod script;
@@ -34,7 +35,10 @@ use crate::{
     catalog::{Catalog, Name, ObjectId, PUBLIC, Relation},
     core::{Core, NotCommitted},
     error::{Error, Result, sqlstate as code},
-    read::{Reading, names::Scope},
+    read::{
+        Reading,
+        names::{About, Scope},
+    },
     response::Response,
     token::Seen,
 };
@@ -144,6 +148,13 @@ impl Session {
         self.core.mint.mint(self.seen)
     }
 
+    /// A token of everything up to an epoch that a subscription has told to be complete: `SUBSCRIBE .. AFTER` it goes on there.
+    #[must_use]
+    pub fn token_at(&self, epoch: Lsn) -> String {
+        // The clock of that commit is not at hand; the last one is not before it.
+        self.core.mint.mint(crate::token::Seen { lsn: epoch, hlc: self.core.log.last_hlc() })
+    }
+
     /// Takes in what another session has seen; waits until it is here.
     pub async fn set_token(&mut self, text: &str) -> Result<()> {
         let seen = self.core.mint.verify(text)?;
@@ -233,6 +244,10 @@ impl Session {
         match statement {
             Statement::Commit => return self.end().await,
             Statement::Rollback => return Ok(self.rollback()),
+            Statement::RollbackTo { name } => {
+                self.block("ROLLBACK TO SAVEPOINT")?.roll_back_to(name)?;
+                return Ok(Response::command("ROLLBACK"));
+            }
             _ => {}
         }
         if self.txn.as_ref().is_some_and(|t| t.failed) {
@@ -241,6 +256,15 @@ impl Session {
         }
         match statement {
             Statement::Begin { .. } => Ok(self.start()),
+            Statement::Nothing { tag } => Ok(Response::command(*tag)),
+            Statement::Savepoint { name } => {
+                self.block("SAVEPOINT")?.mark(name);
+                Ok(Response::command("SAVEPOINT"))
+            }
+            Statement::Release { name } => {
+                self.block("RELEASE SAVEPOINT")?.release(name)?;
+                Ok(Response::command("RELEASE"))
+            }
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local).await,
             Statement::Reset { name } => self.reset(name.as_deref()),
             Statement::Discard => self.discard(),
@@ -351,6 +375,13 @@ impl Session {
         }
     }
 
+    /// The transaction that BEGIN opened.
+    fn block(&mut self, what: &str) -> Result<&mut Txn> {
+        let txn = self.txn.as_mut().filter(|t| t.mode == Mode::Explicit);
+        let message = || format!("{what} can only be used in transaction blocks");
+        txn.ok_or_else(|| Error::invalid("25P01", message()).hint("BEGIN"))
+    }
+
     fn rollback(&mut self) -> Response {
         self.variables.end_transaction();
         match self.txn.take() {
@@ -394,6 +425,7 @@ impl Session {
             time_zone: self.variables.time_zone(),
             system_columns: false,
             own: HashMap::new(),
+            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.shared() }),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The engine behind [`super::trace::Dataflows`]: [`regauge_flow::engine`], with this crate's pasts and errors.
 //!
-//! It runs **one thread per version**; `Config::workers` says how a past would be shared, and changes nothing yet. The exchange of
-//! rows over several workers comes next, behind the same trait; nothing of it is visible through the seam.
+//! All versions run on the same `Config::workers` threads, each worker with its share of the rows; nothing of that is visible
+//! through the seam.
 //!
 //! Not promised yet: a view over one that fell behind may be read at an epoch that lies within a longer one by which the latter
 //! catches up, and then shows it as it was before.
@@ -18,9 +18,9 @@ use crate::{
     error::{Error, Result},
     read::reading::VersionRows,
 };
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
-use regauge_flow::engine::{Engine, Feed, History, Install};
+use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install};
 use regauge_plan::{FlowPlan, SourceId};
 use regauge_state::trace::{Pin, Snapshot, TraceError, TraceReader};
 use regauge_types::{Delta, Epoch, TopicId};
@@ -29,7 +29,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 /// Rows per batch of what is read of a version.
 const BATCH_ROWS: usize = 8192;
 
-struct Threads(Engine);
+struct Workers(Engine);
 
 struct Reads(Arc<dyn Past>);
 
@@ -46,7 +46,7 @@ impl History for Reads {
     }
 }
 
-impl Dataflows for Threads {
+impl Dataflows for Workers {
     fn install(&self, id: FlowId, plan: &FlowPlan, sources: HashMap<SourceId, Start>, as_of: Epoch) -> Result<Arc<dyn Trace>> {
         let gone = |up| Error::internal(format!("a version that it reads is not running flow={up}"));
         let feed = |start| -> Result<Feed> {
@@ -105,6 +105,14 @@ impl Trace for Output {
         Ok(Arc::new(Rows(self.reader.snapshot(at).map_err(failure)?)))
     }
 
+    fn lookup(&self, at: Epoch, key: &[ArrayRef]) -> Option<Result<RecordBatch, TraceFailure>> {
+        match self.reader.lookup(at, key) {
+            Ok(rows) => Some(Ok(rows)),
+            Err(TraceError::NoKey { .. } | TraceError::Errored { .. }) => None,
+            Err(error) => Some(Err(failure(error))),
+        }
+    }
+
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure> {
         let changes = self.reader.changes(after, up_to).map_err(failure)?;
         Ok(changes.into_iter().map(|c| (c.epoch, c.rows)).collect())
@@ -139,5 +147,7 @@ impl VersionRows for Rows {
 /// about to feed, so that it never blocks on a queue of this size; were it to, versions that read each other could wait for ever.
 pub fn start(config: &Config) -> Result<Arc<dyn Dataflows>> {
     let queue_epochs = config.limits.epochs_in_flight.saturating_mul(2).saturating_add(2);
-    Ok(Arc::new(Threads(Engine::new(config.env.clone(), queue_epochs))))
+    let engine = EngineConfig { workers: config.workers, queue_epochs, cluster: None };
+    let engine = Engine::start(engine, config.env.clone()).map_err(|e| Error::internal(e.to_string()))?;
+    Ok(Arc::new(Workers(engine)))
 }

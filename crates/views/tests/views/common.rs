@@ -11,7 +11,7 @@ pub struct Site {
 }
 
 pub fn site() -> Site {
-    site_with(1)
+    site_with(2)
 }
 
 pub fn site_with(workers: usize) -> Site {

@@ -1,0 +1,153 @@
+//! Reading ahead: a thread reads the past of a flow for one worker into a short queue, so that the worker never waits for a disk and
+//! never holds more than [`BATCHES_MAX`] batches of it.
+
+use super::{EngineError, History};
+use parking_lot::{Condvar, Mutex};
+use regauge_types::{
+    Delta,
+    env::{Env, Joining},
+};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+use timely::scheduling::SyncActivator;
+
+/// Batches that wait; whoever makes them says how large they are.
+const BATCHES_MAX: usize = 4;
+
+/// The queue between the thread and the worker.
+#[derive(Default)]
+pub(super) struct Ahead {
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    batches: VecDeque<Result<(usize, Delta), String>>,
+    ended: bool,
+    closed: bool,
+    worker: Option<SyncActivator>,
+}
+
+/// A thread that reads ahead.
+pub(super) struct Reading {
+    pub ahead: Arc<Ahead>,
+    thread: Box<dyn Joining>,
+}
+
+impl Reading {
+    /// Whether the thread has ended or is about to.
+    pub fn is_done(&self) -> bool {
+        self.ahead.state.lock().ended
+    }
+
+    /// Ends the thread, after the batch that it is at; nobody may want what it has read.
+    pub fn end(self) {
+        self.ahead.close();
+        self.join();
+    }
+
+    /// Waits for the thread; what it has read stays.
+    pub fn join(self) {
+        if let Err(panic) = self.thread.join() {
+            tracing::error!(%panic, "a thread that read ahead panicked");
+        }
+    }
+}
+
+/// What the queue has.
+pub(super) enum Next {
+    /// Rows of the source of this number.
+    Rows(usize, Delta),
+    /// Nothing yet; the worker will be woken.
+    Wait,
+    /// All was read.
+    End,
+}
+
+impl Ahead {
+    /// Starts reading the share `part` of `parts` of each source.
+    pub fn start(
+        env: &Env,
+        name: &str,
+        sources: Vec<(usize, Arc<dyn History>)>,
+        part: usize,
+        parts: usize,
+    ) -> Result<Reading, EngineError> {
+        let ahead = Arc::new(Ahead::default());
+        let of_thread = Arc::clone(&ahead);
+        let body = move || {
+            let read = catch_unwind(AssertUnwindSafe(|| of_thread.read(sources, part, parts)));
+            if read.is_err() {
+                of_thread.push(Err("reading the past panicked".to_owned()));
+            }
+            of_thread.end();
+        };
+        let thread = env.threads.spawn(name, Box::new(body)).map_err(EngineError::Thread)?;
+        Ok(Reading { ahead, thread })
+    }
+
+    fn read(&self, sources: Vec<(usize, Arc<dyn History>)>, part: usize, parts: usize) {
+        for (source, past) in sources {
+            for delta in past.open(part, parts) {
+                if !self.push(delta.map(|delta| (source, delta))) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for room; false when nobody reads any more.
+    fn push(&self, batch: Result<(usize, Delta), String>) -> bool {
+        let mut state = self.state.lock();
+        self.room.wait_while(&mut state, |s| s.batches.len() >= BATCHES_MAX && !s.closed);
+        if state.closed {
+            return false;
+        }
+        state.batches.push_back(batch);
+        wake(&state);
+        true
+    }
+
+    fn end(&self) {
+        let mut state = self.state.lock();
+        state.ended = true;
+        wake(&state);
+    }
+
+    /// The worker's source, which is woken from now on.
+    pub fn wakes(&self, worker: SyncActivator) {
+        self.state.lock().worker = Some(worker);
+    }
+
+    /// The next batch, without waiting.
+    pub fn next(&self) -> Result<Next, EngineError> {
+        let mut state = self.state.lock();
+        match state.batches.pop_front() {
+            Some(batch) => {
+                self.room.notify_one();
+                batch.map(|(source, delta)| Next::Rows(source, delta)).map_err(EngineError::Past)
+            }
+            None if state.ended => Ok(Next::End),
+            None => Ok(Next::Wait),
+        }
+    }
+
+    /// Nobody reads any more: the thread ends at its next batch.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.batches.clear();
+        self.room.notify_all();
+    }
+}
+
+fn wake(state: &State) {
+    if let Some(worker) = &state.worker {
+        // a worker that is gone needs no waking
+        let _ = worker.activate();
+    }
+}

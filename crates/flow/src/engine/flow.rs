@@ -1,0 +1,182 @@
+//! What the parts of one flow share: between threads ([`Flow`]), and between the stages of one worker ([`Local`]).
+//!
+//! Invariant: a flow that failed or was stopped stays so; its stages then throw away what they get, and keep their capabilities, so
+//! that no epoch looks complete to anybody that is not.
+
+use super::{FlowId, ahead::Ahead, turns::Turns};
+use crate::operator::OpStats;
+use parking_lot::Mutex;
+use regauge_plan::flowplan::{FlowPlan, SourceId};
+use regauge_state::trace::{Pin, TraceReader};
+use regauge_types::{Delta, Epoch, TopicId};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use timely::scheduling::{Activator, SyncActivator};
+
+use super::layout::Layout;
+
+/// Shared by all threads of the process.
+pub(super) struct Flow {
+    pub id: FlowId,
+    pub reader: TraceReader,
+    pub plan: FlowPlan,
+    pub as_of: Epoch,
+    over: AtomicBool,
+    /// Counters by worker and node.
+    pub counters: Mutex<Vec<Vec<OpStats>>>,
+    /// First stages of the workers, to tell them that it is over.
+    sources: Mutex<Vec<SyncActivator>>,
+    /// Epochs fed that were not complete when it was looked last.
+    pub fed: Mutex<VecDeque<Epoch>>,
+    /// What is read ahead for each worker.
+    pub aheads: Vec<Arc<Ahead>>,
+}
+
+impl Flow {
+    pub fn new(id: FlowId, plan: FlowPlan, as_of: Epoch, reader: TraceReader, aheads: Vec<Arc<Ahead>>, workers: usize) -> Flow {
+        let counters = vec![vec![OpStats::default(); plan.nodes.len()]; workers];
+        Flow {
+            id,
+            reader,
+            plan,
+            as_of,
+            over: AtomicBool::new(false),
+            counters: Mutex::new(counters),
+            sources: Mutex::default(),
+            fed: Mutex::default(),
+            aheads,
+        }
+    }
+
+    /// Whether it failed or was stopped.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Ends it, with what readers hear; the first reason stays.
+    pub fn end(&self, why: &str) {
+        if self.over.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.reader.fail(why);
+        self.aheads.iter().for_each(|a| a.close());
+        for source in self.sources.lock().iter() {
+            // a worker that is gone needs no telling
+            let _ = source.activate();
+        }
+    }
+
+    pub fn add_source(&self, source: SyncActivator) {
+        self.sources.lock().push(source);
+    }
+}
+
+/// One source of a plan, read by one node or several.
+pub(super) struct Source {
+    pub from: From,
+    pub nodes: Vec<(usize, Layout)>,
+}
+
+/// What a source reads.
+pub(super) enum From {
+    /// A topic: rows that are fed, and a past that is read ahead.
+    Topic(TopicId),
+    /// Some shards of another version's trace, pinned where this worker stands.
+    Trace { reader: TraceReader, shards: Vec<usize>, pin: Pin },
+}
+
+/// Names a source: two nodes may read one.
+pub(super) type Named = (SourceId, Source);
+
+/// One worker's share of an epoch.
+pub(super) type Fed = (Epoch, Vec<(TopicId, Delta)>);
+
+/// Shared by the stages of one worker.
+pub(super) struct Local {
+    pub flow: Arc<Flow>,
+    /// Epochs that each stage has yet to close, ascending.
+    pub epochs: Vec<RefCell<VecDeque<u64>>>,
+    /// Whether a stage holds parcels of epochs that this worker had not begun.
+    pub early: Vec<Cell<bool>>,
+    pub activators: RefCell<Vec<Option<Activator>>>,
+    /// Errors by epoch, of all stages.
+    pub errors: RefCell<BTreeMap<u64, Vec<(String, i64)>>>,
+    /// What the first stage has not begun.
+    pub fed: RefCell<VecDeque<Fed>>,
+    turns: Rc<Turns>,
+    in_flight: Cell<usize>,
+}
+
+impl Local {
+    pub fn new(flow: Arc<Flow>, n_stages: usize, turns: Rc<Turns>) -> Local {
+        Local {
+            flow,
+            epochs: (0..n_stages).map(|_| RefCell::default()).collect(),
+            early: (0..n_stages).map(|_| Cell::new(false)).collect(),
+            activators: RefCell::new((0..n_stages).map(|_| None).collect()),
+            errors: RefCell::default(),
+            fed: RefCell::default(),
+            turns,
+            in_flight: Cell::new(0),
+        }
+    }
+
+    /// Takes a worker's share of an epoch in.
+    pub fn feed(&self, fed: Fed) {
+        if self.flow.is_over() {
+            return;
+        }
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.turns.begin(1);
+        self.fed.borrow_mut().push_back(fed);
+        self.wake(0);
+    }
+
+    /// The first stage begins an epoch: the others have it before them.
+    pub fn begin(&self, epoch: u64) {
+        for (stage, epochs) in self.epochs.iter().enumerate() {
+            epochs.borrow_mut().push_back(epoch);
+            if stage > 0 && self.early[stage].get() {
+                self.wake(stage);
+            }
+        }
+    }
+
+    /// An epoch is published.
+    pub fn published(&self, epoch: u64) {
+        if epoch != self.flow.as_of.0 && self.in_flight.get() > 0 {
+            self.in_flight.set(self.in_flight.get() - 1);
+            self.turns.end(1);
+        }
+    }
+
+    /// Nothing of it is waited for any more.
+    pub fn give_up(&self) {
+        self.turns.end(self.in_flight.replace(0));
+        self.fed.borrow_mut().clear();
+        self.errors.borrow_mut().clear();
+    }
+
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    fn wake(&self, stage: usize) {
+        if let Some(Some(activator)) = self.activators.borrow().get(stage) {
+            activator.activate();
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}

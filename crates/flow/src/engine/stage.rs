@@ -1,0 +1,183 @@
+//! The operators of one stage on one worker, epoch by epoch, by direct calls.
+//!
+//! Invariant: what a node sends is pushed to the nodes of the stage at once, and handed out for later stages; nodes are finished
+//! in the plan's order, so a node is finished after all that sends to it. A call does bounded work: one delta carried through
+//! the stage, or one slice of one node's end of epoch. It does not know epochs' numbers, timely, or other workers.
+
+use super::{
+    EngineError,
+    layout::under,
+    shape::{Shape, Wire},
+    spread::{Crew, Spreader},
+};
+use crate::operator::{Finish, OpStats, Operator, Out};
+use arrow::datatypes::SchemaRef;
+use regauge_state::trace::Publisher;
+use regauge_types::{Delta, Epoch};
+use std::collections::HashMap;
+
+/// Rows for a node of a later stage.
+pub(super) struct Sent {
+    pub port: usize,
+    pub to: usize,
+    pub node: usize,
+    pub input: usize,
+    pub delta: Delta,
+}
+
+/// What calls left to be done by the caller.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub sent: Vec<Sent>,
+    pub errors: Vec<(String, i64)>,
+    /// Rows pushed and sent, a measure of the work.
+    pub n_rows: usize,
+}
+
+/// The published end of a plan.
+pub(super) struct Output {
+    pub publisher: Publisher,
+    pub schema: SchemaRef,
+}
+
+struct Node {
+    node: usize,
+    /// None for a source and for the output.
+    operator: Option<Box<dyn Operator>>,
+    finished_here: bool,
+    wires: Vec<Wire>,
+}
+
+/// See the module's header.
+pub(super) struct Stage {
+    nodes: Vec<Node>,
+    at: HashMap<usize, usize>,
+    output_node: usize,
+    output: Option<Output>,
+    crew: Crew,
+    spreader: Spreader,
+    closing: usize,
+}
+
+impl Stage {
+    /// The stage `level` of a cut plan; operators by node, taken out of `operators`.
+    pub fn new(
+        shape: &Shape,
+        level: usize,
+        operators: &mut [Option<Box<dyn Operator>>],
+        output: Option<Output>,
+        crew: Crew,
+    ) -> Stage {
+        let node = |node: &usize| Node {
+            node: *node,
+            operator: operators.get_mut(*node).and_then(Option::take),
+            finished_here: !shape.on_one.get(*node).copied().unwrap_or(false) || crew.me == crew.one,
+            wires: shape.wires[*node].clone(),
+        };
+        let nodes: Vec<Node> = shape.stages[level].iter().map(node).collect();
+        let at = nodes.iter().enumerate().map(|(i, n)| (n.node, i)).collect();
+        let output_node = shape.wires.len() - 1;
+        Stage { nodes, at, output_node, output, crew, spreader: Spreader::default(), closing: 0 }
+    }
+
+    /// Rows of a source of this stage.
+    pub fn push_source(&mut self, epoch: u64, node: usize, delta: Delta, fx: &mut Effects) -> Result<(), EngineError> {
+        let mut work = vec![];
+        self.forward(node, delta, &mut work, fx)?;
+        self.carry(epoch, work, fx)
+    }
+
+    /// Rows for an input of a node of this stage.
+    pub fn push(&mut self, epoch: u64, node: usize, input: usize, delta: Delta, fx: &mut Effects) -> Result<(), EngineError> {
+        self.carry(epoch, vec![(node, input, delta)], fx)
+    }
+
+    /// The epoch has no more input: one slice of its end; true when all nodes are done.
+    pub fn finish(&mut self, epoch: u64, fx: &mut Effects) -> Result<bool, EngineError> {
+        while self.closing < self.nodes.len() {
+            let node = &mut self.nodes[self.closing];
+            let (name, mut more) = (node.node, false);
+            if let Some(operator) = node.operator.as_mut().filter(|_| node.finished_here) {
+                let mut out = Out::default();
+                more = operator.finish(&mut out)? == Finish::More;
+                self.absorb(epoch, name, out, fx)?;
+            }
+            if more {
+                return Ok(false);
+            }
+            self.closing += 1;
+        }
+        self.closing = 0;
+        Ok(true)
+    }
+
+    /// Ends the epoch in the published trace, if this stage has it.
+    pub fn publish(&mut self, epoch: u64, errors: Vec<(String, i64)>) -> Result<bool, EngineError> {
+        let Some(output) = &mut self.output else { return Ok(false) };
+        if !errors.is_empty() {
+            let none = Delta::empty(output.schema.clone());
+            output.publisher.publish(Epoch(epoch), none, errors)?;
+        }
+        output.publisher.advance(Epoch(epoch))?;
+        Ok(true)
+    }
+
+    /// Counters of its operators, by node.
+    pub fn stats(&self) -> impl Iterator<Item = (usize, OpStats)> + '_ {
+        self.nodes.iter().filter_map(|n| Some((n.node, n.operator.as_ref()?.stats())))
+    }
+
+    fn carry(&mut self, epoch: u64, mut work: Vec<(usize, usize, Delta)>, fx: &mut Effects) -> Result<(), EngineError> {
+        while let Some((node, input, delta)) = work.pop() {
+            fx.n_rows += delta.n_rows();
+            if node == self.output_node {
+                if let Some(output) = &mut self.output {
+                    let places: Vec<usize> = (0..output.schema.fields().len()).collect();
+                    let rows = under(&output.schema, &delta, &places)?;
+                    output.publisher.publish(Epoch(epoch), rows, vec![])?;
+                }
+                continue;
+            }
+            let Some(operator) = self.at.get(&node).and_then(|i| self.nodes[*i].operator.as_mut()) else { continue };
+            let mut out = Out::default();
+            operator.push(input, delta, &mut out)?;
+            fx.errors.extend(out.errors.into_iter().map(|(e, n)| (e.message, n)));
+            for delta in out.deltas {
+                self.forward(node, delta, &mut work, fx)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, epoch: u64, node: usize, out: Out, fx: &mut Effects) -> Result<(), EngineError> {
+        fx.errors.extend(out.errors.into_iter().map(|(e, n)| (e.message, n)));
+        let mut work = vec![];
+        for delta in out.deltas {
+            self.forward(node, delta, &mut work, fx)?;
+        }
+        self.carry(epoch, work, fx)
+    }
+
+    /// What a node sent, to where its wires lead.
+    fn forward(
+        &mut self,
+        node: usize,
+        delta: Delta,
+        work: &mut Vec<(usize, usize, Delta)>,
+        fx: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let Some(at) = self.at.get(&node) else { return Ok(()) };
+        for wire in &self.nodes[*at].wires {
+            match wire {
+                Wire::Here { node, input } => work.push((*node, *input, delta.clone())),
+                Wire::Sent { port, node, input, spread } => {
+                    fx.n_rows += delta.n_rows();
+                    for (to, delta) in self.spreader.split(delta.clone(), spread, self.crew)? {
+                        fx.sent.push(Sent { port: *port, to, node: *node, input: *input, delta });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Flows whose operators misbehave: they fail or are slow, and nobody else is hurt.
+
+use super::*;
+use crate::operator::{Finish, Out, Routing};
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use regauge_plan::flowplan::OutputColumn;
+use regauge_types::{COLUMN_ID_KEY, ColumnId};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn rows(values: std::ops::Range<i64>) -> Delta {
+    let field = Field::new("a", DataType::Int64, true).with_metadata([(COLUMN_ID_KEY.to_owned(), "0".to_owned())].into());
+    let column = Arc::new(Int64Array::from_iter_values(values));
+    Delta::ones(RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![column]).unwrap())
+}
+
+fn source() -> SourceId {
+    SourceId::Topic(TopicId(1))
+}
+
+/// Distinct rows of one topic.
+fn plan() -> FlowPlan {
+    let mut plan = FlowPlan { nodes: vec![], root: 0, output: vec![], key: None };
+    let op = Op::Source { id: source(), columns: vec![ColumnId(0)] };
+    plan.push(op, vec![], (vec![DataType::Int64], false)).unwrap();
+    plan.root = plan.push(Op::Distinct, vec![0], (vec![], true)).unwrap();
+    plan.output = vec![OutputColumn { name: "a".to_owned(), ty: DataType::Int64 }];
+    plan
+}
+
+/// Batches that are counted as they are read.
+struct Past {
+    n: usize,
+    read: Arc<AtomicUsize>,
+}
+
+impl History for Past {
+    fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        let read = Arc::clone(&self.read);
+        let mine = (0..self.n).filter(move |i| i % workers == worker);
+        Box::new(mine.map(move |i| {
+            read.fetch_add(1, Ordering::SeqCst);
+            let from = i as i64 * 10;
+            Ok(rows(from..from + 10))
+        }))
+    }
+}
+
+/// A wrapped operator that does something before each push.
+struct Wrapped {
+    inner: Box<dyn Operator>,
+    before: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Operator for Wrapped {
+    fn push(&mut self, input: usize, delta: Delta, out: &mut Out) -> Result<(), FlowError> {
+        (self.before)();
+        self.inner.push(input, delta, out)
+    }
+    fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError> {
+        self.inner.finish(out)
+    }
+    fn routing(&self, input: usize) -> Routing {
+        self.inner.routing(input)
+    }
+    fn stats(&self) -> OpStats {
+        self.inner.stats()
+    }
+}
+
+fn engine(workers: usize) -> Engine {
+    Engine::start(EngineConfig { workers, queue_epochs: 4, cluster: None }, Env::real()).unwrap()
+}
+
+fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn() + Send + Sync>) -> TraceReader {
+    let sources = HashMap::from([(source(), Feed::History(Arc::new(past)))]);
+    let make = move |plan: &FlowPlan| {
+        let wrap = |inner| -> Box<dyn Operator> { Box::new(Wrapped { inner, before: Arc::clone(&before) }) };
+        Ok(operators(plan)?.into_iter().map(|o| o.map(wrap)).collect())
+    };
+    engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1) }, &make).unwrap()
+}
+
+fn no_past() -> Past {
+    Past { n: 0, read: Arc::default() }
+}
+
+fn feed(engine: &Engine, id: FlowId, epoch: u64) {
+    let from = epoch as i64 * 10;
+    engine.feed(id, Epoch(epoch), vec![(TopicId(1), rows(from..from + 10))]);
+}
+
+#[test]
+fn a_panic_in_an_operator_fails_its_version_and_no_other() {
+    for workers in [1, 2, 3] {
+        let engine = engine(workers);
+        let well = install(&engine, 1, no_past(), Arc::new(|| {}));
+        let ill = install(&engine, 2, no_past(), Arc::new(|| panic!("the operator broke")));
+        let over = SourceId::Version(regauge_types::ViewId(2), regauge_types::VersionNo(1));
+        let mut reads = plan();
+        reads.nodes[0].op = Op::Source { id: over, columns: vec![ColumnId(0)] };
+        let sources = HashMap::from([(over, Feed::Trace(ill.clone()))]);
+        let over = engine.install(Install { id: 3, plan: reads, sources, as_of: Epoch(1) }).unwrap();
+        for epoch in 2..8 {
+            (1..4).for_each(|id| feed(&engine, id, epoch));
+        }
+        assert_eq!(well.wait(Epoch(7), LONG).unwrap(), Epoch(7));
+        assert_eq!(well.snapshot(Epoch(7)).unwrap().net().n_rows(), 60);
+        let why = ill.wait(Epoch(7), LONG).unwrap_err().to_string();
+        assert!(why.contains("version panicked: the operator broke"), "{why}");
+        let why = over.wait(Epoch(7), LONG).unwrap_err().to_string();
+        assert!(why.contains("the operator broke"), "who reads it fails with its reason: {why}");
+        // the workers that the panic went through still take flows
+        let late = install(&engine, 4, Past { n: 3, read: Arc::default() }, Arc::new(|| {}));
+        assert_eq!(late.wait(Epoch(1), LONG).unwrap(), Epoch(1));
+        assert_eq!(late.snapshot(Epoch(1)).unwrap().net().n_rows(), 30);
+    }
+}
+
+#[test]
+fn a_past_is_not_read_faster_than_it_is_worked_off() {
+    let (n, workers) = (1500, 2);
+    let engine = engine(workers);
+    let (read, pushed, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let before = {
+        let (read, pushed, most) = (Arc::clone(&read), Arc::clone(&pushed), Arc::clone(&most));
+        Arc::new(move || {
+            // slow enough that a reader without bounds would be through
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(Duration::from_micros(200));
+            // a batch gives a parcel for each worker at most
+            let done = pushed.fetch_add(1, Ordering::SeqCst) / workers;
+            most.fetch_max(read.load(Ordering::SeqCst) - done.min(read.load(Ordering::SeqCst)), Ordering::SeqCst);
+        })
+    };
+    let reader = install(&engine, 1, Past { n, read: Arc::clone(&read) }, before);
+    assert_eq!(reader.wait(Epoch(1), LONG).unwrap(), Epoch(1));
+    assert_eq!(reader.snapshot(Epoch(1)).unwrap().net().n_rows(), n * 10);
+    let most = most.load(Ordering::SeqCst);
+    // in flight at most 64 parcels of each worker and what one activation makes beyond, a few batches read ahead
+    assert!(most < n / 2, "read and not worked off: {most} of {n}");
+}
+
+#[test]
+fn a_panic_while_the_past_is_read_fails_the_version() {
+    struct Broken;
+    impl History for Broken {
+        fn open(&self, _: usize, _: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+            panic!("no disk")
+        }
+    }
+    let engine = engine(2);
+    let sources = HashMap::from([(source(), Feed::History(Arc::new(Broken)))]);
+    let reader = engine.install(Install { id: 1, plan: plan(), sources, as_of: Epoch(1) }).unwrap();
+    let why = reader.wait(Epoch(1), LONG).unwrap_err().to_string();
+    assert!(why.contains("reading the past panicked"), "{why}");
+}

@@ -1,0 +1,86 @@
+//! Whose turn it is on a worker: a flow that reads its past lets live epochs go first.
+//!
+//! While a live epoch of any flow is on its way on this worker, a backfill holds still, for at most [`PATIENCE`] per slice of its
+//! own work: so live work has the core, and a backfill beside a constant stream of live epochs still goes on.
+
+use regauge_types::env::Clock;
+use std::{cell::Cell, sync::Arc, time::Duration};
+
+/// How long one slice of a backfill is held back. A slice takes about as long, so neither side gets less than half of the core.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// When a backfill that holds still looks again.
+pub(super) const LOOK: Duration = Duration::from_micros(200);
+
+/// Of one worker.
+pub(super) struct Turns {
+    live: Cell<usize>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Of one stage: since when it holds still.
+#[derive(Default)]
+pub(super) struct Held(Option<Duration>);
+
+impl Turns {
+    pub fn new(clock: Arc<dyn Clock>) -> Turns {
+        Turns { live: Cell::new(0), clock }
+    }
+
+    /// So many live epochs more are on their way.
+    pub fn begin(&self, n: usize) {
+        self.live.set(self.live.get() + n);
+    }
+
+    /// So many fewer.
+    pub fn end(&self, n: usize) {
+        self.live.set(self.live.get().saturating_sub(n));
+    }
+
+    /// Whether a backfill's next slice has to wait.
+    pub fn hold(&self, held: &mut Held) -> bool {
+        if self.live.get() == 0 {
+            held.0 = None;
+            return false;
+        }
+        let now = self.clock.steady();
+        let since = *held.0.get_or_insert(now);
+        if now.saturating_sub(since) < PATIENCE {
+            return true;
+        }
+        held.0 = None;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[derive(Default)]
+    struct At(AtomicU64);
+
+    impl Clock for At {
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+        fn steady(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+        fn sleep(&self, _: Duration) {}
+    }
+
+    #[test]
+    fn a_backfill_waits_for_live_epochs_but_not_for_ever() {
+        let clock = Arc::new(At::default());
+        let (turns, mut held) = (Turns::new(clock.clone()), Held::default());
+        assert!(!turns.hold(&mut held), "nothing live");
+        turns.begin(1);
+        assert!(turns.hold(&mut held));
+        clock.0.store(6, Ordering::Relaxed);
+        assert!(!turns.hold(&mut held), "one slice after its patience");
+        assert!(turns.hold(&mut held), "and it waits again");
+        turns.end(1);
+        assert!(!turns.hold(&mut held));
+    }
+}

@@ -1,0 +1,133 @@
+//! Two processes over loopback: the test starts this binary twice again, each half feeds rows of its own, and the union of what both
+//! publish is the answer.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use arrow::datatypes::DataType;
+use regauge_flow::engine::Cluster;
+use regauge_plan::flowplan::*;
+use regauge_types::Epoch;
+
+use crate::call;
+use crate::drive::{Rng, history, on, plan, source};
+use crate::naive::evaluate;
+use crate::run::*;
+use crate::value::*;
+
+const ROLE: &str = "REGAUGE_TEST_CLUSTER";
+const WORKERS: usize = 2;
+
+fn joined_and_grouped() -> FlowPlan {
+    let mut p = plan(2, false);
+    let j = on(&mut p, Op::Join { kind: JoinKind::Left, on: vec![(0, 0)], nulls_equal: false, residual: None }, vec![0, 1]);
+    let calls = vec![call(AggFunc::Count, &[], DataType::Int64), call(AggFunc::Max, &[9], DataType::Float64)];
+    on(&mut p, Op::Aggregate { keys: vec![1], aggs: calls }, vec![j]);
+    p
+}
+
+fn global() -> FlowPlan {
+    let mut p = plan(1, false);
+    on(&mut p, Op::Aggregate { keys: vec![], aggs: vec![call(AggFunc::Count, &[], DataType::Int64)] }, vec![0]);
+    p
+}
+
+fn epochs() -> Vec<Vec<Change>> {
+    history(&mut Rng(11), 2, 8, 60, true, 6)
+}
+
+/// What one process does: half of the rows of each epoch, and what it has published at each.
+#[test]
+fn one_process_of_a_cluster() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let mut parts = role.split(' ');
+    let process: usize = parts.next().unwrap().parse().unwrap();
+    let addresses: Vec<String> = parts.map(str::to_owned).collect();
+    let n = addresses.len();
+    let engine = start(WORKERS, Some(Cluster { process, addresses }), regauge_types::env::Env::real());
+    let epochs = epochs();
+    let plans = [joined_and_grouped(), global()];
+    // the past is the same log for both; each worker of the cluster reads its share
+    let readers: Vec<_> = plans.iter().zip(1..).map(|(p, id)| install(&engine, id, p, &epochs[0], 1)).collect();
+    let kept: Vec<_> = readers.iter().map(|r| r.pin(Epoch(1)).unwrap()).collect();
+    for (i, changes) in epochs[1..].iter().enumerate() {
+        let mine: Vec<Change> = changes.iter().enumerate().filter(|(i, _)| i % n == process).map(|(_, c)| c.clone()).collect();
+        for (p, id) in plans.iter().zip(1..) {
+            engine.feed(id, Epoch(i as u64 + 2), by_topic(&mine, p.nodes[0].append_only));
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    for epoch in 1..=epochs.len() as u64 {
+        for (i, reader) in readers.iter().enumerate() {
+            let (rows, errors) = at(reader, epoch);
+            assert!(errors.is_empty(), "{errors:?}");
+            rows.iter().for_each(|(row, n)| writeln!(out, "row {i} {epoch} {n} {row:?}").unwrap());
+        }
+    }
+    writeln!(out, "end").unwrap();
+    out.flush().unwrap();
+    drop(kept);
+    // a dropped flow is dropped in all processes before they stop
+    engine.drop_flow(1);
+    drop(engine);
+}
+
+fn free_addresses(n: usize) -> Vec<String> {
+    let held: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|l| l.local_addr().unwrap().to_string()).collect()
+}
+
+#[test]
+fn two_processes_publish_the_answer_together() {
+    let addresses = free_addresses(2);
+    let me = std::env::current_exe().unwrap();
+    let mut children: Vec<_> = (0..2)
+        .map(|process| {
+            Command::new(&me)
+                .args(["--exact", "cluster::one_process_of_a_cluster", "--nocapture", "--test-threads=1"])
+                .env(ROLE, format!("{process} {}", addresses.join(" ")))
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    // (plan, epoch) to rows as text
+    let mut union: BTreeMap<(usize, u64), BTreeMap<String, i64>> = BTreeMap::new();
+    let mut shares = vec![];
+    for child in &mut children {
+        let mut n_rows = 0;
+        let mut ended = false;
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            // the harness begins its line without an end
+            let line = line.find("row ").filter(|i| line[..*i].ends_with("... ") || *i == 0).map_or(&*line, |i| &line[i..]);
+            ended |= line == "end";
+            let Some(rest) = line.strip_prefix("row ") else { continue };
+            let mut words = rest.splitn(4, ' ');
+            let mut number = || words.next().unwrap().parse::<i64>().unwrap();
+            let (i, epoch, n) = (number() as usize, number() as u64, number());
+            *union.entry((i, epoch)).or_default().entry(words.next().unwrap().to_owned()).or_default() += n;
+            n_rows += 1;
+        }
+        assert!(ended, "a process came to its end");
+        shares.push(n_rows);
+    }
+    for child in &mut children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert!(shares.iter().all(|n| *n > 0), "both hold a part: {shares:?}");
+    let mut sources: BTreeMap<SourceId, Bag> = BTreeMap::new();
+    for (i, changes) in epochs().iter().enumerate() {
+        for (s, row, d) in changes {
+            add(sources.entry(source(*s)).or_default(), row.clone(), *d);
+        }
+        for (no, p) in [joined_and_grouped(), global()].iter().enumerate() {
+            let (rows, _) = evaluate(p, &sources);
+            let expected: BTreeMap<String, i64> = rows.iter().map(|(row, n)| (format!("{row:?}"), *n)).collect();
+            let got = union.remove(&(no, i as u64 + 1)).unwrap_or_default();
+            assert_eq!(got, expected, "plan {no}, epoch {}", i + 1);
+        }
+    }
+}
