@@ -98,6 +98,23 @@ impl System for Regauge {
         Ok(self.execute(&statement).await?.map(|_| ()))
     }
 
+    async fn copy(&mut self, statement: &str, data: &str) -> Result<Result<(), Failure>> {
+        let responses = match self.execute(statement).await? {
+            Ok(responses) => responses,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let Some(Response::CopyIn(mut copy)) = responses.into_iter().next() else {
+            bail!("a COPY that takes no rows: {statement}");
+        };
+        // In pieces, as a wire would bring them: a record may span two.
+        for piece in data.as_bytes().chunks(7) {
+            if let Err(error) = copy.push(piece) {
+                return Ok(Err(failure(error)));
+            }
+        }
+        Ok(self.session()?.finish_copy(*copy).await.map(|_| ()).map_err(failure))
+    }
+
     async fn query(&mut self, sql: &str) -> Result<Result<Answer, Failure>> {
         let responses = match self.execute(sql).await? {
             Ok(responses) => responses,

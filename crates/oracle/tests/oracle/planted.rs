@@ -119,6 +119,10 @@ impl System for Faulty {
         self.inner.run(statement).await
     }
 
+    async fn copy(&mut self, statement: &str, data: &str) -> Result<Result<(), Failure>> {
+        self.inner.copy(statement, data).await
+    }
+
     async fn query(&mut self, sql: &str) -> Result<Result<Answer, Failure>> {
         let mut answer = self.inner.query(sql).await?;
         match (self.fault, &mut answer) {
