@@ -55,7 +55,7 @@ impl Format {
 #[derive(Clone, Debug)]
 pub struct BadRecords {
     /// What is wrong.
-    pub error: Error,
+    pub error: Box<Error>,
     /// On which line, from 1, where there are lines.
     pub line: Option<u64>,
     /// In which column, where one is to blame.
@@ -64,13 +64,13 @@ pub struct BadRecords {
 
 impl BadRecords {
     fn at(line: u64, column: Option<&str>, error: Error) -> BadRecords {
-        BadRecords { error, line: Some(line), column: column.map(str::to_owned) }
+        BadRecords { error: Box::new(error), line: Some(line), column: column.map(str::to_owned) }
     }
 }
 
 impl From<Error> for BadRecords {
     fn from(error: Error) -> BadRecords {
-        BadRecords { error, line: None, column: None }
+        BadRecords { error: Box::new(error), line: None, column: None }
     }
 }
 
@@ -127,7 +127,7 @@ async fn read_csv(session: &mut Session, relation: &Relation, bytes: bytes::Byte
         copy.into_rows()
     });
     match work.await {
-        Ok(rows) => rows.map_err(|error| BadRecords { line: line_of(&error), column: None, error }),
+        Ok(rows) => rows.map_err(|error| BadRecords { line: line_of(&error), column: None, error: Box::new(error) }),
         Err(_) => Err(Error::internal("reading CSV panicked").into()),
     }
 }
