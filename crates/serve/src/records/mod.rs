@@ -11,7 +11,10 @@ mod arrow_ipc;
 mod cells;
 mod ndjson;
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringArray},
+    datatypes::DataType,
+};
 use regauge_views::{Error, Session, catalog::Relation, error::sqlstate as code};
 use std::{fmt, sync::Arc};
 
@@ -130,6 +133,16 @@ async fn read_csv(session: &mut Session, relation: &Relation, bytes: bytes::Byte
         Ok(rows) => rows.map_err(|error| BadRecords { line: line_of(&error), column: None, error: Box::new(error) }),
         Err(_) => Err(Error::internal("reading CSV panicked").into()),
     }
+}
+
+/// One value of a type, by its text; NULL without one. Types that records cannot carry stay text.
+pub(crate) fn value(ty: &DataType, text: Option<&str>) -> Result<ArrayRef, Error> {
+    let Ok(mut cells) = cells::Cells::new(ty) else { return Ok(Arc::new(StringArray::from(vec![text]))) };
+    match text {
+        Some(text) => cells.push(text)?,
+        None => cells.push_null(),
+    }
+    Ok(cells.finish())
 }
 
 /// COPY's errors say their place in the detail: `COPY t, line 3, column k`.
