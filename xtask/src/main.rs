@@ -8,12 +8,16 @@
 //! cargo xtask tidy                     crate walls, file sizes, ARCHITECTURE.md
 //! cargo xtask slt [--bless] [FILE..]   the SQL text files; --bless asks PostgreSQL anew
 //! cargo xtask oracle --views N --seed S [--workers W]   random views against PostgreSQL
+//! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
+//! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
 //! ```
 // A tool for people: it prints, and it reads the real clock and the real disk.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
+mod bench;
 mod needs;
 mod proof;
+mod python;
 mod step;
 mod tidy;
 
@@ -23,7 +27,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
-                     oracle [--views N] [--seed S] [--workers W]";
+                     oracle [--views N] [--seed S] [--workers W] | kill [--cycles N] | \
+                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -50,6 +55,8 @@ fn run(args: &[String]) -> Result<()> {
         "tidy" => tidy::run(&root()),
         "slt" => proof::slt(&root(), rest),
         "oracle" => proof::oracle(&root(), rest),
+        "kill" => proof::kill(&root(), rest),
+        "bench" => bench::run(&root(), rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

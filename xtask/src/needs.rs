@@ -1,22 +1,25 @@
-//! What the tests need beside Rust, found or installed: a PostgreSQL server (the oracle). Clients and drivers join when the
-//! wire does. Nothing is skipped in silence: what is missing and cannot be installed is an error that says what to install.
+//! What the tests need beside Rust, found or installed: a PostgreSQL server (the oracle) and psql, and Python with two drivers. Nothing is skipped in silence: what is missing and cannot be installed is an error that says what to install.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::step;
+use crate::{python, step};
 
 /// Where the needed programs are.
 pub struct Found {
     postgres_bin: PathBuf,
+    python: PathBuf,
 }
 
 impl Found {
     /// Tells the tests where to look, so that they need not search again.
     pub fn env(&self) -> Vec<(&'static str, String)> {
-        vec![("REGAUGE_POSTGRES_BIN", self.postgres_bin.display().to_string())]
+        vec![
+            ("REGAUGE_POSTGRES_BIN", self.postgres_bin.display().to_string()),
+            ("REGAUGE_PYTHON", self.python.display().to_string()),
+        ]
     }
 }
 
@@ -27,11 +30,15 @@ struct Need {
     met: fn() -> bool,
 }
 
-const NEEDS: &[Need] = &[Need {
-    what: "a PostgreSQL server (initdb, postgres): the oracle",
-    packages: &["postgresql"],
-    met: || postgres_bin().is_some(),
-}];
+const NEEDS: &[Need] = &[
+    Need {
+        what: "a PostgreSQL server (initdb, postgres): the oracle",
+        packages: &["postgresql"],
+        met: || postgres_bin().is_some(),
+    },
+    Need { what: "psql: a client", packages: &["postgresql-client"], met: || on_path("psql").is_some() },
+    Need { what: "Python with venv: the drivers", packages: &["python3-venv"], met: python::can_make },
+];
 
 /// Finds everything the tests need; as root on a Debian-like system installs what is missing.
 pub fn install_for_tests() -> Result<Found> {
@@ -41,7 +48,7 @@ pub fn install_for_tests() -> Result<Found> {
         install(&missing, &packages)?;
     }
     match postgres_bin() {
-        Some(postgres_bin) => Ok(Found { postgres_bin }),
+        Some(postgres_bin) => Ok(Found { postgres_bin, python: python::with_drivers()? }),
         None => {
             let still: Vec<&str> = NEEDS.iter().filter(|need| !(need.met)()).map(|need| need.what).collect();
             bail!("installed the packages, but still missing: {}", still.join("; "))

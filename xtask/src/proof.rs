@@ -34,6 +34,17 @@ pub fn oracle(root: &Path, args: &[String]) -> Result<()> {
     run(root, "random::", &env)
 }
 
+/// `kill [--cycles N]`: `kill -9` of the real server in the middle of appends.
+pub fn kill(root: &Path, args: &[String]) -> Result<()> {
+    let cycles = match args {
+        [] => "200",
+        [flag, n] if flag == "--cycles" && n.parse::<u64>().is_ok() => n,
+        _ => bail!("usage: cargo xtask kill [--cycles N]"),
+    };
+    let args = ["test", "--workspace", "--test", "cli", "--", "kill::", "--nocapture"];
+    step::cargo(root, &args, &[("REGAUGE_KILL_CYCLES", cycles.to_string())])
+}
+
 fn oracle_sizes(args: &[String]) -> Result<Vec<(&'static str, u64)>> {
     let mut sizes = Vec::new();
     let mut rest = args.iter();

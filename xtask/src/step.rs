@@ -62,3 +62,8 @@ pub fn wait(command: &mut Command, what: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// Whether a command runs and ends well; what it says is not shown.
+pub fn quiet(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}

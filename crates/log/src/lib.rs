@@ -14,6 +14,7 @@ mod archiving;
 pub mod error;
 pub mod folder;
 pub mod format;
+pub mod inspect;
 pub mod journal;
 pub mod log;
 pub mod model;

@@ -21,7 +21,7 @@ use crate::format::frame::Seed;
 use crate::journal::reader::{Reader, Source};
 use crate::journal::recover;
 use crate::journal::writer::{WriteError, Writer};
-use crate::model::{CommitIter, CommitSource, Committed, Judge, TopicSpec, Transaction};
+use crate::model::{CommitIter, CommitSource, Committed, Judge, ProducerSeq, TopicSpec, Transaction};
 use crate::options::LogOptions;
 use crate::prepare::prepare;
 use crate::publish::{Board, Failure, Ticket};
@@ -172,6 +172,18 @@ impl Log {
         drop(section);
         shared.work.notify_one();
         Ok(Pending { shared: Arc::clone(shared), committed: admitted.committed, ticket: admitted.ticket })
+    }
+
+    /// The receipt of a producer's append, if it is remembered, once it is durable. Changes nothing.
+    pub fn find(&self, producer: &ProducerSeq) -> Result<Option<Committed>, LogError> {
+        let shared = &self.inner.shared;
+        let wall_ms = shared.env.clock.wall_ms();
+        let admitted = {
+            let section = shared.section.lock();
+            section.duplicate(producer, wall_ms, shared.board.durable().0)?
+        };
+        let Some(admitted) = admitted else { return Ok(None) };
+        Pending { shared: Arc::clone(shared), committed: admitted.committed, ticket: admitted.ticket }.wait().map(Some)
     }
 
     /// The last durable lsn.

@@ -18,7 +18,7 @@ use crate::LogError;
 use crate::format::body::{RawBody, RawPart};
 use crate::format::frame::{BODY_LEN_MAX, HEADER_LEN, Header, Kind, crc32c};
 use crate::journal::writer::{Chunk, Rotation};
-use crate::model::{Append, Commit, Committed, Definition, Judge, Part, Placed, Transaction};
+use crate::model::{Append, Commit, Committed, Definition, Judge, Part, Placed, ProducerSeq, Transaction};
 use crate::options::LogOptions;
 use crate::prepare::{Prepared, prepare};
 use crate::producers::Verdict;
@@ -106,7 +106,9 @@ impl Section {
         options: &LogOptions,
     ) -> Result<Admitted, LogError> {
         self.check_open()?;
-        if let Some(admitted) = self.duplicate(&txn, wall_ms, durable)? {
+        if let Some(producer) = &txn.producer
+            && let Some(admitted) = self.duplicate(producer, wall_ms, durable)?
+        {
             return Ok(admitted);
         }
         if let Some(len) = txn.cause.as_ref().map(|c| c.len()).filter(|len| *len > CAUSE_LEN_MAX) {
@@ -151,8 +153,8 @@ impl Section {
         }
     }
 
-    fn duplicate(&self, txn: &Transaction, wall_ms: u64, durable: Lsn) -> Result<Option<Admitted>, LogError> {
-        let Some(seq) = &txn.producer else { return Ok(None) };
+    /// The receipt of an append that was admitted before; an error if a producer may not send this one now.
+    pub fn duplicate(&self, seq: &ProducerSeq, wall_ms: u64, durable: Lsn) -> Result<Option<Admitted>, LogError> {
         Ok(match self.state.producers.check(seq, wall_ms)? {
             Verdict::New => None,
             Verdict::Duplicate(committed) => {

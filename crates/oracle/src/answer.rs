@@ -181,11 +181,19 @@ fn numbers_near(a: &str, b: &str, tolerance: f64) -> bool {
     (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(1.0)
 }
 
-/// One text for one value: a numeric without trailing zeros and without a negative zero.
+/// One text for one value: a numeric without trailing zeros and without a negative zero, also within an array.
 fn canonical(kind: &Kind, text: &str) -> String {
-    if *kind != Kind::Numeric {
-        return text.to_string();
+    match kind {
+        Kind::Numeric => canonical_numeric(text),
+        Kind::Exact(name) if name == "_numeric" => {
+            let items = text.trim_start_matches('{').trim_end_matches('}').split(',');
+            format!("{{{}}}", items.map(canonical_numeric).collect::<Vec<_>>().join(","))
+        }
+        _ => text.to_string(),
     }
+}
+
+fn canonical_numeric(text: &str) -> String {
     let short = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
     if short == "-0" { "0".into() } else { short.into() }
 }
@@ -219,6 +227,9 @@ mod tests {
         let expected = answer("numeric", &[Some("1.50"), Some("-0.00"), Some("10")]);
         let same = answer("numeric", &[Some("10.0"), Some("0"), Some("1.5")]);
         assert_eq!(difference(&expected, &same, &[]), None);
+        let arrays = [answer("_numeric", &[Some("{1.50,NULL,10}")]), answer("_numeric", &[Some("{1.5,NULL,10.00}")])];
+        assert_eq!(difference(&arrays[0], &arrays[1], &[]), None);
+        assert!(difference(&arrays[0], &answer("_numeric", &[Some("{1.5,10.00,NULL}")]), &[]).is_some());
         let third = answer("numeric", &[Some("0.3333333333333333")]);
         let longer = answer("numeric", &[Some("0.33333333333333333333")]);
         assert!(difference(&third, &longer, &[]).is_some());

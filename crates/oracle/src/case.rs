@@ -193,6 +193,22 @@ impl Change {
 }
 
 impl Case {
+    /// The same data with every view built from history: those that live at the end are created behind the last commit.
+    #[must_use]
+    pub fn rebuilt(&self) -> Self {
+        let mut live = vec![false; self.views.len()];
+        for step in &self.steps {
+            match step {
+                Step::Create(view) => live[*view] = true,
+                Step::Drop(view) => live[*view] = false,
+                Step::Commit(_) | Step::Restart(_) => {}
+            }
+        }
+        let data = self.steps.iter().filter(|step| matches!(step, Step::Commit(_) | Step::Restart(_))).cloned();
+        let views = live.iter().enumerate().filter(|(_, live)| **live).map(|(view, _)| Step::Create(view));
+        Self { steps: data.chain(views).collect(), ..self.clone() }
+    }
+
     /// The whole case as a script, to be typed into one of the systems.
     #[must_use]
     pub fn script(&self, dialect: Dialect) -> String {

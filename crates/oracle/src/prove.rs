@@ -1,6 +1,6 @@
-//! Many cases, on some threads, with one line at the end. Each case runs twice: once compared after
-//! every step, once with another worker count and nobody waiting in between (so that epochs are cut
-//! elsewhere), after which contents and digests must be the same.
+//! Many cases, on some threads, with one line at the end. Each case runs three times: once beside PostgreSQL, compared after
+//! every step; once with another worker count and nobody waiting in between, so that epochs are cut elsewhere; once with all
+//! views built from history. The digests at the end must be the same.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 
 use crate::case::Case;
 use crate::generate::{Sizes, case};
-use crate::run::{Maker, Outcome, Pace, run_fresh};
+use crate::run::{Maker, Outcome, Pace, replay, run_fresh};
 use crate::shrink::shrink;
 use crate::system::Dialect;
 
@@ -47,10 +47,14 @@ pub struct Proof {
     pub answers: usize,
     /// Answers that were an error in both.
     pub failing_answers: usize,
+    /// Views that failed and answer again.
+    pub healed: usize,
     /// Commits that failed in both.
     pub failing_commits: usize,
-    /// Digests that were equal in two runs.
+    /// Digests that a replay gave again.
     pub digests: usize,
+    /// Seconds of all threads: waiting for PostgreSQL, for the system under test, for its replays.
+    pub waited: [Duration; 3],
     /// Refusals (0A000) by message.
     pub refused: BTreeMap<String, usize>,
     /// Reports of the differences, ready to print.
@@ -69,6 +73,10 @@ impl Proof {
         self.epochs += outcome.epochs;
         self.answers += outcome.answers;
         self.failing_answers += outcome.failing_answers;
+        self.healed += outcome.healed;
+        for (total, waited) in self.waited.iter_mut().zip(outcome.waited) {
+            *total += waited;
+        }
         self.failing_commits += outcome.failing_commits;
         for message in &outcome.refused {
             *self.refused.entry(message.clone()).or_default() += 1;
@@ -78,16 +86,22 @@ impl Proof {
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "views={} epochs={} differences={} refused={} answers={} failing_answers={} \
-             failing_commits={} digests={}",
-            self.views,
-            self.epochs,
-            self.differences.len(),
+        write!(f, "views={} epochs={} differences={}", self.views, self.epochs, self.differences.len())
+    }
+}
+
+impl Proof {
+    /// What the last line leaves out.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let [postgres, tested, replays] = self.waited.map(|waited| waited.as_secs());
+        format!(
+            "refused={} answers={} failing_answers={} healed={} failing_commits={} digests={} postgres_s={postgres} \
+             tested_s={tested} replays_s={replays}",
             self.refused(),
             self.answers,
             self.failing_answers,
+            self.healed,
             self.failing_commits,
             self.digests
         )
@@ -140,11 +154,12 @@ fn work(wish: &Wish, server: u16, maker: &impl Maker, next: &AtomicUsize, proof:
         let mut proof = locked()?;
         proof.add(&outcome.outcome);
         proof.digests += outcome.digests;
+        proof.waited[2] += outcome.replays;
         if took > SLOW {
             println!("slow: seed={} took_s={:.0}", case.seed, took.as_secs_f64());
         }
         if (at + 1).is_multiple_of(100) {
-            println!("so far: {proof}");
+            println!("so far: {proof} {}", proof.details());
         }
         if let Some(report) = outcome.report {
             println!("{report}");
@@ -156,6 +171,7 @@ fn work(wish: &Wish, server: u16, maker: &impl Maker, next: &AtomicUsize, proof:
 struct One {
     outcome: Outcome,
     digests: usize,
+    replays: Duration,
     report: Option<String>,
 }
 
@@ -163,27 +179,40 @@ async fn one(case: &Case, server: u16, maker: &impl Maker, wish: &Wish) -> Resul
     let outcome = run_fresh(case, server, maker, Pace::EveryStep)
         .await
         .map_err(|error| error.context(format!("case seed={}", case.seed)))?;
-    if let Some(difference) = &outcome.difference {
+    let mut one = One { outcome, digests: 0, replays: Duration::ZERO, report: None };
+    if let Some(difference) = &one.outcome.difference {
         let (small, difference) = shrink(case, difference, server, maker).await?;
-        let report = report(&small, &difference.what, wish);
-        return Ok(One { outcome, digests: 0, report: Some(report) });
+        one.report = Some(report(&small, &difference.what, wish));
+        return Ok(one);
     }
-    let mut other = case.clone();
-    other.workers = case.workers % 4 + 1;
-    let again = run_fresh(&other, server, maker, Pace::End).await?;
-    let mut what = again.difference.as_ref().map(|difference| difference.what.clone());
-    let mut digests = 0;
-    for (view, digest) in &outcome.digests {
-        match again.digests.get(view) {
-            Some(same) if same == digest => digests += 1,
-            other if what.is_none() => {
-                what = Some(format!("digest of {view}: {digest}, in the second run {other:?}"));
+    let other = Case { workers: case.workers % 4 + 1, ..case.clone() };
+    let start = Instant::now();
+    for (name, again) in [("other workers, other epochs", &other), ("views built from history", &other.rebuilt())] {
+        let what = match replay(again, server, maker).await {
+            Ok(digests) => {
+                one.digests += digests.len();
+                let both = one.outcome.digests.iter().map(|(view, digest)| (view, digest, digests.get(view)));
+                let mut odd = both.filter(|(_, first, second)| Some(*first) != *second);
+                odd.next().map(|(view, first, second)| format!("digest of {view}: {first}, then {second:?}"))
             }
-            _ => {}
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if let Some(what) = what {
+            one.report = Some(report(again, &format!("replay ({name}): {what}{}", rows(again, server, maker).await), wish));
+            break;
         }
     }
-    let report = what.map(|what| report(&other, &format!("second run (other workers, other epochs): {what}"), wish));
-    Ok(One { outcome, digests, report })
+    one.replays = start.elapsed();
+    Ok(one)
+}
+
+/// What PostgreSQL says to the contents at the end of a replay whose digests differ.
+async fn rows(case: &Case, server: u16, maker: &impl Maker) -> String {
+    match run_fresh(case, server, maker, Pace::End).await {
+        Ok(Outcome { difference: Some(difference), .. }) => format!("\n{}", difference.what),
+        Ok(_) => "\nbeside PostgreSQL, all rows are right".into(),
+        Err(error) => format!("\nnot to be run beside PostgreSQL: {error:#}"),
+    }
 }
 
 fn report(case: &Case, what: &str, wish: &Wish) -> String {

@@ -1,6 +1,7 @@
 //! regauge as a system under test: a real instance in a temporary folder, spoken to as a user speaks.
 
 use anyhow::{Context, Result, anyhow, bail};
+use regauge_types::{Delta, Digest};
 use regauge_views::{Config, Instance, Response, Session, SessionOptions};
 use tempfile::TempDir;
 
@@ -97,6 +98,23 @@ impl System for Regauge {
         Ok(self.execute(&statement).await?.map(|_| ()))
     }
 
+    async fn copy(&mut self, statement: &str, data: &str) -> Result<Result<(), Failure>> {
+        let responses = match self.execute(statement).await? {
+            Ok(responses) => responses,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let Some(Response::CopyIn(mut copy)) = responses.into_iter().next() else {
+            bail!("a COPY that takes no rows: {statement}");
+        };
+        // In pieces, as a wire would bring them: a record may span two.
+        for piece in data.as_bytes().chunks(7) {
+            if let Err(error) = copy.push(piece) {
+                return Ok(Err(failure(error)));
+            }
+        }
+        Ok(self.session()?.finish_copy(*copy).await.map(|_| ()).map_err(failure))
+    }
+
     async fn query(&mut self, sql: &str) -> Result<Result<Answer, Failure>> {
         let responses = match self.execute(sql).await? {
             Ok(responses) => responses,
@@ -127,9 +145,24 @@ impl System for Regauge {
         self.reopen(workers)
     }
 
-    /// Contents are compared; digests join in when a session shows them.
-    async fn digest(&mut self, _view: &str) -> Result<Option<String>> {
-        Ok(None)
+    /// The multiset digest of the rows; a view that fails has its SQLSTATE in its place.
+    async fn digest(&mut self, view: &str) -> Result<Option<String>> {
+        let responses = match self.execute(&format!("SELECT * FROM {view}")).await? {
+            Ok(responses) => responses,
+            Err(failure) => return Ok(Some(format!("error {}", failure.sqlstate))),
+        };
+        let mut digest = Digest::default();
+        for response in responses {
+            let Response::Rows(rows) = response else { continue };
+            let batches = match rows.collect().await {
+                Ok(batches) => batches,
+                Err(error) => return Ok(Some(format!("error {}", failure(error).sqlstate))),
+            };
+            for batch in batches {
+                digest.add_delta(&Delta::ones(batch))?;
+            }
+        }
+        Ok(Some(digest.to_string()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! step. The first difference ends the case.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,12 +23,16 @@ pub struct Outcome {
     pub answers: usize,
     /// Of these, reads that failed in both systems.
     pub failing_answers: usize,
+    /// Reads that failed in both systems before, and answer again: the cause was retracted.
+    pub healed: usize,
     /// Commits that failed in both systems.
     pub failing_commits: usize,
     /// The first one.
     pub difference: Option<Difference>,
     /// Digests of the live views at the end, by name.
     pub digests: BTreeMap<String, String>,
+    /// Time spent waiting for PostgreSQL and for the system under test.
+    pub waited: [Duration; 2],
 }
 
 /// Where the two systems disagree.
@@ -63,7 +68,8 @@ enum State {
 /// When PostgreSQL is gone, or refuses a statement that the generator holds to be valid. That the
 /// tested system is gone is a difference, not an error.
 pub async fn run(case: &Case, expected: &mut impl System, tested: &mut impl System, pace: Pace) -> Result<Outcome> {
-    let mut run = Run { case, states: vec![State::Absent; case.views.len()], outcome: Outcome::default() };
+    let n = case.views.len();
+    let mut run = Run { case, states: vec![State::Absent; n], failing: vec![false; n], outcome: Outcome::default() };
     for table in &case.tables {
         let create = table.create(expected.dialect());
         valid(expected.run(&create).await?, &create)?;
@@ -91,6 +97,8 @@ pub async fn run(case: &Case, expected: &mut impl System, tested: &mut impl Syst
 struct Run<'a> {
     case: &'a Case,
     states: Vec<State>,
+    /// Views whose last read failed.
+    failing: Vec<bool>,
     outcome: Outcome,
 }
 
@@ -126,8 +134,8 @@ impl Run<'_> {
             }
             Step::Commit(changes) => {
                 let statements: Vec<String> = changes.iter().map(|change| change.sql()).collect();
-                let want = expected.commit(&statements).await?;
-                let got = tested.commit(&statements).await;
+                let want = timed(&mut self.outcome.waited[0], expected.commit(&statements)).await?;
+                let got = timed(&mut self.outcome.waited[1], tested.commit(&statements)).await;
                 self.outcome.epochs += 1;
                 self.outcome.failing_commits += usize::from(want.is_err());
                 if let Some(what) = self.statement(&want, &got) {
@@ -136,7 +144,7 @@ impl Run<'_> {
             }
             Step::Restart(workers) => {
                 expected.restart(*workers).await?;
-                if let Err(error) = tested.restart(*workers).await {
+                if let Err(error) = timed(&mut self.outcome.waited[1], tested.restart(*workers)).await {
                     self.differ(at, None, format!("restart with {workers} workers: {error:#}"));
                 }
             }
@@ -158,7 +166,7 @@ impl Run<'_> {
         let create = made.create(expected.dialect());
         valid(expected.run(&create).await?, &create)?;
         let create = made.create(tested.dialect());
-        let got = tested.run(&create).await;
+        let got = timed(&mut self.outcome.waited[1], tested.run(&create)).await;
         if let Ok(Err(failure)) = &got
             && failure.sqlstate == "0A000"
         {
@@ -188,10 +196,12 @@ impl Run<'_> {
                 continue;
             }
             let sql = format!("SELECT * FROM {}", self.case.views[view].name);
-            let want = expected.query(&sql).await?;
-            let got = tested.query(&sql).await;
+            let want = timed(&mut self.outcome.waited[0], expected.query(&sql)).await?;
+            let got = timed(&mut self.outcome.waited[1], tested.query(&sql)).await;
             self.outcome.answers += 1;
             self.outcome.failing_answers += usize::from(want.is_err());
+            self.outcome.healed += usize::from(self.failing[view] && want.is_ok());
+            self.failing[view] = want.is_err();
             if let Some(what) = answers(&want, &got, &self.case.views[view].inexact) {
                 self.differ(at, Some(view), what);
                 return Ok(());
@@ -236,6 +246,13 @@ impl Run<'_> {
     }
 }
 
+async fn timed<T>(total: &mut Duration, work: impl Future<Output = T>) -> T {
+    let start = Instant::now();
+    let done = work.await;
+    *total += start.elapsed();
+    done
+}
+
 /// How two answers differ. That both fail is agreement: which failing row is met first is open.
 fn answers(want: &Result<Answer, Failure>, got: &Result<Result<Answer, Failure>>, inexact: &[bool]) -> Option<String> {
     match (want, got) {
@@ -250,7 +267,7 @@ fn answers(want: &Result<Answer, Failure>, got: &Result<Result<Answer, Failure>>
 fn valid(result: Result<(), Failure>, sql: &str) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(failure) => bail!("the generator made what PostgreSQL refuses: {failure}\n{sql}"),
+        Err(failure) => bail!("refused, and it should be valid: {failure}\n{sql}"),
     }
 }
 
@@ -274,6 +291,48 @@ pub async fn run_fresh(case: &Case, server: u16, maker: &impl Maker, pace: Pace)
     let outcome = run(case, &mut expected, &mut tested, pace).await;
     expected.run(&format!("DROP SCHEMA {schema} CASCADE")).await?.ok();
     outcome
+}
+
+/// Runs a case on the tested system alone, nobody asking in between, and gives the digests of the views that live at the end.
+/// Whether they are right is for a run beside PostgreSQL to say; here they must only be the same again.
+///
+/// # Errors
+/// When the system is gone, or refuses what is no matter of a commit.
+pub async fn replay(case: &Case, server: u16, maker: &impl Maker) -> Result<BTreeMap<String, String>> {
+    let mut system = maker.make(case, server).await.context("the tested system does not start")?;
+    let dialect = system.dialect();
+    let mut live = vec![false; case.views.len()];
+    for table in &case.tables {
+        valid(system.run(&table.create(dialect)).await?, &table.name)?;
+    }
+    for step in &case.steps {
+        match step {
+            Step::Create(view) if case.views[*view].uses.iter().all(|used| live[*used]) => {
+                match system.run(&case.views[*view].create(dialect)).await? {
+                    Err(failure) if failure.sqlstate != "0A000" => bail!("{}: {failure}", case.views[*view].name),
+                    done => live[*view] = done.is_ok(),
+                }
+            }
+            Step::Drop(view) if live[*view] => {
+                live[*view] = false;
+                valid(system.run(&case.views[*view].drop(dialect)).await?, &case.views[*view].name)?;
+            }
+            Step::Create(_) | Step::Drop(_) => {}
+            // Whether it fails was compared in the first run; if it failed otherwise here, contents differ.
+            Step::Commit(changes) => {
+                let statements: Vec<String> = changes.iter().map(|change| change.sql()).collect();
+                system.commit(&statements).await?.ok();
+            }
+            Step::Restart(workers) => system.restart(*workers).await?,
+        }
+    }
+    let mut digests = BTreeMap::new();
+    for (view, _) in case.views.iter().zip(live).filter(|(_, live)| *live) {
+        if let Some(digest) = system.digest(&view.name).await? {
+            digests.insert(view.name.clone(), digest);
+        }
+    }
+    Ok(digests)
 }
 
 /// Makes the system under test, empty.

@@ -2,6 +2,8 @@
 //! itself tested by faults that it must find).
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures::SinkExt;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::answer::{Answer, Failure, Kind};
@@ -26,6 +28,8 @@ pub trait System {
     async fn commit(&mut self, statements: &[String]) -> Result<Result<(), Failure>>;
     /// Runs one statement by itself, as DDL.
     async fn run(&mut self, statement: &str) -> Result<Result<(), Failure>>;
+    /// Runs a COPY FROM STDIN and gives it these bytes.
+    async fn copy(&mut self, statement: &str, data: &str) -> Result<Result<(), Failure>>;
     /// Answers a query; it sees everything committed before.
     async fn query(&mut self, sql: &str) -> Result<Result<Answer, Failure>>;
     /// Stops and starts again over the same data, with this many workers.
@@ -78,6 +82,22 @@ impl System for Postgres {
     async fn run(&mut self, statement: &str) -> Result<Result<(), Failure>> {
         match self.client.batch_execute(statement).await {
             Ok(()) => Ok(Ok(())),
+            Err(error) => Ok(Err(failure(error)?)),
+        }
+    }
+
+    async fn copy(&mut self, statement: &str, data: &str) -> Result<Result<(), Failure>> {
+        let sink = match self.client.copy_in::<_, Bytes>(statement).await {
+            Ok(sink) => sink,
+            Err(error) => return Ok(Err(failure(error)?)),
+        };
+        let mut sink = std::pin::pin!(sink);
+        // A row that is refused shows at the end.
+        if let Err(error) = sink.send(Bytes::copy_from_slice(data.as_bytes())).await {
+            return Ok(Err(failure(error)?));
+        }
+        match sink.as_mut().finish().await {
+            Ok(_) => Ok(Ok(())),
             Err(error) => Ok(Err(failure(error)?)),
         }
     }

@@ -58,12 +58,42 @@ pub fn context(options: &BatchOptions) -> SessionState {
     bind::install(builder).build()
 }
 
-/// Puts into a session of the caller's own what [`context`] has: functions, rules, guards, windows of time, and a row_number
-/// that is bigint. For callers that bind by DataFusion's `statement_to_plan` over their own names.
+/// Puts into a session of the caller's own what [`context`] has: functions, rules, guards, windows of time, set operations, and
+/// a row_number that is bigint. For callers that bind by DataFusion's `statement_to_plan` over their own names: they call
+/// [`prepare`] before, [`total_orders`] behind it, and show names by [`shown_name`].
 pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.window_functions().get_or_insert_default().push(Arc::new(crate::row_number::udwf()));
-    builder.relation_planners().get_or_insert_default().push(bind::time_windows());
+    builder.relation_planners().get_or_insert_default().extend(bind::relation_planners());
     bind::install(builder)
+}
+
+/// Gives columns PostgreSQL's names (which may hold a mark that [`shown_name`] takes off) and INTERSECT and EXCEPT PostgreSQL's
+/// multiplicities.
+///
+/// # Errors
+/// For locking clauses and set operations BY NAME.
+pub fn prepare(query: &mut ast::Query) -> Result<(), PlanError> {
+    bind::prepare(query)
+}
+
+/// Makes the orders total that a LIMIT reads: ties, and LIMIT without ORDER BY, are broken by the whole row. When `open`, an
+/// outermost LIMIT without ORDER BY takes what comes first: that is a statement's, which no view has to agree with.
+///
+/// # Errors
+/// When a plan cannot be rebuilt.
+pub fn total_orders(plan: LogicalPlan, open: bool) -> Result<LogicalPlan, PlanError> {
+    bind::total_orders(plan, open)
+}
+
+/// Gives the columns of a query PostgreSQL's names; names that repeat are told apart by what [`shown_name`] takes off again.
+pub fn name_columns(query: &mut ast::Query) {
+    bind::ast::name_all(query);
+}
+
+/// A column's name as readers see it.
+#[must_use]
+pub fn shown_name(name: &str) -> &str {
+    bind::ast::shown_name(name)
 }
 
 /// A bound query, not yet run.

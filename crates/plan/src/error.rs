@@ -6,6 +6,7 @@ use datafusion::error::DataFusionError;
 use regauge_types::ErrorKind;
 
 use crate::flowplan::{PlanBytesError, ValidationError};
+use crate::functions::EvalError;
 
 /// Why a statement was not planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +155,10 @@ impl From<DataFusionError> for PlanError {
         match e {
             DataFusionError::External(inner) => match inner.downcast::<PlanError>() {
                 Ok(own) => *own,
-                Err(other) => PlanError::invalid("42000", other.to_string()),
+                Err(other) => match other.downcast::<EvalError>() {
+                    Ok(told) => from_eval_error(*told),
+                    Err(other) => PlanError::invalid("42000", other.to_string()),
+                },
             },
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => PlanError::from(*inner),
             DataFusionError::Shared(inner) => PlanError::from_text(&inner.to_string()),
@@ -166,6 +170,19 @@ impl From<DataFusionError> for PlanError {
             DataFusionError::Internal(m) => PlanError::internal(first_line(&m)),
             DataFusionError::Plan(m) => PlanError::from_text(&m),
             other => PlanError::from_text(&other.to_string()),
+        }
+    }
+}
+
+/// What our own rules of types say.
+fn from_eval_error(e: EvalError) -> PlanError {
+    let types = matches!(e.sqlstate, "42804" | "42883");
+    match e.sqlstate {
+        "XX000" => PlanError::internal(e.message),
+        "0A000" => PlanError::unsupported(e.message, ""),
+        code => {
+            let told = PlanError::invalid(code, e.message);
+            if types { told.with_hint("add explicit casts") } else { told }
         }
     }
 }

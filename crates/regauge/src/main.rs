@@ -3,12 +3,24 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod append;
+mod bench;
+mod client;
 mod demo;
+mod doors;
+mod folder;
+mod inspect;
 mod print;
+mod running;
+mod serve;
 mod shell;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
+
+/// Operators allocate many small columns from several threads; the system's allocator shows in profiles there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "regauge", version, about = "Derived data that stays right", after_help = EXAMPLES)]
@@ -18,23 +30,40 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "examples:
+  regauge serve --data ./data                   a server for psql and other clients of PostgreSQL
   regauge demo flights                          real data through views, in a temporary folder
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
-  regauge sql --data ./data schema.sql          a file";
+  regauge sql --data ./data schema.sql          a file
+  regauge append clicks clicks.ndjson           records into a stream or table, also of a running server
+  regauge inspect log --data ./data             what the journal's files hold, and whether they are sound
+
+exit codes: 0 all well; 1 it failed, the reason is on standard error; 2 the command line is wrong";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Opens a data folder and serves it: the Postgres wire, on this machine unless told otherwise.
+    Serve(serve::ServeArgs),
     /// Opens a data folder and runs SQL: a text, a file, or line by line from standard input.
     Sql(shell::SqlArgs),
+    /// Measures one thing and prints a line of JSON; `cargo xtask bench` runs them all beside their peers.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Loads real data as a log, keeps views of it, plays its end live, and rebuilds the views to compare.
     Demo(demo::DemoArgs),
+    /// Appends a file to a stream or a table: NDJSON, CSV, Parquet.
+    Append(append::AppendArgs),
+    /// Shows what the files of a data folder hold, and whether they are sound. Read only, also beside a running server.
+    Inspect(inspect::InspectArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A server tells what happens to it; a command says what it was asked.
+    let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match run(cli.command) {
@@ -47,14 +76,23 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.thread_stack_size(STACK_BYTES).max_blocking_threads(BLOCKING_THREADS).enable_all();
+    let runtime = runtime.build()?;
     runtime.block_on(async {
         match command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
+            Command::Inspect(args) => inspect::run(args),
             Command::Demo(args) => demo::run(args).await,
+            Command::Append(args) => append::run(args).await,
         }
     })
 }
+
+/// Each subscription and each commit on its way holds one: more than connections, so that commits always find one.
+const BLOCKING_THREADS: usize = 1024;
 
 /// Planning recurses over expressions that a statement may nest 50 deep.
 const STACK_BYTES: usize = 16 << 20;

@@ -1,7 +1,16 @@
 //! Answers as people read them.
 
-use arrow::{array::RecordBatch, util::pretty::pretty_format_batches_with_schema};
-use regauge_views::{Error, Response};
+use arrow::{
+    array::RecordBatch,
+    datatypes::SchemaRef,
+    util::{
+        display::{ArrayFormatter, FormatOptions},
+        pretty::pretty_format_batches_with_schema,
+    },
+};
+use futures::TryStreamExt;
+use regauge_views::{Error, Response, Subscription};
+use std::io::Write;
 
 /// Prints one answer; rows are read to their end.
 pub async fn response(response: Response) -> anyhow::Result<()> {
@@ -9,18 +18,45 @@ pub async fn response(response: Response) -> anyhow::Result<()> {
         Response::Rows(rows) => {
             let (schema, notices) = (rows.schema.clone(), rows.notices.clone());
             let batches: Vec<RecordBatch> = rows.collect().await.map_err(explain)?;
-            let n: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            println!("{}\n({n} rows)", pretty_format_batches_with_schema(schema, &batches)?);
+            table(schema, &batches)?;
             notices.iter().for_each(|n| eprintln!("notice: {n}"));
         }
         Response::Command { tag, notices } => {
             println!("{tag}");
             notices.iter().for_each(|n| eprintln!("notice: {n}"));
         }
-        Response::CopyIn(_) => anyhow::bail!("COPY FROM STDIN needs a client that sends rows; it comes with the Postgres wire"),
-        Response::Subscription(_) => anyhow::bail!("SUBSCRIBE needs a client that stays; it comes with the Postgres wire"),
+        Response::Subscription(changes) => subscription(changes).await?,
+        Response::CopyIn(_) => anyhow::bail!("COPY FROM STDIN has nobody here who sends rows"),
     }
     Ok(())
+}
+
+/// Rows as a table.
+pub fn table(schema: SchemaRef, batches: &[RecordBatch]) -> anyhow::Result<()> {
+    let n: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    println!("{}\n({n} rows)", pretty_format_batches_with_schema(schema, batches)?);
+    Ok(())
+}
+
+/// Changes as lines with tabs, as they come, until the process is stopped.
+async fn subscription(mut changes: Subscription) -> anyhow::Result<()> {
+    line(changes.schema.fields().iter().map(|f| f.name().as_str()))?;
+    let options = FormatOptions::default();
+    while let Some(batch) = changes.stream.try_next().await.map_err(explain)? {
+        let columns = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            let cells: Vec<String> = columns.iter().map(|c| c.value(row).to_string()).collect();
+            line(cells.iter().map(String::as_str))?;
+        }
+    }
+    Ok(())
+}
+
+/// A line with tabs, at once. A reader that went away ends the process quietly, as with any filter.
+pub fn line<'a>(cells: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", cells.collect::<Vec<_>>().join("\t"))?;
+    Ok(out.flush()?)
 }
 
 /// Message, code, detail and hint in one text.

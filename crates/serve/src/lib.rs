@@ -3,3 +3,5 @@
 pub mod http;
 pub mod pg;
 pub mod pg_catalog;
+pub mod records;
+pub mod secret;

@@ -59,6 +59,14 @@ pub fn grow(ty: &DataType) -> Result<Box<dyn Grow>, StateError> {
     })
 }
 
+/// The rows that are written, if they are neighbours and go to the end of `n` slots in order: then they are one copy.
+fn run_at_end(slots: &[u32], n: usize, rows: &[u32]) -> Option<std::ops::Range<usize>> {
+    let (first_slot, first_row) = (*slots.first()?, *rows.first()?);
+    let ascends = |from: u32, of: &[u32]| of.iter().zip(from..).all(|(a, b)| *a == b);
+    let is_run = first_slot as usize == n && ascends(first_slot, slots) && ascends(first_row, rows);
+    is_run.then(|| first_row as usize..first_row as usize + rows.len())
+}
+
 /// PostgreSQL's equality of keys on native values: NaN = NaN, 0.0 = -0.0.
 #[inline]
 #[allow(clippy::eq_op)]
@@ -77,13 +85,17 @@ impl<T: ArrowPrimitiveType + Debug> Grow for Fixed<T> {
     fn write(&mut self, slots: &[u32], from: &dyn Array, rows: &[u32]) {
         let from = from.as_primitive::<T>();
         let values = from.values();
-        for (slot, row) in slots.iter().zip(rows) {
-            let value = values[*row as usize];
-            let at = *slot as usize;
-            if at == self.values.len() {
-                self.values.push(value);
-            } else {
-                self.values[at] = value;
+        if let Some(run) = run_at_end(slots, self.values.len(), rows) {
+            self.values.extend_from_slice(&values[run]);
+        } else {
+            for (slot, row) in slots.iter().zip(rows) {
+                let value = values[*row as usize];
+                let at = *slot as usize;
+                if at == self.values.len() {
+                    self.values.push(value);
+                } else {
+                    self.values[at] = value;
+                }
             }
         }
         if from.null_count() > 0 || self.valid.may_have_nulls() {
@@ -206,6 +218,15 @@ fn raw<T: ByteArrayType>(array: &GenericByteArray<T>, row: u32) -> &[u8] {
 impl<T: ByteArrayType> Grow for Bytes<T> {
     fn write(&mut self, slots: &[u32], from: &dyn Array, rows: &[u32]) {
         let from = from.as_bytes::<T>();
+        if let Some(run) = run_at_end(slots, self.heap.n_slots(), rows).filter(|_| from.null_count() == 0) {
+            let offsets = &from.value_offsets()[run.start..=run.end];
+            let ends = offsets.iter().skip(1).map(|o| o.as_usize() - offsets[0].as_usize());
+            self.heap.extend(&from.value_data()[offsets[0].as_usize()..offsets[rows.len()].as_usize()], ends);
+            if self.valid.may_have_nulls() {
+                slots.iter().for_each(|slot| self.valid.set(*slot, true));
+            }
+            return;
+        }
         for (slot, row) in slots.iter().zip(rows) {
             let valid = from.is_valid(*row as usize);
             self.heap.set(*slot, if valid { raw(from, *row) } else { &[] });

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! table: key hash -> id        id:    0      1      2
-//!                              keys:  i64 column, or arrow-row bytes in a heap
+//!                              keys:  i64 columns, or arrow-row bytes in a heap
 //!                              hash:  u64 (to take an id out again, and to know its bucket)
 //! ```
 //!
 //! Ids are dense, so what belongs to a group (counts, sums) stands in plain vectors indexed by id; a removed id is reused.
 //! Keys are equal as PostgreSQL groups: NULL = NULL, NaN = NaN, 0.0 = -0.0; floats are stored in their canonical form and come
-//! back so. One key column of 64 bits or less takes a path without encoding. The encoding is arrow-row's: fast, and it may
+//! back so. Key columns that are all integers, dates or times take a path without encoding. The encoding is arrow-row's: fast, and it may
 //! change between releases, so it never leaves memory.
 //! Invariant: no two alive ids have equal keys. Cost: one table look-up a row, encoding once a batch.
 
@@ -33,11 +33,19 @@ enum Keys {
         values: Vec<i64>,
         null_id: Option<u32>,
     },
+    /// Several such columns: for each id their values, then a bit for each that is NULL (whose value is 0).
+    Integers {
+        types: Vec<DataType>,
+        values: Vec<i64>,
+    },
     Rows {
         converter: RowConverter,
         heap: Heap,
     },
 }
+
+/// Most key columns of [`Keys::Integers`]: as many as there are bits for NULLs.
+const INTEGERS_MAX: usize = 64;
 
 /// A set of keys with dense ids.
 #[derive(Debug)]
@@ -86,12 +94,46 @@ fn integers(column: &ArrayRef) -> Result<Int64Array, StateError> {
     })
 }
 
+/// Columns row by row, each row with the bits of its NULLs behind it.
+fn flat(columns: &[ArrayRef], n_rows: usize) -> Result<Vec<i64>, StateError> {
+    let width = columns.len() + 1;
+    let mut flat = vec![0; n_rows * width];
+    for (c, column) in columns.iter().enumerate() {
+        let column = integers(column)?;
+        if column.null_count() == 0 {
+            flat.iter_mut().skip(c).step_by(width).zip(column.values()).for_each(|(to, v)| *to = *v);
+            continue;
+        }
+        for (row, value) in column.iter().enumerate() {
+            match value {
+                Some(value) => flat[row * width + c] = value,
+                None => flat[row * width + width - 1] |= 1 << c,
+            }
+        }
+    }
+    Ok(flat)
+}
+
+/// Integers as a column of an integer-like type.
+fn column_of(values: impl Iterator<Item = Option<i64>>, ty: &DataType) -> Result<ArrayRef, StateError> {
+    let array: ArrayRef = match ty {
+        DataType::Int32 | DataType::Date32 => {
+            Arc::new(values.map(|v| v.map(|v| i32::try_from(v).expect("the key came from an i32"))).collect::<Int32Array>())
+        }
+        _ => Arc::new(values.collect::<Int64Array>()),
+    };
+    Ok(if array.data_type() == ty { array } else { cast(&array, ty)? })
+}
+
 impl GroupIndex {
     /// An empty index over key columns of `types`.
     pub fn new(types: &[DataType]) -> Result<Self, StateError> {
         let keys = match types {
             [] => Keys::Nothing,
             [ty] if is_integer_like(ty) => Keys::Integer { ty: ty.clone(), values: Vec::new(), null_id: None },
+            many if many.len() <= INTEGERS_MAX && many.iter().all(is_integer_like) => {
+                Keys::Integers { types: many.to_vec(), values: Vec::new() }
+            }
             _ => {
                 let fields: Vec<SortField> = types.iter().cloned().map(SortField::new).collect();
                 if !RowConverter::supports_fields(&fields) {
@@ -174,6 +216,24 @@ impl GroupIndex {
                     ids.push(id);
                 }
             }
+            Keys::Integers { types, values } => {
+                let width = types.len() + 1;
+                let flat = flat(columns, hashes.len())?;
+                for (key, hash) in flat.chunks_exact(width).zip(hashes) {
+                    let of = |values: &[i64], id: u32| values[id as usize * width..][..width] == *key;
+                    let (id, new) = table.find_or_insert(*hash, |id| of(values, id), || make(known, *hash));
+                    if new {
+                        created.push(id);
+                        let at = id as usize * width;
+                        if at == values.len() {
+                            values.extend_from_slice(key);
+                        } else {
+                            values[at..at + width].copy_from_slice(key);
+                        }
+                    }
+                    ids.push(id);
+                }
+            }
             Keys::Rows { converter, heap } => {
                 let rows = converter.convert_columns(columns)?;
                 for (row, hash) in rows.iter().zip(hashes) {
@@ -196,13 +256,18 @@ impl GroupIndex {
             Keys::Nothing => Ok(Vec::new()),
             Keys::Integer { ty, values, null_id } => {
                 let raw = ids.iter().map(|id| (*null_id != Some(*id)).then(|| values[*id as usize]));
-                let array: ArrayRef = match ty {
-                    DataType::Int32 | DataType::Date32 => Arc::new(
-                        raw.map(|v| v.map(|v| i32::try_from(v).expect("the key came from an i32"))).collect::<Int32Array>(),
-                    ),
-                    _ => Arc::new(raw.collect::<Int64Array>()),
+                Ok(vec![column_of(raw, ty)?])
+            }
+            Keys::Integers { types, values } => {
+                let width = types.len() + 1;
+                let column = |(c, ty): (usize, &DataType)| {
+                    let of = |id: &u32| {
+                        let key = &values[*id as usize * width..][..width];
+                        ((key[width - 1] >> c) & 1 == 0).then(|| key[c])
+                    };
+                    column_of(ids.iter().map(of), ty)
                 };
-                Ok(vec![if array.data_type() == ty { array } else { cast(&array, ty)? }])
+                types.iter().enumerate().map(column).collect()
             }
             Keys::Rows { converter, heap } => {
                 let parser = converter.parser();
@@ -215,7 +280,7 @@ impl GroupIndex {
     pub fn remove(&mut self, id: u32) {
         self.table.remove(self.hashes[id as usize], id);
         match &mut self.keys {
-            Keys::Nothing => {}
+            Keys::Nothing | Keys::Integers { .. } => {}
             Keys::Integer { null_id, .. } => {
                 if *null_id == Some(id) {
                     *null_id = None;
@@ -237,7 +302,7 @@ impl GroupIndex {
     pub fn n_bytes(&self) -> usize {
         let keys = match &self.keys {
             Keys::Nothing => 0,
-            Keys::Integer { values, .. } => values.capacity() * 8,
+            Keys::Integer { values, .. } | Keys::Integers { values, .. } => values.capacity() * 8,
             Keys::Rows { heap, .. } => heap.n_bytes(),
         };
         keys + self.hashes.capacity() * 8 + self.table.n_bytes() + self.free.capacity() * 4

@@ -44,6 +44,18 @@ impl Heap {
         self.bytes.extend_from_slice(value);
     }
 
+    /// Adds slots at the end, their values one after the other in `values`; `ends` are the ends of them there.
+    pub fn extend(&mut self, values: &[u8], ends: impl Iterator<Item = usize>) {
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(values);
+        let mut begin = 0;
+        for end in ends {
+            self.start.push(base + begin);
+            self.len.push(u32::try_from(end - begin).expect("a value is shorter than 4 GiB: rows are limited to 8 MiB"));
+            begin = end;
+        }
+    }
+
     /// Writes `slot`, growing with empty slots where needed.
     pub fn set(&mut self, slot: u32, value: &[u8]) {
         let s = slot as usize;

@@ -3,11 +3,15 @@
 //! Append-only collections carry no multiplicities at all ([`Diffs::Ones`]): the cheap path is visible in the type.
 //! Idea: Z-sets of DBSP (Budiu et al., 2023) and the difference collections of differential dataflow (McSherry et al., 2013).
 
-use crate::{hash::UnsupportedType, key};
+use crate::{
+    hash::{UnsupportedType, hash_columns},
+    key,
+};
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use std::collections::{HashMap, hash_map::Entry};
 
 /// The multiplicities of a delta's rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,30 +148,59 @@ impl Delta {
     }
 
     /// Equal rows summed into one, zeros left out; the first occurrence keeps its place, so the order is a function of the input.
-    /// Cost: one canonical key and one map entry per row.
+    /// Cost: one hash and one map entry per row; rows are compared, and copied, only where hashes agree or a row goes.
     pub fn consolidate(&self) -> Result<Delta, UnsupportedType> {
         let n = self.n_rows();
-        if n == 0 {
-            return Ok(self.clone());
+        let hashes = hash_columns(self.rows.columns(), n)?;
+        let mut first = HashMap::with_capacity_and_hasher(n, foldhash::fast::FixedState::with_seed(0));
+        // Rows whose hash stands elsewhere too, ascending.
+        let mut alike: Vec<u32> = Vec::new();
+        for (row, hash) in (0u32..).zip(&hashes) {
+            match first.entry(*hash) {
+                Entry::Vacant(entry) => drop(entry.insert((row, false))),
+                Entry::Occupied(mut entry) => {
+                    let (earlier, is_known) = entry.get_mut();
+                    if !std::mem::replace(is_known, true) {
+                        alike.push(*earlier);
+                    }
+                    alike.push(row);
+                }
+            }
         }
-        let keys = key::encode(self.rows.columns(), n)?;
-        let mut at = std::collections::HashMap::with_capacity_and_hasher(n, foldhash::fast::FixedState::with_seed(0));
-        let mut sums: Vec<(u32, i64)> = Vec::new();
-        for (row, key) in keys.iter().enumerate() {
-            let slot = *at.entry(key).or_insert_with(|| {
-                sums.push((u32::try_from(row).expect("a batch has fewer than 2^32 rows"), 0));
-                sums.len() - 1
-            });
-            sums[slot].1 += self.diff(row);
+        drop(first);
+        alike.sort_unstable();
+        let mut sums: Vec<i64> = (0..n).map(|row| self.diff(row)).collect();
+        self.sum_alike(&alike, &mut sums)?;
+        self.with_sums(sums)
+    }
+
+    /// Moves the sums of equal rows among `alike` to the first of them.
+    fn sum_alike(&self, alike: &[u32], sums: &mut [i64]) -> Result<(), UnsupportedType> {
+        if alike.is_empty() {
+            return Ok(());
         }
-        sums.retain(|(_, diff)| *diff != 0);
-        let rows: UInt32Array = sums.iter().map(|(row, _)| *row).collect::<Vec<_>>().into();
-        let rows = take_record_batch(&self.rows, &rows).expect("row numbers lie within the batch");
-        Ok(if sums.iter().all(|(_, diff)| *diff == 1) {
-            Delta::ones(rows)
+        let some = take_record_batch(&self.rows, &UInt32Array::from(alike.to_vec())).expect("row numbers lie within the batch");
+        let keys = key::encode(some.columns(), alike.len())?;
+        let mut first = HashMap::with_capacity_and_hasher(alike.len(), foldhash::fast::FixedState::with_seed(0));
+        for (row, key) in alike.iter().zip(keys.iter()) {
+            let to = *first.entry(key).or_insert(*row) as usize;
+            if to != *row as usize {
+                sums[to] += std::mem::take(&mut sums[*row as usize]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows with these multiplicities, without those at zero.
+    fn with_sums(&self, mut sums: Vec<i64>) -> Result<Delta, UnsupportedType> {
+        let kept: Vec<u32> = (0u32..).zip(&sums).filter(|(_, diff)| **diff != 0).map(|(row, _)| row).collect();
+        let rows = if kept.len() == sums.len() {
+            self.rows.clone()
         } else {
-            Delta::new(rows, sums.iter().map(|(_, diff)| *diff).collect::<Vec<_>>().into())
-        })
+            sums.retain(|diff| *diff != 0);
+            take_record_batch(&self.rows, &UInt32Array::from(kept)).expect("row numbers lie within the batch")
+        };
+        Ok(if sums.iter().all(|diff| *diff == 1) { Delta::ones(rows) } else { Delta::new(rows, sums.into()) })
     }
 }
 

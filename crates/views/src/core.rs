@@ -14,7 +14,11 @@ use crate::{
 use bytes::Bytes;
 use regauge_log::{Append, Committed, Log, LogError, ProducerSeq, Transaction};
 use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, VersionNo, ViewId};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 /// What all sessions of an instance share.
 pub struct Core {
@@ -32,6 +36,8 @@ pub struct Core {
     pub mint: Mint,
     /// Versions and their epochs.
     pub versions: Arc<Versions>,
+    /// How many sessions are open.
+    pub sessions: AtomicUsize,
 }
 
 /// A commit that did not happen.
@@ -213,12 +219,14 @@ impl Error {
     pub fn from_log_ref(error: &LogError) -> Error {
         let sqlstate = match error {
             LogError::DiskFull { .. } => code::DISK_FULL,
+            LogError::InUse { .. } => code::IN_USE,
             LogError::Corrupt { .. } => "RG006",
             LogError::Fenced { .. } => code::FENCED,
             LogError::TooLarge { .. } | LogError::ProducersFull { .. } => code::LIMIT_EXCEEDED,
             LogError::SequenceGap { .. } | LogError::BelowWindow { .. } => code::CANT_CHANGE_NOW,
             LogError::UnknownTopic { .. } | LogError::DroppedTopic { .. } => code::UNDEFINED_TABLE,
             LogError::ClockAhead(_) | LogError::BadTransaction { .. } => code::INVALID_PARAMETER,
+            LogError::NewerFormat { .. } | LogError::UnsupportedType { .. } => code::FEATURE_NOT_SUPPORTED,
             LogError::Closed => code::SHUTDOWN,
             LogError::Internal { .. } => code::INTERNAL,
             _ => code::IO,
@@ -233,7 +241,8 @@ impl Error {
 
 impl From<regauge_plan::PlanError> for Error {
     fn from(error: regauge_plan::PlanError) -> Error {
-        let translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
+        let mut translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
+        translated.position = error.position();
         match error.hint() {
             Some(hint) => translated.hint(hint),
             None => translated,

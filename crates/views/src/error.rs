@@ -42,6 +42,7 @@ pub mod sqlstate {
     pub const OUT_OF_MEMORY: &str = "53200";
     pub const DISK_FULL: &str = "53100";
     pub const LIMIT_EXCEEDED: &str = "54000";
+    pub const IN_USE: &str = "55006";
     pub const CANT_CHANGE_NOW: &str = "55P02";
     pub const QUERY_CANCELED: &str = "57014";
     pub const SHUTDOWN: &str = "57P01";
@@ -69,6 +70,8 @@ pub struct Error {
     pub detail: Option<String>,
     /// What to type next.
     pub hint: Option<String>,
+    /// Where in the statement's text, in characters from 1.
+    pub position: Option<usize>,
 }
 
 /// What fallible functions of this crate return.
@@ -77,7 +80,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of a kind, a code and a message.
     pub fn new(kind: ErrorKind, sqlstate: &'static str, message: impl Into<String>) -> Error {
-        Error { kind, sqlstate, message: message.into(), detail: None, hint: None }
+        Error { kind, sqlstate, message: message.into(), detail: None, hint: None, position: None }
     }
 
     /// Wrong input.

@@ -13,7 +13,7 @@ use crate::{
     driver::{Driver, Parts},
     error::{Error, Result, sqlstate as code},
     judge::{Judged, SharedHead},
-    read::{Pins, Planner, names::SystemRelations},
+    read::{Pins, Planner, names::SystemRelations, system::SystemDialect},
     session::{Session, SessionOptions},
     table::{
         head::Head,
@@ -31,7 +31,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -96,7 +96,7 @@ impl Instance {
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
-        let core = Arc::new(Core { config, log, judged, pins, planner, mint, versions });
+        let core = Arc::new(Core { config, log, judged, pins, planner, mint, versions, sessions: AtomicUsize::new(0) });
         Ok(Instance { core, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
     }
 
@@ -116,6 +116,18 @@ impl Instance {
         self.core.judged.catalog()
     }
 
+    /// What it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.core.config
+    }
+
+    /// How many sessions are open, over all doors.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.core.sessions.load(Ordering::Relaxed)
+    }
+
     /// The log, for those who measure it.
     #[must_use]
     pub fn log(&self) -> &Log {
@@ -131,6 +143,11 @@ impl Instance {
     /// Gives a schema whose relations are made from the catalog when they are asked for (`pg_catalog`, for one).
     pub fn add_system_schema(&self, schema: &str, relations: SystemRelations) {
         self.core.planner.add_system_schema(schema, relations);
+    }
+
+    /// Gives functions and syntax for statements that ask about the instance itself.
+    pub fn set_system_dialect(&self, dialect: Arc<dyn SystemDialect>) {
+        self.core.planner.set_system_dialect(dialect);
     }
 }
 

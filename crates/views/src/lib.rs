@@ -21,8 +21,16 @@ pub mod table;
 pub mod token;
 pub mod version;
 
+pub use regauge_log::ProducerSeq;
+
 pub use config::{Config, Limits};
 pub use error::{Error, Result};
 pub use instance::Instance;
+pub use regauge_plan::{Datum, Value, pgtypes};
 pub use response::{Response, RowStream, Rows};
-pub use session::{CancelHandle, Prepared, Session, SessionOptions, TransactionStatus, copy::CopyIn, subscribe::Subscription};
+pub use session::{
+    CancelHandle, Prepared, Script, Session, SessionOptions, TransactionStatus,
+    append::{PlacedRows, Receipt},
+    copy::CopyIn,
+    subscribe::Subscription,
+};

@@ -3,7 +3,6 @@
 //! A future wrapped by [`roomy`] is polled on a stack of its own when the thread's is small. What it holds across waits is in the
 //! future, so the borrowed stack is empty between polls. Cost: one mapping per poll on small threads, nothing on large ones.
 //! Statements are bounded by the parser's limits, so the room is enough; nothing here bounds them.
-//! Only `Session::execute` is wrapped so far: `prepare`, `run` and `finish_copy` still plan on their caller's stack.
 
 use std::{future::Future, pin::Pin, task::Poll};
 
@@ -21,4 +20,9 @@ pub(crate) async fn roomy<F: Future>(future: F) -> F::Output {
         stacker::maybe_grow(LEFT_BYTES_MIN, STACK_BYTES, || future.poll(context))
     })
     .await
+}
+
+/// The same for what does not wait.
+pub(crate) fn roomy_now<T>(work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(LEFT_BYTES_MIN, STACK_BYTES, work)
 }

@@ -49,7 +49,8 @@ pub fn value(rng: &mut Rng, scope: &[Col], ty: Ty, depth: usize) -> Expr {
         return any_type(rng, scope, ty, depth - 1);
     }
     match ty.class() {
-        Ty::Bool => Expr::exact(predicate(rng, scope, depth), Ty::Bool, 0),
+        // In brackets: comparisons do not associate.
+        Ty::Bool => Expr::exact(format!("({})", predicate(rng, scope, depth)), Ty::Bool, 0),
         Ty::Int | Ty::BigInt => integer(rng, scope, ty, depth - 1),
         Ty::Numeric(_) => numeric(rng, scope, depth - 1),
         Ty::Double => double(rng, scope, depth - 1),

@@ -88,12 +88,14 @@ pub fn case(seed: u64, sizes: &Sizes) -> Case {
     let large = rng.below(16) == 0;
     let tables = data::tables(&mut rng, large);
     let bases: Vec<Rel> = tables.iter().map(data::Source::relation).collect();
+    let mut any_risky = false;
     let mut views = Vec::new();
     let mut readable: Vec<Rel> = Vec::new();
     for at in 0..sizes.views {
         let mut maker = query::Maker::new(rng.fork(), &tables, &bases, &readable);
         let depth = [0, 1, 1, 2, 2, 3][maker.rng.below(6)];
         let (made, risky) = maker.view(depth);
+        any_risky |= risky;
         let name = format!("v{at}");
         if !risky && made.rows < 20_000.0 {
             readable.push(Rel { sql: Text::same(name.clone()), cols: made.cols.clone(), rows: made.rows, uses: vec![at] });
@@ -101,7 +103,7 @@ pub fn case(seed: u64, sizes: &Sizes) -> Case {
         let inexact = made.cols.iter().map(|col| !col.exact).collect();
         views.push(View { name, sql: made.sql, inexact, uses: made.uses });
     }
-    let steps = schedule::steps(&mut rng, &tables, &views, sizes, large);
+    let steps = schedule::steps(&mut rng, &tables, &views, any_risky, sizes, large);
     let workers = 1 + rng.below(3);
     Case { seed, tables: tables.into_iter().map(|t| t.table).collect(), views, steps, workers }
 }

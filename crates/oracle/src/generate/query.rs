@@ -108,6 +108,10 @@ impl<'a> Maker<'a> {
             let query = self.query(depth - 1);
             let sql = Text::same("(").and(&query.sql).with(")");
             Rel { sql, cols: query.cols, rows: query.rows, uses: query.uses }
+        } else if self.rng.percent(6)
+            && let Some(windowed) = self.windowed()
+        {
+            windowed
         } else if !self.views.is_empty() && self.rng.percent(30) {
             self.rng.pick(self.views).cloned().unwrap_or_else(|| self.bases[0].clone())
         } else {
@@ -176,13 +180,42 @@ impl<'a> Maker<'a> {
         Query { sql, cols, rows: item.rows, uses: item.uses }
     }
 
-    /// An expression that may fail, over a base relation, seen by nobody else.
+    /// An expression that may fail, seen by nobody else: over a base relation or a join of two, in the output or in an aggregate.
     fn risky(&mut self) -> Query {
-        let base = self.rng.pick(self.bases).cloned().unwrap_or_else(|| self.bases[0].clone());
-        let item = self.named(base);
+        let base = |rng: &mut Rng, bases: &[Rel]| rng.pick(bases).cloned().unwrap_or_else(|| bases[0].clone());
+        let mut item = {
+            let rel = base(&mut self.rng, self.bases);
+            self.named(rel)
+        };
+        if self.rng.percent(30) {
+            let rel = base(&mut self.rng, self.bases);
+            let right = self.named(rel);
+            if let Some((on, rows)) = self.condition(&item, &right) {
+                let word = ["JOIN", "LEFT JOIN"][self.rng.below(2)];
+                let sql = item.sql.with(&format!(" {word} ")).and(&right.sql).with(&format!(" ON {on}"));
+                let scope = item.scope.into_iter().chain(right.scope).collect();
+                item = Item { sql, scope, rows: rows.max(item.rows), uses: Vec::new() };
+            }
+        }
+        let failing = expr::risky(&mut self.rng, &item.scope);
+        if self.rng.percent(35) {
+            let mut outputs = self.keys(&item.scope);
+            let n_keys = outputs.len();
+            let word = ["sum", "count", "min", "max"][self.rng.below(4)];
+            let ty = if matches!(word, "sum" | "count") { Ty::BigInt } else { Ty::Int };
+            outputs.push(Expr { sql: format!("{word}({})", failing.sql), ty, ..failing });
+            let (head, cols) = Self::select("SELECT", &outputs, item.rows);
+            let mut tail = self.filter(&item.scope, 40);
+            if n_keys > 0 {
+                let positions: Vec<String> = (1..=n_keys).map(|at| at.to_string()).collect();
+                tail = format!("{tail} GROUP BY {}", positions.join(", "));
+            }
+            let sql = Text::same(head).with(" FROM ").and(&item.sql).with(&tail);
+            return Query { sql, cols, rows: item.rows, uses: item.uses };
+        }
         let mut outputs = self.outputs(&item.scope, false);
         outputs.truncate(2);
-        outputs.push(expr::risky(&mut self.rng, &item.scope));
+        outputs.push(failing);
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 50);
         let sql = Text::same(head).with(" FROM ").and(&item.sql).with(&filter);
@@ -341,20 +374,20 @@ impl<'a> Maker<'a> {
         let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
         let arg = expr::value(&mut self.rng, scope, ty, 1);
         let a = &arg.sql;
-        let distinct = if self.rng.percent(15) { "DISTINCT " } else { "" };
+        // A bare literal has no type yet where ORDER BY must find it among the arguments.
+        let distinct = if self.rng.percent(15) && !a.starts_with('\'') { "DISTINCT " } else { "" };
         let (sql, ty, digits, exact) = match (arg.ty, self.rng.below(10)) {
             (_, 0) => ("count(*)".into(), Ty::BigInt, 6, true),
             (_, 1) => (format!("count({distinct}{a})"), Ty::BigInt, 6, true),
             (Ty::Bool, 2..=5) => (format!("bool_and({a})"), Ty::Bool, 0, true),
             (Ty::Bool, _) => (format!("bool_or({a})"), Ty::Bool, 0, true),
             (Ty::Text, 2 | 3) => {
-                let order = ["", " DESC"][self.rng.below(2)];
-                // A NULL is no part of the result; equal texts are equal wherever they stand.
-                (format!("string_agg({distinct}{a}, ',' ORDER BY {a}{order})"), Ty::Text, 0, true)
+                let order = self.order_within(scope, a, distinct);
+                (format!("string_agg({distinct}{a}, ',' ORDER BY {order})"), Ty::Text, 0, true)
             }
-            (Ty::Text | Ty::Int, 4) => {
-                let order = ["", " DESC", " NULLS FIRST"][self.rng.below(3)];
-                (format!("array_agg({a} ORDER BY {a}{order})"), Ty::Array, 0, true)
+            (_, 4) => {
+                let order = self.order_within(scope, a, distinct);
+                (format!("array_agg({distinct}{a} ORDER BY {order})"), Ty::Array, 0, true)
             }
             (Ty::Int, 5..=7) => (format!("sum({distinct}{a})"), Ty::BigInt, arg.digits + 6, true),
             (Ty::BigInt, 5..=7) => (format!("sum({distinct}{a})"), Ty::Numeric(0), arg.digits + 6, true),
@@ -370,6 +403,19 @@ impl<'a> Maker<'a> {
         let sql =
             if self.rng.percent(15) { format!("{sql} FILTER (WHERE {})", expr::predicate(&mut self.rng, scope, 1)) } else { sql };
         Expr { sql, ty, digits, exact }
+    }
+
+    /// The order of a list: its own values last, so that what ties is equal wherever it stands.
+    fn order_within(&mut self, scope: &[Col], arg: &str, distinct: &str) -> String {
+        let mut words = || ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"][self.rng.below(4)];
+        let last = format!("{arg}{}", words());
+        let before = words();
+        let exact: Vec<&Col> = scope.iter().filter(|col| col.exact && col.ty != Ty::Array).collect();
+        match self.rng.pick(&exact) {
+            // With DISTINCT only the values themselves may order.
+            Some(col) if distinct.is_empty() && self.rng.percent(50) => format!("{}{before}, {last}", col.name),
+            _ => last,
+        }
     }
 
     fn distinct(&mut self, depth: usize) -> Query {
@@ -460,11 +506,10 @@ impl<'a> Maker<'a> {
         Query { sql, cols, rows: item.rows, uses: item.uses }
     }
 
-    fn window(&mut self) -> Query {
+    /// A table or stream through TUMBLE or HOP, where one has an event time.
+    fn windowed(&mut self) -> Option<Rel> {
         let timed: Vec<&Source> = self.tables.iter().filter(|source| source.cols.iter().any(|c| c.name == "at")).collect();
-        let Some(source) = self.rng.pick(&timed).copied() else {
-            return self.aggregate(0);
-        };
+        let source = self.rng.pick(&timed).copied()?;
         let (size_s, slide_s) =
             [(3600, 3600), (900, 900), (86_400, 86_400), (3600, 1800), (3600, 900), (7200, 3600)][self.rng.below(6)];
         let window = Window { relation: source.table.name.clone(), time: "at".into(), size_s, slide_s };
@@ -474,6 +519,13 @@ impl<'a> Maker<'a> {
         for name in ["window_start", "window_end"] {
             rel.cols.push(Col { name: name.into(), ty: Ty::Timestamp, digits: 0, exact: true, distinct: 12.0 });
         }
+        Some(rel)
+    }
+
+    fn window(&mut self) -> Query {
+        let Some(rel) = self.windowed() else {
+            return self.aggregate(0);
+        };
         let item = self.named(rel);
         let start = item.scope.iter().find(|col| col.name.ends_with(".window_start"));
         let mut keys: Vec<Expr> = start.map(expr::column).into_iter().collect();

@@ -9,12 +9,15 @@ use crate::rng::Rng;
 struct Live<'a> {
     source: &'a Source,
     next_id: i64,
+    /// Rows were copied within the table so many times.
+    copies: i64,
 }
 
 /// The steps of a case. Every view is created once: some before any data, some in the middle.
-pub fn steps(rng: &mut Rng, tables: &[Source], views: &[View], sizes: &Sizes, large: bool) -> Vec<Step> {
+/// Where a view may fail, its causes are deleted now and then.
+pub fn steps(rng: &mut Rng, tables: &[Source], views: &[View], risky: bool, sizes: &Sizes, large: bool) -> Vec<Step> {
     let commits = if large { sizes.commits / 2 + 1 } else { sizes.commits };
-    let mut lives: Vec<Live> = tables.iter().map(|source| Live { source, next_id: 1 }).collect();
+    let mut lives: Vec<Live> = tables.iter().map(|source| Live { source, next_id: 1, copies: 0 }).collect();
     let mut steps = Vec::new();
     // A third of the views sees all data live, the others are backfilled; order keeps dependants
     // behind what they use.
@@ -27,6 +30,12 @@ pub fn steps(rng: &mut Rng, tables: &[Source], views: &[View], sizes: &Sizes, la
     for at in 0..commits {
         let batch_max = if large && at < 2 { sizes.batch_max } else { [1, 3, 8, 20][rng.below(4)] };
         steps.push(Step::Commit(transaction(rng, &mut lives, batch_max)));
+        if risky && rng.percent(30) {
+            let changes = heal(tables);
+            if !changes.is_empty() {
+                steps.push(Step::Commit(changes));
+            }
+        }
         let left = commits - at;
         let due = waiting.len().div_ceil(left.max(1));
         if !waiting.is_empty() && (rng.percent(60) || left < 3) {
@@ -42,6 +51,12 @@ pub fn steps(rng: &mut Rng, tables: &[Source], views: &[View], sizes: &Sizes, la
         {
             dropped[view] = true;
             steps.push(Step::Drop(view));
+        } else if rng.percent(20)
+            && let Some(view) = (0..views.len()).find(|view| dropped[*view] && views[*view].uses.iter().all(|u| !dropped[*u]))
+        {
+            // Under the same name again, over what has come meanwhile.
+            dropped[view] = false;
+            steps.push(Step::Create(view));
         }
     }
     for view in waiting {
@@ -50,6 +65,17 @@ pub fn steps(rng: &mut Rng, tables: &[Source], views: &[View], sizes: &Sizes, la
     steps.push(Step::Restart(1 + rng.below(4)));
     steps.push(Step::Commit(transaction(rng, &mut lives, 5)));
     steps
+}
+
+/// Deletes the rows that make a risky expression fail, from all tables: views that failed answer again.
+fn heal(tables: &[Source]) -> Vec<Change> {
+    let tables = tables.iter().filter(|source| !source.table.stream);
+    let delete = |source: &Source| {
+        let ints = source.cols.iter().filter(|col| col.ty == Ty::Int && col.name != "id");
+        let causes: Vec<String> = ints.map(|col| format!("{} NOT IN (-2, -1, 2)", col.name)).collect();
+        Change::Sql(format!("DELETE FROM {} WHERE {}", source.table.name, causes.join(" OR ")))
+    };
+    tables.map(delete).collect()
 }
 
 /// A live view that no other view, live or to come, reads.
@@ -90,8 +116,19 @@ fn change(rng: &mut Rng, live: &mut Live, batch_max: usize) -> Change {
         1 => format!("id % {} = 1", rng.range(2, 4)),
         _ => expr::predicate(rng, &scope, 1),
     };
-    match rng.below(10) {
+    match rng.below(12) {
         0..=3 => Change::Sql(format!("DELETE FROM {name} WHERE {condition}")),
+        // The key itself moves, to where no other key goes.
+        10 => Change::Sql(format!("UPDATE {name} SET id = id + 500000 WHERE id = {}", rng.range(1, live.next_id))),
+        11 if live.copies < 8 => {
+            live.copies += 1;
+            let cols: Vec<&str> = source.cols.iter().skip(1).map(|col| col.name.as_str()).collect();
+            let cols = cols.join(", ");
+            let apart = live.copies * 50_000;
+            Change::Sql(format!(
+                "INSERT INTO {name} (id, {cols}) SELECT id + {apart}, {cols} FROM {name} WHERE id < 500 AND {condition}"
+            ))
+        }
         4..=8 => {
             let set = source.cols.iter().filter(|col| col.name != "id").collect::<Vec<_>>();
             let Some(col) = rng.pick(&set).copied() else {

@@ -26,6 +26,36 @@ pub enum Block {
         /// The SQLSTATE that it must fail with.
         fails: Option<String>,
     },
+    /// COPY FROM STDIN with its rows.
+    Copy {
+        /// The statement.
+        sql: String,
+        /// The bytes, as lines.
+        data: String,
+        /// The SQLSTATE that it must fail with.
+        fails: Option<String>,
+    },
+    /// A statement that PostgreSQL is not asked.
+    Ours {
+        /// The statement.
+        sql: String,
+        /// The SQLSTATE that it must fail with.
+        fails: Option<String>,
+    },
+    /// A query that PostgreSQL is not asked: its answer is written by hand.
+    Shows {
+        /// The query.
+        sql: String,
+        /// By hand.
+        expected: Expected,
+    },
+    /// A statement that writes and answers with rows.
+    Returning {
+        /// The statement.
+        sql: String,
+        /// Blessed.
+        expected: Expected,
+    },
     /// A view that regauge refuses with these words in its message or hint; PostgreSQL is not asked.
     Refused {
         /// A part of the message or the hint.
@@ -100,12 +130,13 @@ fn block(lines: &[&str]) -> Result<Block> {
     match word {
         _ if head.starts_with('#') => Ok(Block::Comment(lines.join("\n"))),
         "statement" => {
-            let fails = match rest.split_once(' ') {
-                Some(("error", code)) => Some(code.trim().to_string()),
-                None if rest == "ok" => None,
-                _ => bail!("`statement ok` or `statement error SQLSTATE`, not `{head}`"),
-            };
-            Ok(Block::Statement { sql: statements(&body.join("\n")), fails })
+            Ok(Block::Statement { sql: statements(&body.join("\n")), fails: fails(head, rest)? })
+        }
+        "ours" => Ok(Block::Ours { sql: body.join("\n"), fails: fails(head, rest)? }),
+        "copy" => {
+            let (sql, data) = divided(body, "====");
+            let data = data.unwrap_or_default().iter().map(|line| format!("{line}\n")).collect();
+            Ok(Block::Copy { sql: sql.join("\n"), data, fails: fails(head, rest)? })
         }
         "refused" => Ok(Block::Refused { words: rest.to_string(), sql: body.join("\n") }),
         "view" => {
@@ -120,12 +151,30 @@ fn block(lines: &[&str]) -> Result<Block> {
             }
             Ok(Block::Result { name: rest.to_string(), expected: expected(rows)? })
         }
-        "query" => {
+        "query" | "shows" | "returning" => {
             let (sql, rows) = divided(body, "----");
-            Ok(Block::Query { sql: sql.join("\n"), expected: expected(rows)? })
+            let (sql, expected) = (sql.join("\n"), expected(rows)?);
+            Ok(match word {
+                "query" => Block::Query { sql, expected },
+                "shows" => Block::Shows { sql, expected },
+                _ => Block::Returning { sql, expected },
+            })
         }
         _ => bail!("unknown block `{head}`"),
     }
+}
+
+/// `ok`, or `error SQLSTATE`.
+fn fails(head: &str, rest: &str) -> Result<Option<String>> {
+    match rest.split_once(' ') {
+        Some(("error", code)) => Ok(Some(code.trim().to_string())),
+        None if rest == "ok" => Ok(None),
+        _ => bail!("`ok` or `error SQLSTATE`, not `{head}`"),
+    }
+}
+
+fn outcome(fails: Option<&String>) -> String {
+    fails.map_or("ok".into(), |code| format!("error {code}"))
 }
 
 fn divided<'a>(lines: &'a [&'a str], mark: &str) -> (&'a [&'a str], Option<&'a [&'a str]>) {
@@ -201,9 +250,14 @@ fn print_block(text: &mut String, block: &Block) {
     let _ = match block {
         Block::Comment(lines) => writeln!(text, "{lines}"),
         Block::Statement { sql, fails } => {
-            let head = fails.as_ref().map_or("ok".into(), |code| format!("error {code}"));
-            writeln!(text, "statement {head}\n{};", sql.join(";\n"))
+            writeln!(text, "statement {}\n{};", outcome(fails.as_ref()), sql.join(";\n"))
         }
+        Block::Ours { sql, fails } => writeln!(text, "ours {}\n{sql}", outcome(fails.as_ref())),
+        Block::Copy { sql, data, fails } => {
+            writeln!(text, "copy {}\n{sql}\n====\n{}", outcome(fails.as_ref()), data.trim_end_matches('\n'))
+        }
+        Block::Shows { sql, expected } => writeln!(text, "shows\n{sql}{}", print_expected(expected)),
+        Block::Returning { sql, expected } => writeln!(text, "returning\n{sql}{}", print_expected(expected)),
         Block::Refused { words, sql } => writeln!(text, "refused {words}\n{sql}"),
         Block::View { name, sql, postgres } => {
             let other = postgres.as_ref().map_or(String::new(), |s| format!("\n==== postgres\n{s}"));
@@ -246,13 +300,15 @@ mod tests {
                         VALUES (1);\n\nstatement error 23505\nINSERT INTO t VALUES (1);\n\nview v\n\
                         SELECT a\nFROM t\n==== postgres\nSELECT a FROM t\n\nresult v\n----\n-- a int4, \
                         b numeric~\n'' | 1.5\nNULL | a\\pb\n\nquery\nSELECT 1/0\n----\nerror: division\n\n\
-                        refused write instead\nCREATE MATERIALIZED VIEW x AS SELECT random()\n";
+                        refused write instead\nCREATE MATERIALIZED VIEW x AS SELECT random()\n\ncopy error 22P04\nCOPY t FROM STDIN\n\
+                        ====\n1\n2\n\nours ok\nFLUSH\n\nshows\nSHOW x\n----\n-- x text\n1\n\nreturning\nDELETE FROM t RETURNING a\n\
+                        ----\n-- a int4\n1\n";
 
     #[test]
     fn printing_is_the_inverse_of_parsing() {
         let file = parse(TEXT).expect("sound");
         assert_eq!(print(&file), TEXT);
-        assert_eq!(file.blocks.len(), 7);
+        assert_eq!(file.blocks.len(), 11);
         let Block::Result { expected: Expected::Rows { answer, inexact }, .. } = &file.blocks[4] else {
             panic!("{:?}", file.blocks[4])
         };

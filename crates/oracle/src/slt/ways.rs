@@ -64,13 +64,13 @@ fn order(file: &File, way: Way) -> Vec<usize> {
         match &file.blocks[at] {
             Block::View { .. } => views.push(at),
             Block::Result { .. } => results.push(at),
-            Block::Statement { .. } => {
+            Block::Statement { .. } | Block::Copy { .. } | Block::Returning { .. } => {
                 // What was true before this statement need not be true at the end.
                 results.clear();
                 first.push(at);
             }
-            Block::Refused { .. } => first.push(at),
-            Block::Query { .. } | Block::Comment(_) => {}
+            Block::Refused { .. } | Block::Ours { .. } => first.push(at),
+            Block::Query { .. } | Block::Shows { .. } | Block::Comment(_) => {}
         }
     }
     first.into_iter().chain(views).chain(results).collect()
@@ -81,13 +81,11 @@ async fn check_block(block: &Block, system: &mut impl System) -> Result<Option<S
         Block::Comment(_) => None,
         Block::Statement { sql, fails } => {
             let got = execute(sql, system).await?;
-            match (fails, got) {
-                (None, Ok(())) => None,
-                (Some(code), Err(failure)) if *code == failure.sqlstate => None,
-                (None, Err(failure)) => Some(format!("{}: {failure}", sql.join("; "))),
-                (Some(code), got) => Some(format!("{}: expected {code}, got {got:?}", sql.join("; "))),
-            }
+            outcome(&sql.join("; "), fails.as_deref(), got)
         }
+        Block::Copy { sql, data, fails } => outcome(sql, fails.as_deref(), system.copy(sql, data).await?),
+        Block::Ours { .. } | Block::Shows { .. } if system.dialect() == Dialect::Postgres => None,
+        Block::Ours { sql, fails } => outcome(sql, fails.as_deref(), system.run(sql).await?),
         Block::Refused { words, sql } => match (system.dialect(), system_refuses(sql, system).await?) {
             (Dialect::Postgres, _) => None,
             (_, Some(said)) if said.contains(words.as_str()) => None,
@@ -101,11 +99,20 @@ async fn check_block(block: &Block, system: &mut impl System) -> Result<Option<S
             let got = system.query(&format!("SELECT * FROM {name}")).await?;
             differs(expected, &got).map(|what| format!("{name}: {what}"))
         }
-        Block::Query { sql, expected } => {
+        Block::Query { sql, expected } | Block::Shows { sql, expected } | Block::Returning { sql, expected } => {
             let got = system.query(sql).await?;
             differs(expected, &got).map(|what| format!("{sql}: {what}"))
         }
     })
+}
+
+fn outcome(sql: &str, fails: Option<&str>, got: Result<(), Failure>) -> Option<String> {
+    match (fails, got) {
+        (None, Ok(())) => None,
+        (Some(code), Err(failure)) if code == failure.sqlstate => None,
+        (None, Err(failure)) => Some(format!("{sql}: {failure}")),
+        (Some(code), got) => Some(format!("{sql}: expected {code}, got {got:?}")),
+    }
 }
 
 async fn execute(sql: &[String], system: &mut impl System) -> Result<Result<(), Failure>> {
@@ -125,10 +132,13 @@ async fn system_refuses(sql: &str, system: &mut impl System) -> Result<Option<St
     Ok(system.run(sql).await?.err().map(|failure| failure.to_string()))
 }
 
-/// A stream is a table for PostgreSQL.
+/// A stream is a table for PostgreSQL, a materialized view a view.
 fn in_words_of(dialect: Dialect, sql: &str) -> String {
     match dialect {
-        Dialect::Postgres => sql.replacen("CREATE STREAM", "CREATE TABLE", 1),
+        Dialect::Postgres => sql
+            .replacen("CREATE STREAM", "CREATE TABLE", 1)
+            .replacen("DROP STREAM", "DROP TABLE", 1)
+            .replacen("DROP MATERIALIZED VIEW", "DROP VIEW", 1),
         Dialect::Regauge => sql.to_string(),
     }
 }
@@ -167,7 +177,7 @@ pub async fn bless(file: &File, postgres: &mut impl System) -> Result<File> {
     for block in &mut blessed.blocks {
         let sql = match block {
             Block::Result { name, .. } => format!("SELECT * FROM {name}"),
-            Block::Query { sql, .. } => sql.clone(),
+            Block::Query { sql, .. } | Block::Returning { sql, .. } => sql.clone(),
             other => {
                 if let Some(what) = check_block(other, postgres).await? {
                     bail!("PostgreSQL: {what}");
@@ -176,7 +186,7 @@ pub async fn bless(file: &File, postgres: &mut impl System) -> Result<File> {
             }
         };
         let answer = postgres.query(&sql).await?;
-        if let Block::Result { expected, .. } | Block::Query { expected, .. } = block {
+        if let Block::Result { expected, .. } | Block::Query { expected, .. } | Block::Returning { expected, .. } = block {
             let marks = match expected {
                 Expected::Rows { inexact, .. } => inexact.clone(),
                 _ => Vec::new(),

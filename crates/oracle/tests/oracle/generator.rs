@@ -1,6 +1,6 @@
 //! The generator: what it draws is the same for ever, and leaves no operator out.
 
-use regauge_oracle::case::Step;
+use regauge_oracle::case::{Change, Step};
 use regauge_oracle::generate::{Sizes, case};
 use regauge_oracle::system::Dialect;
 
@@ -64,7 +64,12 @@ fn no_operator_and_no_kind_of_change_is_left_out() {
         " BETWEEN ",
         "CREATE STREAM ",
         "DROP MATERIALIZED VIEW ",
+        "array_agg(DISTINCT ",
+        "string_agg(DISTINCT ",
+        "sum(DISTINCT ",
         "DELETE FROM ",
+        " SET id = id + ",
+        ") SELECT id + ",
         "UPDATE ",
         "ON CONFLICT (id) DO UPDATE",
         "ON CONFLICT (id) DO NOTHING",
@@ -96,4 +101,32 @@ fn views_come_before_the_data_in_the_middle_and_read_each_other() {
         nested += case.views.iter().filter(|view| !view.uses.is_empty()).count();
     }
     assert!(first > 50 && later > 50 && nested > 50 && together > 50);
+}
+
+#[test]
+fn schedules_have_batches_of_all_sizes_restarts_with_other_workers_and_views_that_come_again() {
+    let sizes = Sizes { batch_max: 10_000, ..SIZES };
+    let (mut largest, mut single, mut workers, mut again) = (0, 0, [0; 5], 0);
+    for seed in 0..100 {
+        let case = case(seed, &sizes);
+        let mut created = vec![0; case.views.len()];
+        workers[case.workers] += 1;
+        for step in &case.steps {
+            match step {
+                Step::Create(view) => created[*view] += 1,
+                Step::Restart(n) => workers[*n] += 1,
+                Step::Commit(changes) => {
+                    for change in changes {
+                        if let Change::Insert { rows, .. } = change {
+                            largest = largest.max(rows.len());
+                            single += usize::from(rows.len() == 1);
+                        }
+                    }
+                }
+                Step::Drop(_) => {}
+            }
+        }
+        again += created.iter().filter(|n| **n > 1).count();
+    }
+    assert!(largest >= 10_000 && single > 20 && workers[1..].iter().all(|n| *n > 5) && again > 0);
 }

@@ -1,8 +1,11 @@
 //! The oracle itself, tested: PostgreSQL on both sides agrees, and PostgreSQL with a planted fault on
 //! one side is found out and shrunk to something small.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use anyhow::Result;
-use regauge_oracle::answer::{Answer, Failure};
+use regauge_oracle::answer::{Answer, Failure, Kind, Row};
 use regauge_oracle::case::Case;
 use regauge_oracle::generate::Sizes;
 use regauge_oracle::postgres::{Server, connect, unique};
@@ -28,6 +31,16 @@ enum Fault {
     HalfCommit,
     /// After a restart a row is there twice.
     Doubles,
+    /// A row that an UPDATE replaced is still there beside the new one.
+    LosesRetraction,
+    /// The first commit after a restart reaches no view.
+    LosesLateDelta,
+    /// A commit of several statements is applied twice.
+    AppliesTwice,
+    /// A bigint is an integer.
+    NarrowsType,
+    /// Rows and answers are right; what a replay gives is not the same again.
+    DigestDrifts,
 }
 
 struct Faulty {
@@ -35,6 +48,12 @@ struct Faulty {
     fault: Fault,
     restarted: bool,
     held: Vec<Vec<String>>,
+    /// Since the last restart.
+    commits: usize,
+    updated: bool,
+    /// Answers before the last commit, by query.
+    before: HashMap<String, Vec<Row>>,
+    number: usize,
 }
 
 struct FaultyMaker(Fault);
@@ -45,7 +64,16 @@ impl Maker for FaultyMaker {
     async fn make(&self, _case: &Case, server: u16) -> Result<Faulty> {
         let schema = format!("tested_{}", unique());
         let inner = Postgres::new(connect(server).await?, &schema).await?;
-        Ok(Faulty { inner, fault: self.0, restarted: false, held: Vec::new() })
+        Ok(Faulty {
+            inner,
+            fault: self.0,
+            restarted: false,
+            held: Vec::new(),
+            commits: 0,
+            updated: false,
+            before: HashMap::new(),
+            number: unique(),
+        })
     }
 }
 
@@ -56,7 +84,17 @@ impl System for Faulty {
 
     async fn commit(&mut self, statements: &[String]) -> Result<Result<(), Failure>> {
         let mut statements = statements.to_vec();
+        self.commits += 1;
+        self.updated = statements.iter().any(|sql| sql.starts_with("UPDATE"));
         match self.fault {
+            Fault::LosesLateDelta if self.restarted && self.commits == 1 => return Ok(Ok(())),
+            Fault::AppliesTwice if statements.len() > 1 => {
+                let done = self.inner.commit(&statements).await?;
+                for statement in &statements {
+                    self.inner.run(statement).await?.ok();
+                }
+                return Ok(done);
+            }
             Fault::KeepsDeleted => statements.retain(|sql| !sql.starts_with("DELETE")),
             Fault::Stale => {
                 self.held.push(statements);
@@ -81,6 +119,10 @@ impl System for Faulty {
         self.inner.run(statement).await
     }
 
+    async fn copy(&mut self, statement: &str, data: &str) -> Result<Result<(), Failure>> {
+        self.inner.copy(statement, data).await
+    }
+
     async fn query(&mut self, sql: &str) -> Result<Result<Answer, Failure>> {
         let mut answer = self.inner.query(sql).await?;
         match (self.fault, &mut answer) {
@@ -96,6 +138,19 @@ impl System for Faulty {
             (Fault::SwallowsErrors, Err(_)) => {
                 answer = Ok(Answer { columns: Vec::new(), rows: Vec::new() });
             }
+            (Fault::LosesRetraction, Ok(answer)) => {
+                let rows = answer.rows.clone();
+                if self.updated {
+                    let before = self.before.get(sql).into_iter().flatten();
+                    answer.rows.extend(before.filter(|row| !rows.contains(row)).cloned());
+                }
+                self.before.insert(sql.to_string(), rows);
+            }
+            (Fault::NarrowsType, Ok(answer)) => {
+                for (_, kind) in answer.columns.iter_mut().filter(|(_, kind)| kind.name() == "int8") {
+                    *kind = Kind::of("int4");
+                }
+            }
             (Fault::Doubles, Ok(answer)) if self.restarted => {
                 let first = answer.rows.first().cloned();
                 answer.rows.extend(first);
@@ -107,11 +162,24 @@ impl System for Faulty {
 
     async fn restart(&mut self, workers: usize) -> Result<()> {
         self.restarted = true;
+        self.commits = 0;
         self.inner.restart(workers).await
     }
 
     async fn digest(&mut self, view: &str) -> Result<Option<String>> {
-        self.inner.digest(view).await
+        let mut digest = match self.inner.query(&format!("SELECT * FROM {view}")).await? {
+            Ok(mut answer) => {
+                answer.rows.sort();
+                let mut hasher = DefaultHasher::new();
+                answer.rows.hash(&mut hasher);
+                format!("{:x}", hasher.finish())
+            }
+            Err(failure) => failure.sqlstate,
+        };
+        if self.fault == Fault::DigestDrifts {
+            digest = format!("{digest} {}", self.number);
+        }
+        Ok(Some(digest))
     }
 }
 
@@ -129,7 +197,7 @@ async fn postgres_agrees_with_itself_and_every_planted_fault_is_found() {
         let sound = proof(port, Fault::None, 160);
         println!("PostgreSQL on both sides: {sound}");
         assert_eq!(sound.differences, Vec::<String>::new());
-        assert!(sound.views >= 160 && sound.failing_answers > 0, "{sound}");
+        assert!(sound.views >= 160 && sound.failing_answers > 0 && sound.digests > 0, "{sound} {}", sound.details());
         for fault in [
             Fault::KeepsDeleted,
             Fault::LosesDuplicates,
@@ -138,6 +206,11 @@ async fn postgres_agrees_with_itself_and_every_planted_fault_is_found() {
             Fault::SwallowsErrors,
             Fault::HalfCommit,
             Fault::Doubles,
+            Fault::LosesRetraction,
+            Fault::LosesLateDelta,
+            Fault::AppliesTwice,
+            Fault::NarrowsType,
+            Fault::DigestDrifts,
         ] {
             let found = proof(port, fault, 160);
             assert!(!found.differences.is_empty(), "not found: {fault:?}, {found}");

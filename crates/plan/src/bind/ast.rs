@@ -8,12 +8,12 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::setop;
+use super::{setop, sort};
 use crate::error::PlanError;
 use crate::parse::fold;
 
 /// Stands between a column's name and what makes it unique inside one query; never shown.
-const MARK: char = '\u{1}';
+pub(super) const MARK: char = '\u{1}';
 
 /// The name as readers see it.
 pub(crate) fn shown_name(name: &str) -> &str {
@@ -41,8 +41,24 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
     }
     match VisitMut::visit(query, &mut V) {
         ControlFlow::Break(e) => Err(e),
-        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Continue(()) => {
+            sort::part_names(query);
+            Ok(())
+        }
     }
+}
+
+/// Gives the columns of a query and of all queries inside it PostgreSQL's names.
+pub(crate) fn name_all(query: &mut Query) {
+    struct V;
+    impl VisitorMut for V {
+        type Break = ();
+        fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<()> {
+            name_columns(&mut q.body);
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(query, &mut V);
 }
 
 fn name_columns(body: &mut SetExpr) {
@@ -73,13 +89,19 @@ fn identifier(e: &Expr) -> Option<String> {
 /// An expression whose name a GROUP BY uses stays as it is: there the input's column is meant.
 fn name_items(items: &mut [SelectItem], grouped: &HashSet<String>) {
     let mut taken: HashSet<String> = HashSet::new();
+    // What a * stands for is not known here; it may hold any name.
+    let open = items.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     for (i, item) in items.iter_mut().enumerate() {
         let (name, plain) = match &*item {
             SelectItem::UnnamedExpr(e) => (column_name(e), matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_))),
             SelectItem::ExprWithAlias { alias, .. } => (fold(alias), true),
             _ => continue,
         };
-        let unique = if taken.insert(name.clone()) { name.clone() } else { format!("{name}{MARK}{i}") };
+        if name.contains(MARK) {
+            continue;
+        }
+        let column = matches!(item, SelectItem::UnnamedExpr(_)) && plain;
+        let unique = if taken.insert(name.clone()) && !(open && column) { name.clone() } else { format!("{name}{MARK}{i}") };
         if unique == name && (plain || grouped.contains(&name)) {
             continue;
         }
@@ -152,8 +174,6 @@ fn set_operations(body: &mut SetExpr) -> Result<(), PlanError> {
     let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
     set_operations(left)?;
     set_operations(right)?;
-    integer_literals(left);
-    integer_literals(right);
     if *op == SetOperator::Union {
         return Ok(());
     }
@@ -171,52 +191,6 @@ fn set_operations(body: &mut SetExpr) -> Result<(), PlanError> {
     let sides = [take(left), take(right)];
     *body = setop_select(name, all, sides)?;
     Ok(())
-}
-
-/// A bare integer that a branch selects, or computes with, is an integer and not the bigint that sqlparser's numbers become: the
-/// branches' types are matched before PostgreSQL's types of literals are settled.
-fn integer_literals(body: &mut SetExpr) {
-    match body {
-        SetExpr::Query(q) => integer_literals(&mut q.body),
-        SetExpr::Select(s) => {
-            for item in &mut s.projection {
-                let (SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. }) = item else { continue };
-                integers(e);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Through arithmetic and the results of CASE, whose types follow from their operands'.
-fn integers(e: &mut Expr) {
-    use ast::BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
-    if small_integer(e) {
-        let expr = Box::new(e.clone());
-        *e = Expr::Cast { kind: ast::CastKind::Cast, expr, data_type: ast::DataType::Integer(None), array: false, format: None };
-        return;
-    }
-    match e {
-        Expr::Nested(e) => integers(e),
-        Expr::BinaryOp { left, op: Plus | Minus | Multiply | Divide | Modulo, right } => {
-            integers(left);
-            integers(right);
-        }
-        Expr::Case { conditions, else_result, .. } => {
-            conditions.iter_mut().for_each(|when| integers(&mut when.result));
-            else_result.iter_mut().for_each(|e| integers(e));
-        }
-        _ => {}
-    }
-}
-
-fn small_integer(e: &Expr) -> bool {
-    match e {
-        Expr::Value(v) => matches!(&v.value, ast::Value::Number(n, _) if n.to_string().parse::<i32>().is_ok()),
-        Expr::Nested(e) => small_integer(e),
-        Expr::UnaryOp { op: ast::UnaryOperator::Minus | ast::UnaryOperator::Plus, expr } => small_integer(expr),
-        _ => false,
-    }
 }
 
 fn setop_select(name: &str, all: bool, sides: [SetExpr; 2]) -> Result<SetExpr, PlanError> {

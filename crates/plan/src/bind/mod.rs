@@ -10,6 +10,7 @@ mod order;
 mod provider;
 pub(crate) mod rules;
 pub(crate) mod setop;
+mod sort;
 mod source;
 pub(crate) mod window;
 mod window_batch;
@@ -29,7 +30,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use crate::batch::BatchCatalog;
 use crate::catalog::CatalogView;
 use crate::error::PlanError;
-use provider::{Provider, Relations};
+use provider::{Mode, Provider, Relations};
 
 /// A bound and optimised query.
 pub(crate) struct Bound {
@@ -54,7 +55,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     check::view(&raw)?;
     let config = rules::config();
     let raw = order::total(raw)?;
-    let plan = rules::analyze(raw, &config)?;
+    let plan = rules::analyze(raw, &config, Mode::View)?;
     let plan = rules::optimize(plan, config)?;
     Ok(Bound { plan, names, notices })
 }
@@ -66,7 +67,7 @@ pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Resu
     ast::prepare(&mut query)?;
     let raw = raw_plan(query, &Relations::Batch(catalog), functions, 0)?;
     let names = raw.schema().fields().iter().map(|f| ast::shown_name(f.name()).to_owned()).collect();
-    let plan = rules::analyze(order::total(raw)?, &rules::config())?;
+    let plan = rules::analyze(order::total(raw)?, &rules::config(), Mode::Batch)?;
     Ok((plan, names))
 }
 
@@ -75,9 +76,19 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     crate::functions::install(builder)
 }
 
-/// TUMBLE and HOP for DataFusion's executor.
-pub(crate) fn time_windows() -> Arc<dyn RelationPlanner> {
-    Arc::new(window::WindowFunctions(provider::Mode::Batch))
+/// TUMBLE and HOP, INTERSECT and EXCEPT for DataFusion's executor.
+pub(crate) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
+    provider::planners(Mode::Batch)
+}
+
+/// Before somebody else binds a query: names and set operations as [`bind_batch`] has them.
+pub(crate) fn prepare(query: &mut sql::Query) -> Result<(), PlanError> {
+    ast::prepare(query)
+}
+
+/// After somebody else has bound a query: orders that a LIMIT reads are total, but an outermost one's when `open`.
+pub(crate) fn total_orders(plan: LogicalPlan, open: bool) -> Result<LogicalPlan, PlanError> {
+    if open { order::total_below(plan) } else { order::total(plan) }
 }
 
 /// The unoptimised plan; `depth` counts plain views inside plain views.

@@ -23,6 +23,18 @@ pub(super) fn total(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
     Ok(rewritten.data)
 }
 
+/// As [`total`], but an outermost LIMIT without ORDER BY takes any rows, as the first that come: a statement's, which nothing else
+/// has to agree with, and which then need not read everything.
+pub(super) fn total_below(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
+    match plan {
+        LogicalPlan::Limit(l) if !has_sort(&l.input) => {
+            let input = Arc::new(total(Arc::unwrap_or_clone(l.input))?);
+            Ok(LogicalPlan::Limit(Limit { input, ..l }))
+        }
+        plan => total(plan),
+    }
+}
+
 fn has_sort(p: &LogicalPlan) -> bool {
     match p {
         LogicalPlan::Sort(_) => true,

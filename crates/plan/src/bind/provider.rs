@@ -23,7 +23,7 @@ use crate::parse::{ParseLimits, RelationName, parse_query};
 /// Plain views nested deeper than this are refused (a cycle cannot be made, but a long chain can).
 const VIEW_DEPTH_MAX: usize = 32;
 
-/// For which executor a relation is planned: ours knows the nodes of [`window`] and [`setop`], DataFusion's gets them spelt out.
+/// For which executor a relation is planned: ours knows the node of [`window`], DataFusion's gets it spelt out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     View,
@@ -43,8 +43,8 @@ pub(crate) struct Functions {
     batch_planners: Vec<Arc<dyn RelationPlanner>>,
 }
 
-fn planners(mode: Mode) -> Vec<Arc<dyn RelationPlanner>> {
-    vec![Arc::new(window::WindowFunctions(mode)), Arc::new(setop::SetOperations(mode))]
+pub(super) fn planners(mode: Mode) -> Vec<Arc<dyn RelationPlanner>> {
+    vec![Arc::new(window::WindowFunctions(mode)), Arc::new(setop::SetOperations)]
 }
 
 impl Functions {

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use datafusion::config::ConfigOptions;
-use datafusion::logical_expr::{Expr, LogicalPlan, expr::Cast};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::sql::planner::ParserOptions;
 use datafusion::sql::sqlparser::ast;
 
+use super::provider::Mode;
 use crate::error::PlanError;
 use crate::parse::types;
 
@@ -35,8 +36,11 @@ pub(super) fn parser_options() -> ParserOptions {
 }
 
 /// Types the raw plan.
-pub(super) fn analyze(plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan, PlanError> {
-    let analyzer = Analyzer::with_rules(crate::functions::analyzer_rules());
+pub(super) fn analyze(plan: LogicalPlan, config: &ConfigOptions, mode: Mode) -> Result<LogicalPlan, PlanError> {
+    let analyzer = Analyzer::with_rules(match mode {
+        Mode::View => crate::functions::analyzer_rules(),
+        Mode::Batch => crate::functions::batch_analyzer_rules(),
+    });
     Ok(analyzer.execute_and_check(plan, config, |_, _| {})?)
 }
 
@@ -55,16 +59,23 @@ const LEFT_OUT: [&str; 6] = [
 ];
 
 /// Optimises an analysed plan. No clock reaches it.
-pub(super) fn optimize(plan: LogicalPlan, config: ConfigOptions) -> Result<LogicalPlan, PlanError> {
+pub(super) fn optimize(plan: LogicalPlan, mut config: ConfigOptions) -> Result<LogicalPlan, PlanError> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
         Optimizer::new().rules.into_iter().filter(|r| !LEFT_OUT.contains(&r.name())).collect();
-    let context = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
-}
-
-/// A cast in a logical plan.
-pub(super) fn cast(e: Expr, ty: &DataType) -> Expr {
-    Expr::Cast(Cast { expr: Box::new(e), field: Arc::new(Field::new("", ty.clone(), true)) })
+    let optimizer = Optimizer::with_rules(rules);
+    let run = |plan, config: &ConfigOptions| {
+        let context = OptimizerContext::new_with_config_options(Arc::new(config.clone())).without_query_execution_start_time();
+        optimizer.optimize(plan, &context, |_, _| {})
+    };
+    match run(plan.clone(), &config) {
+        // A column and its cast in one GROUP BY have one name in DataFusion, and a rule that moves both fails. The plan is sound
+        // without that rule.
+        Err(e) if e.to_string().contains("unique expression names") => {
+            config.optimizer.skip_failed_rules = true;
+            Ok(run(plan, &config)?)
+        }
+        done => Ok(done?),
+    }
 }
 
 /// A cast in a parsed expression.

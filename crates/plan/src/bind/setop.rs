@@ -6,16 +6,17 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::logical_plan::UserDefinedLogicalNodeCore;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, Extension, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::{self, TableFactor};
 
-use super::provider::Mode;
 use crate::error::PlanError;
 use crate::flowplan::SetOpKind;
 
@@ -24,7 +25,8 @@ pub(super) const INTERSECT: &str = "__regauge_intersect";
 /// For EXCEPT.
 pub(super) const EXCEPT: &str = "__regauge_except";
 
-/// Left and right have equal types; the names are the left side's, without qualifiers.
+/// The names are the left side's, without qualifiers. Once typed, left and right have equal types; before, the types mean
+/// nothing ([`crate::functions`] settles them).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SetOpNode {
     pub kind: SetOpKind,
@@ -42,48 +44,23 @@ impl SetOpNode {
             let message = format!("each {name} query must have the same number of columns left={n_left} right={n_right}");
             return Err(PlanError::invalid("42601", message).into());
         }
-        let mut types = vec![];
-        for (l, r) in left.schema().fields().iter().zip(right.schema().fields()) {
-            let (lt, rt) = (l.data_type(), r.data_type());
-            let common = if lt == rt { Some(lt.clone()) } else { type_union_resolution(&[lt.clone(), rt.clone()]) };
-            types.push(common.ok_or_else(|| {
-                let (a, b) = (crate::flowplan::types::sql_name(lt), crate::flowplan::types::sql_name(rt));
-                DataFusionError::from(
-                    PlanError::invalid("42804", format!("types {a} and {b} of column \"{}\" cannot be matched", l.name()))
-                        .with_hint("add explicit casts"),
-                )
-            })?);
-        }
-        let names: Vec<String> = left.schema().fields().iter().map(|f| f.name().clone()).collect();
-        let (left, right) = (cast_side(left, &types)?, cast_side(right, &types)?);
+        let names: Vec<&String> = left.schema().fields().iter().map(|f| f.name()).collect();
         let mut fields = vec![];
-        for (i, (name, ty)) in names.iter().zip(&types).enumerate() {
+        for (i, (name, field)) in names.iter().zip(left.schema().fields()).enumerate() {
             let repeated = names[..i].contains(name);
-            let name = if repeated { format!("{name}\u{1}{i}") } else { name.clone() };
-            fields.push((None, Arc::new(Field::new(name, ty.clone(), true))));
+            let name = if repeated { format!("{name}\u{1}{i}") } else { (*name).clone() };
+            fields.push((None, Arc::new(Field::new(name, field.data_type().clone(), true))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
         Ok(SetOpNode { kind, all, left, right, schema })
     }
-}
 
-fn cast_side(plan: LogicalPlan, types: &[arrow::datatypes::DataType]) -> DfResult<LogicalPlan> {
-    if plan.schema().fields().iter().zip(types).all(|(f, t)| f.data_type() == t) {
-        return Ok(plan);
+    /// The same over other inputs: the types are the left one's, the names stay, whatever a rule did to an input's.
+    pub fn with_sides(&self, left: LogicalPlan, right: LogicalPlan) -> DfResult<SetOpNode> {
+        let types: Vec<_> = left.schema().fields().iter().map(|f| f.data_type().clone()).collect();
+        let schema = crate::functions::retyped(&self.schema, &types)?;
+        Ok(SetOpNode { kind: self.kind, all: self.all, left, right, schema })
     }
-    let exprs: Vec<Expr> = plan
-        .schema()
-        .columns()
-        .into_iter()
-        .zip(plan.schema().fields().iter().zip(types))
-        .enumerate()
-        .map(|(i, (c, (f, ty)))| {
-            let column = Expr::Column(c);
-            let cast = if f.data_type() == ty { column } else { crate::bind::rules::cast(column, ty) };
-            cast.alias(format!("{}\u{1}{i}", f.name()))
-        })
-        .collect();
-    LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }
 
 impl Hash for SetOpNode {
@@ -119,18 +96,33 @@ impl UserDefinedLogicalNodeCore for SetOpNode {
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
         let [left, right] = <[LogicalPlan; 2]>::try_from(inputs)
             .map_err(|_| DataFusionError::Internal("a set operation has two inputs".into()))?;
-        let mut node = SetOpNode::new(self.kind, self.all, left, right)?;
-        // The names must not move when a rule rewrote an input.
-        let fields = node.schema.fields().iter().zip(self.schema.fields());
-        let fields = fields.map(|(new, old)| (None, Arc::new(Field::new(old.name(), new.data_type().clone(), true))));
-        node.schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), Default::default())?);
-        Ok(node)
+        self.with_sides(left, right)
+    }
+}
+
+/// Puts DataFusion's operators in the place of [`SetOpNode`], once the types are settled.
+#[derive(Debug)]
+pub(crate) struct SpellOut;
+
+impl AnalyzerRule for SpellOut {
+    fn name(&self) -> &str {
+        "spell_out_set_operations"
+    }
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        let rewritten = plan.transform_up_with_subqueries(|plan| match &plan {
+            LogicalPlan::Extension(x) => match x.node.as_any().downcast_ref::<SetOpNode>() {
+                Some(node) => Ok(Transformed::yes(spell_out(node)?)),
+                None => Ok(Transformed::no(plan)),
+            },
+            _ => Ok(Transformed::no(plan)),
+        });
+        Ok(rewritten?.data)
     }
 }
 
 /// The same in DataFusion's operators. With ALL the copies of a row are numbered first: then the n-th copy on the left has a
 /// partner exactly when the right side has n copies.
-fn spell_out(node: SetOpNode) -> DfResult<LogicalPlan> {
+fn spell_out(node: &SetOpNode) -> DfResult<LogicalPlan> {
     let number = "\u{1}copy";
     let rename = |plan: LogicalPlan| -> DfResult<LogicalPlan> {
         let names = node.schema.fields().iter().map(|f| f.name().clone());
@@ -160,7 +152,7 @@ fn spell_out(node: SetOpNode) -> DfResult<LogicalPlan> {
 
 /// Plans the relations that [`super::ast::prepare`] put in.
 #[derive(Debug)]
-pub(crate) struct SetOperations(pub Mode);
+pub(crate) struct SetOperations;
 
 impl RelationPlanner for SetOperations {
     fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> DfResult<RelationPlanning> {
@@ -188,10 +180,7 @@ impl RelationPlanner for SetOperations {
         let [left, right] = <[LogicalPlan; 2]>::try_from(sides)
             .map_err(|_| DataFusionError::from(PlanError::syntax("a set operation takes two queries")))?;
         let node = SetOpNode::new(kind, all, left, right)?;
-        let plan = match self.0 {
-            Mode::View => LogicalPlan::Extension(Extension { node: Arc::new(node) }),
-            Mode::Batch => spell_out(node)?,
-        };
+        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
     }
 }

@@ -1,7 +1,7 @@
 //! `sum` and `avg` with PostgreSQL's result types: exact integers in 128 bits, numerics, and doubles through
 //! [`ExactSum`], so that no order of rows and no split into partitions changes a bit of the result. Range is judged once, at
-//! the end. count, min, max, bool_and, bool_or, string_agg and array_agg are DataFusion's, which behave as PostgreSQL's
-//! (min and max order NaN last); the rule [`super::semantics`] makes the last two's order total.
+//! the end. count, min, max, bool_and, bool_or and array_agg are DataFusion's, which behave as PostgreSQL's (min and max order
+//! NaN last), and [`super::string_agg`] nearly is; the rule [`super::semantics`] makes the order of array_agg and string_agg total.
 
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};

@@ -11,6 +11,7 @@
 pub mod aggregates;
 pub mod arith;
 pub mod bind;
+mod branches;
 pub mod cast;
 pub mod compare;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod guard;
 pub mod math;
 pub mod planner;
 pub mod semantics;
+pub mod string_agg;
 pub mod temporal;
 pub mod text;
 pub mod udf;
@@ -36,6 +38,8 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule};
 pub use cast::{cast_expr, cast_target};
 pub use error::{EvalError, EvalResult};
 pub use udf::Builtin;
+
+pub(crate) use branches::retyped;
 
 use aggregates::{PgTotal, Total};
 use udf::PgFunction;
@@ -125,9 +129,11 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     REGISTRY.scalars.clone()
 }
 
-/// `sum` and `avg` for a registry of DataFusion.
+/// `sum`, `avg` and `string_agg` for a registry of DataFusion.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    [Total::Sum, Total::Avg].map(|t| Arc::new(AggregateUDF::new_from_impl(PgTotal::new(t)))).to_vec()
+    let mut all = [Total::Sum, Total::Avg].map(|t| Arc::new(AggregateUDF::new_from_impl(PgTotal::new(t)))).to_vec();
+    all.push(Arc::new(AggregateUDF::new_from_impl(string_agg::PgStringAgg::default())));
+    all
 }
 
 /// The entry of a name or alias (lowercase).
@@ -174,10 +180,17 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
     Arc::new(planner::PgTypePlanner)
 }
 
-/// Analyzer rules: ours, then DataFusion's own.
+/// Analyzer rules for views: ours, then DataFusion's own.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(semantics::PgSemantics)];
     rules.extend(Analyzer::new().rules);
+    rules
+}
+
+/// Analyzer rules for DataFusion's executor, which knows no INTERSECT and EXCEPT of ours.
+pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = analyzer_rules();
+    rules.insert(1, Arc::new(crate::bind::setop::SpellOut));
     rules
 }
 
@@ -193,6 +206,6 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder
         .with_expr_planners(expr_planners())
         .with_type_planner(type_planner())
-        .with_analyzer_rules(analyzer_rules())
+        .with_analyzer_rules(batch_analyzer_rules())
         .with_query_planner(Arc::new(guard::GuardedQueryPlanner))
 }

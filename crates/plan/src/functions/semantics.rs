@@ -1,7 +1,8 @@
 //! The analyzer rule that gives a plan PostgreSQL's types: it runs before DataFusion's type coercion and leaves it
 //! nothing to do. Integer literals become `integer` where they fit, string literals take the type that stands beside
 //! them, operands are cast by PostgreSQL's implicit casts only, casts become ours, floats and intervals are compared by
-//! keys that order as PostgreSQL does, and orders within string_agg and array_agg become total.
+//! keys that order as PostgreSQL does, orders within string_agg and array_agg become total, and the branches of a set
+//! operation take common types.
 //!
 //! Invariant: every expression is rewritten bottom-up against the schema of its inputs, whose types were already settled.
 //! Running it twice changes nothing.
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -24,7 +25,7 @@ use super::bind::{self, is_decimal, is_float, is_int, is_text};
 use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::udf::PgFunction;
-use super::{arith, function, temporal, text};
+use super::{arith, branches, function, temporal, text};
 use crate::pgtypes::type_name;
 use crate::value::Value;
 
@@ -38,8 +39,41 @@ impl AnalyzerRule for PgSemantics {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(analyze_node)?.data)
+        settle(plan)
     }
+}
+
+/// Inputs first, then the queries within the node's expressions (which may name the inputs' columns), then the expressions.
+fn settle(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let settled = plan.transform_up(|node| {
+        let outer = merge_schema(&node.inputs());
+        let node = node.map_subqueries(|query| Ok(Transformed::yes(settle(outer_types(query, &outer)?)?)))?.data;
+        analyze_node(node)
+    })?;
+    Ok(settled.data)
+}
+
+/// A correlated query's outer columns carry the types that they had when the query was bound: now they get the settled ones.
+fn outer_types(query: LogicalPlan, outer: &DFSchema) -> DfResult<LogicalPlan> {
+    let retype = |e: Expr| {
+        e.transform(|e| match &e {
+            Expr::OuterReferenceColumn(_, column) => match outer.field_from_column(column) {
+                Ok(field) => Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), column.clone()))),
+                // It belongs to a query further out or further in.
+                Err(_) => Ok(Transformed::no(e)),
+            },
+            _ => Ok(Transformed::no(e)),
+        })
+    };
+    let retyped = query.transform_up_with_subqueries(|plan| match plan {
+        LogicalPlan::Subquery(mut query) => {
+            let columns = std::mem::take(&mut query.outer_ref_columns);
+            query.outer_ref_columns = columns.into_iter().map(|e| Ok(retype(e)?.data)).collect::<DfResult<_>>()?;
+            Ok(Transformed::yes(LogicalPlan::Subquery(query)))
+        }
+        plan => plan.map_expressions(retype),
+    })?;
+    Ok(retyped.data)
 }
 
 fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
@@ -63,7 +97,7 @@ fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
         LogicalPlan::Values(v) => unify_rows(v.values, &v.schema)?,
         plan => plan,
     };
-    Ok(Transformed::yes(plan.recompute_schema()?))
+    Ok(Transformed::yes(branches::unify(plan.recompute_schema()?)?))
 }
 
 /// Rows of VALUES take one type for each column, as the arms of a UNION do.
@@ -298,7 +332,7 @@ fn operator_sign(name: &str) -> Option<&'static str> {
 }
 
 /// A string literal without a cast: its type is whatever the place needs.
-fn is_unknown_literal(e: &Expr) -> bool {
+pub(super) fn is_unknown_literal(e: &Expr) -> bool {
     matches!(e, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::Null, _))
 }
 
@@ -346,7 +380,7 @@ fn literal(value: ScalarValue) -> DfResult<Expr> {
 }
 
 /// An implicit cast: the caller has judged that it is allowed.
-fn coerce(expr: Expr, to: &DataType, schema: &DFSchema) -> DfResult<Expr> {
+pub(super) fn coerce(expr: Expr, to: &DataType, schema: &DFSchema) -> DfResult<Expr> {
     let from = expr.get_type(schema)?;
     if from == *to {
         return Ok(expr);

@@ -154,9 +154,8 @@ impl P<'_> {
                 "drop the object and create it anew with the changed definition",
             )),
             ("truncate", _) => Err(PlanError::unsupported("TRUNCATE is not offered", "write DELETE FROM")),
-            ("savepoint" | "release", _) => {
-                Err(PlanError::unsupported("savepoints are not offered", "use one transaction per unit of work"))
-            }
+            ("savepoint" | "release", _) => self.savepoint(),
+            ("close", "all") | ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => {
                 Err(PlanError::unsupported("privileges are not offered yet", "one user owns the instance"))
             }

@@ -32,12 +32,33 @@ impl P<'_> {
             }
             _ => {
                 if self.take("to") {
-                    return Err(PlanError::unsupported("savepoints are not offered", "use one transaction per unit of work"));
+                    let _ = self.take("savepoint");
+                    return Ok(Statement::RollbackTo { name: self.name()? });
                 }
                 self.refuse_chain()?;
                 Ok(Statement::Rollback)
             }
         }
+    }
+
+    /// CLOSE ALL, UNLISTEN *, UNLISTEN channel: there are neither cursors nor channels.
+    pub(super) fn nothing(&mut self) -> Result<Statement> {
+        if self.take("close all") {
+            return Ok(Statement::Nothing { tag: "CLOSE CURSOR ALL" });
+        }
+        self.expect("unlisten")?;
+        if !self.symbol(&Token::Mul) {
+            self.name()?;
+        }
+        Ok(Statement::Nothing { tag: "UNLISTEN" })
+    }
+
+    /// SAVEPOINT and RELEASE.
+    pub(super) fn savepoint(&mut self) -> Result<Statement> {
+        let release = self.take("release");
+        let _ = self.take("savepoint");
+        let name = self.name()?;
+        Ok(if release { Statement::Release { name } } else { Statement::Savepoint { name } })
     }
 
     fn refuse_chain(&mut self) -> Result<()> {
@@ -133,10 +154,12 @@ impl P<'_> {
 
     pub(super) fn set(&mut self) -> Result<Statement> {
         self.expect("set")?;
-        if self.take("session characteristics as transaction") || self.take("transaction") {
+        let lasting = self.take("session characteristics as transaction");
+        if lasting || self.take("transaction") {
             let _ = self.transaction_modes()?;
             let value = Some("repeatable read".into());
-            return Ok(Statement::Set { local: true, name: "transaction_isolation".into(), value });
+            let name = if lasting { "default_transaction_isolation" } else { "transaction_isolation" };
+            return Ok(Statement::Set { local: !lasting, name: name.into(), value });
         }
         let local = self.take("local");
         if !local {

@@ -67,6 +67,26 @@ pub enum Statement {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
+    /// CLOSE ALL, UNLISTEN: what drivers send to be rid of what cannot have been made here.
+    Nothing {
+        /// What the command is answered with.
+        tag: &'static str,
+    },
+    /// SAVEPOINT.
+    Savepoint {
+        /// Its name.
+        name: String,
+    },
+    /// RELEASE SAVEPOINT.
+    Release {
+        /// Its name.
+        name: String,
+    },
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo {
+        /// Its name.
+        name: String,
+    },
     /// SELECT, VALUES, WITH, TABLE.
     Query(Box<ast::Query>),
     /// SUBSCRIBE TO.

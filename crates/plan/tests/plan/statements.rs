@@ -105,6 +105,12 @@ fn session_statements_are_read() {
     assert_eq!(one("START TRANSACTION"), Statement::Begin { read_only: false });
     assert_eq!(one("END"), Statement::Commit);
     assert_eq!(one("ABORT WORK"), Statement::Rollback);
+    let name = || "a".to_owned();
+    assert_eq!(one("SAVEPOINT a"), Statement::Savepoint { name: name() });
+    assert_eq!(one("RELEASE SAVEPOINT A"), Statement::Release { name: name() });
+    assert_eq!(one("RELEASE a"), Statement::Release { name: name() });
+    assert_eq!(one("ROLLBACK TO a"), Statement::RollbackTo { name: name() });
+    assert_eq!(one("ROLLBACK WORK TO SAVEPOINT a"), Statement::RollbackTo { name: name() });
     assert_eq!(one("SHOW MATERIALIZED VIEWS"), Statement::ShowObjects { kind: ObjectKind::MaterializedView });
     assert_eq!(one("SHOW regauge.token"), Statement::Show { name: "regauge.token".into() });
     let set = |local, name: &str, value: Option<&str>| Statement::Set { local, name: name.into(), value: value.map(Into::into) };
@@ -112,6 +118,10 @@ fn session_statements_are_read() {
     assert_eq!(one("SET search_path TO a, public"), set(false, "search_path", Some("a, public")));
     assert_eq!(one("SET TIME ZONE 'UTC'"), set(false, "timezone", Some("UTC")));
     assert_eq!(one("SET extra_float_digits = DEFAULT"), set(false, "extra_float_digits", None));
+    let level = Some("repeatable read");
+    let lasting = one("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED");
+    assert_eq!(lasting, set(false, "default_transaction_isolation", level));
+    assert_eq!(one("SET TRANSACTION READ ONLY"), set(true, "transaction_isolation", level));
     assert_eq!(one("RESET ALL"), Statement::Reset { name: None });
     assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { name: None });
     assert_eq!(one("DISCARD ALL"), Statement::Discard);
@@ -157,7 +167,6 @@ fn other_statements_are_refused_with_what_to_write_instead() {
         ("TRUNCATE t", "0A000", "DELETE"),
         ("COPY t TO STDOUT", "0A000", "SELECT"),
         ("COPY t FROM '/etc/passwd'", "0A000", "STDIN"),
-        ("SAVEPOINT a", "0A000", ""),
         ("UPDATE t SET a = 1 FROM u", "0A000", "subquery"),
         ("INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601", "ON CONFLICT (id)"),
         ("SELECT 1 SELECT 2", "42601", ""),

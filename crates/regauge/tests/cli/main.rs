@@ -1,13 +1,39 @@
 //! The binary as a newcomer uses it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod append;
+mod full_disk;
+mod inspect;
+mod kill;
+mod refusals;
+mod server;
+mod shell;
+
 use std::{
+    io::Write,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn sql(data: &Path, text: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_regauge")).args(["sql", "--data"]).arg(data).args(["-c", text]).output().unwrap()
+}
+
+fn regauge(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_regauge")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn with_input(args: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_regauge"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that ends early does not read all.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -29,14 +55,4 @@ fn a_wrong_statement_says_why_and_exits_with_1() {
     let wrong = sql(dir.path(), "SELECT * FROM nothing_here");
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("42P01"), "{}", text(&wrong.stderr));
-}
-
-#[test]
-fn a_folder_in_use_is_refused_with_a_reason() {
-    let dir = tempfile::tempdir().unwrap();
-    let held = regauge_views::Instance::open(regauge_views::Config::new(dir.path())).unwrap();
-    let second = sql(dir.path(), "SELECT 1");
-    assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("use"), "{}", text(&second.stderr));
-    drop(held);
 }

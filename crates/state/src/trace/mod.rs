@@ -10,10 +10,11 @@
 //! logarithmic number of times. Locks: the gate, then one shard; both are held to exchange pointers only, consolidation of what is
 //! read happens outside. Idea: the trace handles of differential dataflow (McSherry) and Materialize's read holds.
 //!
-//! It does not know: workers, plans, files. Not promised: that a snapshot is cheap; it sums the layers below its epoch.
+//! It does not know: workers, plans, files. Cost of reading: see [`layer`]; rows that are only added are never copied.
 
 mod error;
 mod follow;
+mod layer;
 mod reader;
 mod shard;
 mod writer;

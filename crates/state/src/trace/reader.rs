@@ -2,14 +2,20 @@
 
 use super::{
     Shared, TraceError,
-    shard::{Layer, Shard, merge, sum_errors},
+    layer::{Layer, concat, merge, sum, sum_errors},
+    shard::Shard,
 };
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
 use arrow::util::display::array_value_to_string;
 use parking_lot::Mutex;
-use regauge_types::{Delta, Digest, Epoch, key};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use regauge_types::{Delta, Diffs, Digest, Epoch, hash::hash_columns, key};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// The reading side of a trace; cloned freely.
 #[derive(Clone)]
@@ -120,16 +126,42 @@ impl TraceReader {
     pub fn snapshot(&self, at: Epoch) -> Result<Snapshot, TraceError> {
         let pin = self.pin(at)?;
         let layers = self.layers(at, |layer| layer.epoch <= at)?;
-        let (rows, errors) = match merge(&self.shared.schema, &layers)? {
-            Some(layer) => (layer.rows, layer.errors),
-            None => (Delta::empty(Arc::clone(&self.shared.schema)), vec![]),
-        };
-        if let Some(row) = (0..rows.n_rows()).find(|row| rows.diff(*row) < 0) {
-            let error = TraceError::Negative { row: show(&rows.rows, row)?, multiplicity: rows.diff(row), epoch: at };
-            self.fail(&error.to_string());
-            return Err(error);
+        let (schema, pieces) = (&self.shared.schema, sum(&self.shared.schema, &layers)?);
+        for piece in &pieces {
+            self.refuse_negative(piece, at)?;
         }
-        Ok(Snapshot { pin, rows, errors, key: self.shared.key.clone() })
+        let errors = sum_errors(layers.iter().flat_map(|l| &l.errors));
+        Ok(Snapshot { pin, schema: Arc::clone(schema), pieces, whole: OnceLock::new(), errors, key: self.shared.key.clone() })
+    }
+
+    /// Rows at an epoch whose key columns equal the one row of `key` (in the order of the trace's key); none but the layers' few
+    /// candidates are looked at. Fails as [`TraceReader::snapshot`] and [`Snapshot::batches`] do, for these rows.
+    pub fn lookup(&self, at: Epoch, key: &[ArrayRef]) -> Result<RecordBatch, TraceError> {
+        let _pin = self.pin(at)?;
+        let columns = self.shared.key.as_ref().filter(|k| k.len() == key.len() && key.iter().all(|c| c.len() == 1));
+        let columns = columns.ok_or(TraceError::NoKey { n_columns: key.len() })?;
+        let layers = self.layers(at, |layer| layer.epoch <= at)?;
+        refuse_errors(&sum_errors(layers.iter().flat_map(|l| &l.errors)))?;
+        let hash = hash_columns(key, 1)?.first().copied().unwrap_or_default();
+        let mut found = vec![];
+        for layer in &layers {
+            let rows = layer.with_key_hash(columns, hash)?;
+            found.extend(rows.into_iter().filter_map(|row| layer.row(row)));
+        }
+        let found = concat(&self.shared.schema, &found)?.consolidate()?;
+        let found = with_key(&found, columns, key)?;
+        self.refuse_negative(&found, at)?;
+        repeat(&found)
+    }
+
+    fn refuse_negative(&self, rows: &Delta, at: Epoch) -> Result<(), TraceError> {
+        if rows.diffs == Diffs::Ones {
+            return Ok(());
+        }
+        let Some(row) = (0..rows.n_rows()).find(|row| rows.diff(*row) < 0) else { return Ok(()) };
+        let error = TraceError::Negative { row: show(&rows.rows, row)?, multiplicity: rows.diff(row), epoch: at };
+        self.fail(&error.to_string());
+        Err(error)
     }
 
     /// What the epochs after `after` up to `up_to` changed, ascending; epochs without a change are left out.
@@ -140,15 +172,16 @@ impl TraceReader {
             epochs.entry(layer.epoch).or_default().push(layer);
         }
         let merged = epochs.into_values().filter_map(|layers| merge(&self.shared.schema, &layers).transpose());
-        let changes = merged.map(|l| l.map(|l| Change { epoch: l.epoch, rows: l.rows, errors: l.errors }));
-        changes.filter(|c| c.as_ref().map_or(true, |c| !c.rows.is_empty() || !c.errors.is_empty())).collect()
+        let wanted = merged.filter(|layer| layer.as_ref().map_or(true, |l| !l.is_empty()));
+        let change = |l: Layer| Ok(Change { epoch: l.epoch, rows: concat(&self.shared.schema, &l.pieces)?, errors: l.errors });
+        wanted.map(|layer| change(layer?)).collect()
     }
 
     /// Number of layers and of stored rows, of all shards.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         self.shared.shards.iter().map(|shard| shard.lock()).fold((0, 0), |(layers, rows), shard| {
-            (layers + shard.layers.len(), rows + shard.layers.iter().map(|l| l.rows.n_rows()).sum::<usize>())
+            (layers + shard.layers.len(), rows + shard.layers.iter().map(|l| l.n_rows()).sum::<usize>())
         })
     }
 
@@ -179,7 +212,9 @@ impl TraceReader {
 /// The contents at one epoch; pinned while it lives.
 pub struct Snapshot {
     pin: Pin,
-    rows: Delta,
+    schema: SchemaRef,
+    pieces: Vec<Delta>,
+    whole: OnceLock<Delta>,
     errors: Vec<(String, i64)>,
     key: Option<Vec<usize>>,
 }
@@ -199,46 +234,70 @@ impl Snapshot {
 
     /// The rows with their multiplicities, whether or not there are errors: what another version builds on, with [`Self::errors`].
     #[must_use]
-    pub fn net(&self) -> &Delta {
-        &self.rows
+    pub fn pieces(&self) -> &[Delta] {
+        &self.pieces
+    }
+
+    /// As [`Self::pieces`], in one; copied if they are several.
+    pub fn net(&self) -> Result<&Delta, TraceError> {
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole);
+        }
+        let whole = concat(&self.schema, &self.pieces)?;
+        Ok(self.whole.get_or_init(|| whole))
     }
 
     /// Rows, each as often as it is there. Any error in the result fails this.
     pub fn batches(&self) -> Result<Vec<RecordBatch>, TraceError> {
         self.healthy()?;
-        Ok(if self.rows.is_empty() { vec![] } else { vec![repeat(&self.rows, |_| true)?] })
+        self.pieces.iter().filter(|p| !p.is_empty()).map(repeat).collect()
     }
 
-    /// Rows whose key columns equal the one row of `key` (in the order of the trace's key). Cost: all rows are looked at.
+    /// Rows whose key columns equal the one row of `key` (in the order of the trace's key). Cost: all rows are looked at; see
+    /// [`TraceReader::lookup`].
     pub fn lookup(&self, key: &[ArrayRef]) -> Result<RecordBatch, TraceError> {
         self.healthy()?;
         let columns = self.key.as_ref().filter(|k| k.len() == key.len() && key.iter().all(|c| c.len() == 1));
         let columns = columns.ok_or(TraceError::NoKey { n_columns: key.len() })?;
-        let mine: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(self.rows.rows.column(*c))).collect();
-        let (wanted, mine) = (key::encode(key, 1)?, key::encode(&mine, self.rows.n_rows())?);
-        repeat(&self.rows, |row| mine.get(row) == wanted.get(0))
+        repeat(&with_key(self.net()?, columns, key)?)
     }
 
     /// Digest of the rows: a function of the contents only (I9).
     pub fn digest(&self) -> Result<Digest, TraceError> {
         self.healthy()?;
         let mut digest = Digest::default();
-        digest.add_delta(&self.rows)?;
+        for piece in &self.pieces {
+            digest.add_delta(piece)?;
+        }
         Ok(digest)
     }
 
     fn healthy(&self) -> Result<(), TraceError> {
-        match sum_errors(self.errors.iter()).first() {
-            None => Ok(()),
-            Some((message, _)) => {
-                Err(TraceError::Errored { message: message.clone(), n: self.errors.iter().map(|(_, n)| n).sum() })
-            }
-        }
+        refuse_errors(&self.errors)
     }
 }
 
-fn repeat(rows: &Delta, keep: impl Fn(usize) -> bool) -> Result<RecordBatch, TraceError> {
-    let indices = (0..rows.n_rows()).filter(|row| keep(*row)).flat_map(|row| {
+fn refuse_errors(errors: &[(String, i64)]) -> Result<(), TraceError> {
+    match errors.first() {
+        None => Ok(()),
+        Some((message, _)) => Err(TraceError::Errored { message: message.clone(), n: errors.iter().map(|(_, n)| n).sum() }),
+    }
+}
+
+/// The rows with this key.
+fn with_key(rows: &Delta, columns: &[usize], key: &[ArrayRef]) -> Result<Delta, TraceError> {
+    let mine: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(rows.rows.column(*c))).collect();
+    let (wanted, mine) = (key::encode(key, 1)?, key::encode(&mine, rows.n_rows())?);
+    let same: UInt32Array = (0u32..).zip(mine.iter()).filter(|(_, k)| *k == wanted.get(0)).map(|(row, _)| row).collect();
+    Ok(rows.take(&same)?)
+}
+
+/// Each row as often as it is there.
+fn repeat(rows: &Delta) -> Result<RecordBatch, TraceError> {
+    if rows.diffs == Diffs::Ones {
+        return Ok(rows.rows.clone());
+    }
+    let indices = (0..rows.n_rows()).flat_map(|row| {
         let n = usize::try_from(rows.diff(row)).unwrap_or(0);
         std::iter::repeat_n(u32::try_from(row).expect("a batch has fewer than 2^32 rows"), n)
     });

@@ -2,7 +2,7 @@
 
 use super::{
     Shared, TraceError,
-    shard::{Layer, merge, sum_errors},
+    layer::{Layer, merge, sum_errors},
 };
 use regauge_types::{Delta, Epoch};
 use std::{collections::BTreeMap, sync::Arc};
@@ -39,15 +39,9 @@ impl Publisher {
     pub fn advance(&mut self, upper: Epoch) -> Result<(), TraceError> {
         let later = self.waiting.split_off(&Epoch(upper.0.saturating_add(1)));
         for (epoch, (deltas, errors)) in std::mem::replace(&mut self.waiting, later) {
-            let schema = &self.shared.schema;
-            let rows = if deltas.is_empty() {
-                Delta::empty(Arc::clone(schema))
-            } else {
-                Delta::concat(schema, &deltas)?.consolidate()?
-            };
-            let errors = sum_errors(errors.iter());
-            if !rows.is_empty() || !errors.is_empty() {
-                self.shared.shards[self.shard].lock().layers.push(Arc::new(Layer { epoch, rows, errors }));
+            let layer = Layer::new(&self.shared.schema, epoch, deltas, sum_errors(errors.iter()))?;
+            if !layer.is_empty() {
+                self.shared.shards[self.shard].lock().layers.push(Arc::new(layer));
             }
         }
         self.upper = self.upper.max(upper);

@@ -54,6 +54,32 @@ proptest! {
     }
 
     #[test]
+    fn keys_of_several_integers_have_one_id_and_come_back_as_they_went_in(keys in proptest::collection::vec((proptest::option::of(-1i64..2), proptest::option::of(0i32..2)), 1..60)) {
+        let mut index = GroupIndex::new(&[DataType::Int64, DataType::Date32]).unwrap();
+        let mut known: BTreeMap<(Option<i64>, Option<i32>), u32> = BTreeMap::new();
+        for batch in keys.chunks(7) {
+            let longs: Int64Array = batch.iter().map(|k| k.0).collect();
+            let days: arrow::array::Date32Array = batch.iter().map(|k| k.1).collect();
+            let mut ids = Vec::new();
+            // one hash for all: only the keys tell groups apart
+            index.intern(&[Arc::new(longs), Arc::new(days)], &vec![7; batch.len()], &mut ids, &mut Vec::new()).unwrap();
+            for (key, id) in batch.iter().zip(&ids) {
+                prop_assert_eq!(*known.entry(*key).or_insert(*id), *id);
+            }
+            let back = index.keys(&ids).unwrap();
+            for (i, key) in batch.iter().enumerate() {
+                let (longs, days) = (back[0].as_primitive::<Int64Type>(), back[1].as_primitive::<arrow::datatypes::Date32Type>());
+                prop_assert_eq!(*key, (longs.is_valid(i).then(|| longs.value(i)), days.is_valid(i).then(|| days.value(i))));
+            }
+            prop_assert_eq!(index.n_groups(), known.len());
+            if let Some((key, id)) = known.iter().next().map(|(k, id)| (*k, *id)).filter(|(_, id)| id % 2 == 0) {
+                index.remove(id);
+                known.remove(&key);
+            }
+        }
+    }
+
+    #[test]
     fn a_side_of_a_join_holds_the_weights_of_its_rows_and_finds_them_by_key(batches in proptest::collection::vec(proptest::collection::vec((key(), -2i64..3), 1..20), 1..8)) {
         let mut side = JoinSide::new(&[DataType::Int64, DataType::Utf8], vec![0], false).unwrap();
         let mut known: BTreeMap<Key, i64> = BTreeMap::new();

@@ -55,6 +55,29 @@ fn a_pinned_epoch_reads_the_same_while_later_ones_are_published_and_merged() {
 }
 
 #[test]
+fn a_large_result_with_few_changes_reads_as_their_sum_and_is_looked_up_by_key() {
+    let (mut writers, reader) = published(schema(), Some(vec![0]), 1);
+    let _held = reader.pin(Epoch(1)).unwrap();
+    let first: Vec<(i64, i64, i64)> = (0..20_000).map(|k| (k % 10_000, k / 10_000, 1)).collect();
+    writers[0].publish(Epoch(1), delta(&first[..9_000]), vec![]).unwrap();
+    writers[0].publish(Epoch(1), delta(&first[9_000..]), vec![]).unwrap();
+    writers[0].advance(Epoch(1)).unwrap();
+    step(&mut writers[0], 2, &[(7, 0, 2), (8, 1, -1), (9_999, 5, 1)]);
+    step(&mut writers[0], 3, &[(7, 0, -2), (9, 0, -1), (9_999, 5, -1), (10_000, 0, 1)]);
+    let mut expected: Vec<(i64, i64)> = first.iter().map(|r| (r.0, r.1)).collect();
+    expected.retain(|r| *r != (8, 1) && *r != (9, 0));
+    expected.push((10_000, 0));
+    expected.sort_unstable();
+    assert_eq!(at(&reader, 3), expected);
+    let found = |epoch: u64, k: i64| rows(&[reader.lookup(Epoch(epoch), &[Arc::new(Int64Array::from(vec![k]))]).unwrap()]);
+    assert_eq!((found(2, 7), found(3, 7)), (vec![(7, 0), (7, 0), (7, 0), (7, 1)], vec![(7, 0), (7, 1)]));
+    assert_eq!((found(1, 9_999), found(2, 9_999).len(), found(3, 9_999).len()), (vec![(9_999, 0), (9_999, 1)], 3, 2));
+    assert_eq!((found(3, 8), found(3, 10_001)), (vec![(8, 0)], vec![]));
+    step(&mut writers[0], 4, &[(8, 0, -2)]);
+    assert!(matches!(reader.lookup(Epoch(4), &[Arc::new(Int64Array::from(vec![8]))]), Err(TraceError::Negative { .. })));
+}
+
+#[test]
 fn a_row_taken_away_more_often_than_added_fails_the_version_and_names_the_row() {
     let (mut writers, reader) = published(schema(), None, 1);
     step(&mut writers[0], 1, &[(7, 70, -1)]);

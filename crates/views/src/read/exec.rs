@@ -228,6 +228,9 @@ impl ExecutionPlan for RelationExec {
     }
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if let Source::Rows(batches) = &self.source {
+            return self.rows(batches);
+        }
         let reading = context.session_config().get_extension::<Reading>();
         let reading = reading.ok_or_else(|| exec_datafusion_err!("plan is not bound to an epoch"))?;
         match &self.source {

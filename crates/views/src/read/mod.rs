@@ -14,6 +14,8 @@ pub mod pins;
 pub mod planner;
 pub mod reading;
 pub mod relation;
+mod subplan;
+pub mod system;
 mod window;
 
 pub use pins::{Pin, Pins};

@@ -18,13 +18,17 @@ use datafusion::{
     common::DataFusionError,
     datasource::ViewTable,
 };
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 /// The only database there is; names of three parts must begin with it.
 pub const DATABASE: &str = "regauge";
 
-/// Makes the rows of a system relation out of the catalog; `None` when it has no such relation.
-pub type SystemRelations = Arc<dyn Fn(&Catalog, &str) -> Option<RecordBatch> + Send + Sync>;
+/// Makes the rows of a system relation out of what a statement sees; `None` when it has no such relation.
+pub type SystemRelations = Arc<dyn Fn(&Scope, &str) -> Option<RecordBatch> + Send + Sync>;
 
 /// In which names are looked up.
 #[derive(Clone)]
@@ -39,6 +43,17 @@ pub struct Scope {
     pub system_columns: bool,
     /// Relations that only this statement has, by name.
     pub own: HashMap<String, Arc<dyn TableProvider>>,
+    /// Who asks.
+    pub about: Arc<About>,
+}
+
+/// What system relations and functions tell of the session that asks.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Its user.
+    pub user: String,
+    /// Its settings, by name.
+    pub settings: Arc<BTreeMap<String, String>>,
 }
 
 impl Scope {
@@ -57,6 +72,7 @@ impl Scope {
             time_zone: definition.time_zone.clone(),
             system_columns: true,
             own: HashMap::new(),
+            about: self.about.clone(),
         }
     }
 }
@@ -138,7 +154,7 @@ impl SchemaProvider for Names {
         if let Some(own) = self.scope.own.get(name) {
             return Ok(Some(own.clone()));
         }
-        if let Some(rows) = self.planner.system_rows(&self.scope.catalog, &self.schema, name) {
+        if let Some(rows) = self.planner.system_rows(&self.scope, &self.schema, name) {
             let schema = rows.schema();
             return Ok(Some(Arc::new(RelationTable::new(Source::Rows(Arc::new(vec![rows])), schema))));
         }

@@ -7,24 +7,28 @@
 use super::{
     Reading,
     names::{DATABASE, Names, Scope, SystemRelations},
+    relation::{RelationTable, Source},
+    subplan,
+    system::SystemDialect,
     window,
 };
 use crate::{
-    catalog::{Catalog, Kind, ObjectId, PUBLIC, Relation},
+    catalog::{Kind, ObjectId, PUBLIC, Relation},
     config::Limits,
     error::{Error, Result, sqlstate as code},
 };
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
+    catalog::default_table_source::source_as_provider,
     common::{
         TableReference,
         tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
     execution::{
-        SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
+        FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::GreedyMemoryPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
@@ -36,6 +40,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 use parking_lot::RwLock;
+use regauge_plan::batch;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -52,13 +57,14 @@ struct Inner {
     base: SessionState,
     limits: Limits,
     systems: RwLock<HashMap<String, SystemRelations>>,
+    dialect: RwLock<Option<Arc<dyn SystemDialect>>>,
 }
 
 impl Planner {
     /// With our functions and rules in DataFusion's place.
     #[must_use]
     pub fn new(base: SessionState, limits: Limits) -> Planner {
-        Planner(Arc::new(Inner { base, limits, systems: RwLock::default() }))
+        Planner(Arc::new(Inner { base, limits, systems: RwLock::default(), dialect: RwLock::default() }))
     }
 
     /// Settings that every statement is planned with.
@@ -73,6 +79,9 @@ impl Planner {
         let options = config.options_mut();
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.parse_float_as_decimal = true;
+        // A rule of DataFusion that fails (a cast and its column in one GROUP BY have one name there) is passed over: the plan
+        // that it should have improved is sound.
+        options.optimizer.skip_failed_rules = true;
         options.execution.time_zone = Some("UTC".to_owned());
         config
     }
@@ -82,9 +91,20 @@ impl Planner {
         self.0.systems.write().insert(schema.to_owned(), relations);
     }
 
-    pub(super) fn system_rows(&self, catalog: &Catalog, schema: &str, relation: &str) -> Option<RecordBatch> {
+    /// Gives functions and syntax for statements that ask about the instance itself.
+    pub fn set_system_dialect(&self, dialect: Arc<dyn SystemDialect>) {
+        *self.0.dialect.write() = Some(dialect);
+    }
+
+    pub(super) fn system_rows(&self, scope: &Scope, schema: &str, relation: &str) -> Option<RecordBatch> {
         let relations = self.0.systems.read().get(schema).cloned()?;
-        relations(catalog, relation)
+        relations(scope, relation)
+    }
+
+    /// The dialect, if the query asks about the instance itself; then the query is changed to what can be planned.
+    pub fn system(&self, query: &mut ast::Query, scope: &Scope) -> Result<Option<Arc<dyn SystemDialect>>> {
+        let Some(dialect) = self.0.dialect.read().clone() else { return Ok(None) };
+        Ok(dialect.rewrite(query, scope)?.then_some(dialect))
     }
 
     fn state(&self, scope: Scope) -> SessionState {
@@ -97,14 +117,24 @@ impl Planner {
     /// A logical plan with the types that its rows will have, not yet optimised. Names that are not in the scope are refused
     /// with their own SQLSTATE.
     pub async fn plan(&self, query: ast::Query, scope: Scope) -> Result<LogicalPlan> {
+        self.typed(query, scope, true).await
+    }
+
+    async fn typed(&self, query: ast::Query, scope: Scope, open: bool) -> Result<LogicalPlan> {
         // Boxed: SqlToRel needs much stack, and a future within futures would take it from there.
-        let plan = Box::pin(self.untyped(query, scope)).await?;
+        let plan = Box::pin(self.bound(query, scope, open)).await?;
         let state = &self.0.base;
         state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(Error::from_datafusion)
     }
 
     /// As [`Planner::plan`], before types are settled: what stands around an open parameter still tells its type here.
-    pub async fn untyped(&self, mut query: ast::Query, mut scope: Scope) -> Result<LogicalPlan> {
+    pub async fn untyped(&self, query: ast::Query, scope: Scope) -> Result<LogicalPlan> {
+        self.bound(query, scope, true).await
+    }
+
+    /// `open`: see [`regauge_plan::batch::total_orders`].
+    async fn bound(&self, mut query: ast::Query, mut scope: Scope, open: bool) -> Result<LogicalPlan> {
+        let dialect = self.system(&mut query, &scope)?;
         let references = self.references(&query)?;
         for reference in &references {
             self.check(reference, &scope)?;
@@ -114,16 +144,26 @@ impl Planner {
             let unseen: Vec<&TableReference> = references.iter().filter(|r| !seen.contains(r)).collect();
             window::mention(&mut query, &unseen)?;
         }
+        batch::prepare(&mut query).map_err(Error::from)?;
         let statement = statement(query);
         scope.system_columns |= names_system_column(&statement);
-        let state = self.state(scope);
-        state.statement_to_plan(statement).await.map_err(Error::from_datafusion)
+        let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
+        let mut state = self.state(scope);
+        for function in functions {
+            state.register_udf(function).map_err(Error::from_datafusion)?;
+        }
+        let plan = state.statement_to_plan(statement).await.map_err(Error::from_datafusion)?;
+        let plan = match dialect {
+            Some(dialect) => subplan::lift(plan, &state, dialect.array_of_rows()).map_err(Error::from_datafusion)?,
+            None => plan,
+        };
+        batch::total_orders(plan, open).map_err(Error::from)
     }
 
-    /// As [`Planner::plan`], of a text with one query.
+    /// As [`Planner::plan`], of a view's query: its rows are the same whoever computes them, those of a LIMIT among them.
     pub async fn plan_text(&self, sql: &str, scope: Scope) -> Result<LogicalPlan> {
         let query = crate::syntax::query(sql)?;
-        self.plan(query, scope).await
+        self.typed(query, scope, false).await
     }
 
     fn check(&self, reference: &TableReference, scope: &Scope) -> Result<()> {
@@ -134,7 +174,7 @@ impl Planner {
             return Err(Error::unsupported(message));
         }
         let own = schema.is_none() && scope.own.contains_key(name);
-        let system = schema.is_some_and(|s| self.system_rows(&scope.catalog, s, name).is_some());
+        let system = schema.is_some_and(|s| self.system_rows(scope, s, name).is_some());
         if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
     }
 
@@ -168,7 +208,9 @@ impl Planner {
 
     /// Relations that a query names itself.
     pub fn names(&self, query: &ast::Query, scope: &Scope) -> Result<Vec<Arc<Relation>>> {
-        let references = self.references(query)?;
+        let mut query = query.clone();
+        self.system(&mut query, scope)?;
+        let references = self.references(&query)?;
         let mut found = Vec::new();
         for reference in &references {
             let (schema, name) = (reference.schema(), reference.table());
@@ -237,7 +279,7 @@ impl Planner {
 #[must_use]
 pub fn default_state() -> SessionState {
     let builder = SessionStateBuilder::new_with_default_features().with_config(Planner::config());
-    regauge_plan::batch::install(builder).build()
+    batch::install(builder).build()
 }
 
 /// The same plan with its output cast to these columns, by position. `schema` must have as many fields.
@@ -256,6 +298,13 @@ pub fn renamed(plan: LogicalPlan, schema: &SchemaRef) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(Error::from_datafusion)
 }
 
+/// The schema with its columns' names as readers see them; they may repeat.
+#[must_use]
+pub fn shown(schema: &SchemaRef) -> SchemaRef {
+    let shown = |f: &FieldRef| f.as_ref().clone().with_name(batch::shown_name(f.name()));
+    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
+}
+
 fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let children = plan.children();
     children.len() > 1 || children.into_iter().any(branches)
@@ -266,6 +315,12 @@ fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {
 pub fn is_immutable(plan: &LogicalPlan) -> bool {
     let mut immutable = true;
     let visited = plan.apply_with_subqueries(|node| {
+        // Rows that were made for this statement are of its moment.
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source)?;
+            let table = provider.downcast_ref::<RelationTable>();
+            immutable &= !table.is_some_and(|t| matches!(t.source(), Source::Rows(_)));
+        }
         for expr in node.expressions() {
             expr.apply(|e| {
                 if let Expr::ScalarFunction(f) = e {

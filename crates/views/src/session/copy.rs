@@ -19,7 +19,11 @@ use arrow::{
     datatypes::DataType,
 };
 use datafusion::scalar::ScalarValue;
-use regauge_plan::{parse::Copy, pgtypes::parse_text};
+use regauge_plan::{
+    parse::{Copy, RelationName},
+    pgtypes::parse_text,
+};
+use regauge_types::ErrorKind;
 use std::sync::Arc;
 
 const BATCH_ROWS: usize = 8192;
@@ -33,6 +37,9 @@ pub struct CopyIn {
     lines: Vec<u64>,
     batches: Vec<RecordBatch>,
     n_rows: usize,
+    /// Memory of the batches, and its limit: nothing is written before all bytes are there.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl CopyIn {
@@ -44,8 +51,16 @@ impl CopyIn {
 
     /// Takes in more bytes. After an error the copy is over.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.reader.pending.extend_from_slice(bytes);
+        self.reader.take(bytes)?;
         self.read(false)
+    }
+
+    /// No more bytes come: all rows, of the columns that the copy names, for a door that commits them itself.
+    pub fn into_rows(mut self) -> Result<RecordBatch> {
+        self.read(true)?;
+        self.flush()?;
+        let rows = concat_batches(&self.relation.schema(), &self.batches).map_err(Error::arrow)?;
+        rows.project(&self.named).map_err(Error::arrow)
     }
 
     fn read(&mut self, end: bool) -> Result<()> {
@@ -92,7 +107,13 @@ impl CopyIn {
         }
         let batch = RecordBatch::try_new(self.relation.schema(), columns).map_err(Error::arrow)?;
         self.n_rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
         self.batches.push(batch);
+        if self.bytes > self.bytes_max {
+            let message = format!("the rows of one COPY are too many to be held at once bytes_max={}", self.bytes_max);
+            return Err(Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, message)
+                .hint("split the file: each COPY is one transaction"));
+        }
         Ok(())
     }
 }
@@ -109,14 +130,34 @@ impl Session {
             let message = format!("COPY cannot fill in the default of column \"{}\"", column.name);
             return Err(Error::unsupported(message).hint("name every column that has a default, or use INSERT"));
         }
-        let reader = Reader::new(copy);
+        Ok(Response::CopyIn(Box::new(self.copy_in(relation, named, copy))))
+    }
+
+    fn copy_in(&self, relation: Arc<Relation>, named: Vec<usize>, copy: &Copy) -> CopyIn {
+        let limits = &self.core.config.limits;
+        let reader = Reader::new(copy, limits.row_bytes);
         let columns = vec![vec![]; named.len()];
-        Ok(Response::CopyIn(Box::new(CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0 })))
+        let bytes_max = limits.query_memory_bytes;
+        CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0, bytes: 0, bytes_max }
+    }
+
+    /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_rows`]). Unlike
+    /// COPY's, the columns that are not named may have a DEFAULT.
+    pub fn read_csv(&self, relation: &str, columns: &[String]) -> Result<CopyIn> {
+        let relation = self.scope(None).relation(None, relation)?.clone();
+        if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
+            return Err(not_writable(&relation));
+        }
+        let named = named_columns(&relation, columns)?;
+        let table = RelationName { schema: None, name: relation.name.name.clone(), version: None };
+        let copy =
+            Copy { table, columns: columns.to_vec(), csv: true, header: true, delimiter: ',', null: String::new(), quote: '"' };
+        Ok(self.copy_in(relation, named, &copy))
     }
 
     /// All bytes were sent: writes the rows, as one transaction unless the session is in one.
     pub async fn finish_copy(&mut self, mut copy: CopyIn) -> Result<Response> {
-        let outcome = self.write_copy(&mut copy).await;
+        let outcome = crate::stack::roomy(self.write_copy(&mut copy)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
@@ -174,6 +215,12 @@ struct Reader {
     quote: u8,
     null: String,
     pending: Vec<u8>,
+    /// Where the next record begins in it.
+    start: usize,
+    /// Up to where the next record was looked through, and whether within quotes there.
+    seen: (usize, bool),
+    /// Bytes that one record may have.
+    record_bytes_max: usize,
     /// The line that the next record begins on, from 1.
     line: u64,
     /// The line that the last record began on.
@@ -183,7 +230,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(copy: &Copy) -> Reader {
+    fn new(copy: &Copy, record_bytes_max: usize) -> Reader {
         let ascii = |c: char, otherwise: u8| u8::try_from(c).unwrap_or(otherwise);
         Reader {
             csv: copy.csv,
@@ -192,22 +239,53 @@ impl Reader {
             quote: ascii(copy.quote, b'"'),
             null: copy.null.clone(),
             pending: vec![],
+            start: 0,
+            seen: (0, false),
+            record_bytes_max,
             line: 1,
             record_line: 1,
             ended: false,
         }
     }
 
+    /// Takes in more bytes; what was read goes first.
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        self.pending.drain(..self.start);
+        self.seen.0 -= self.start;
+        self.start = 0;
+        if self.ended {
+            self.pending.clear();
+            self.seen.0 = 0;
+            return Ok(());
+        }
+        // Texts of a row may be a little longer than the row.
+        if self.pending.len() > self.record_bytes_max.saturating_mul(2) {
+            let message = format!("a row is too long bytes_max={}", self.record_bytes_max);
+            return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("is there a quote that does not end?"));
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
     /// The next whole record; `None` when more bytes are needed, or with `end` when there is none.
     fn next(&mut self, end: bool) -> Result<Option<Vec<Option<String>>>> {
-        if self.ended || self.pending.is_empty() {
+        if self.ended || self.pending.len() == self.start {
             return Ok(None);
         }
         self.record_line = self.line;
-        let Some(len) = self.record_len(end)? else { return Ok(None) };
-        let record: Vec<u8> = self.pending.drain(..len).collect();
+        let Some(stop) = self.record_end(end)? else { return Ok(None) };
+        let whole = std::mem::take(&mut self.pending);
+        let record = &whole[self.start..stop];
+        self.start = stop;
+        self.seen = (stop, false);
         self.line += record.iter().filter(|b| **b == b'\n').count() as u64;
-        let record = record.strip_suffix(b"\n").unwrap_or(&record);
+        let fields = self.fields(record);
+        self.pending = whole;
+        fields
+    }
+
+    fn fields(&mut self, record: &[u8]) -> Result<Option<Vec<Option<String>>>> {
+        let record = record.strip_suffix(b"\n").unwrap_or(record);
         let record = record.strip_suffix(b"\r").unwrap_or(record);
         if record == b"\\." {
             self.ended = true;
@@ -219,16 +297,17 @@ impl Reader {
         if self.csv { self.csv_fields(record).map(Some) } else { self.text_fields(record).map(Some) }
     }
 
-    /// Bytes of the next record with its line end.
-    fn record_len(&self, end: bool) -> Result<Option<usize>> {
-        let mut quoted = false;
-        for (at, byte) in self.pending.iter().enumerate() {
+    /// Where the next record ends, its line end included.
+    fn record_end(&mut self, end: bool) -> Result<Option<usize>> {
+        let (from, mut quoted) = self.seen;
+        for (at, byte) in self.pending.iter().enumerate().skip(from) {
             if self.csv && *byte == self.quote {
                 quoted = !quoted;
             } else if *byte == b'\n' && !quoted {
                 return Ok(Some(at + 1));
             }
         }
+        self.seen = (self.pending.len(), quoted);
         if end && quoted {
             return Err(Error::invalid(code::BAD_COPY, "unterminated CSV quoted field"));
         }

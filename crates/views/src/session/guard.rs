@@ -2,7 +2,8 @@
 
 use crate::{
     error::{Error, Result},
-    response::{Response, Rows},
+    response::{Response, RowStream, Rows},
+    session::subscribe::Subscription,
 };
 use futures::{FutureExt, StreamExt, future};
 use parking_lot::Mutex;
@@ -65,10 +66,17 @@ impl Guard {
 
     /// Lets the statement's rows end early, with the error as the last item.
     pub(super) fn watch(&self, response: Response) -> Response {
-        let Response::Rows(rows) = response else { return response };
+        match response {
+            Response::Rows(rows) => Response::Rows(Rows { stream: self.watched(rows.stream), ..rows }),
+            Response::Subscription(s) => Response::Subscription(Subscription { stream: self.watched(s.stream), ..s }),
+            other => other,
+        }
+    }
+
+    fn watched(&self, stream: RowStream) -> RowStream {
         let ended = self.ended().shared();
-        let stream = rows.stream.take_until(ended.clone());
+        let stream = stream.take_until(ended.clone());
         let last = futures::stream::once(async move { ended.now_or_never() }).filter_map(|error| async move { error.map(Err) });
-        Response::Rows(Rows { stream: stream.chain(last).boxed(), ..rows })
+        stream.chain(last).boxed()
     }
 }

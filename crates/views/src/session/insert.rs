@@ -20,7 +20,7 @@ use arrow::{
     array::{AsArray, Int64Array, RecordBatch},
     datatypes::{Field, Int64Type, Schema, SchemaRef},
 };
-use datafusion::sql::sqlparser::ast;
+use datafusion::{common::ScalarValue, sql::sqlparser::ast};
 use regauge_plan::parse::{Assignment, Insert, OnConflict};
 use std::{
     collections::{HashMap, HashSet},
@@ -63,6 +63,10 @@ impl Session {
             let (_, batches) = self.compute(txn, query, HashMap::new(), Some(&schema)).await?;
             return one_under(relation, &batches);
         };
+        if let Some(given) = literal_rows(source, relation, named) {
+            let targets = given.schema();
+            return self.widen(txn, relation, named, &targets, given).await;
+        }
         let mut source = source.as_ref().clone();
         fill_values(&mut source, relation, named)?;
         let width = width_of(&source);
@@ -292,6 +296,23 @@ fn check_target(relation: &Relation, conflict: &OnConflict) -> Result<()> {
     }
     let message = "there is no unique constraint matching the ON CONFLICT specification";
     Err(Error::invalid("42P10", message).hint(format!("the key of {} is ({})", relation.name, wanted.join(", "))))
+}
+
+/// The rows of a VALUES that holds nothing but literals that fit their columns: no plan is needed for them.
+fn literal_rows(query: &ast::Query, relation: &Relation, named: &[usize]) -> Option<RecordBatch> {
+    let ast::SetExpr::Values(values) = query.body.as_ref() else { return None };
+    let more = query.with.is_some() || query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some();
+    if more || values.rows.is_empty() || values.rows.iter().any(|row| row.len() != named.len()) {
+        return None;
+    }
+    let columns = named.iter().map(|at| &relation.columns[*at]);
+    let arrays = columns.clone().enumerate().map(|(i, column)| {
+        let cells = values.rows.iter().map(|row| regauge_plan::literal(&row[i], &column.ty)?.to_scalar());
+        ScalarValue::iter_to_array(cells.collect::<Option<Vec<_>>>()?).ok()
+    });
+    let arrays = arrays.collect::<Option<Vec<_>>>()?;
+    let fields: Vec<Field> = columns.map(|column| Field::new(&column.name, column.ty.clone(), true)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).ok()
 }
 
 /// How many columns a VALUES has.

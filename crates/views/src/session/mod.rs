@@ -8,6 +8,7 @@
 //! left no trace; within a transaction it leaves the transaction failed. Rows that are still being streamed hold what they need
 //! themselves and do not borrow the session.
 
+pub mod append;
 pub mod copy;
 mod ddl;
 mod delete;
@@ -15,8 +16,10 @@ mod describe;
 mod explain;
 mod guard;
 mod insert;
+mod point;
 mod prepare;
 mod rows;
+mod script;
 mod select;
 mod show;
 pub mod subscribe;
@@ -26,12 +29,16 @@ mod variables;
 
 pub use guard::CancelHandle;
 pub use prepare::Prepared;
+pub use script::Script;
 
 use crate::{
     catalog::{Catalog, Name, ObjectId, PUBLIC, Relation},
     core::{Core, NotCommitted},
     error::{Error, Result, sqlstate as code},
-    read::{Reading, names::Scope},
+    read::{
+        Reading,
+        names::{About, Scope},
+    },
     response::Response,
     token::Seen,
 };
@@ -42,7 +49,7 @@ use regauge_plan::parse::{ParseLimits, RelationName, Statement, parse};
 use regauge_types::Lsn;
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use txn::{Mode, Txn};
 use variables::Variables;
@@ -86,10 +93,19 @@ pub struct Session {
     cancel: CancelHandle,
     texts: HashMap<String, Arc<Vec<Statement>>>,
     plans: select::PlanCache,
+    /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
+    deallocated: Vec<Option<String>>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.core.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Session {
     pub(crate) fn new(core: Arc<Core>, options: SessionOptions) -> Session {
+        core.sessions.fetch_add(1, Ordering::Relaxed);
         let variables = Variables::new(&core.config.limits);
         Session {
             core,
@@ -100,46 +116,24 @@ impl Session {
             cancel: CancelHandle::default(),
             texts: HashMap::new(),
             plans: select::PlanCache::default(),
+            deallocated: vec![],
         }
     }
 
     /// Runs the statements of a text. Several statements outside a transaction are one transaction, as in PostgreSQL. The first
     /// error ends it.
     pub async fn execute(&mut self, sql: &str) -> Result<Vec<Response>> {
-        crate::stack::roomy(self.execute_here(sql)).await
-    }
-
-    async fn execute_here(&mut self, sql: &str) -> Result<Vec<Response>> {
-        let statements = match self.parse(sql) {
-            Ok(statements) => statements,
-            Err(error) => return Err(self.fail(error)),
-        };
-        let single = statements.len() == 1;
-        if !single && self.txn.is_none() {
-            self.begin(Mode::Implicit);
-        }
-        let mut responses = Vec::with_capacity(statements.len());
-        for statement in statements.iter() {
-            match self.statement(statement, single.then_some(sql)).await {
-                Ok(response) => responses.push(response),
-                Err(error) => return Err(self.fail(error)),
-            }
-        }
-        if self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit) {
-            self.commit().await.map_err(|e| self.fail(e))?;
+        let mut script = self.script(sql)?;
+        let mut responses = Vec::with_capacity(script.n_statements());
+        while let Some(response) = self.step(&mut script).await? {
+            responses.push(response);
         }
         Ok(responses)
     }
 
-    /// Appends rows to a stream, or inserts them into a table, as one commit of its own; for doors other than SQL. Columns are
-    /// matched by name; `producer` makes a retry be stored once. Answers whether it had been stored before.
+    /// As [`Session::append_records`]; answers whether it had been stored before.
     pub async fn append(&mut self, relation: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<bool> {
-        let relation = self.scope(None).relation(None, relation)?.clone();
-        let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
-        let rows = rows::by_name(&relation, &rows)?;
-        self.core.append_rows(&mut txn, &relation, rows)?;
-        let committed = self.core.commit(&txn, self.seen, producer).await.map_err(Error::from)?;
-        Ok(self.committed(committed))
+        self.append_records(relation, rows, producer).await.map(|receipt| receipt.duplicate)
     }
 
     /// The catalog as a new statement sees it.
@@ -152,6 +146,13 @@ impl Session {
     #[must_use]
     pub fn token(&self) -> String {
         self.core.mint.mint(self.seen)
+    }
+
+    /// A token of everything up to an epoch that a subscription has told to be complete: `SUBSCRIBE .. AFTER` it goes on there.
+    #[must_use]
+    pub fn token_at(&self, epoch: Lsn) -> String {
+        // The clock of that commit is not at hand; the last one is not before it.
+        self.core.mint.mint(crate::token::Seen { lsn: epoch, hlc: self.core.log.last_hlc() })
     }
 
     /// Takes in what another session has seen; waits until it is here.
@@ -178,6 +179,12 @@ impl Session {
         }
     }
 
+    /// Prepared statements that DEALLOCATE (or DISCARD ALL) took back since this was last asked, for who keeps them; `None` for
+    /// all of them.
+    pub fn deallocated(&mut self) -> Vec<Option<String>> {
+        std::mem::take(&mut self.deallocated)
+    }
+
     /// Who opened it.
     #[must_use]
     pub fn options(&self) -> &SessionOptions {
@@ -188,6 +195,19 @@ impl Session {
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name)
+    }
+
+    /// How long a transaction may wait for its client; `None` for ever.
+    #[must_use]
+    pub fn idle_in_transaction_timeout(&self) -> Option<std::time::Duration> {
+        self.variables.idle_in_transaction_timeout()
+    }
+
+    /// Sets a setting from outside of a statement: what a client brings when it connects.
+    pub fn configure(&mut self, name: &str, value: &str) -> Result<()> {
+        self.variables.configure(name, value)?;
+        self.plans.clear();
+        Ok(())
     }
 
     fn parse(&mut self, sql: &str) -> Result<Arc<Vec<Statement>>> {
@@ -215,10 +235,19 @@ impl Session {
         error
     }
 
+    fn deallocate(&mut self, name: Option<&str>) -> Response {
+        self.deallocated.push(name.map(str::to_owned));
+        Response::command(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
+    }
+
     async fn statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         match statement {
             Statement::Commit => return self.end().await,
             Statement::Rollback => return Ok(self.rollback()),
+            Statement::RollbackTo { name } => {
+                self.block("ROLLBACK TO SAVEPOINT")?.roll_back_to(name)?;
+                return Ok(Response::command("ROLLBACK"));
+            }
             _ => {}
         }
         if self.txn.as_ref().is_some_and(|t| t.failed) {
@@ -227,15 +256,29 @@ impl Session {
         }
         match statement {
             Statement::Begin { .. } => Ok(self.start()),
+            Statement::Nothing { tag } => Ok(Response::command(*tag)),
+            Statement::Savepoint { name } => {
+                self.block("SAVEPOINT")?.mark(name);
+                Ok(Response::command("SAVEPOINT"))
+            }
+            Statement::Release { name } => {
+                self.block("RELEASE SAVEPOINT")?.release(name)?;
+                Ok(Response::command("RELEASE"))
+            }
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local).await,
             Statement::Reset { name } => self.reset(name.as_deref()),
             Statement::Discard => self.discard(),
-            Statement::Deallocate { .. } => Ok(Response::command("DEALLOCATE")),
+            Statement::Deallocate { name } => Ok(self.deallocate(name.as_deref())),
             Statement::Show { name } => self.show(name),
             Statement::ShowObjects { kind } => self.show_objects(*kind),
             Statement::Describe { name } => self.describe(name),
             Statement::Flush => self.flush().await,
-            Statement::Subscribe(subscribe) => self.subscribe(subscribe).await,
+            Statement::Subscribe(subscribe) => {
+                // It has no end of its own, so statement_timeout does not mean it.
+                let guard = Guard::new(&self.cancel, None);
+                let response = guard.run(Box::pin(self.subscribe(subscribe))).await?;
+                Ok(guard.watch(response))
+            }
             // Boxed, as the kinds of statements below: a future has room for the largest of those within it, and planning needs the stack.
             _ => Box::pin(self.in_transaction(statement, text)).await,
         }
@@ -332,6 +375,13 @@ impl Session {
         }
     }
 
+    /// The transaction that BEGIN opened.
+    fn block(&mut self, what: &str) -> Result<&mut Txn> {
+        let txn = self.txn.as_mut().filter(|t| t.mode == Mode::Explicit);
+        let message = || format!("{what} can only be used in transaction blocks");
+        txn.ok_or_else(|| Error::invalid("25P01", message()).hint("BEGIN"))
+    }
+
     fn rollback(&mut self) -> Response {
         self.variables.end_transaction();
         match self.txn.take() {
@@ -375,6 +425,7 @@ impl Session {
             time_zone: self.variables.time_zone(),
             system_columns: false,
             own: HashMap::new(),
+            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.shared() }),
         }
     }
 

@@ -21,7 +21,7 @@ use datafusion::{
 use regauge_plan::{
     Value,
     parse::{Assignment, Statement},
-    pgtypes::format_text,
+    pgtypes::{format_text, type_by_name},
 };
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
@@ -37,6 +37,8 @@ pub struct Prepared {
     pub params: Vec<DataType>,
     /// What it answers with; `None` when it gives no rows.
     pub columns: Option<SchemaRef>,
+    /// It looks one row up by its key.
+    point: Option<super::point::Point>,
 }
 
 impl Prepared {
@@ -52,24 +54,24 @@ impl Prepared {
         matches!(self.statement, Some(Statement::Copy(_)))
     }
 
-    /// Whether it ends a transaction, and so may run in a failed one.
+    /// Whether it ends a transaction or its failure, and so may run in a failed one.
     #[must_use]
     pub fn ends_transaction(&self) -> bool {
-        matches!(self.statement, Some(Statement::Commit | Statement::Rollback))
+        matches!(self.statement, Some(Statement::Commit | Statement::Rollback | Statement::RollbackTo { .. }))
     }
 }
 
 impl Session {
     /// Prepares one statement. `types` are those that the client knows, `None` where it leaves them open.
     pub async fn prepare(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
-        let outcome = self.prepare_inner(sql, types).await;
+        let outcome = crate::stack::roomy(self.prepare_inner(sql, types)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
     async fn prepare_inner(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
         let statements = self.parse(sql)?;
         let statement = match statements.as_slice() {
-            [] => return Ok(Prepared { statement: None, sql: sql.to_owned(), params: vec![], columns: None }),
+            [] => return Ok(Prepared { statement: None, sql: sql.to_owned(), params: vec![], columns: None, point: None }),
             [one] => one.clone(),
             _ => return Err(Error::invalid(code::SYNTAX, "cannot insert multiple commands into a prepared statement")),
         };
@@ -86,13 +88,21 @@ impl Session {
         let params: Vec<DataType> = known.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
         let nulls: Vec<ast::Expr> = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<_>>()?;
         let columns = self.columns_of(&filled(&statement, &nulls)).await?;
-        Ok(Prepared { statement: Some(statement), sql: sql.to_owned(), params, columns })
+        let point = self.point_of(&statement, &params, columns.as_ref());
+        Ok(Prepared { statement: Some(statement), sql: sql.to_owned(), params, columns, point })
     }
 
     /// Runs a prepared statement. `values` are arrays of one element each.
     pub async fn run(&mut self, prepared: &Prepared, values: &[ArrayRef]) -> Result<Response> {
         let Some(statement) = &prepared.statement else { return Ok(Response::command("")) };
-        let outcome = self.run_inner(prepared, statement, values).await;
+        if let Some(point) = &prepared.point {
+            match self.run_point(point, values).await {
+                Ok(Some(response)) => return Ok(response),
+                Ok(None) => {}
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+        let outcome = crate::stack::roomy(self.run_inner(prepared, statement, values)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
@@ -111,7 +121,7 @@ impl Session {
 
     /// Types that the statement tells of its parameters, by position from 0.
     async fn infer(&mut self, statement: &Statement) -> BTreeMap<usize, DataType> {
-        let mut types = BTreeMap::new();
+        let mut types = cast_types(statement);
         let scope = self.scope(None);
         match statement {
             Statement::Query(query) => self.infer_query(query, scope, &mut types).await,
@@ -197,7 +207,7 @@ impl Session {
             Statement::Query(query) => {
                 let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
                 // The types are those of the plan that will run, after our own functions took their places.
-                Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+                Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
             }
             Statement::Insert(i) if !i.returning.is_empty() => {
                 self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
@@ -222,6 +232,10 @@ impl Session {
                 };
                 Ok(if let Response::Rows(rows) = response { Some(rows.schema) } else { None })
             }
+            Statement::Subscribe(subscribe) => {
+                let relation = scope.relation(subscribe.name.schema.as_deref(), &subscribe.name.name)?;
+                Ok(Some(super::subscribe::columns(relation, subscribe.progress)))
+            }
             Statement::ExplainQuery { .. } => {
                 let field = arrow::datatypes::Field::new("QUERY PLAN", DataType::Utf8, true);
                 Ok(Some(Arc::new(arrow::datatypes::Schema::new(vec![field]))))
@@ -242,8 +256,36 @@ impl Session {
         let from =
             format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
         let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
-        Ok(Some(self.core.planner.physical(&plan).await?.schema()))
+        Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
     }
+}
+
+/// Types of parameters that are cast at once: `$1::int` is an int from the start.
+fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
+    let mut types = BTreeMap::new();
+    each_expr(&mut statement.clone(), &mut |expr| {
+        if let ast::Expr::Cast { expr, data_type, .. } = expr
+            && let Some(no) = placeholder(expr)
+            && let Some(ty) = cast_type(data_type)
+        {
+            types.entry(no).or_insert(ty);
+        }
+    });
+    types
+}
+
+/// The Arrow type of a cast's type.
+fn cast_type(ty: &ast::DataType) -> Option<DataType> {
+    let name = ty.to_string().to_lowercase();
+    let (plain, modifiers) = match (name.split_once('('), name.rsplit_once(')')) {
+        (Some((before, within)), Some((_, after))) => {
+            let within = within.split(')').next().unwrap_or_default();
+            let modifiers = within.split(',').map(|m| m.trim().parse()).collect::<Result<Vec<i64>, _>>().ok()?;
+            (format!("{before}{after}"), modifiers)
+        }
+        _ => (name, vec![]),
+    };
+    type_by_name(&plain, &modifiers).ok()
 }
 
 fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {
@@ -256,7 +298,7 @@ fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Rela
 }
 
 /// The position from 0 of an expression that is a parameter.
-fn placeholder(expr: &ast::Expr) -> Option<usize> {
+pub(super) fn placeholder(expr: &ast::Expr) -> Option<usize> {
     let ast::Expr::Value(value) = expr else { return None };
     let ast::Value::Placeholder(name) = &value.value else { return None };
     name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)

@@ -63,7 +63,7 @@ impl Session {
         let scope = self.scope(Some(txn));
         let kept = self.planned(txn, query.clone(), scope, text, None).await?;
         let reading = self.bind(txn, &kept.uses, true).await?;
-        let schema = kept.plan.schema();
+        let schema = planner::shown(&kept.plan.schema());
         let stream = self.core.planner.run(&kept.plan, reading)?.map_err(Error::from_datafusion).boxed();
         Ok(Response::Rows(Rows { schema, stream, tag: "SELECT".to_owned(), notices: vec![] }))
     }
@@ -113,6 +113,6 @@ impl Session {
         let scope = Scope { own, ..self.scope(Some(txn)) };
         let kept = self.planned(txn, query, scope, None, output).await?;
         let batches = self.collect(txn, &kept).await?;
-        Ok((kept.plan.schema(), batches))
+        Ok((planner::shown(&kept.plan.schema()), batches))
     }
 }

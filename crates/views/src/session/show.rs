@@ -106,6 +106,7 @@ impl Session {
         }
         self.variables.reset_all();
         self.plans.clear();
+        self.deallocated.push(None);
         Ok(Response::command("DISCARD ALL"))
     }
 

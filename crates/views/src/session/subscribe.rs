@@ -90,6 +90,11 @@ impl Session {
     }
 }
 
+/// Columns of a subscription to a relation.
+pub(super) fn columns(relation: &Relation, progress: bool) -> SchemaRef {
+    Shape::new(relation, progress).schema
+}
+
 /// Columns of a subscription.
 #[derive(Clone)]
 struct Shape {

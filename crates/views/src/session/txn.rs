@@ -10,7 +10,7 @@ use crate::{
     table::writes::TableWrites,
 };
 use regauge_log::{Append, Definition};
-use regauge_types::{Lsn, TopicId, VersionNo, ViewId};
+use regauge_types::{ErrorKind, Lsn, TopicId, VersionNo, ViewId};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -53,6 +53,22 @@ pub struct Txn {
     pub versions: HashMap<(ViewId, VersionNo), Arc<dyn VersionRows>>,
     /// The snapshot must not be older than this.
     pub at_least: Lsn,
+    /// What had been written when each savepoint was set, the oldest first.
+    pub savepoints: Vec<Savepoint>,
+}
+
+/// What a transaction had written at some moment: ROLLBACK TO makes it so again. Its snapshot and the session's settings are not
+/// part of it. Cost: shared with the transaction until that writes to the same table again, which copies its rows once.
+#[derive(Clone)]
+pub struct Savepoint {
+    /// Names may repeat; the latest is meant.
+    name: String,
+    catalog: Arc<Catalog>,
+    events: Vec<Event>,
+    defines: Vec<Definition>,
+    tables: BTreeMap<TopicId, Arc<TableWrites>>,
+    appends: Vec<Append>,
+    created: Vec<(ViewId, VersionNo, bool)>,
 }
 
 impl Txn {
@@ -72,7 +88,51 @@ impl Txn {
             created: vec![],
             versions: HashMap::new(),
             at_least,
+            savepoints: vec![],
         }
+    }
+
+    /// SAVEPOINT.
+    pub fn mark(&mut self, name: &str) {
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            catalog: self.catalog.clone(),
+            events: self.events.clone(),
+            defines: self.defines.clone(),
+            tables: self.tables.clone(),
+            appends: self.appends.clone(),
+            created: self.created.clone(),
+        });
+    }
+
+    /// RELEASE: the savepoint and those after it are gone, what was written stays.
+    pub fn release(&mut self, name: &str) -> Result<()> {
+        let at = self.savepoint(name)?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    /// ROLLBACK TO: what was written since is gone, and a failure with it; the savepoint stays.
+    pub fn roll_back_to(&mut self, name: &str) -> Result<()> {
+        let at = self.savepoint(name)?;
+        self.savepoints.truncate(at + 1);
+        let Some(Savepoint { name: _, catalog, events, defines, tables, appends, created }) = self.savepoints.last().cloned()
+        else {
+            return Err(Error::internal("savepoint was lost"));
+        };
+        self.catalog = catalog;
+        self.events = events;
+        self.defines = defines;
+        self.tables = tables;
+        self.appends = appends;
+        self.created = created;
+        self.failed = false;
+        Ok(())
+    }
+
+    fn savepoint(&self, name: &str) -> Result<usize> {
+        let at = self.savepoints.iter().rposition(|s| s.name == name);
+        at.ok_or_else(|| Error::new(ErrorKind::NotFound, "3B001", format!("savepoint \"{name}\" does not exist")))
     }
 
     /// Whether there is nothing to commit.

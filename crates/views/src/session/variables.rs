@@ -8,7 +8,11 @@ use crate::{
     error::{Error, Result, sqlstate as code},
 };
 use regauge_types::ErrorKind;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Name, default, whether it may be set.
 const KNOWN: &[(&str, &str, bool)] = &[
@@ -17,6 +21,9 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("client_encoding", "UTF8", true),
     ("client_min_messages", "notice", true),
     ("datestyle", "ISO, MDY", true),
+    ("default_table_access_method", "heap", false),
+    ("default_tablespace", "", true),
+    ("default_transaction_deferrable", "off", true),
     ("default_transaction_isolation", "repeatable read", true),
     ("default_transaction_read_only", "off", true),
     ("extra_float_digits", "1", true),
@@ -35,9 +42,10 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("server_version", "16.6", false),
     ("server_version_num", "160006", false),
     ("session_authorization", "regauge", true),
-    ("standard_conforming_strings", "on", false),
+    ("standard_conforming_strings", "on", true),
     ("statement_timeout", "0", true),
     ("timezone", "UTC", true),
+    ("transaction_deferrable", "off", true),
     ("transaction_isolation", "repeatable read", true),
     ("transaction_read_only", "off", true),
     ("xmloption", "content", true),
@@ -45,14 +53,24 @@ const KNOWN: &[(&str, &str, bool)] = &[
 
 /// A session's settings.
 pub(super) struct Variables {
+    /// What the client brought when it connected: RESET goes back to it.
+    brought: BTreeMap<String, String>,
     set: BTreeMap<String, String>,
     local: BTreeMap<String, Option<String>>,
     causal_timeout: Duration,
+    /// [`Variables::all`], made when first asked for after a change.
+    shared: OnceLock<Arc<BTreeMap<String, String>>>,
 }
 
 impl Variables {
     pub(super) fn new(limits: &Limits) -> Variables {
-        Variables { set: BTreeMap::new(), local: BTreeMap::new(), causal_timeout: limits.causal_timeout }
+        Variables {
+            brought: BTreeMap::new(),
+            set: BTreeMap::new(),
+            local: BTreeMap::new(),
+            causal_timeout: limits.causal_timeout,
+            shared: OnceLock::new(),
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<String> {
@@ -67,8 +85,14 @@ impl Variables {
         all
     }
 
+    /// All of them, for a statement that may ask for them.
+    pub(super) fn shared(&self) -> Arc<BTreeMap<String, String>> {
+        self.shared.get_or_init(|| Arc::new(self.all())).clone()
+    }
+
     /// Sets it, or back to its default.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        self.shared = OnceLock::new();
         let name = canonical(name);
         match KNOWN.iter().find(|(known, ..)| *known == name) {
             Some((_, _, true)) => {}
@@ -87,19 +111,30 @@ impl Variables {
         if local {
             self.local.entry(name.clone()).or_insert_with(|| self.set.get(&name).cloned());
         }
-        match value {
-            Some(value) => self.set.insert(name, value.to_owned()),
+        match value.map(str::to_owned).or_else(|| self.brought.get(&name).cloned()) {
+            Some(value) => self.set.insert(name, value),
             None => self.set.remove(&name),
         };
         Ok(())
     }
 
+    /// Sets it, and makes that what RESET goes back to.
+    pub(super) fn configure(&mut self, name: &str, value: &str) -> Result<()> {
+        self.set(name, Some(value), false)?;
+        self.brought.insert(canonical(name), value.to_owned());
+        Ok(())
+    }
+
     pub(super) fn reset_all(&mut self) {
-        self.set.clear();
+        self.shared = OnceLock::new();
+        self.set = self.brought.clone();
     }
 
     /// What SET LOCAL set is over.
     pub(super) fn end_transaction(&mut self) {
+        if !self.local.is_empty() {
+            self.shared = OnceLock::new();
+        }
         for (name, before) in std::mem::take(&mut self.local) {
             match before {
                 Some(value) => self.set.insert(name, value),
@@ -110,6 +145,10 @@ impl Variables {
 
     pub(super) fn statement_timeout(&self) -> Option<Duration> {
         self.set.get("statement_timeout").and_then(|v| duration(v)).filter(|d| !d.is_zero())
+    }
+
+    pub(super) fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.set.get("idle_in_transaction_session_timeout").and_then(|v| duration(v)).filter(|d| !d.is_zero())
     }
 
     pub(super) fn causal_timeout(&self) -> Duration {
@@ -148,11 +187,37 @@ fn check(name: &str, value: &str) -> Result<()> {
             let error = Error::unsupported("SERIALIZABLE is not offered: transactions are snapshot isolation");
             Err(error.hint("use REPEATABLE READ, and UPDATE the rows that a decision rests on"))
         }
+        "standard_conforming_strings" if !["on", "true", "yes", "1"].contains(&value.to_lowercase().as_str()) => {
+            Err(bad().hint("a backslash is an escape in E'..' only"))
+        }
         "client_encoding" if !["utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {
             Err(bad().hint("only UTF8 is offered"))
         }
+        "timezone" if !UTC.contains(&value.to_lowercase().as_str()) => {
+            Err(not_offered(name, value, "times are shown and read in UTC; AT TIME ZONE computes others"))
+        }
+        "datestyle" if value.split(',').any(|part| !DATE_STYLES.contains(&part.trim().to_lowercase().as_str())) => {
+            Err(not_offered(name, value, "dates are shown in ISO 8601"))
+        }
+        "intervalstyle" if !value.eq_ignore_ascii_case("postgres") => {
+            Err(not_offered(name, value, "intervals are shown as postgres does"))
+        }
+        "bytea_output" if !value.eq_ignore_ascii_case("hex") => Err(not_offered(name, value, "bytea is shown in hex")),
+        "extra_float_digits" if value.trim().parse::<i32>().is_ok_and(|digits| digits < 1) => {
+            Err(not_offered(name, value, "floats are shown with the digits that tell them apart; cast to numeric to round"))
+        }
         _ => Ok(()),
     }
+}
+
+/// Names of the one time zone.
+const UTC: [&str; 9] = ["utc", "etc/utc", "gmt", "etc/gmt", "uct", "etc/uct", "zulu", "universal", "default"];
+/// ISO, and orders of day and month, which it does not have.
+const DATE_STYLES: [&str; 9] = ["iso", "mdy", "dmy", "ymd", "us", "euro", "european", "noneuropean", "default"];
+
+/// PostgreSQL knows the value and we do not act on it: better said than ignored.
+fn not_offered(name: &str, value: &str, hint: &str) -> Error {
+    Error::unsupported(format!("parameter \"{name}\" cannot be \"{value}\" here")).hint(hint)
 }
 
 /// `250`, `250ms`, `5s`, `1min`, `2h`.

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     read::reading::VersionRows,
 };
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
 use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install};
 use regauge_plan::{FlowPlan, SourceId};
@@ -105,6 +105,14 @@ impl Trace for Output {
         Ok(Arc::new(Rows(self.reader.snapshot(at).map_err(failure)?)))
     }
 
+    fn lookup(&self, at: Epoch, key: &[ArrayRef]) -> Option<Result<RecordBatch, TraceFailure>> {
+        match self.reader.lookup(at, key) {
+            Ok(rows) => Some(Ok(rows)),
+            Err(TraceError::NoKey { .. } | TraceError::Errored { .. }) => None,
+            Err(error) => Some(Err(failure(error))),
+        }
+    }
+
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure> {
         let changes = self.reader.changes(after, up_to).map_err(failure)?;
         Ok(changes.into_iter().map(|c| (c.epoch, c.rows)).collect())
@@ -112,6 +120,10 @@ impl Trace for Output {
 
     fn failure(&self) -> Option<String> {
         self.reader.failure()
+    }
+
+    fn n_rows(&self) -> Option<usize> {
+        Some(self.reader.size().1)
     }
 
     fn forget_before(&self, since: Epoch) {

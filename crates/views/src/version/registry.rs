@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
     read::reading::VersionRows,
 };
+use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::{Mutex, RwLock};
 use regauge_log::Log;
 use regauge_types::{Epoch, ErrorKind, Lsn, VersionNo, ViewId};
@@ -45,6 +46,8 @@ pub struct Report {
     pub state: String,
     /// Complete up to here.
     pub upper: Option<Epoch>,
+    /// Rows that its published trace holds, older layers' included.
+    pub n_rows: Option<usize>,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -86,10 +89,11 @@ impl Versions {
     #[must_use]
     pub fn report(&self, view: ViewId, no: VersionNo) -> Report {
         match self.entries.read().get(&(view, no)) {
-            None => Report { state: "planned".to_owned(), upper: None, error: None },
+            None => Report { state: "planned".to_owned(), upper: None, n_rows: None, error: None },
             Some(entry) => Report {
                 state: entry.state.name().to_owned(),
                 upper: entry.trace.as_ref().map(|t| t.upper()),
+                n_rows: entry.trace.as_ref().and_then(|t| t.n_rows()),
                 error: if let State::Failed { why } = &entry.state { Some(why.clone()) } else { None },
             },
         }
@@ -147,6 +151,36 @@ impl Versions {
                 }
             }
             // The boundary that covers what is wanted may not have been fed yet: then a trace's upper passes it when it is.
+            self.wait_all(&traces, wanted, deadline).await?;
+        }
+    }
+
+    /// Rows of one version with this key, and the boundary they stand at, chosen as [`Versions::freshest`] does; `None` if the version
+    /// cannot be looked up so.
+    pub async fn lookup(
+        &self,
+        key: Key,
+        at_least: Lsn,
+        values: &[ArrayRef],
+        time: Duration,
+    ) -> Result<Option<(Lsn, RecordBatch)>> {
+        let deadline = Instant::now() + time;
+        loop {
+            let (traces, since) = self.readable(&[key], deadline).await?;
+            let Some((_, trace)) = traces.first() else { return Ok(None) };
+            let wanted = at_least.max(since);
+            let at = self.cuts.lock().floor(trace.upper().into());
+            if let Some(at) = at.filter(|at| *at >= wanted) {
+                match trace.lookup(at.into(), values) {
+                    None => return Ok(None),
+                    Some(Ok(rows)) => return Ok(Some((at, rows))),
+                    Some(Err(TraceFailure::OutOfRange(_))) if Instant::now() < deadline => {
+                        tokio::task::yield_now().await;
+                        continue;
+                    }
+                    Some(Err(failure)) => return Err(trace_error(&failure)),
+                }
+            }
             self.wait_all(&traces, wanted, deadline).await?;
         }
     }

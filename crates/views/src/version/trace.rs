@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
     read::reading::VersionRows,
 };
+use arrow::array::{ArrayRef, RecordBatch};
 use regauge_plan::{FlowPlan, SourceId};
 use regauge_types::{Delta, Epoch, ErrorKind, TopicId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -33,10 +34,19 @@ pub trait Trace: Send + Sync {
     fn wait(&self, at: Epoch, time: Duration) -> Result<Epoch, TraceFailure>;
     /// Pins the contents at an epoch.
     fn snapshot(&self, at: Epoch) -> Result<Arc<dyn VersionRows>, TraceFailure>;
+    /// Rows at an epoch whose key (the plan's) equals these values of one row each; `None` if there is no key, or an error among the
+    /// rows: [`Trace::snapshot`] tells.
+    fn lookup(&self, _at: Epoch, _key: &[ArrayRef]) -> Option<Result<RecordBatch, TraceFailure>> {
+        None
+    }
     /// Changes of the epochs after `after` up to `up_to`, ascending.
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure>;
     /// Why its version failed, if it did.
     fn failure(&self) -> Option<String>;
+    /// Rows that it holds, older layers' included, where that is known without counting.
+    fn n_rows(&self) -> Option<usize> {
+        None
+    }
     /// Nobody asks for an epoch before this one any more.
     fn forget_before(&self, _since: Epoch) {}
 }

@@ -59,3 +59,55 @@ async fn every_type_of_parameter_arrives_as_the_value_it_was() {
         assert_eq!(answer(s.run(&equal, &[value]).await.unwrap()).await.unwrap(), ["true"], "{same}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_by_key_answers_what_the_statement_with_the_value_in_it_does() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT, \"Kind\" TEXT, v TEXT, PRIMARY KEY (id, \"Kind\"))").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW per_kind AS SELECT \"Kind\", count(*) AS n, max(v) AS v FROM t GROUP BY \"Kind\"")
+        .await;
+    let row = s.prepare("SELECT v, id FROM t WHERE $2 = \"Kind\" AND id = $1", &[]).await.unwrap();
+    let kind = s.prepare("select * from public.per_kind where \"Kind\" = $1", &[]).await.unwrap();
+    assert_eq!(kind.columns.as_ref().unwrap().fields().len(), 3);
+    run(&mut s, "INSERT INTO t VALUES (1, 'a', 'one'), (2, 'a', 'two'), (1, 'b', NULL)").await;
+    for step in 0..4 {
+        for (id, k) in [(1, "a"), (2, "a"), (1, "b"), (3, "a"), (1, "A")] {
+            let found = answer(s.run(&row, &[int(id), text(k)]).await.unwrap()).await.unwrap();
+            let planned = run(&mut s, &format!("SELECT v, id FROM t WHERE \"Kind\" = '{k}' AND id = {id}")).await;
+            assert_eq!(found, planned, "step {step} id {id} kind {k}");
+            let found = answer(s.run(&kind, &[text(k)]).await.unwrap()).await.unwrap();
+            assert_eq!(
+                found,
+                run(&mut s, &format!("SELECT * FROM per_kind WHERE \"Kind\" = '{k}'")).await,
+                "step {step} kind {k}"
+            );
+        }
+        let next =
+            ["UPDATE t SET v = 'zwei' WHERE id = 2", "DELETE FROM t WHERE \"Kind\" = 'b'", "BEGIN; UPDATE t SET v = 'mine'", ""];
+        run(&mut s, next[step]).await;
+    }
+    run(&mut s, "ROLLBACK").await;
+    let nothing: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
+    assert!(answer(s.run(&kind, &[nothing]).await.unwrap()).await.unwrap().is_empty());
+    run(
+        &mut s,
+        "DROP MATERIALIZED VIEW per_kind; CREATE MATERIALIZED VIEW per_kind AS SELECT \"Kind\", 1 AS n, 'new' AS v FROM t",
+    )
+    .await;
+    let renewed = answer(s.run(&kind, &[text("a")]).await.unwrap()).await.unwrap();
+    assert_eq!(renewed, ["a|1|new", "a|1|new"], "a plan of a view that was dropped is not used");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_in_a_view_with_an_error_fails_until_it_is_healed() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW q AS SELECT n % 2 AS odd, sum(10 / n) AS s FROM t GROUP BY n % 2").await;
+    run(&mut s, "INSERT INTO t VALUES (1, 5), (2, 0)").await;
+    let look = s.prepare("SELECT s FROM q WHERE odd = $1", &[]).await.unwrap();
+    assert_eq!(s.run(&look, &[int(1)]).await.err().map(|e| e.sqlstate), Some("RG002"));
+    run(&mut s, "DELETE FROM t WHERE id = 2").await;
+    assert_eq!(answer(s.run(&look, &[int(1)]).await.unwrap()).await.unwrap(), ["2"]);
+}

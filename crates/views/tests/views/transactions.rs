@@ -138,3 +138,32 @@ async fn a_statement_ends_at_its_time_and_at_its_clients_wish() {
     cancel.cancel();
     assert_eq!(waiting.await.unwrap(), "57014");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rolling_back_to_a_savepoint_takes_back_what_was_written_since_and_a_failure_with_it() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    assert_eq!(code(&mut s, "SAVEPOINT a").await, "25P01");
+    for sql in ["BEGIN", "INSERT INTO t VALUES (1, 10)", "SAVEPOINT a", "INSERT INTO t VALUES (2, 20)", "UPDATE t SET n = 11"] {
+        run(&mut s, sql).await;
+    }
+    run(&mut s, "CREATE TABLE u (id INT PRIMARY KEY)").await;
+    assert_eq!(run(&mut s, "SELECT id, n FROM t ORDER BY id").await, ["1|11", "2|11"]);
+    assert_eq!(code(&mut s, "SELECT * FROM nope").await, "42P01");
+    assert_eq!(code(&mut s, "SELECT 1").await, "25P02");
+    assert_eq!(code(&mut s, "RELEASE a").await, "25P02");
+    assert_eq!(run(&mut s, "ROLLBACK TO SAVEPOINT a").await, ["ROLLBACK"]);
+    assert_eq!(run(&mut s, "SELECT id, n FROM t ORDER BY id").await, ["1|10"]);
+    assert_eq!(code(&mut s, "SELECT * FROM u").await, "42P01");
+    run(&mut s, "ROLLBACK TO a").await;
+    run(&mut s, "SAVEPOINT b").await;
+    run(&mut s, "INSERT INTO t VALUES (3, 30)").await;
+    run(&mut s, "RELEASE SAVEPOINT b").await;
+    assert_eq!(code(&mut s, "ROLLBACK TO b").await, "3B001");
+    run(&mut s, "ROLLBACK TO a").await;
+    run(&mut s, "INSERT INTO t VALUES (4, 40)").await;
+    run(&mut s, "COMMIT").await;
+    let mut other = site.session();
+    assert_eq!(run(&mut other, "SELECT id, n FROM t ORDER BY id").await, ["1|10", "4|40"]);
+}

@@ -1,0 +1,141 @@
+"""The peers' side of `cargo xtask bench`: the same work on the same data, in a process of its own, one line of JSON.
+
+  peer.py duckdb   DIR SQL                       CREATE TABLE .. AS over DIR/parquet with two threads
+  peer.py check    DIR SQL OURS.parquet          does OURS hold what DuckDB answers over DIR/parquet and DIR/more?
+  peer.py postgres BIN ROWS SECONDS              prepared point look-ups with pgbench against a server started here
+
+CPU seconds are user and system time of all threads (getrusage), peak memory is the kernel's high-water mark.
+"""
+
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+STREAMS = ("person", "auction", "bid")
+
+
+def cpu():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def connect(directory, folders):
+    import duckdb
+
+    db = duckdb.connect()
+    db.execute("SET threads = 2")
+    for stream in STREAMS:
+        files = [os.path.join(directory, folder, stream + ".parquet") for folder in folders]
+        db.execute(f"CREATE VIEW {stream} AS SELECT * FROM read_parquet({files!r})")
+    return duckdb.__version__, db
+
+
+def run_duckdb(directory, sql):
+    version, db = connect(directory, ["parquet"])
+    wall, used = time.monotonic(), cpu()
+    db.execute(f"CREATE TABLE answer AS {sql}")
+    wall, used = time.monotonic() - wall, cpu() - used
+    rows = db.execute("SELECT count(*) FROM answer").fetchone()[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"version": version, "cpu_s": used, "wall_s": wall, "peak_bytes": peak, "rows": rows}
+
+
+def check(directory, sql, ours):
+    """Both ways EXCEPT ALL, by position; doubles to three decimals, because two engines need not round an average alike."""
+    _, db = connect(directory, ["parquet", "more"])
+    db.execute(f"CREATE TABLE theirs AS {sql}")
+    db.execute(f"CREATE TABLE ours AS SELECT * FROM read_parquet('{ours}')")
+
+    def columns(table):
+        described = db.execute(f"DESCRIBE {table}").fetchall()
+        return ", ".join(f'round("{n}", 3)' if t == "DOUBLE" else f'"{n}"' for n, t, *_ in described)
+
+    mine, other = f"SELECT {columns('ours')} FROM ours", f"SELECT {columns('theirs')} FROM theirs"
+    missing = db.execute(f"SELECT count(*) FROM ({other} EXCEPT ALL {mine})").fetchone()[0]
+    extra = db.execute(f"SELECT count(*) FROM ({mine} EXCEPT ALL {other})").fetchone()[0]
+    rows = db.execute("SELECT count(*) FROM theirs").fetchone()[0]
+    return {"rows": rows, "missing": missing, "extra": extra, "equal": missing == 0 and extra == 0 and rows > 0}
+
+
+def ticks_of(pid):
+    """CPU seconds of a process and of its children that have ended."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return sum(int(fields[at]) for at in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
+
+
+def run_postgres(binaries, rows, seconds):
+    folder = tempfile.mkdtemp(prefix="regauge-bench-postgres-")
+    os.chmod(folder, 0o755)
+    who = {"user": "postgres"} if os.geteuid() == 0 else {}
+    if who:
+        shutil.chown(folder, "postgres")
+    program = lambda name: os.path.join(binaries, name)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    data = os.path.join(folder, "data")
+    server = None
+    try:
+        subprocess.run([program("initdb"), "-D", data, "-A", "trust", "-U", "bench"], check=True, cwd=folder, **quiet, **who)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        options = ["-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
+        server = subprocess.Popen([program("postgres"), *options], cwd=folder, **quiet, **who)
+        to = ["-h", "127.0.0.1", "-p", str(port), "-U", "bench"]
+        for _ in range(100):
+            if subprocess.run([program("psql"), *to, "postgres", "-c", "SELECT 1"], **quiet).returncode == 0:
+                break
+            time.sleep(0.1)
+        load = (
+            "CREATE TABLE kv (k bigint PRIMARY KEY, v text);"
+            f"INSERT INTO kv SELECT g, 'value of ' || lpad(g::text, 8, '0') FROM generate_series(0, {rows} - 1) g;"
+        )
+        subprocess.run([program("psql"), *to, "postgres", "-q", "-c", load], check=True, **quiet)
+        subprocess.run([program("psql"), *to, "postgres", "-q", "-c", "VACUUM ANALYZE kv"], check=True, **quiet)
+        answer = pgbench(program("pgbench"), to, "postgres", folder, rows, seconds, server.pid)
+        version = subprocess.run([program("postgres"), "--version"], capture_output=True, text=True).stdout.strip()
+        return {"version": version, **answer}
+    finally:
+        if server:
+            server.terminate()
+            server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pgbench(program, to, database, folder, rows, seconds, server_pid):
+    """One client, prepared statements; CPU of the server per request."""
+    script = os.path.join(folder, "lookup.sql")
+    with open(script, "w") as out:
+        out.write(f"\\set key random(0, {rows} - 1)\nSELECT v FROM kv WHERE k = :key;\n")
+    command = [program, *to, "-n", "-M", "prepared", "-c", "1", "-T", str(seconds), "-f", script, database]
+    before = ticks_of(server_pid)
+    out = subprocess.run(command, capture_output=True, text=True)
+    if out.returncode != 0:
+        raise SystemExit(f"pgbench failed: {out.stderr}")
+    time.sleep(0.3)
+    used = ticks_of(server_pid) - before
+    requests = int(next(line for line in out.stdout.splitlines() if "actually processed" in line).split(":")[1].split("/")[0])
+    return {"requests": requests, "cpu_us": used * 1e6 / max(requests, 1), "wall_us": seconds * 1e6 / max(requests, 1)}
+
+
+def main():
+    command, *rest = sys.argv[1:]
+    if command == "duckdb":
+        answer = run_duckdb(*rest)
+    elif command == "check":
+        answer = check(*rest)
+    elif command == "postgres":
+        answer = run_postgres(rest[0], int(rest[1]), int(rest[2]))
+    else:
+        raise SystemExit(__doc__)
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

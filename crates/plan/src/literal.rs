@@ -1,0 +1,141 @@
+//! A literal of SQL as a value of a column's type, without planning: an INSERT of many rows holds little else, and a plan of
+//! each element costs a hundred times the element.
+//!
+//! The value is what the planner would give: the same casts judge it. It does not know how to refuse; what it does not take goes
+//! the planner's way, which says why.
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::sql::sqlparser::ast;
+
+use crate::functions::cast::cast_value;
+use crate::functions::planner::PgTypePlanner;
+use crate::pgtypes::{NUMERIC_PRECISION, parse_text};
+use crate::value::{Datum, Value};
+
+/// The value of a number, a string, a typed string (`DATE '2026-01-01'`), a boolean or NULL, also under a cast (what a parameter of
+/// a prepared statement becomes); `None` for any other expression, and where the value does not fit.
+#[must_use]
+pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
+    match e {
+        ast::Expr::Nested(e) => literal(e, ty),
+        ast::Expr::Value(v) => match &v.value {
+            ast::Value::Null => Some(Value::null(ty.clone())),
+            ast::Value::Boolean(b) => cast_value(&Value::bool(*b), ty).ok(),
+            ast::Value::SingleQuotedString(text) => cast_value(&Value::text(text.as_str()), ty).ok(),
+            ast::Value::Number(digits, _) => cast_value(&number(&digits.to_string())?, ty).ok(),
+            _ => None,
+        },
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match expr.as_ref() {
+            ast::Expr::Value(v) => match &v.value {
+                ast::Value::Number(digits, _) => cast_value(&number(&format!("-{digits}"))?, ty).ok(),
+                _ => None,
+            },
+            _ => None,
+        },
+        ast::Expr::TypedString(typed) => {
+            let own = PgTypePlanner.plan_type_field(&typed.data_type).ok()??;
+            let ast::Value::SingleQuotedString(text) = &typed.value.value else { return None };
+            cast_value(&parse_text(own.data_type(), text).ok()?, ty).ok()
+        }
+        ast::Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, .. } => {
+            let own = PgTypePlanner.plan_type_field(data_type).ok()??;
+            // A cast to varchar(n) cuts: that is not known here.
+            let plain = own.data_type() != &DataType::Utf8 || matches!(data_type, ast::DataType::Text);
+            if plain { cast_value(&literal(expr, own.data_type())?, ty).ok() } else { None }
+        }
+        _ => None,
+    }
+}
+
+/// Integers take the narrowest type from integer on, digits around a point are exact.
+fn number(text: &str) -> Option<Value> {
+    let unsigned = text.trim_start_matches('-');
+    if unsigned.bytes().all(|b| b.is_ascii_digit()) {
+        let v: i64 = text.parse().ok()?;
+        return Some(i32::try_from(v).map_or(Value::int8(v), Value::int4));
+    }
+    let (whole, fraction) = unsigned.split_once('.')?;
+    let digits = whole.len() + fraction.len();
+    if digits > usize::from(NUMERIC_PRECISION) || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let v: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let v = if text.starts_with('-') { -v } else { v };
+    let ty = DataType::Decimal128(NUMERIC_PRECISION, i8::try_from(fraction.len()).ok()?);
+    Some(Value { ty, datum: Datum::Decimal(v) })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+    use datafusion::sql::sqlparser::ast;
+
+    use super::literal;
+    use crate::pgtypes::timestamp;
+    use crate::{ParseLimits, constant, parse_query};
+
+    fn expression(sql: &str) -> ast::Expr {
+        let query = parse_query(&format!("SELECT {sql}"), &ParseLimits::default()).expect("sound");
+        let ast::SetExpr::Select(select) = *query.body else { panic!("{sql}") };
+        match select.projection.into_iter().next() {
+            Some(ast::SelectItem::UnnamedExpr(e)) => e,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_literal_is_what_the_planner_makes_of_it() {
+        let two_digits = DataType::Decimal128(12, 2);
+        let types =
+            [DataType::Int32, DataType::Int64, DataType::Utf8, DataType::Float64, DataType::Boolean, two_digits, timestamp()];
+        let mut taken = 0;
+        for sql in [
+            "1",
+            "-3",
+            "(7)",
+            "2147483648",
+            "-2147483648",
+            "9223372036854775807",
+            "1.125",
+            "-0.005",
+            "12.50",
+            "0",
+            "''",
+            "'7'",
+            "' 8 '",
+            "'x'",
+            "'1.5'",
+            "NULL",
+            "true",
+            "false",
+            "'t'",
+            "'2026-01-02 03:04:05.5'",
+            "TIMESTAMP '2026-01-01 08:13:00.000001'",
+            "DATE '2026-02-03'",
+            "'Infinity'",
+            "99999999999.99",
+            "'o''k'",
+            "'5'::int",
+            "CAST('7' AS bigint)",
+            "'1.125'::numeric(5,2)",
+            "1.5::int",
+            "NULL::int",
+            "'2026-02-03'::date",
+            "'7'::text",
+            "'long'::varchar(2)",
+        ] {
+            for ty in &types {
+                let (quick, planned) = (literal(&expression(sql), ty), constant(&expression(sql), ty).ok());
+                if let Some(quick) = quick {
+                    assert_eq!(Some(quick), planned, "{sql} as {ty}");
+                    taken += 1;
+                }
+            }
+        }
+        assert!(taken > 60, "{taken}");
+        for other in ["1 + 1", "length('x')", "'x'::text", "-(-1)", "1e5"] {
+            assert_eq!(literal(&expression(other), &DataType::Int32), None, "{other}");
+        }
+    }
+}

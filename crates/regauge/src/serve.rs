@@ -1,0 +1,107 @@
+//! `regauge serve`: takes the ports, opens the data folder, says how to connect, and serves until it is told to stop.
+//!
+//! SIGTERM and Ctrl-C cancel what runs, tell clients, and end with exit code 0; nothing acknowledged depends on it.
+
+use crate::{
+    doors::{Bound, Doors, Listen},
+    folder, print,
+};
+use anyhow::{Context, bail};
+use clap::Args;
+use regauge_serve::pg::{Options, Tls};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Args)]
+pub struct ServeArgs {
+    /// The data folder; made if need be.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    /// The address to listen on. Beyond this machine it needs --tls-cert and --tls-key.
+    #[arg(long, default_value = "127.0.0.1", value_parser = host)]
+    host: IpAddr,
+    /// The port of the Postgres wire; 0 takes a free one.
+    #[arg(long, default_value_t = 5433)]
+    pg_port: u16,
+    /// The port of HTTP; 0 takes a free one.
+    #[arg(long, default_value_t = 8080)]
+    http_port: u16,
+    /// Another name by which HTTP clients may call this server, such as that of a proxy before it.
+    #[arg(long)]
+    http_host: Vec<String>,
+    /// A certificate in PEM, followed by those that signed it.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Threads of the engine.
+    #[arg(long, default_value_t = folder::cores())]
+    workers: usize,
+    /// Connections at once.
+    #[arg(long, default_value_t = 100)]
+    max_connections: usize,
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text.parse().map_err(|_| "an IP address, such as 127.0.0.1 or 0.0.0.0".to_owned()),
+    }
+}
+
+pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let tls = tls(&args)?;
+    if !args.host.is_loopback() && tls.is_none() {
+        bail!(
+            "connections from beyond this machine need TLS host={}\nhint: give --tls-cert and --tls-key, or listen on 127.0.0.1",
+            args.host
+        );
+    }
+    let options =
+        Options { connections_max: args.max_connections.max(1), tls_only: !args.host.is_loopback(), tls, ..Options::default() };
+    let secured = options.tls.is_some();
+    let listen = Listen {
+        host: args.host,
+        pg_port: args.pg_port,
+        http_port: args.http_port,
+        http_hosts: args.http_host.clone(),
+        pg: options,
+    };
+    let bound = Bound::take(listen).await?;
+    // Told to stop while the folder is read, it must not miss it.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let instance = folder::open(&args.data, args.workers).await?;
+    let doors = bound.open(&instance, &args.data)?;
+    welcome(&args.data, &doors, secured);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    doors.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn tls(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
+    let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read file={}", path.display()));
+    Tls::from_pem(&read(cert)?, &read(key)?).map(Some).map_err(print::explain)
+}
+
+/// What listens where, and a line that connects as it is printed.
+fn welcome(data: &Path, doors: &Doors, tls: bool) {
+    let running = &doors.running;
+    println!("regauge {} serves {}", env!("CARGO_PKG_VERSION"), data.display());
+    println!("postgres listens on {}{}", running.pg, if tls { " (TLS)" } else { "" });
+    if let Some(http) = running.http {
+        println!("http listens on {http}: http://localhost:{}/", http.port());
+    }
+    println!("connect with:");
+    println!("  {}", doors.psql());
+    tracing::info!(pid = running.pid, pg = %running.pg, tls, "serving");
+}

@@ -1,0 +1,118 @@
+"""psycopg 3 against the server that the environment names: types, copies, pipelines, transactions, cancelling."""
+
+import datetime
+import decimal
+import threading
+import time
+
+import psycopg
+from psycopg import errors, rows
+
+UTC = datetime.timezone.utc
+c = psycopg.connect(autocommit=True)
+assert c.info.server_version == 160006 and c.info.parameter_status("TimeZone") == "UTC"
+
+# Every type, there and back, in both formats.
+c.execute(
+    "CREATE TABLE p (id BIGINT PRIMARY KEY, n NUMERIC(10,2), s TEXT, ts TIMESTAMPTZ, d DATE, b BYTEA, iv INTERVAL, t TIME,"
+    " f DOUBLE PRECISION, bo BOOLEAN, i2 SMALLINT, f4 REAL, plain TIMESTAMP, i4 INT)"
+)
+row = (
+    1,
+    decimal.Decimal("-12.34"),
+    "it's \u20ac",
+    datetime.datetime(2020, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
+    datetime.date(1, 1, 1),
+    b"\0\1\xff",
+    datetime.timedelta(days=-3, seconds=5, microseconds=1),
+    datetime.time(23, 59, 59, 999999),
+    -1e-300,
+    True,
+    -7,
+    1.5,
+    datetime.datetime(1969, 7, 20, 20, 17),
+    2**31 - 1,
+)
+holes = ", ".join(["%s"] * len(row))
+c.execute(f"INSERT INTO p VALUES ({holes})", row)
+c.execute("INSERT INTO p (id) VALUES (%b)", (2,))
+for binary in (False, True):
+    cursor = c.cursor(binary=binary)
+    assert cursor.execute("SELECT * FROM p WHERE id = %s", (1,)).fetchone() == row
+    assert cursor.execute("SELECT * FROM p WHERE id = %s", (2,)).fetchone() == (2,) + (None,) * (len(row) - 1)
+    got = cursor.execute("SELECT array_agg(id ORDER BY id), sum(n), avg(i2), count(*) FROM p").fetchone()
+    assert got == ([1, 2], decimal.Decimal("-12.34"), decimal.Decimal(-7), 2), got
+
+# Many rows: executemany, COPY, a pipeline; prepared by psycopg after five times.
+cursor = c.cursor()
+cursor.executemany("INSERT INTO p (id, s) VALUES (%s, %s)", [(i, f"v{i}") for i in range(10, 110)])
+with cursor.copy("COPY p (id, s) FROM STDIN") as copy:
+    for i in range(200, 1200):
+        copy.write_row((i, f"tab\t{i}"))
+with c.pipeline():
+    for i in range(2000, 2010):
+        c.execute("INSERT INTO p (id) VALUES (%s)", (i,))
+named = c.cursor(row_factory=rows.dict_row).execute("SELECT count(*), max(id) AS m FROM p").fetchone()
+assert named == {"count": 2 + 100 + 1000 + 10, "m": 2009}, named
+for i in range(200, 220):
+    assert c.execute("SELECT s FROM p WHERE id = %s", (i,)).fetchone() == (f"tab\t{i}",)
+
+# Errors have their classes, and leave nothing.
+for sql, error in [
+    ("SELECT * FROM nowhere", errors.UndefinedTable),
+    ("INSERT INTO p (id) VALUES (1)", errors.UniqueViolation),
+    ("SELECT 1 / 0", errors.DivisionByZero),
+    ("SELECT 'x'::int", errors.InvalidTextRepresentation),
+    ("SELEC", errors.SyntaxError),
+]:
+    try:
+        c.execute(sql)
+        raise AssertionError(sql)
+    except error as e:
+        assert e.diag.message_primary and e.diag.severity == "ERROR"
+try:
+    with c.transaction():
+        c.execute("INSERT INTO p (id) VALUES (5000)")
+        c.execute("INSERT INTO p (id) VALUES (1)")
+except errors.UniqueViolation:
+    pass
+assert c.execute("SELECT count(*) FROM p WHERE id = 5000").fetchone() == (0,)
+try:
+    with cursor.copy("COPY p (id, i4) FROM STDIN") as copy:
+        copy.write("6000\tx\n" * 10)
+    raise AssertionError("COPY of nonsense")
+except errors.InvalidTextRepresentation:
+    pass
+try:
+    with cursor.copy("COPY p (id) FROM STDIN") as copy:
+        copy.write_row((6000,))
+        raise KeyError("changed my mind")
+except KeyError:
+    pass
+assert c.execute("SELECT count(*) FROM p WHERE id = 6000").fetchone() == (0,)
+
+# A statement that would take for ever is cancelled from another thread.
+def cancel():
+    time.sleep(0.5)
+    c.cancel()
+
+thread = threading.Thread(target=cancel)
+thread.start()
+try:
+    c.execute("SELECT count(*) FROM p a, p b, p c, p d")
+    raise AssertionError("not cancelled")
+except errors.QueryCanceled:
+    pass
+thread.join()
+assert c.execute("SELECT 1").fetchone() == (1,)
+
+# Changes stream until the client has seen enough.
+with psycopg.connect(autocommit=True) as other:
+    seen = []
+    for change in other.cursor().stream("SUBSCRIBE p"):
+        seen.append(change)
+        if len(seen) == 5:
+            other.cancel()
+            break
+assert len(seen) == 5
+print("ok")

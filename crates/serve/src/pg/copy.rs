@@ -1,0 +1,46 @@
+//! COPY FROM STDIN: the client's bytes go into the session's [`CopyIn`] until it says that they are all, or that they will not be.
+//!
+//! Invariant: after an error nothing is read on here; what the client still sends of the COPY is thrown away where it arrives, as
+//! in PostgreSQL. Flush and Sync mean nothing while a COPY runs.
+
+use super::{
+    back,
+    frame::{Fault, Wire},
+    message::{self, Front, violation},
+    rows::Ended,
+};
+use regauge_views::{CopyIn, Error, Response, Session, error::sqlstate as code};
+
+/// Takes in the rows and writes them; the tag.
+pub async fn run(session: &mut Session, wire: &mut Wire, mut copy: Box<CopyIn>, statement_bytes: usize) -> Result<String, Ended> {
+    back::copy_in(&mut wire.output, copy.n_columns());
+    wire.flush().await?;
+    loop {
+        let frame = match wire.frame(|kind| message::bytes_max(kind, statement_bytes)).await {
+            Ok(frame) => frame,
+            Err(Fault::TooLarge { len, .. }) => {
+                let message = format!("a message is too long bytes={len}");
+                return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("send the rows in smaller pieces").into());
+            }
+            Err(_) => return Err(Ended::Gone),
+        };
+        match message::read(frame)? {
+            Front::CopyData(bytes) => copy.push(&bytes)?,
+            Front::CopyDone => {
+                return match session.finish_copy(*copy).await? {
+                    Response::Command { tag, notices } => {
+                        notices.iter().for_each(|n| back::notice(&mut wire.output, n));
+                        Ok(tag)
+                    }
+                    _ => Err(Error::internal("COPY answered with something else than a tag").into()),
+                };
+            }
+            Front::CopyFail(why) => {
+                return Err(Error::invalid(code::QUERY_CANCELED, format!("COPY from stdin failed: {why}")).into());
+            }
+            Front::Sync | Front::Flush => {}
+            Front::Terminate => return Err(Ended::Gone),
+            _ => return Err(violation("unexpected message type during COPY from stdin").into()),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! SQL types on the wire: which number, size and modifier a column of ours has, and what a client's number means to us.
+//!
+//! Invariant: [`Shape::of`] and [`super::encode`] agree on the Arrow type that a column has once it is made native. A column
+//! whose type SQL does not have goes as text. Modifiers: numeric's precision and scale; varchar's length is not kept by plans, so
+//! such a column is text.
+
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
+
+/// A type of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// boolean
+    Bool,
+    /// smallint
+    Int2,
+    /// integer
+    Int4,
+    /// bigint
+    Int8,
+    /// real
+    Float4,
+    /// double precision
+    Float8,
+    /// numeric
+    Numeric,
+    /// text
+    Text,
+    /// bytea
+    Bytea,
+    /// date
+    Date,
+    /// time
+    Time,
+    /// timestamp
+    Timestamp,
+    /// timestamptz
+    Timestamptz,
+    /// interval
+    Interval,
+}
+
+/// A type of the wire, or an array of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A plain type.
+    Scalar(Scalar),
+    /// An array.
+    Array(Scalar),
+}
+
+/// Number of the type, of its array, and its size in bytes (-1: varies).
+const fn numbers(scalar: Scalar) -> (u32, u32, i16) {
+    match scalar {
+        Scalar::Bool => (16, 1000, 1),
+        Scalar::Int2 => (21, 1005, 2),
+        Scalar::Int4 => (23, 1007, 4),
+        Scalar::Int8 => (20, 1016, 8),
+        Scalar::Float4 => (700, 1021, 4),
+        Scalar::Float8 => (701, 1022, 8),
+        Scalar::Numeric => (1700, 1231, -1),
+        Scalar::Text => (25, 1009, -1),
+        Scalar::Bytea => (17, 1001, -1),
+        Scalar::Date => (1082, 1182, 4),
+        Scalar::Time => (1083, 1183, 8),
+        Scalar::Timestamp => (1114, 1115, 8),
+        Scalar::Timestamptz => (1184, 1185, 8),
+        Scalar::Interval => (1186, 1187, 16),
+    }
+}
+
+impl Scalar {
+    /// PostgreSQL's number of it.
+    #[must_use]
+    pub fn oid(self) -> u32 {
+        numbers(self).0
+    }
+}
+
+impl Type {
+    /// PostgreSQL's number of it.
+    #[must_use]
+    pub fn oid(self) -> u32 {
+        match self {
+            Type::Scalar(scalar) => numbers(scalar).0,
+            Type::Array(scalar) => numbers(scalar).1,
+        }
+    }
+
+    /// Bytes, or -1.
+    #[must_use]
+    pub fn size(self) -> i16 {
+        match self {
+            Type::Scalar(scalar) => numbers(scalar).2,
+            Type::Array(_) => -1,
+        }
+    }
+
+    /// The type of a column.
+    #[must_use]
+    pub fn of(ty: &DataType) -> Type {
+        match ty {
+            DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => match Type::of(item.data_type()) {
+                Type::Scalar(scalar) => Type::Array(scalar),
+                Type::Array(_) => Type::Scalar(Scalar::Text),
+            },
+            other => Type::Scalar(scalar(other)),
+        }
+    }
+}
+
+fn scalar(ty: &DataType) -> Scalar {
+    match ty {
+        DataType::Boolean => Scalar::Bool,
+        DataType::Int8 | DataType::UInt8 | DataType::Int16 => Scalar::Int2,
+        DataType::UInt16 | DataType::Int32 => Scalar::Int4,
+        DataType::UInt32 | DataType::Int64 => Scalar::Int8,
+        DataType::Float16 | DataType::Float32 => Scalar::Float4,
+        DataType::Float64 => Scalar::Float8,
+        DataType::UInt64 | DataType::Decimal128(..) => Scalar::Numeric,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Scalar::Bytea,
+        DataType::Date32 | DataType::Date64 => Scalar::Date,
+        DataType::Time32(_) | DataType::Time64(_) => Scalar::Time,
+        DataType::Timestamp(_, None) => Scalar::Timestamp,
+        DataType::Timestamp(_, Some(_)) => Scalar::Timestamptz,
+        DataType::Interval(_) => Scalar::Interval,
+        DataType::Dictionary(_, value) => scalar(value),
+        _ => Scalar::Text,
+    }
+}
+
+/// The Arrow type that values of a column are encoded from.
+#[must_use]
+pub fn native(ty: &DataType) -> DataType {
+    match Type::of(ty) {
+        Type::Scalar(Scalar::Numeric) if matches!(ty, DataType::UInt64) => DataType::Decimal128(20, 0),
+        Type::Scalar(Scalar::Numeric) => ty.clone(),
+        Type::Scalar(Scalar::Timestamptz) if matches!(ty, DataType::Timestamp(TimeUnit::Microsecond, _)) => ty.clone(),
+        Type::Scalar(scalar) => arrow_of(scalar),
+        Type::Array(_) => match ty {
+            DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => {
+                DataType::List(Field::new("item", native(item.data_type()), true).into())
+            }
+            other => other.clone(),
+        },
+    }
+}
+
+/// The Arrow type of a scalar; numeric is the one without precision.
+fn arrow_of(scalar: Scalar) -> DataType {
+    match scalar {
+        Scalar::Bool => DataType::Boolean,
+        Scalar::Int2 => DataType::Int16,
+        Scalar::Int4 => DataType::Int32,
+        Scalar::Int8 => DataType::Int64,
+        Scalar::Float4 => DataType::Float32,
+        Scalar::Float8 => DataType::Float64,
+        Scalar::Numeric => regauge_views::pgtypes::numeric(),
+        Scalar::Text => DataType::Utf8,
+        Scalar::Bytea => DataType::Binary,
+        Scalar::Date => DataType::Date32,
+        Scalar::Time => DataType::Time64(TimeUnit::Microsecond),
+        Scalar::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Scalar::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Scalar::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+    }
+}
+
+/// What a client's number of a parameter's type means; `None` leaves it to the statement.
+#[must_use]
+pub fn parameter(oid: u32) -> Option<DataType> {
+    let scalar = match oid {
+        16 => Scalar::Bool,
+        21 => Scalar::Int2,
+        23 => Scalar::Int4,
+        20 => Scalar::Int8,
+        700 => Scalar::Float4,
+        701 => Scalar::Float8,
+        1700 => Scalar::Numeric,
+        // text, varchar, bpchar, name
+        25 | 1043 | 1042 | 19 => Scalar::Text,
+        17 => Scalar::Bytea,
+        1082 => Scalar::Date,
+        1083 => Scalar::Time,
+        1114 => Scalar::Timestamp,
+        1184 => Scalar::Timestamptz,
+        1186 => Scalar::Interval,
+        _ => return None,
+    };
+    Some(arrow_of(scalar))
+}
+
+/// A column of an answer.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// PostgreSQL's modifier of the type; -1 for none.
+    pub modifier: i32,
+    /// Values go in their binary form.
+    pub binary: bool,
+}
+
+impl Shape {
+    /// Columns of an answer, all as text.
+    #[must_use]
+    pub fn of(schema: &Schema) -> Vec<Shape> {
+        let shape = |field: &arrow::datatypes::FieldRef| Shape {
+            name: field.name().clone(),
+            ty: Type::of(field.data_type()),
+            modifier: modifier(field.data_type()),
+            binary: false,
+        };
+        schema.fields().iter().map(shape).collect()
+    }
+}
+
+fn modifier(ty: &DataType) -> i32 {
+    match ty {
+        // numeric without precision
+        ty if *ty == regauge_views::pgtypes::numeric() => -1,
+        DataType::Decimal128(precision, scale) => ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4,
+        _ => -1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_a_client_names_comes_back_under_the_same_number() {
+        for oid in [16, 21, 23, 20, 700, 701, 1700, 25, 17, 1082, 1083, 1114, 1184, 1186] {
+            let ty = parameter(oid).expect("known");
+            assert_eq!((Type::of(&ty).oid(), native(&ty)), (oid, ty));
+        }
+        assert_eq!(parameter(0), None);
+        assert_eq!(modifier(&DataType::Decimal128(10, 2)), (10 << 16 | 2) + 4);
+    }
+}

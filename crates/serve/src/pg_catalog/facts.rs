@@ -1,0 +1,299 @@
+//! What a statement's catalog holds, as `pg_class` counts it: relations of users, indexes of their keys, and the system
+//! relations themselves. Columns come with PostgreSQL's types.
+
+use super::{oids, relations, types};
+use regauge_views::{
+    catalog::{Kind, Relation},
+    read::names::Scope,
+};
+use std::sync::{Arc, OnceLock};
+
+/// A column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: String,
+    pub type_oid: i64,
+    pub typmod: i64,
+    pub not_null: bool,
+    pub default: Option<String>,
+}
+
+/// Something with a place in `pg_class`.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub oid: i64,
+    pub schema: String,
+    pub name: String,
+    /// `relkind`.
+    pub kind: &'static str,
+    pub columns: Vec<Column>,
+    /// Positions of the primary key's columns.
+    pub key: Vec<usize>,
+    /// The table that an index is of.
+    pub index_of: Option<i64>,
+    /// Of a user.
+    pub relation: Option<Arc<Relation>>,
+}
+
+impl Object {
+    /// The definition of a view.
+    pub fn definition(&self) -> Option<&str> {
+        let relation = self.relation.as_ref()?;
+        match &relation.kind {
+            Kind::View { definition } => Some(&definition.sql),
+            Kind::Materialized { .. } => relation.routed().map(|v| v.definition.sql.as_str()),
+            _ => None,
+        }
+    }
+
+    /// `a, b` of the key, in quotes where needed.
+    pub fn key_list(&self) -> String {
+        let names = self.key.iter().filter_map(|at| self.columns.get(*at)).map(|c| quote_ident(&c.name));
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// `schema.name` in quotes where needed.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", quote_ident(&self.schema), quote_ident(&self.name))
+    }
+}
+
+/// One statement's view of everything.
+#[derive(Clone)]
+pub struct Facts {
+    /// Catalog, search path, user and settings.
+    pub scope: Scope,
+    objects: Arc<OnceLock<Vec<Object>>>,
+}
+
+impl Facts {
+    pub fn new(scope: &Scope) -> Facts {
+        Facts { scope: scope.clone(), objects: Arc::default() }
+    }
+
+    /// Everything in `pg_class`, users' relations first.
+    pub fn objects(&self) -> &[Object] {
+        self.objects.get_or_init(|| {
+            let mut all: Vec<Object> = self.scope.catalog.relations().flat_map(|r| of_relation(r)).collect();
+            all.extend(relations::all().map(of_system));
+            all
+        })
+    }
+
+    /// Relations of users, without indexes.
+    pub fn users(&self) -> impl Iterator<Item = &Object> {
+        self.objects().iter().filter(|o| o.relation.is_some() && o.index_of.is_none())
+    }
+
+    pub fn by_oid(&self, oid: i64) -> Option<&Object> {
+        self.objects().iter().find(|o| o.oid == oid)
+    }
+
+    /// An object by a name as `regclass` reads it.
+    pub fn by_name(&self, text: &str) -> Option<&Object> {
+        let parts = name_parts(text);
+        let (schema, name) = match parts.as_slice() {
+            [name] => (None, name),
+            [schema, name] | [_, schema, name] => (Some(schema), name),
+            _ => return None,
+        };
+        match schema {
+            Some(schema) => self.objects().iter().find(|o| o.schema == *schema && o.name == *name),
+            None => self.path().iter().find_map(|s| self.objects().iter().find(|o| o.schema == *s && o.name == *name)),
+        }
+    }
+
+    /// Schemas in which names without one are found, `pg_catalog` first.
+    pub fn path(&self) -> Vec<String> {
+        let named = self.scope.search_path.iter().filter(|s| *s != "pg_catalog").cloned();
+        std::iter::once("pg_catalog".to_owned()).chain(named).collect()
+    }
+
+    /// Whether an object is what its bare name stands for.
+    pub fn visible(&self, object: &Object) -> bool {
+        self.by_name(&quote_ident(&object.name)).is_some_and(|o| o.oid == object.oid)
+    }
+
+    /// Every schema, in the order of names.
+    pub fn schemas(&self) -> Vec<String> {
+        let mut all = vec!["public".to_owned()];
+        all.extend(super::SCHEMAS.iter().map(|s| (*s).to_owned()));
+        all.extend(self.scope.catalog.relations().map(|r| r.name.schema.clone()));
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    pub fn user(&self) -> &str {
+        let user = &self.scope.about.user;
+        if user.is_empty() { "regauge" } else { user }
+    }
+}
+
+fn of_relation(relation: &Arc<Relation>) -> Vec<Object> {
+    let oid = oids::relation(relation.id);
+    let (kind, key) = match &relation.kind {
+        Kind::Table { key } => ("r", key.clone()),
+        Kind::Stream { .. } => ("r", vec![]),
+        Kind::View { .. } => ("v", vec![]),
+        Kind::Materialized { .. } => ("m", vec![]),
+    };
+    let columns: Vec<Column> = relation
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, c)| {
+            let (type_oid, typmod) = types::of_column(&c.ty, c.chars_max);
+            let not_null = c.not_null || key.contains(&at);
+            Column { name: c.name.clone(), type_oid, typmod, not_null, default: c.default.clone() }
+        })
+        .collect();
+    let (schema, name) = (relation.name.schema.clone(), relation.name.name.clone());
+    let relation = Some(relation.clone());
+    let object = Object { oid, schema: schema.clone(), name: name.clone(), kind, columns, key, index_of: None, relation };
+    if object.key.is_empty() {
+        return vec![object];
+    }
+    let index = Object {
+        oid: oids::key_index(oid),
+        schema,
+        name: format!("{name}_pkey"),
+        kind: "i",
+        columns: object.key.iter().filter_map(|at| object.columns.get(*at)).cloned().collect(),
+        index_of: Some(oid),
+        ..object.clone()
+    };
+    vec![object, index]
+}
+
+fn of_system(shape: &relations::System) -> Object {
+    let column = |(name, ty): &(&'static str, super::shape::Ty)| Column {
+        name: (*name).to_owned(),
+        type_oid: ty.oid(),
+        typmod: -1,
+        not_null: *name == "oid",
+        default: None,
+    };
+    Object {
+        oid: shape.oid,
+        schema: shape.schema.to_owned(),
+        name: shape.name.to_owned(),
+        kind: if shape.schema == "pg_catalog" && shape.oid < 10_000 { "r" } else { "v" },
+        columns: shape.columns.iter().map(column).collect(),
+        key: vec![],
+        index_of: None,
+        relation: None,
+    }
+}
+
+/// An identifier, in quotes if it needs them.
+pub fn quote_ident(name: &str) -> String {
+    let mut bytes = name.bytes();
+    let plain = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && !RESERVED.contains(&name);
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// Words that cannot be a name without quotes.
+const RESERVED: &[&str] = &[
+    "all",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "default",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "into",
+    "is",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "primary",
+    "references",
+    "right",
+    "select",
+    "some",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+/// `a."B c"` as its parts, folded as SQL folds them.
+pub fn name_parts(text: &str) -> Vec<String> {
+    let mut parts = vec![];
+    let mut part = String::new();
+    let mut chars = text.trim().chars().peekable();
+    let mut quoted = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                part.push('"');
+            }
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(std::mem::take(&mut part)),
+            c if quoted => part.push(c),
+            c => part.extend(c.to_lowercase()),
+        }
+    }
+    parts.push(part);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_where_sql_needs_it_and_read_back() {
+        for name in ["plain", "Upper", "with space", "qu\"ote", "select", "do.t", "1st"] {
+            assert_eq!(name_parts(&quote_ident(name)), [name]);
+        }
+        assert_eq!(quote_ident("plain_1"), "plain_1");
+        assert_eq!(name_parts("Public.\"A\""), ["public", "A"]);
+    }
+}

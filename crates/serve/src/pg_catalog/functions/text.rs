@@ -1,0 +1,117 @@
+//! Functions over text that only catalogue readers use, or that need what DataFusion's do not do.
+
+use super::{Fault, Function, Ret, int, text, text_of};
+use crate::pg_catalog::{
+    facts::{Facts, quote_ident},
+    shape::{Cell, Ty},
+};
+
+const fn f(name: &'static str, ret: Ty, body: fn(&Facts, &[Cell]) -> Result<Cell, Fault>) -> Function {
+    Function { name, ret: Ret::Is(ret), strict: true, body }
+}
+
+/// Names that ordinary statements may call as well.
+pub const SHARED: &[&str] = &["format"];
+
+pub const FUNCTIONS: &[Function] = &[
+    f("pg_size_pretty", Ty::Text, |_, a| Ok(int(a, 0).map(pretty).into())),
+    f("like_escape", Ty::Text, |_, a| {
+        let escape = text(a, 1).and_then(|e| e.chars().next());
+        Ok(text(a, 0).map(|p| with_backslash(&p, escape)).into())
+    }),
+    Function {
+        name: "json_build_object",
+        ret: Ret::Is(Ty::Text),
+        strict: false,
+        body: |_, a| {
+            let pairs = a.chunks(2).map(|p| format!("{} : {}", json(&p[0], true), json(p.get(1).unwrap_or(&Cell::Null), false)));
+            Ok(format!("{{{}}}", pairs.collect::<Vec<_>>().join(", ")).into())
+        },
+    },
+    Function { name: "format", ret: Ret::Is(Ty::Text), strict: false, body: format },
+];
+
+fn pretty(bytes: i64) -> String {
+    let mut value = bytes;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        if value.unsigned_abs() < 10 * 1024 || unit == "TB" {
+            return format!("{value} {unit}");
+        }
+        value = (value + 512) / 1024;
+    }
+    format!("{bytes} bytes")
+}
+
+/// A LIKE pattern with another escape character, as one with a backslash. `None`: there is no escape character.
+fn with_backslash(pattern: &str, escape: Option<char>) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if Some(c) == escape {
+            out.push('\\');
+            out.extend(chars.next());
+        } else if c == '\\' {
+            out.push_str("\\\\");
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn json(value: &Cell, key: bool) -> String {
+    match value {
+        Cell::Null => "null".to_owned(),
+        Cell::Bool(b) => b.to_string(),
+        Cell::Int(i) if !key => i.to_string(),
+        Cell::List(items) => format!("[{}]", items.iter().map(|i| json(i, false)).collect::<Vec<_>>().join(",")),
+        other => serde_json::Value::from(text_of(other)).to_string(),
+    }
+}
+
+/// `format` with `%s`, `%I`, `%L` and `%%`, without positions.
+fn format(_: &Facts, args: &[Cell]) -> Result<Cell, Fault> {
+    let Some(pattern) = text(args, 0) else { return Ok(Cell::Null) };
+    let mut rest = args.iter().skip(1);
+    let mut out = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let kind = chars.next();
+        if kind == Some('%') {
+            out.push('%');
+            continue;
+        }
+        let value = rest.next().ok_or(("22023", "too few arguments for format()".to_owned()))?;
+        match kind {
+            Some('s') => out.push_str(&text_of(value)),
+            Some('I') => out.push_str(&quote_ident(&text_of(value))),
+            Some('L') if *value == Cell::Null => out.push_str("NULL"),
+            Some('L') => out.push_str(&format!("'{}'", text_of(value).replace('\'', "''"))),
+            _ => return Err(("0A000", format!("format() specifier is not offered: %{}", kind.unwrap_or(' ')))),
+        }
+    }
+    Ok(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_keep_their_meaning_under_another_escape() {
+        assert_eq!(with_backslash("pg/_%", Some('/')), "pg\\_%");
+        assert_eq!(with_backslash("a\\b//", Some('/')), "a\\\\b\\/");
+        assert_eq!(with_backslash("100\\%", None), "100\\\\%");
+    }
+
+    #[test]
+    fn sizes_are_rounded_as_postgres_does() {
+        assert_eq!(pretty(0), "0 bytes");
+        assert_eq!(pretty(10_240), "10 kB");
+        assert_eq!(pretty(7_634_479), "7456 kB");
+    }
+}

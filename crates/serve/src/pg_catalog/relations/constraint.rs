@@ -1,0 +1,90 @@
+//! `pg_index` and `pg_constraint`: the primary key of a table, which is all that a table has.
+
+use super::{System, catalog, live::Live};
+use crate::pg_catalog::{
+    facts::{Facts, Object},
+    oids,
+    shape::{Cell, NULL, row},
+};
+
+pub const RELATIONS: &[System] = &[
+    catalog!("pg_index", 2610, indexes, [
+        indexrelid: Oid, indrelid: Oid, indnatts: Int2, indnkeyatts: Int2, indisunique: Bool, indnullsnotdistinct: Bool,
+        indisprimary: Bool, indisexclusion: Bool, indimmediate: Bool, indisclustered: Bool, indisvalid: Bool,
+        indcheckxmin: Bool, indisready: Bool, indislive: Bool, indisreplident: Bool, indkey: Int2s, indcollation: Oids,
+        indclass: Oids, indoption: Int2s, indexprs: Text, indpred: Text,
+    ]),
+    catalog!("pg_constraint", 2606, constraints, [
+        oid: Oid, conname: Name, connamespace: Oid, contype: Char, condeferrable: Bool, condeferred: Bool, convalidated: Bool,
+        conrelid: Oid, contypid: Oid, conindid: Oid, conparentid: Oid, confrelid: Oid, confupdtype: Char, confdeltype: Char,
+        confmatchtype: Char, conislocal: Bool, coninhcount: Int2, connoinherit: Bool, conkey: Int2s, confkey: Int2s,
+        conpfeqop: Oids, conppeqop: Oids, conffeqop: Oids, confdelsetcols: Int2s, conexclop: Oids, conbin: Text,
+    ]),
+];
+
+fn keyed(facts: &Facts) -> impl Iterator<Item = &Object> {
+    facts.users().filter(|o| !o.key.is_empty())
+}
+
+fn attnums(o: &Object) -> Vec<usize> {
+    o.key.iter().map(|at| at + 1).collect()
+}
+
+fn indexes(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    keyed(facts)
+        .map(|o| {
+            let n = o.key.len();
+            row![
+                oids::key_index(o.oid),
+                o.oid,
+                n,
+                n,
+                true,
+                false,
+                true,
+                false,
+                true,
+                false,
+                true,
+                false,
+                true,
+                true,
+                false,
+                attnums(o),
+                vec![0i64; n],
+                vec![0i64; n],
+                vec![0i64; n],
+                NULL,
+                NULL,
+            ]
+        })
+        .collect()
+}
+
+fn constraints(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    keyed(facts)
+        .map(|o| {
+            row![
+                oids::key_constraint(o.oid),
+                format!("{}_pkey", o.name),
+                oids::schema(&o.schema),
+                "p",
+                false,
+                false,
+                true,
+                o.oid,
+                0i64,
+                oids::key_index(o.oid),
+                0i64,
+                0i64,
+                " ",
+                " ",
+                " ",
+                true,
+                0i64,
+                true,
+                attnums(o),
+            ]
+        })
+        .collect()
+}

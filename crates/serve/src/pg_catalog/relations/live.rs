@@ -1,0 +1,99 @@
+//! Schema `regauge`: what the instance knows of its own views and topics at this moment.
+
+use super::{System, columns};
+use crate::pg_catalog::{
+    facts::Facts,
+    shape::{Cell, NULL, row},
+};
+use regauge_views::{
+    Instance,
+    catalog::{Kind, ObjectId, Relation},
+};
+use std::sync::Arc;
+
+/// Where the facts of the moment come from. It does not keep the instance alive.
+#[derive(Clone)]
+pub struct Live {
+    versions: Arc<regauge_views::version::Versions>,
+}
+
+impl Live {
+    pub fn new(instance: &Instance) -> Live {
+        Live { versions: instance.versions().clone() }
+    }
+}
+
+macro_rules! regauge {
+    ($name:literal, $oid:literal, $rows:expr, [$($columns:tt)*]) => {
+        System { schema: "regauge", name: $name, oid: $oid, columns: columns![$($columns)*], rows: $rows }
+    };
+}
+
+pub const RELATIONS: &[System] = &[
+    regauge!("views", 14001, views, [
+        schema: Text, name: Text, kind: Text, routed_version: Int4, versions: Int4, definition: Text,
+    ]),
+    regauge!("versions", 14002, versions, [
+        schema: Text, view: Text, version: Int4, routed: Bool, state: Text, epoch: Int8, error: Text, fingerprint: Text,
+        definition: Text,
+    ]),
+    regauge!("topics", 14003, topics, [
+        topic: Int4, schema: Text, name: Text, kind: Text, partitions: Int4,
+    ]),
+];
+
+fn relations(facts: &Facts) -> impl Iterator<Item = &Arc<Relation>> {
+    facts.scope.catalog.relations()
+}
+
+fn views(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    let of = |r: &Arc<Relation>| {
+        let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+        match &r.kind {
+            Kind::View { definition } => Some(row![schema, name, r.kind_name(), NULL, NULL, definition.sql.as_str()]),
+            Kind::Materialized { versions, routed } => {
+                let sql = r.routed().map(|v| v.definition.sql.as_str());
+                Some(row![schema, name, r.kind_name(), i64::from(routed.0), versions.len(), sql])
+            }
+            _ => None,
+        }
+    };
+    relations(facts).filter_map(of).collect()
+}
+
+fn versions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let mut rows = vec![];
+    for r in relations(facts) {
+        let (Kind::Materialized { versions, routed }, Some(view)) = (&r.kind, r.view()) else { continue };
+        for (no, version) in versions {
+            let report = live.versions.report(view, *no);
+            let epoch = report.upper.and_then(|e| i64::try_from(e.0).ok());
+            let fingerprint: String = version.fingerprint.iter().map(|b| format!("{b:02x}")).collect();
+            rows.push(row![
+                r.name.schema.as_str(),
+                r.name.name.as_str(),
+                i64::from(no.0),
+                no == routed,
+                report.state.to_string(),
+                epoch,
+                report.error,
+                fingerprint,
+                version.definition.sql.as_str(),
+            ]);
+        }
+    }
+    rows
+}
+
+fn topics(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    let of = |r: &Arc<Relation>| {
+        let ObjectId::Topic(id) = r.id else { return None };
+        let partitions = match &r.kind {
+            Kind::Stream { partitions, .. } => *partitions,
+            _ => 1,
+        };
+        let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+        Some(row![i64::from(id), schema, name, r.kind_name(), i64::from(partitions)])
+    };
+    relations(facts).filter_map(of).collect()
+}

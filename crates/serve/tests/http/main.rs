@@ -1,0 +1,10 @@
+//! The HTTP door from outside: a real listener, requests written byte by byte.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod causal;
+mod client;
+mod guard;
+mod limits;
+mod records;
+mod sql;
+mod views;

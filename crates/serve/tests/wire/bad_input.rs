@@ -1,0 +1,79 @@
+//! Statements that cannot be: each with its SQLSTATE, a message and, where something can be done, a hint. The server lives on.
+
+use crate::{
+    common::{code, rows, site, sqlstate},
+    raw::{Raw, query},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_bad_statement_has_its_code() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY, n INT, s TEXT); CREATE STREAM st (n INT)").await.unwrap();
+    client.batch_execute("INSERT INTO t VALUES (1, 2147483647, 'x')").await.unwrap();
+    let nested = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    for (sql, expected) in [
+        ("SELEC 1", "42601"),
+        ("SELECT (1", "42601"),
+        ("SELECT nope FROM t", "42703"),
+        ("SELECT * FROM nowhere", "42P01"),
+        ("SELECT nofunction(1)", "42883"),
+        ("INSERT INTO t VALUES ('x', 1, 'y')", "22P02"),
+        ("SELECT s + 1 FROM t WHERE true AND s = 'x' AND n = 'text'", "22P02"),
+        ("SELECT n + 1 FROM t", "22003"),
+        ("SELECT 99999999999::int", "22003"),
+        ("SELECT 1 / 0", "22012"),
+        ("INSERT INTO t VALUES (1, 1, 'again')", "23505"),
+        ("INSERT INTO t VALUES (NULL, 1, 'none')", "23502"),
+        ("UPDATE st SET n = 1", "42809"),
+        ("SELECT random() AS r", "00000"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT random() AS r FROM t", "RG003"),
+        ("DROP TABLE nowhere", "42P01"),
+        ("CREATE TABLE t (id INT PRIMARY KEY)", "42P07"),
+        (nested.as_str(), "54001"),
+        ("SELECT 1", "00000"),
+    ] {
+        let shown: String = sql.chars().take(60).collect();
+        assert_eq!(code(&client, sql).await, expected, "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_is_refused_in_text_and_kept_in_bytea() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY, s TEXT, y BYTEA)").await.unwrap();
+    let nul = client.execute("INSERT INTO t VALUES (1, $1, NULL)", &[&"a\0b"]).await.unwrap_err();
+    assert_eq!(sqlstate(&nul), "22021");
+    let mut raw = Raw::admitted(&site).await;
+    raw.send(&query("SELECT 'a\0b'")).await;
+    assert_eq!(crate::raw::field(&raw.until_ready().await[0].1, b'C'), "08P01");
+    client.execute("INSERT INTO t VALUES (1, 'fine', $1)", &[&&b"a\0b"[..]]).await.unwrap();
+    assert_eq!(rows(&client, "SELECT y FROM t").await, ["\\x610062"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_divides_by_zero_fails_until_the_zero_is_gone() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY, n INT); INSERT INTO t VALUES (1, 1)").await.unwrap();
+    client.batch_execute("CREATE MATERIALIZED VIEW v AS SELECT id, 10 / n AS q FROM t").await.unwrap();
+    assert_eq!(rows(&client, "SELECT q FROM v").await, ["10"]);
+    client.batch_execute("INSERT INTO t VALUES (2, 0)").await.unwrap();
+    let error = client.simple_query("SELECT q FROM v").await.unwrap_err();
+    assert!(["22012", "RG002"].contains(&sqlstate(&error).as_str()), "{error:?}");
+    client.batch_execute("UPDATE t SET n = 5 WHERE id = 2").await.unwrap();
+    assert_eq!(rows(&client, "SELECT q FROM v ORDER BY id").await, ["10", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_to_what_was_dropped_is_refused() {
+    let site = site().await;
+    let (client, other) = (site.client().await, site.client().await);
+    client.batch_execute("CREATE STREAM s (n INT); INSERT INTO s VALUES (1)").await.unwrap();
+    let insert = client.prepare("INSERT INTO s VALUES ($1)").await.unwrap();
+    client.execute(&insert, &[&2]).await.unwrap();
+    other.batch_execute("DROP STREAM s").await.unwrap();
+    assert_eq!(sqlstate(&client.execute(&insert, &[&3]).await.unwrap_err()), "42P01");
+    assert_eq!(code(&client, "INSERT INTO s VALUES (4)").await, "42P01");
+}

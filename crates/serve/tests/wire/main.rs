@@ -1,0 +1,14 @@
+//! The Postgres wire, from outside: tokio-postgres, and sockets that do not keep the protocol. Each test serves an instance of its
+//! own in this process, on a free port.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod bad_input;
+mod cancel;
+mod common;
+mod copy;
+mod hostile;
+mod queries;
+mod raw;
+mod sessions;
+mod tls;
+mod transactions;

@@ -1,0 +1,256 @@
+//! The changes of one epoch, or of neighbouring epochs, as immutable pieces of rows; and what layers sum up to.
+//!
+//! ```text
+//!   only additions:   layers put end to end, no row is looked at or copied (small pieces are joined)
+//!   otherwise:        base (the largest layer)   o o o x o o | o o o o | o x o o      x: cancelled by a row of the rest
+//!                     rest, consolidated         +a -x +b -x                          only pieces with an x are copied
+//! ```
+//! Invariant: within a layer no row stands with both signs. A row that was added twice may stand twice with +1 or once with +2.
+//! Cost of a sum: the rows that are not in the base, and the hashes of the base, which are computed once; when the rest is not
+//! much smaller than the base, everything is hashed. A look-up by key costs one probe a layer; the index is made by the first one.
+
+use super::TraceError;
+use arrow::array::{ArrayRef, Int64Array, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use hashbrown::{HashMap, HashTable};
+use regauge_types::{Delta, Diffs, Epoch, hash::hash_columns, key};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+/// Pieces with fewer rows are joined with their neighbours.
+const PIECE_ROWS_MIN: usize = 8192;
+/// Pieces of what was consolidated: small enough that a cancelled row makes little to be copied.
+const PIECE_ROWS_MAX: usize = 65_536;
+/// A rest this many times smaller than the base is looked up in it, a larger one is consolidated with it.
+const BASE_RATIO: usize = 4;
+
+type Frozen = foldhash::fast::FixedState;
+
+/// See the module.
+pub(super) struct Layer {
+    pub epoch: Epoch,
+    pub pieces: Vec<Delta>,
+    pub errors: Vec<(String, i64)>,
+    n_rows: usize,
+    /// Of each row, over all columns.
+    hashes: OnceLock<Vec<u64>>,
+    /// Hash of the key columns, and row.
+    by_key: OnceLock<HashTable<(u64, u32)>>,
+}
+
+impl Layer {
+    /// A layer of deltas of one epoch, in whatever state they come.
+    pub fn new(schema: &SchemaRef, epoch: Epoch, deltas: Vec<Delta>, errors: Vec<(String, i64)>) -> Result<Layer, TraceError> {
+        let pieces = if only_adds(&deltas) { joined(schema, deltas)? } else { consolidated(schema, &deltas)? };
+        Ok(Layer::of(epoch, pieces, errors))
+    }
+
+    fn of(epoch: Epoch, pieces: Vec<Delta>, errors: Vec<(String, i64)>) -> Layer {
+        let n_rows = pieces.iter().map(Delta::n_rows).sum();
+        Layer { epoch, pieces, errors, n_rows, hashes: OnceLock::new(), by_key: OnceLock::new() }
+    }
+
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// What it weighs when it is decided what to merge.
+    pub fn size(&self) -> usize {
+        self.n_rows + self.errors.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.size() == 0
+    }
+
+    fn hashes(&self) -> Result<&Vec<u64>, TraceError> {
+        if let Some(known) = self.hashes.get() {
+            return Ok(known);
+        }
+        let mut all = Vec::with_capacity(self.n_rows);
+        for piece in &self.pieces {
+            all.extend(hash_columns(piece.rows.columns(), piece.n_rows())?);
+        }
+        Ok(self.hashes.get_or_init(|| all))
+    }
+
+    /// Rows whose key columns hash like this; the caller compares keys.
+    pub fn with_key_hash(&self, columns: &[usize], hash: u64) -> Result<Vec<u32>, TraceError> {
+        let index = match self.by_key.get() {
+            Some(index) => index,
+            None => {
+                let index = self.index(columns)?;
+                self.by_key.get_or_init(|| index)
+            }
+        };
+        Ok(index.iter_hash(hash).filter(|(h, _)| *h == hash).map(|(_, row)| *row).collect())
+    }
+
+    fn index(&self, columns: &[usize]) -> Result<HashTable<(u64, u32)>, TraceError> {
+        let mut index = HashTable::with_capacity(self.n_rows);
+        let mut row = 0;
+        for piece in &self.pieces {
+            let keys: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(piece.rows.column(*c))).collect();
+            for hash in hash_columns(&keys, piece.n_rows())? {
+                index.insert_unique(hash, (hash, row), |(h, _)| *h);
+                row += 1;
+            }
+        }
+        Ok(index)
+    }
+
+    /// One row as a delta.
+    pub fn row(&self, row: u32) -> Option<Delta> {
+        let mut at = row as usize;
+        for piece in &self.pieces {
+            if at < piece.n_rows() {
+                return Some(piece.slice(at, 1));
+            }
+            at -= piece.n_rows();
+        }
+        None
+    }
+}
+
+/// Whether nothing is taken away and nothing counted.
+fn only_adds(deltas: &[Delta]) -> bool {
+    deltas.iter().all(|d| d.diffs == Diffs::Ones)
+}
+
+/// Deltas as one, or none when there are no rows.
+pub(super) fn concat(schema: &SchemaRef, pieces: &[Delta]) -> Result<Delta, TraceError> {
+    Ok(if pieces.is_empty() { Delta::empty(Arc::clone(schema)) } else { Delta::concat(schema, pieces)? })
+}
+
+fn consolidated(schema: &SchemaRef, deltas: &[Delta]) -> Result<Vec<Delta>, TraceError> {
+    Ok(concat(schema, deltas)?.consolidate()?.chunks(PIECE_ROWS_MAX).collect())
+}
+
+/// The same rows in pieces that are not tiny; a large piece stays as it is.
+fn joined(schema: &SchemaRef, pieces: Vec<Delta>) -> Result<Vec<Delta>, TraceError> {
+    let (mut out, mut waiting, mut n_waiting) = (Vec::with_capacity(pieces.len()), Vec::new(), 0);
+    let flush = |waiting: &mut Vec<Delta>, n_waiting: &mut usize, out: &mut Vec<Delta>| -> Result<(), TraceError> {
+        if *n_waiting > 0 {
+            out.push(Delta::concat(schema, waiting)?);
+        }
+        waiting.clear();
+        *n_waiting = 0;
+        Ok(())
+    };
+    for piece in pieces.into_iter().filter(|p| !p.is_empty()) {
+        if piece.n_rows() >= PIECE_ROWS_MIN {
+            flush(&mut waiting, &mut n_waiting, &mut out)?;
+            out.push(piece);
+            continue;
+        }
+        n_waiting += piece.n_rows();
+        waiting.push(piece);
+        if n_waiting >= PIECE_ROWS_MIN {
+            flush(&mut waiting, &mut n_waiting, &mut out)?;
+        }
+    }
+    flush(&mut waiting, &mut n_waiting, &mut out)?;
+    Ok(out)
+}
+
+/// Sums of equal messages, zeros left out, in order of the message.
+pub(super) fn sum_errors<'a>(errors: impl Iterator<Item = &'a (String, i64)>) -> Vec<(String, i64)> {
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    errors.for_each(|(message, diff)| *sums.entry(message).or_default() += diff);
+    sums.into_iter().filter(|(_, diff)| *diff != 0).map(|(message, diff)| (message.to_owned(), diff)).collect()
+}
+
+/// Layers as one, under the last one's epoch; what cancels out is gone. None for no layers.
+pub(super) fn merge(schema: &SchemaRef, layers: &[Arc<Layer>]) -> Result<Option<Layer>, TraceError> {
+    let Some(last) = layers.last() else { return Ok(None) };
+    let pieces = layers.iter().flat_map(|l| l.pieces.iter().cloned()).collect();
+    let errors = sum_errors(layers.iter().flat_map(|l| &l.errors));
+    Layer::new(schema, last.epoch, pieces, errors).map(Some)
+}
+
+/// The rows that layers sum up to, in pieces.
+pub(super) fn sum(schema: &SchemaRef, layers: &[Arc<Layer>]) -> Result<Vec<Delta>, TraceError> {
+    if layers.iter().all(|l| only_adds(&l.pieces)) {
+        return Ok(layers.iter().flat_map(|l| l.pieces.iter().cloned()).collect());
+    }
+    let Some(at) = (0..layers.len()).max_by_key(|i| layers[*i].n_rows) else { return Ok(vec![]) };
+    let others = || layers.iter().enumerate().filter(|(i, _)| *i != at).flat_map(|(_, l)| l.pieces.iter().cloned());
+    let base = &layers[at];
+    let n_others: usize = others().map(|d| d.n_rows()).sum();
+    if n_others.saturating_mul(BASE_RATIO) > base.n_rows {
+        let all: Vec<Delta> = base.pieces.iter().cloned().chain(others()).collect();
+        return consolidated(schema, &all);
+    }
+    let rest = concat(schema, &others().collect::<Vec<_>>())?.consolidate()?;
+    cancel(base, &rest)
+}
+
+/// A base and a much smaller consolidated rest.
+fn cancel(base: &Layer, rest: &Delta) -> Result<Vec<Delta>, TraceError> {
+    let of_rest = hash_columns(rest.rows.columns(), rest.n_rows())?;
+    let mut by_hash: HashMap<u64, Vec<u32>, Frozen> = HashMap::with_capacity_and_hasher(rest.n_rows(), Frozen::with_seed(0));
+    for (row, hash) in (0u32..).zip(&of_rest) {
+        by_hash.entry(*hash).or_default().push(row);
+    }
+    let mut left: Vec<i64> = (0..rest.n_rows()).map(|row| rest.diff(row)).collect();
+    let hashes = base.hashes()?;
+    let (mut out, mut first) = (Vec::with_capacity(base.pieces.len() + 1), 0);
+    for piece in &base.pieces {
+        let of_piece = &hashes[first..first + piece.n_rows()];
+        first += piece.n_rows();
+        out.extend(cancel_piece(piece, of_piece, rest, &by_hash, &mut left)?);
+    }
+    let kept: UInt32Array = (0u32..).zip(&left).filter(|(_, d)| **d != 0).map(|(row, _)| row).collect::<Vec<_>>().into();
+    if !kept.is_empty() {
+        let rows = Delta::ones(rest.rows.clone()).take(&kept)?.rows;
+        left.retain(|d| *d != 0);
+        out.push(if left.iter().all(|d| *d == 1) { Delta::ones(rows) } else { Delta::new(rows, Int64Array::from(left)) });
+    }
+    Ok(out)
+}
+
+/// A piece of the base without what rows of the rest of opposite sign cancel; those are used up in `left`.
+fn cancel_piece(
+    piece: &Delta,
+    hashes: &[u64],
+    rest: &Delta,
+    by_hash: &HashMap<u64, Vec<u32>, Frozen>,
+    left: &mut [i64],
+) -> Result<Option<Delta>, TraceError> {
+    let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+    for (row, hash) in (0u32..).zip(hashes) {
+        let Some(candidates) = by_hash.get(hash) else { continue };
+        for other in candidates {
+            let (a, b) = (piece.diff(row as usize), left[*other as usize]);
+            if a.signum() * b.signum() < 0 {
+                mine.push(row);
+                theirs.push(*other);
+            }
+        }
+    }
+    if mine.is_empty() {
+        return Ok(Some(piece.clone()));
+    }
+    let columns = |of: &Delta, rows: &[u32]| -> Result<Vec<ArrayRef>, TraceError> {
+        Ok(Delta::ones(of.rows.clone()).take(&UInt32Array::from(rows.to_vec()))?.rows.columns().to_vec())
+    };
+    let (a, b) = (key::encode(&columns(piece, &mine)?, mine.len())?, key::encode(&columns(rest, &theirs)?, mine.len())?);
+    let mut diffs: Vec<i64> = (0..piece.n_rows()).map(|row| piece.diff(row)).collect();
+    for (pair, (row, other)) in mine.iter().zip(&theirs).enumerate() {
+        let (own, theirs) = (&mut diffs[*row as usize], &mut left[*other as usize]);
+        if own.signum() * theirs.signum() < 0 && a.get(pair) == b.get(pair) {
+            let n = own.abs().min(theirs.abs()) * own.signum();
+            *own -= n;
+            *theirs += n;
+        }
+    }
+    let kept: UInt32Array = (0u32..).zip(&diffs).filter(|(_, d)| **d != 0).map(|(row, _)| row).collect::<Vec<_>>().into();
+    diffs.retain(|d| *d != 0);
+    if diffs.is_empty() {
+        return Ok(None);
+    }
+    let rows = Delta::ones(piece.rows.clone()).take(&kept)?.rows;
+    Ok(Some(if diffs.iter().all(|d| *d == 1) { Delta::ones(rows) } else { Delta::new(rows, Int64Array::from(diffs)) }))
+}

@@ -1,0 +1,123 @@
+//! Rows from doors other than SQL: one body of records is one commit, with a receipt.
+//!
+//! Invariant: a producer's append is stored once (I2): a retry is answered with the first receipt, also where the rows would by
+//! now collide with the ones that it stored itself. Columns are found by name; one that the rows do not have takes its DEFAULT,
+//! evaluated for each row as INSERT does. Cost: one commit; against a table as often again as a concurrent commit was first.
+
+use super::{Session, rows, txn::Mode};
+use crate::{
+    catalog::{Relation, ty},
+    core::NotCommitted,
+    error::{Error, Result},
+    syntax,
+};
+use arrow::{
+    array::{Int64Array, RecordBatch},
+    datatypes::{DataType, Field, Schema},
+};
+use regauge_log::{Committed, ProducerSeq};
+use regauge_types::Lsn;
+use std::{collections::HashMap, sync::Arc};
+
+/// Where rows of one partition went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacedRows {
+    /// The partition.
+    pub partition: u32,
+    /// Offset of the first row.
+    pub first_offset: u64,
+    /// How many follow each other.
+    pub n_rows: u64,
+}
+
+/// What an append is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The commit; 0 when there were no rows.
+    pub lsn: Lsn,
+    /// It had been stored before.
+    pub duplicate: bool,
+    /// Where the rows are.
+    pub placed: Vec<PlacedRows>,
+}
+
+impl Session {
+    /// Appends rows to a stream, or inserts them into a table, as one commit of its own.
+    pub async fn append_records(&mut self, name: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<Receipt> {
+        let relation = self.scope(None).relation(None, name)?.clone();
+        let rows = self.with_defaults(&relation, rows).await?;
+        let rows = rows::by_name(&relation, &rows)?;
+        let outcome = self.append_again(&relation, rows, producer.clone()).await;
+        let committed = match (outcome, producer) {
+            (Err(error), Some(producer)) => self.stored_before(producer).await.ok_or(error).map(Some)?,
+            (outcome, _) => outcome?,
+        };
+        let topic = relation.topic();
+        let placed = committed.iter().flat_map(|c| &c.placed).filter(|p| Some(p.topic) == topic);
+        let placed = placed.map(|p| PlacedRows { partition: p.partition, first_offset: p.first_offset, n_rows: p.n_rows });
+        let receipt = Receipt {
+            lsn: committed.as_ref().map_or(Lsn::ZERO, |c| c.lsn),
+            duplicate: committed.as_ref().is_some_and(|c| c.duplicate),
+            placed: placed.collect(),
+        };
+        self.committed(committed);
+        Ok(receipt)
+    }
+
+    async fn append_again(
+        &mut self,
+        relation: &Arc<Relation>,
+        rows: RecordBatch,
+        producer: Option<ProducerSeq>,
+    ) -> Result<Option<Committed>> {
+        let mut at_least = self.seen.lsn;
+        for _ in 0..=self.core.config.limits.autocommit_retries {
+            let mut txn = self.fresh(Mode::Autocommit, at_least);
+            self.core.append_rows(&mut txn, relation, rows.clone())?;
+            match self.core.commit(&txn, self.seen, producer.clone()).await {
+                Ok(committed) => return Ok(committed),
+                // The relation itself moved: its name may mean something else by now.
+                Err(NotCommitted::Conflict { lsn: Lsn::ZERO, error }) | Err(NotCommitted::Failed(error)) => return Err(error),
+                Err(NotCommitted::Conflict { lsn, .. }) => at_least = at_least.max(lsn),
+            }
+        }
+        Err(Error::conflict("could not serialize access: too many concurrent updates"))
+    }
+
+    /// The receipt of an append that a producer sent before. A table judges its rows before the log sees who sent them, so a
+    /// retry meets its own rows first.
+    async fn stored_before(&self, producer: ProducerSeq) -> Option<Committed> {
+        let log = self.core.log.clone();
+        let found = tokio::task::spawn_blocking(move || log.find(&producer)).await;
+        found.ok()?.ok()?
+    }
+
+    /// Adds the columns that the rows lack and that have a DEFAULT.
+    async fn with_defaults(&mut self, relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
+        let missing: Vec<_> = relation
+            .columns
+            .iter()
+            .filter_map(|c| Some((c, c.default.as_deref().filter(|_| rows.column_by_name(&c.name).is_none())?)))
+            .collect();
+        let n = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
+        if missing.is_empty() || n == 0 {
+            return Ok(rows);
+        }
+        let items: Vec<String> = missing
+            .iter()
+            .map(|(c, default)| format!("CAST(({default}) AS {}) AS {}", ty::name(&c.ty), syntax::quote(&c.name)))
+            .collect();
+        let query = syntax::query(&format!("SELECT {} FROM \"__rows\"", items.join(", ")))?;
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let numbers = Arc::new(Int64Array::from_iter_values(0..n));
+        let numbered = RecordBatch::try_new(schema, vec![numbers]).map_err(Error::arrow)?;
+        let own = HashMap::from([("__rows".to_owned(), rows::provider(&numbered))]);
+        let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
+        let (schema, batches) = self.compute(&mut txn, query, own, None).await?;
+        let defaults = rows::one(&schema, &batches)?;
+        let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
+        fields.extend(schema.fields().iter().cloned());
+        let columns = rows.columns().iter().chain(defaults.columns()).cloned().collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(Error::arrow)
+    }
+}

@@ -1,0 +1,93 @@
+//! A text's statements, run one by one, so that each answer can be sent before the next statement runs.
+//!
+//! ```text
+//!   script ─▶ step ─▶ answer ─▶ step ─▶ answer .. ─▶ step ─▶ None
+//!             several statements outside a transaction: one transaction, committed before the last answer is given
+//! ```
+//! Doors that pipeline (one message per statement, an end that comes later) open and close the same kind of transaction themselves.
+//! Invariant: an error, of a statement or of the rows it was still sending, spoils the transaction it happened in.
+
+use super::{Mode, Session};
+use crate::{
+    error::{Error, Result},
+    response::Response,
+};
+use regauge_plan::parse::Statement;
+use std::sync::Arc;
+
+/// A text that is being run.
+pub struct Script {
+    statements: Arc<Vec<Statement>>,
+    next: usize,
+    /// The whole text, when it is one statement: what plans are kept by.
+    text: Option<String>,
+}
+
+impl Script {
+    /// How many statements it has.
+    #[must_use]
+    pub fn n_statements(&self) -> usize {
+        self.statements.len()
+    }
+}
+
+impl Session {
+    /// Reads a text; nothing runs yet.
+    pub fn script(&mut self, sql: &str) -> Result<Script> {
+        let parsed = crate::stack::roomy_now(|| self.parse(sql));
+        let statements = parsed.map_err(|e| self.fail(e))?;
+        let text = (statements.len() == 1).then(|| sql.to_owned());
+        Ok(Script { statements, next: 0, text })
+    }
+
+    /// Runs the next statement; `None` when all have run. After an error the script is over.
+    pub async fn step(&mut self, script: &mut Script) -> Result<Option<Response>> {
+        crate::stack::roomy(self.step_here(script)).await
+    }
+
+    async fn step_here(&mut self, script: &mut Script) -> Result<Option<Response>> {
+        let Some(statement) = script.statements.get(script.next) else {
+            // Only a COPY at the end leaves its transaction open until here.
+            self.close_implicit().await?;
+            return Ok(None);
+        };
+        script.next += 1;
+        let last = script.next == script.statements.len();
+        if script.statements.len() > 1 {
+            self.open_implicit();
+        }
+        let response = match self.statement(statement, script.text.as_deref()).await {
+            Ok(response) => response,
+            Err(error) => {
+                script.next = script.statements.len();
+                return Err(self.fail(error));
+            }
+        };
+        if last && !matches!(response, Response::CopyIn(_)) {
+            self.close_implicit().await?;
+        }
+        Ok(Some(response))
+    }
+
+    /// Makes the statements that follow one transaction, unless they are in one.
+    pub fn open_implicit(&mut self) {
+        if self.txn.is_none() {
+            self.begin(Mode::Implicit);
+        }
+    }
+
+    /// Commits what [`Session::open_implicit`] began, if it is still open.
+    pub async fn close_implicit(&mut self) -> Result<()> {
+        if self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit) {
+            let outcome = crate::stack::roomy(self.commit()).await;
+            return outcome.map_err(|e| self.fail(e));
+        }
+        Ok(())
+    }
+
+    /// Something that belongs to the session's transaction failed outside of it: the rows of an answer, the bytes of a COPY, a
+    /// message of the protocol.
+    pub fn spoil(&mut self, error: Error) -> Error {
+        self.fail(error)
+    }
+}
