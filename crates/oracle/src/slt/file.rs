@@ -129,9 +129,7 @@ fn block(lines: &[&str]) -> Result<Block> {
     let (word, rest) = head.split_once(' ').unwrap_or((head, ""));
     match word {
         _ if head.starts_with('#') => Ok(Block::Comment(lines.join("\n"))),
-        "statement" => {
-            Ok(Block::Statement { sql: statements(&body.join("\n")), fails: fails(head, rest)? })
-        }
+        "statement" => Ok(Block::Statement { sql: statements(&body.join("\n")), fails: fails(head, rest)? }),
         "ours" => Ok(Block::Ours { sql: body.join("\n"), fails: fails(head, rest)? }),
         "copy" => {
             let (sql, data) = divided(body, "====");

@@ -135,10 +135,11 @@ async fn system_refuses(sql: &str, system: &mut impl System) -> Result<Option<St
 /// A stream is a table for PostgreSQL, a materialized view a view.
 fn in_words_of(dialect: Dialect, sql: &str) -> String {
     match dialect {
-        Dialect::Postgres => sql
-            .replacen("CREATE STREAM", "CREATE TABLE", 1)
-            .replacen("DROP STREAM", "DROP TABLE", 1)
-            .replacen("DROP MATERIALIZED VIEW", "DROP VIEW", 1),
+        Dialect::Postgres => sql.replacen("CREATE STREAM", "CREATE TABLE", 1).replacen("DROP STREAM", "DROP TABLE", 1).replacen(
+            "DROP MATERIALIZED VIEW",
+            "DROP VIEW",
+            1,
+        ),
         Dialect::Regauge => sql.to_string(),
     }
 }
