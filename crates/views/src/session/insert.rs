@@ -305,13 +305,13 @@ fn literal_rows(query: &ast::Query, relation: &Relation, named: &[usize]) -> Opt
     if more || values.rows.is_empty() || values.rows.iter().any(|row| row.len() != named.len()) {
         return None;
     }
-    let columns = named.iter().map(|at| &relation.columns[*at]).enumerate();
-    let arrays = columns.clone().map(|(i, column)| {
+    let columns = named.iter().map(|at| &relation.columns[*at]);
+    let arrays = columns.clone().enumerate().map(|(i, column)| {
         let cells = values.rows.iter().map(|row| regauge_plan::literal(&row[i], &column.ty)?.to_scalar());
         ScalarValue::iter_to_array(cells.collect::<Option<Vec<_>>>()?).ok()
     });
     let arrays = arrays.collect::<Option<Vec<_>>>()?;
-    let fields: Vec<Field> = columns.map(|(_, column)| Field::new(&column.name, column.ty.clone(), true)).collect();
+    let fields: Vec<Field> = columns.map(|column| Field::new(&column.name, column.ty.clone(), true)).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).ok()
 }
 
