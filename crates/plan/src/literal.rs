@@ -13,8 +13,8 @@ use crate::functions::planner::PgTypePlanner;
 use crate::pgtypes::{NUMERIC_PRECISION, parse_text};
 use crate::value::{Datum, Value};
 
-/// The value of a number, a string, a typed string (`DATE '2026-01-01'`), a boolean or NULL; `None` for any other expression,
-/// and where the value does not fit.
+/// The value of a number, a string, a typed string (`DATE '2026-01-01'`), a boolean or NULL, also under a cast (what a parameter of
+/// a prepared statement becomes); `None` for any other expression, and where the value does not fit.
 #[must_use]
 pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
     match e {
@@ -37,6 +37,12 @@ pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
             let own = PgTypePlanner.plan_type_field(&typed.data_type).ok()??;
             let ast::Value::SingleQuotedString(text) = &typed.value.value else { return None };
             cast_value(&parse_text(own.data_type(), text).ok()?, ty).ok()
+        }
+        ast::Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, .. } => {
+            let own = PgTypePlanner.plan_type_field(data_type).ok()??;
+            // A cast to varchar(n) cuts: that is not known here.
+            let plain = own.data_type() != &DataType::Utf8 || matches!(data_type, ast::DataType::Text);
+            if plain { cast_value(&literal(expr, own.data_type())?, ty).ok() } else { None }
         }
         _ => None,
     }
@@ -110,6 +116,14 @@ mod tests {
             "'Infinity'",
             "99999999999.99",
             "'o''k'",
+            "'5'::int",
+            "CAST('7' AS bigint)",
+            "'1.125'::numeric(5,2)",
+            "1.5::int",
+            "NULL::int",
+            "'2026-02-03'::date",
+            "'7'::text",
+            "'long'::varchar(2)",
         ] {
             for ty in &types {
                 let (quick, planned) = (literal(&expression(sql), ty), constant(&expression(sql), ty).ok());

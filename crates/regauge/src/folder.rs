@@ -4,6 +4,11 @@ use crate::{print, running::Running};
 use regauge_views::{Config, Error, Instance, error::sqlstate as code};
 use std::path::Path;
 
+/// Threads of the engine that a command takes when it is not told.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Opens it in this process.
 pub async fn open(data: &Path, workers: usize) -> anyhow::Result<Instance> {
     let config = Config::new(data).workers(workers);

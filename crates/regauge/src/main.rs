@@ -7,6 +7,7 @@ mod append;
 mod bench;
 mod client;
 mod demo;
+mod doors;
 mod folder;
 mod inspect;
 mod print;

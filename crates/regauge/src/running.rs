@@ -46,7 +46,10 @@ impl Running {
     /// The server that runs over a data folder.
     pub fn find(data: &Path) -> Option<Running> {
         let bytes = Env::real().disk.read_all(&data.join(FILE), 1 << 16).ok()?;
-        let running: Running = serde_json::from_slice(&bytes).ok()?;
+        let mut running: Running = serde_json::from_slice(&bytes).ok()?;
+        // The server may see its folder under another name than we do: a container's, for one.
+        let beside = running.passfile.file_name().map(|name| data.join(name));
+        running.passfile = beside.filter(|path| path.exists()).unwrap_or(running.passfile);
         TcpStream::connect_timeout(&running.pg, PATIENCE).ok().map(|_| running)
     }
 }

@@ -107,7 +107,7 @@ fn a_panic_in_an_operator_fails_its_version_and_no_other() {
             (1..4).for_each(|id| feed(&engine, id, epoch));
         }
         assert_eq!(well.wait(Epoch(7), LONG).unwrap(), Epoch(7));
-        assert_eq!(well.snapshot(Epoch(7)).unwrap().net().n_rows(), 60);
+        assert_eq!(well.snapshot(Epoch(7)).unwrap().net().unwrap().n_rows(), 60);
         let why = ill.wait(Epoch(7), LONG).unwrap_err().to_string();
         assert!(why.contains("version panicked: the operator broke"), "{why}");
         let why = over.wait(Epoch(7), LONG).unwrap_err().to_string();
@@ -115,7 +115,7 @@ fn a_panic_in_an_operator_fails_its_version_and_no_other() {
         // the workers that the panic went through still take flows
         let late = install(&engine, 4, Past { n: 3, read: Arc::default() }, Arc::new(|| {}));
         assert_eq!(late.wait(Epoch(1), LONG).unwrap(), Epoch(1));
-        assert_eq!(late.snapshot(Epoch(1)).unwrap().net().n_rows(), 30);
+        assert_eq!(late.snapshot(Epoch(1)).unwrap().net().unwrap().n_rows(), 30);
     }
 }
 
@@ -137,7 +137,7 @@ fn a_past_is_not_read_faster_than_it_is_worked_off() {
     };
     let reader = install(&engine, 1, Past { n, read: Arc::clone(&read) }, before);
     assert_eq!(reader.wait(Epoch(1), LONG).unwrap(), Epoch(1));
-    assert_eq!(reader.snapshot(Epoch(1)).unwrap().net().n_rows(), n * 10);
+    assert_eq!(reader.snapshot(Epoch(1)).unwrap().net().unwrap().n_rows(), n * 10);
     let most = most.load(Ordering::SeqCst);
     // in flight at most 64 parcels of each worker and what one activation makes beyond, a few batches read ahead
     assert!(most < n / 2, "read and not worked off: {most} of {n}");

@@ -5,3 +5,4 @@ mod generator;
 mod planted;
 mod random;
 mod slt;
+mod wire;

@@ -73,7 +73,7 @@ pub fn is_timestamp(us: i64) -> bool {
 
 /// Is it a finite date? (4714-11-24 BC to 5874897-12-31)
 pub fn is_date(days: i64) -> bool {
-    (FIRST_DAY..=2_145_031_948).contains(&days)
+    (FIRST_DAY..=2_145_042_905).contains(&days)
 }
 
 /// ISO week: (year, week 1 to 53).

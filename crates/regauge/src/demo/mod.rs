@@ -12,15 +12,19 @@ mod play;
 mod screen;
 mod views;
 
-use crate::print;
+use crate::{
+    doors::{Bound, Doors, Listen},
+    folder, print,
+};
 use anyhow::{Context, ensure};
 use arrow::array::RecordBatch;
 use board::{Phase, Shared, percentile_ms};
 use clap::Args;
 use compare::Compared;
-use regauge_views::{Config, Instance, Session, SessionOptions};
+use regauge_views::{Instance, Session, SessionOptions};
 use std::{
     io::IsTerminal,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -38,6 +42,15 @@ pub struct DemoArgs {
     /// Hours of 2013 played per second; 12 on a terminal, elsewhere as fast as it goes.
     #[arg(long, value_name = "HOURS")]
     speed: Option<f64>,
+    /// The port of the Postgres wire while it runs; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pg_port: u16,
+    /// The port of HTTP while it runs; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    http_port: u16,
+    /// Threads of the engine.
+    #[arg(long, default_value_t = folder::cores())]
+    workers: usize,
     /// No terminal view; one line of JSON at the end.
     #[arg(long)]
     json: bool,
@@ -75,14 +88,36 @@ async fn whole(dir: &Path, args: &DemoArgs) -> anyhow::Result<Report> {
             println!("{text}");
         }
     };
-    let instance = Instance::open(Config::new(dir)).map_err(print::explain)?;
+    let bound = Bound::take(Listen {
+        host: Ipv4Addr::LOCALHOST.into(),
+        pg_port: args.pg_port,
+        http_port: args.http_port,
+        http_hosts: vec![],
+        pg: regauge_serve::pg::Options::default(),
+    })
+    .await?;
+    let instance = folder::open(dir, args.workers).await?;
+    let doors = bound.open(&instance, dir)?;
+    say(format!("look at it meanwhile: {}", doors.psql()));
+    let outcome = with_doors(&instance, &doors, args, on_terminal, &say).await;
+    doors.close().await?;
+    outcome
+}
+
+async fn with_doors(
+    instance: &Instance,
+    doors: &Doors,
+    args: &DemoArgs,
+    on_terminal: bool,
+    say: &impl Fn(String),
+) -> anyhow::Result<Report> {
     let mut session = instance.session(SessionOptions::default()).map_err(print::explain)?;
-    let (mut events, hours) = history(&mut session, &say).await?;
+    let (mut events, hours) = history(&mut session, say).await?;
 
     let live_events: usize = hours.iter().map(|h| h.flights.num_rows()).sum();
     events += live_events;
     let speed = args.speed.unwrap_or(if on_terminal { HOURS_PER_S } else { f64::INFINITY });
-    let board = Shared::new(live_events, speed, String::new());
+    let board = Shared::new(live_events, speed, doors.psql());
     if let Some(first) = hours.first() {
         board.lock().hour.clone_from(&first.name);
     }

@@ -2,6 +2,7 @@
 //! fails its tests and says how to get it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod catalog;
 mod psql;
 mod python;
 mod server;

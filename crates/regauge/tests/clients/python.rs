@@ -4,7 +4,7 @@ use crate::server::{Server, shown, start, text};
 use std::path::PathBuf;
 
 /// Runs one of the scripts beside this file; it ends with `ok`.
-fn run(server: &Server, script: &str) {
+pub fn run(server: &Server, script: &str) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let output = server.client(interpreter()).arg(file).output().expect("cannot run python");
     assert!(output.status.success() && text(&output.stdout).ends_with("ok\n"), "{}", shown(&output));

@@ -182,15 +182,19 @@ fn binary_value(out: &mut BytesMut, column: &dyn Array, scalar: Scalar, row: usi
 /// as people see them.
 fn numeric(out: &mut BytesMut, unscaled: i128, scale: i8) {
     let scale = u32::from(scale.unsigned_abs());
-    // Fill up so that the digits after the point come in fours.
-    let missing = (4 - scale % 4) % 4;
     let (whole, fraction) = split(unscaled.unsigned_abs(), scale);
     let mut digits: Vec<u16> = fours(whole);
     let weight = digits.len();
-    let mut after = fours(fraction * 10u128.pow(missing));
-    let places = usize::try_from((scale + missing) / 4).unwrap_or(0);
+    // Digits after the point come in fours from the point on; the last four may be filled up.
+    let rest = scale % 4;
+    let (fraction, last) = (fraction / 10u128.pow(rest), fraction % 10u128.pow(rest));
+    let mut after = fours(fraction);
+    let places = usize::try_from(scale / 4).unwrap_or(0);
     digits.extend(std::iter::repeat_n(0, places.saturating_sub(after.len())));
     digits.append(&mut after);
+    if rest > 0 {
+        digits.push(u16::try_from(last * 10u128.pow(4 - rest)).unwrap_or(0));
+    }
     let leading = digits.iter().take_while(|d| **d == 0).count();
     let trailing = digits[leading..].iter().rev().take_while(|d| **d == 0).count();
     let kept = &digits[leading..digits.len() - trailing];
@@ -299,6 +303,8 @@ mod tests {
         let max = 10i128.pow(38) - 1;
         assert_eq!(encoded(max, 0)[..4], [10, 9, 0, 0]);
         assert_eq!(encoded(max, 38)[..4], [10, -1, 0, 38]);
+        assert_eq!(encoded(max, 38)[13], 9900);
+        assert_eq!(encoded(1, 38), [1, -10, 0, 38, 100]);
     }
 
     #[test]

@@ -49,8 +49,10 @@ pub async fn attempt(session: &mut Session, sql: &str) -> Result<Vec<String>, Er
 
 pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let line = |b: &RecordBatch, row: usize| {
-        let cell =
-            |c: &arrow::array::ArrayRef| if c.is_null(row) { "NULL".to_owned() } else { array_value_to_string(c, row).unwrap() };
+        let cell = |c: &arrow::array::ArrayRef| {
+            let null = c.is_null(row) || *c.data_type() == arrow::datatypes::DataType::Null;
+            if null { "NULL".to_owned() } else { array_value_to_string(c, row).unwrap() }
+        };
         b.columns().iter().map(cell).collect::<Vec<_>>().join("|")
     };
     batches.iter().flat_map(|b| (0..b.num_rows()).map(move |row| line(b, row))).collect()

@@ -126,6 +126,19 @@ async fn what_changes_the_catalog_shows_in_the_next_statement_and_in_the_transac
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_over_the_catalogue_and_settings_are_of_the_moment() {
+    let (_site, mut s) = site().await;
+    run(&mut s, "CREATE VIEW mine AS SELECT setting FROM pg_settings WHERE name = 'application_name'").await;
+    for name in ["one", "two"] {
+        run(&mut s, &format!("SET application_name = '{name}'")).await;
+        for text in ["SELECT setting FROM mine", "SELECT setting FROM pg_settings WHERE name = 'application_name'"] {
+            assert_eq!(run(&mut s, text).await, [name], "{text}");
+        }
+    }
+    assert_eq!(run(&mut s, "SELECT application_name, state FROM pg_stat_activity").await, ["two|active"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_system_relation_can_be_read_and_has_the_columns_that_it_lists() {
     let (_site, mut s) = site().await;
     let all = run(
@@ -143,4 +156,76 @@ async fn every_system_relation_can_be_read_and_has_the_columns_that_it_lists() {
     }
     let twice = "SELECT oid FROM pg_class GROUP BY oid HAVING count(*) > 1";
     assert_eq!(run(&mut s, twice).await, [""; 0], "oids are unique");
+}
+
+/// The text of another client under a name.
+async fn other(s: &mut regauge_views::Session, name: &str) -> Vec<String> {
+    let all = texts(include_str!("texts/others.sql"));
+    let text = all.into_iter().find(|(of, _)| *of == name).unwrap().1;
+    let text = filled(s, text).await;
+    run(s, &text).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_clients_are_told_keys_columns_and_tables() {
+    let (_site, mut s) = site().await;
+    assert_eq!(other(&mut s, "pgjdbc getTables").await, ["NULL|public|friends|TABLE|NULL|||||"]);
+    assert_eq!(
+        other(&mut s, "pgjdbc getPrimaryKeys").await,
+        ["regauge|public|friends|user_id|1|friends_pkey", "regauge|public|friends|friend_id|2|friends_pkey"]
+    );
+    assert_eq!(
+        other(&mut s, "pgjdbc getColumns").await[2],
+        "regauge|public|friends|note|1043|false|24|-1|-1|3|NULL|NULL|'x'|NULL|0|b"
+    );
+    assert_eq!(other(&mut s, "Django constraints").await, ["friends_pkey|[user_id, friend_id]|p|NULL|NULL"]);
+    assert_eq!(other(&mut s, "Rails primary keys").await, ["user_id", "friend_id"]);
+    assert_eq!(other(&mut s, "PostgREST-like lateral").await, ["friends|1|1", "friends|2|2"]);
+    assert_eq!(other(&mut s, "Grafana tables").await, ["friends", "messages"]);
+    assert_eq!(
+        other(&mut s, "Grafana columns").await,
+        ["user_id|bigint", "friend_id|bigint", "note|character varying", "weight|numeric"]
+    );
+    let shown = other(&mut s, "Grafana schemas").await;
+    assert!(["friends", "messages", "v"].iter().all(|t| shown.iter().any(|s| s == t)), "{shown:?}");
+    assert_eq!(other(&mut s, "Grafana version").await, ["1600"]);
+    assert_eq!(other(&mut s, "pgjdbc type by oid").await, ["true|pg_catalog|varchar"]);
+    assert_eq!(other(&mut s, "tokio-postgres type").await, ["varchar|b|0|NULL|0|pg_catalog|0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subqueries_of_system_statements_keep_sqls_rules() {
+    let (_site, mut s) = site().await;
+    let many = "SELECT (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid) FROM pg_class c WHERE c.relname = 'friends'";
+    assert!(attempt(&mut s, many).await.unwrap_err().message.contains("more than one row"));
+    let latest = "SELECT (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid ORDER BY attnum DESC LIMIT 1), \
+                  (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 100), \
+                  ARRAY(SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid AND attnum > 100), \
+                  c.oid IN (SELECT conrelid FROM pg_constraint), \
+                  c.oid + 1 NOT IN (SELECT conrelid FROM pg_constraint), \
+                  EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid) \
+                  FROM pg_class c WHERE c.relname IN ('friends', 'messages') ORDER BY c.relname";
+    assert_eq!(run(&mut s, latest).await, ["weight|NULL|[]|true|true|true", "sent_at|NULL|[]|false|true|false"]);
+    let nested = "SELECT ARRAY(SELECT a.attname || '/' || (SELECT t.typname FROM pg_type t WHERE t.oid = a.atttypid AND \
+                  a.attrelid = c.oid) FROM pg_attribute a WHERE a.attrelid = c.oid ORDER BY a.attnum) \
+                  FROM pg_class c WHERE c.relname = 'v'";
+    assert_eq!(run(&mut s, nested).await, ["[sender/int8, n/int8]"]);
+    let left = "SELECT c.relname, k FROM pg_class c LEFT JOIN pg_constraint o ON o.conrelid = c.oid \
+                LEFT JOIN LATERAL unnest(o.conkey) AS k ON true WHERE c.relname IN ('friends', 'v') ORDER BY 1, 2";
+    assert_eq!(run(&mut s, left).await, ["friends|1", "friends|2", "v|NULL"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_regauge_tells_views_versions_and_topics_of_the_moment() {
+    let (_site, mut s) = site().await;
+    assert_eq!(
+        run(&mut s, "SELECT name, kind, versions FROM regauge.views ORDER BY 1").await,
+        ["mv|materialized view|1", "v|view|NULL"]
+    );
+    let state = "SELECT view, version, routed, state, error FROM regauge.versions";
+    assert_eq!(run(&mut s, state).await, ["mv|1|true|live|NULL"]);
+    assert_eq!(
+        run(&mut s, "SELECT name, kind, partitions FROM regauge.topics ORDER BY name").await,
+        ["friends|table|1", "messages|stream|1"]
+    );
 }

@@ -7,6 +7,7 @@
 use super::{
     Reading,
     names::{DATABASE, Names, Scope, SystemRelations},
+    relation::{RelationTable, Source},
     subplan,
     system::SystemDialect,
     window,
@@ -21,6 +22,7 @@ use arrow::{
     datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
+    catalog::default_table_source::source_as_provider,
     common::{
         TableReference,
         tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
@@ -313,6 +315,12 @@ fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {
 pub fn is_immutable(plan: &LogicalPlan) -> bool {
     let mut immutable = true;
     let visited = plan.apply_with_subqueries(|node| {
+        // Rows that were made for this statement are of its moment.
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source)?;
+            let table = provider.downcast_ref::<RelationTable>();
+            immutable &= !table.is_some_and(|t| matches!(t.source(), Source::Rows(_)));
+        }
         for expr in node.expressions() {
             expr.apply(|e| {
                 if let Expr::ScalarFunction(f) = e {

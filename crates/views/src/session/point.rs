@@ -14,6 +14,7 @@ use crate::{
 };
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, RecordBatchOptions},
+    compute::cast,
     datatypes::{DataType, SchemaRef},
 };
 use datafusion::sql::sqlparser::ast;
@@ -28,8 +29,8 @@ pub(super) struct Point {
     /// [`crate::catalog::Catalog::changed`] when it was prepared.
     catalog: Lsn,
     search_path: Vec<String>,
-    /// For each column of the key its parameter.
-    params: Vec<usize>,
+    /// For each column of the key its parameter, and the column's type.
+    params: Vec<(usize, DataType)>,
     /// Positions in the relation of the answer's columns.
     columns: Vec<usize>,
     schema: SchemaRef,
@@ -63,7 +64,10 @@ impl Session {
         let param = |at: &usize| {
             let column = relation.columns.get(*at)?;
             let (_, param) = form.equal.iter().find(|(name, _)| *name == column.name)?;
-            (params.get(*param)? == &column.ty).then_some(*param)
+            // Drivers send an integer in the smallest type that holds it.
+            let given = params.get(*param)?;
+            let fits = given == &column.ty || given.is_signed_integer() && column.ty.is_signed_integer();
+            fits.then(|| (*param, column.ty.clone()))
         };
         let params = key.iter().map(param).collect::<Option<Vec<_>>>()?;
         let columns = match &form.columns {
@@ -82,7 +86,12 @@ impl Session {
         let stands = self.txn.is_none()
             && self.core.judged.catalog().changed() == point.catalog
             && self.variables.search_path() == point.search_path;
-        let keys: Option<Vec<ArrayRef>> = point.params.iter().map(|p| values.get(*p).filter(|v| v.len() == 1).cloned()).collect();
+        let key = |(param, ty): &(usize, DataType)| {
+            let value = values.get(*param).filter(|v| v.len() == 1)?;
+            // What does not fit becomes NULL, and NULL takes the general way.
+            if value.data_type() == ty { Some(value.clone()) } else { cast(value, ty).ok() }
+        };
+        let keys: Option<Vec<ArrayRef>> = point.params.iter().map(key).collect();
         let (true, Some(keys)) = (stands, keys) else { return Ok(None) };
         if keys.iter().any(|k| k.is_null(0)) {
             return Ok(None);

@@ -266,7 +266,7 @@ fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
     each_expr(&mut statement.clone(), &mut |expr| {
         if let ast::Expr::Cast { expr, data_type, .. } = expr
             && let Some(no) = placeholder(expr)
-            && let Ok(ty) = type_by_name(&plain_name(data_type), &[])
+            && let Some(ty) = cast_type(data_type)
         {
             types.entry(no).or_insert(ty);
         }
@@ -274,13 +274,18 @@ fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
     types
 }
 
-/// A type's name without its modifiers, which a parameter does not have.
-fn plain_name(ty: &ast::DataType) -> String {
+/// The Arrow type of a cast's type.
+fn cast_type(ty: &ast::DataType) -> Option<DataType> {
     let name = ty.to_string().to_lowercase();
-    match (name.split_once('('), name.rsplit_once(')')) {
-        (Some((before, _)), Some((_, after))) => format!("{before}{after}"),
-        _ => name,
-    }
+    let (plain, modifiers) = match (name.split_once('('), name.rsplit_once(')')) {
+        (Some((before, within)), Some((_, after))) => {
+            let within = within.split(')').next().unwrap_or_default();
+            let modifiers = within.split(',').map(|m| m.trim().parse()).collect::<Result<Vec<i64>, _>>().ok()?;
+            (format!("{before}{after}"), modifiers)
+        }
+        _ => (name, vec![]),
+    };
+    type_by_name(&plain, &modifiers).ok()
 }
 
 fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {

@@ -81,14 +81,12 @@ impl Session {
             return Ok(kept);
         }
         let uses = self.core.planner.uses(&query, &scope)?;
-        // What system relations and functions answer with may change without a change of the catalog.
-        let system = self.core.planner.system(&mut query.clone(), &scope)?.is_some();
         let search_path = scope.search_path.clone();
         let mut logical = Box::pin(self.core.planner.plan(query, scope)).await?;
         if let Some(output) = output {
             logical = planner::renamed(logical, output)?;
         }
-        let keep = !system && planner::is_immutable(&logical);
+        let keep = planner::is_immutable(&logical);
         let plan = self.core.planner.physical(&logical).await?;
         let kept = Kept { catalog: txn.catalog.changed(), search_path, uses, plan };
         if keep {
