@@ -133,14 +133,16 @@ impl Local {
         if self.flow.is_over() {
             return;
         }
-        self.in_flight.set(self.in_flight.get() + 1);
-        self.turns.begin(1);
         self.fed.borrow_mut().push_back(fed);
         self.wake(0);
     }
 
     /// The first stage begins an epoch: the others have it before them.
     pub fn begin(&self, epoch: u64) {
+        if epoch != self.flow.as_of.0 {
+            self.in_flight.set(self.in_flight.get() + 1);
+            self.turns.begin(1);
+        }
         for (stage, epochs) in self.epochs.iter().enumerate() {
             epochs.borrow_mut().push_back(epoch);
             if stage > 0 && self.early[stage].get() {

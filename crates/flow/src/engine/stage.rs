@@ -167,12 +167,15 @@ impl Stage {
         fx: &mut Effects,
     ) -> Result<(), EngineError> {
         let Some(at) = self.at.get(&node) else { return Ok(()) };
-        for wire in &self.nodes[*at].wires {
+        let wires = &self.nodes[*at].wires;
+        let mut delta = Some(delta);
+        for (i, wire) in wires.iter().enumerate() {
+            let Some(delta) = (if i + 1 == wires.len() { delta.take() } else { delta.clone() }) else { continue };
             match wire {
-                Wire::Here { node, input } => work.push((*node, *input, delta.clone())),
+                Wire::Here { node, input } => work.push((*node, *input, delta)),
                 Wire::Sent { port, node, input, spread } => {
                     fx.n_rows += delta.n_rows();
-                    for (to, delta) in self.spreader.split(delta.clone(), spread, self.crew)? {
+                    for (to, delta) in self.spreader.split(delta, spread, self.crew)? {
                         fx.sent.push(Sent { port: *port, to, node: *node, input: *input, delta });
                     }
                 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod drive;
 mod engine;
+mod measure;
 mod naive;
 mod run;
 mod value;

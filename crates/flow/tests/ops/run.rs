@@ -84,7 +84,7 @@ pub fn install(engine: &Engine, id: u64, plan: &FlowPlan, past: &[Change], as_of
 pub fn at(reader: &TraceReader, epoch: u64) -> (Bag, Vec<(String, i64)>) {
     let snapshot = snapshot(reader, epoch);
     let mut rows = Bag::new();
-    snapshot.net().chunks(8192).for_each(|piece| add_delta(&mut rows, &piece));
+    snapshot.net().unwrap().chunks(8192).for_each(|piece| add_delta(&mut rows, &piece));
     (rows, snapshot.errors().to_vec())
 }
 
