@@ -9,6 +9,7 @@ mod client;
 mod demo;
 mod doors;
 mod folder;
+mod percentile;
 mod inspect;
 mod print;
 mod running;

@@ -280,7 +280,7 @@ fn many_flows_come_and_go() {
             plans.iter().enumerate().map(|(i, (_, p))| install(&engine, base_id + i as u64, p, &rows, 1)).collect();
         for (i, (name, p)) in plans.iter().enumerate() {
             let id = base_id + i as u64;
-            if (i as u64 + round) % 3 == 0 {
+            if (i as u64 + round).is_multiple_of(3) {
                 engine.drop_flow(id);
                 engine.feed(id, Epoch(2), by_topic(&rows[..1], false));
                 continue;

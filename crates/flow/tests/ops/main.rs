@@ -1,5 +1,5 @@
 //! The promises of the incremental operators, against a naive evaluator that recomputes everything.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod cluster;
 mod drive;

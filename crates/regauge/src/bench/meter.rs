@@ -63,14 +63,6 @@ pub fn resident_bytes() -> Option<u64> {
     status("VmRSS:")
 }
 
-/// The `p`-th percentile of some times, in milliseconds.
-pub fn percentile_ms(times: &[Duration], p: f64) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let at = (sorted.len() as f64 * p / 100.0) as usize;
-    sorted.get(at.min(sorted.len().saturating_sub(1))).map_or(0.0, |d| d.as_secs_f64() * 1e3)
-}
-
 /// CPU seconds of each thread that is alive, summed by name (digits at the end left out). Linux only; empty elsewhere.
 pub fn threads() -> BTreeMap<String, f64> {
     let mut sums = BTreeMap::new();

@@ -14,11 +14,13 @@ mod views;
 
 use crate::{
     doors::{Bound, Doors, Listen},
-    folder, print,
+    folder,
+    percentile::percentile_ms,
+    print,
 };
 use anyhow::{Context, ensure};
 use arrow::array::RecordBatch;
-use board::{Phase, Shared, percentile_ms};
+use board::{Phase, Shared};
 use clap::Args;
 use compare::Compared;
 use regauge_views::{Instance, Session, SessionOptions};

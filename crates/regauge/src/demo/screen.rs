@@ -3,9 +3,10 @@
 //! It runs on a thread of its own, so that a slow terminal holds up nobody. The terminal is given back however the run ends.
 
 use super::{
-    board::{Board, Panel, Phase, Shared, percentile_ms},
+    board::{Board, Panel, Phase, Shared},
     views,
 };
+use crate::percentile::percentile_ms;
 use ratatui::{
     DefaultTerminal, Frame,
     crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},

@@ -28,6 +28,8 @@ pub fn start_with(more: &[&str]) -> Server {
     let mut command = binary();
     // A blank in the folder's name: what is printed must still work.
     command.args(["serve", "--pg-port", "0", "--http-port", "0", "--data"]).arg(dir.path().join("my data")).args(more);
+    // waited for when the `Server` is dropped
+    #[allow(clippy::zombie_processes)]
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut port = None;
