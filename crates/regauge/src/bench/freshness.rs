@@ -6,7 +6,7 @@
 use super::{
     events::Events,
     inputs::{Inputs, Scratch, wait_visible},
-    meter::{Meter, between, percentile_ms, threads},
+    meter::{Meter, between, threads},
     queries::query,
 };
 use serde_json::{Value, json};
@@ -64,9 +64,9 @@ pub async fn run(rate: usize, seconds: usize, every_ms: usize) -> anyhow::Result
     Ok(json!({
         "bench": "freshness", "rate": rate, "events": n_commits * per_commit, "commits": n_commits, "cost": cost.json(),
         "events_per_s": (n_commits * per_commit) as f64 / cost.wall.as_secs_f64(),
-        "visible_ms_p50": percentile_ms(&seen, 50.0), "visible_ms_p99": percentile_ms(&seen, 99.0),
-        "visible_ms_max": percentile_ms(&seen, 100.0),
-        "ack_ms_p50": percentile_ms(&acks, 50.0), "ack_ms_p99": percentile_ms(&acks, 99.0),
+        "visible_ms_p50": percentile_ms(&seen, 50), "visible_ms_p99": percentile_ms(&seen, 99),
+        "visible_ms_max": percentile_ms(&seen, 100),
+        "ack_ms_p50": percentile_ms(&acks, 50), "ack_ms_p99": percentile_ms(&acks, 99),
         "threads": between(&before, &threads()),
     }))
 }
