@@ -23,8 +23,6 @@ use std::path::{Path, PathBuf};
 /// Queries of the rebuild and live tables.
 const QUERIES: [&str; 8] = ["q0", "q1", "q2", "q3", "q4", "q5", "q7", "q8"];
 
-pub use options::USAGE;
-
 /// Runs what was asked for, prints the tables, writes `bench/RESULTS.md`.
 pub fn run(root: &Path, args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;

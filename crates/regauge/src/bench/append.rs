@@ -49,7 +49,7 @@ pub async fn run(rows: usize, batch: usize, sessions: usize) -> anyhow::Result<V
         "bench": "append", "rows": rows, "batch": batch, "sessions": sessions, "cost": cost.json(), "bytes_per_row": bytes_per_row,
         "rows_per_s": rows as f64 / cost.wall.as_secs_f64(), "rows_per_cpu_s": rows as f64 / cost.cpu.as_secs_f64(),
         "bytes_per_s": rows as f64 * bytes_per_row / cost.wall.as_secs_f64(),
-        "ack_ms_p50": percentile_ms(&times, 50.0), "ack_ms_p99": percentile_ms(&times, 99.0),
+        "ack_ms_p50": percentile_ms(&times, 50), "ack_ms_p99": percentile_ms(&times, 99),
         "threads": between(&before, &threads()),
     }))
 }

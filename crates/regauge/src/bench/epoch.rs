@@ -56,7 +56,7 @@ pub async fn run(n_epochs: usize, workers: usize) -> anyhow::Result<Value> {
     Ok(json!({
         "bench": "epoch", "epochs": n_epochs, "workers": workers, "operators": operators.len(), "cost": cost.json(),
         "cpu_us_per_epoch": cost.cpu_s_per_million(n_epochs),
-        "visible_ms_p50": percentile_ms(&visible, 50.0), "visible_ms_p99": percentile_ms(&visible, 99.0),
-        "ack_ms_p50": percentile_ms(&acks, 50.0), "ack_ms_p99": percentile_ms(&acks, 99.0),
+        "visible_ms_p50": percentile_ms(&visible, 50), "visible_ms_p99": percentile_ms(&visible, 99),
+        "ack_ms_p50": percentile_ms(&acks, 50), "ack_ms_p99": percentile_ms(&acks, 99),
     }))
 }

@@ -65,9 +65,9 @@ pub async fn run(rate: usize, seconds: usize, every_ms: usize) -> anyhow::Result
     Ok(json!({
         "bench": "freshness", "rate": rate, "events": n_commits * per_commit, "commits": n_commits, "cost": cost.json(),
         "events_per_s": (n_commits * per_commit) as f64 / cost.wall.as_secs_f64(),
-        "visible_ms_p50": percentile_ms(&seen, 50.0), "visible_ms_p99": percentile_ms(&seen, 99.0),
-        "visible_ms_max": percentile_ms(&seen, 100.0),
-        "ack_ms_p50": percentile_ms(&acks, 50.0), "ack_ms_p99": percentile_ms(&acks, 99.0),
+        "visible_ms_p50": percentile_ms(&seen, 50), "visible_ms_p99": percentile_ms(&seen, 99),
+        "visible_ms_max": percentile_ms(&seen, 100),
+        "ack_ms_p50": percentile_ms(&acks, 50), "ack_ms_p99": percentile_ms(&acks, 99),
         "threads": between(&before, &threads()),
     }))
 }

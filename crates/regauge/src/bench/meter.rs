@@ -64,10 +64,10 @@ pub fn resident_bytes() -> Option<u64> {
 }
 
 /// The `p`-th percentile of some times, in milliseconds.
-pub fn percentile_ms(times: &[Duration], p: f64) -> f64 {
+pub fn percentile_ms(times: &[Duration], p: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let at = (sorted.len() as f64 * p / 100.0) as usize;
+    let at = sorted.len() * p / 100;
     sorted.get(at.min(sorted.len().saturating_sub(1))).map_or(0.0, |d| d.as_secs_f64() * 1e3)
 }
 
