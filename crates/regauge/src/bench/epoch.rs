@@ -15,7 +15,6 @@ use std::{sync::Arc, time::Instant};
 /// Two sources, filters and projections, a join, two aggregates one over the other, a distinct and a union.
 const VIEW: &str = "
 CREATE STREAM a (k BIGINT, v BIGINT); CREATE STREAM b (k BIGINT, w BIGINT);
-INSERT INTO b SELECT g, g * 7 FROM generate_series(0, 99) AS t(g);
 CREATE MATERIALIZED VIEW ten AS
   SELECT kind, count(*) AS n, sum(total) AS total FROM (
     SELECT k % 10 AS kind, total FROM (
@@ -32,6 +31,8 @@ pub async fn run(n_epochs: usize, workers: usize) -> anyhow::Result<Value> {
         execute(&mut session, statement).await?;
     }
     let catalog = instance.catalog();
+    let of_b: Vec<String> = (0..100).map(|k| format!("({k}, {})", k * 7)).collect();
+    execute(&mut session, &format!("INSERT INTO b VALUES {}", of_b.join(", "))).await?;
     let find = |name: &str| catalog.relations().find(|r| r.name.name == name).cloned().context("relation is missing");
     let (stream, view) = (find("a")?, find("ten")?);
     let Kind::Materialized { routed, .. } = &view.kind else { anyhow::bail!("not a materialized view") };

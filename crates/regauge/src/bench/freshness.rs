@@ -9,6 +9,7 @@ use super::{
     meter::{Meter, between, threads},
     queries::query,
 };
+use crate::percentile::percentile_ms;
 use serde_json::{Value, json};
 use std::{
     sync::mpsc,
@@ -25,6 +26,7 @@ pub async fn run(rate: usize, seconds: usize, every_ms: usize) -> anyhow::Result
     let scratch = Scratch::new(None)?;
     let mut inputs = Inputs::open(scratch.path()).await?;
     for view in VIEWS {
+        inputs.prepare(query(view)?).await?;
         inputs.create(view, query(view)?.ours).await?;
     }
     let traces = VIEWS.iter().map(|view| inputs.trace(view)).collect::<anyhow::Result<Vec<_>>>()?;

@@ -1,6 +1,9 @@
 //! An instance with the Nexmark streams: appending events as one commit, and waiting for views.
 
-use super::events::{INPUTS, STREAMS};
+use super::{
+    events::{INPUTS, STREAMS},
+    queries::Query,
+};
 use crate::print;
 use anyhow::Context;
 use arrow::array::RecordBatch;
@@ -76,6 +79,14 @@ impl Inputs {
     /// The log.
     pub fn log(&self) -> &Log {
         self.instance.log()
+    }
+
+    /// Makes what a query needs beside the streams.
+    pub async fn prepare(&mut self, query: &Query) -> anyhow::Result<()> {
+        match query.setup {
+            Some(text) => execute(&mut self.session, text).await,
+            None => Ok(()),
+        }
     }
 
     /// Makes a materialized view and waits until it can be read.

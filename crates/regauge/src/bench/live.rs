@@ -7,7 +7,7 @@ use super::{
     events::Events,
     inputs::{Inputs, Scratch, wait_visible},
     meter::{Cost, Meter, between, peak_bytes, threads},
-    queries::query,
+    queries::{Query, query},
 };
 use arrow::array::RecordBatch;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub async fn run(name: &str, n: usize, epoch: usize) -> anyhow::Result<Value> {
     let mut events = Events::from(0);
     let batches: Vec<[RecordBatch; 3]> = (0..n / epoch).map(|_| events.next(epoch)).collect::<anyhow::Result<_>>()?;
     let (append_only, _, _) = feed(None, &batches).await?;
-    let (cost, spent, n_epochs) = feed(Some((name, query.ours)), &batches).await?;
+    let (cost, spent, n_epochs) = feed(Some(query), &batches).await?;
     let n = batches.len() * epoch;
     Ok(json!({
         "bench": "live", "query": name, "events": n, "epoch": epoch, "cost": cost.json(), "append_only": append_only.json(),
@@ -26,13 +26,14 @@ pub async fn run(name: &str, n: usize, epoch: usize) -> anyhow::Result<Value> {
     }))
 }
 
-async fn feed(view: Option<(&str, &str)>, batches: &[[RecordBatch; 3]]) -> anyhow::Result<(Cost, Value, usize)> {
+async fn feed(view: Option<&Query>, batches: &[[RecordBatch; 3]]) -> anyhow::Result<(Cost, Value, usize)> {
     let scratch = Scratch::new(None)?;
     let mut inputs = Inputs::open(scratch.path()).await?;
     let trace = match view {
-        Some((name, query)) => {
-            inputs.create(name, query).await?;
-            Some(inputs.trace(name)?)
+        Some(query) => {
+            inputs.prepare(query).await?;
+            inputs.create(query.name, query.ours).await?;
+            Some(inputs.trace(query.name)?)
         }
         None => None,
     };

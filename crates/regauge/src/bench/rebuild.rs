@@ -23,6 +23,7 @@ pub async fn run(dir: &Path, name: &str, answer: Option<&Path>) -> anyhow::Resul
     let copy = scratch.path().join("log");
     copy_folder(&dir.join("log"), &copy)?;
     let mut inputs = Inputs::open(&copy).await?;
+    inputs.prepare(query).await?;
     let (before, meter) = (threads(), Meter::start());
     inputs.create(name, query.ours).await?;
     let cost = meter.stop();
