@@ -31,7 +31,14 @@ pub fn oracle(root: &Path, args: &[String]) -> Result<()> {
     for (name, value) in oracle_sizes(args)? {
         env.push((name, value.to_string()));
     }
-    run(root, "random::", &env)
+    let last = std::env::temp_dir().join(format!("regauge-oracle-{}", std::process::id()));
+    env.push(("REGAUGE_ORACLE_LAST_LINE", last.display().to_string()));
+    let done = run(root, "random::", &env);
+    if let Ok(line) = std::fs::read_to_string(&last) {
+        println!("{line}");
+        std::fs::remove_file(&last)?;
+    }
+    done
 }
 
 /// `kill [--cycles N]`: `kill -9` of the real server in the middle of appends.

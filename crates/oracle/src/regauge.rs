@@ -95,7 +95,19 @@ impl System for Regauge {
                 1,
             ),
         };
-        Ok(self.execute(&statement).await?.map(|_| ()))
+        let responses = match self.execute(&statement).await? {
+            Ok(responses) => responses,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        // Rows come as they are computed: an error among them is the statement's.
+        for response in responses {
+            if let Response::Rows(rows) = response
+                && let Err(error) = rows.collect().await
+            {
+                return Ok(Err(failure(error)));
+            }
+        }
+        Ok(Ok(()))
     }
 
     async fn copy(&mut self, statement: &str, data: &str) -> Result<Result<(), Failure>> {

@@ -1,7 +1,7 @@
 //! What planning refuses, for three readers: the kind for the caller, SQLSTATE and message for the client, the hint for
 //! the person who types the next statement.
 
-use datafusion::common::SchemaError;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use regauge_types::ErrorKind;
 
@@ -193,9 +193,17 @@ fn from_schema_error(e: &SchemaError) -> PlanError {
             PlanError::invalid("42702", format!("column reference \"{}\" is ambiguous", field.name))
                 .with_hint("qualify the column with its table's name or alias")
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => {
+            PlanError::invalid("42712", format!("table name \"{qualifier}\" specified more than once"))
+                .with_hint("give one of them an alias")
+        }
+        SchemaError::DuplicateUnqualifiedField { name } => {
             PlanError::invalid("42701", format!("column \"{name}\" specified more than once"))
                 .with_hint("give one of them another name with AS")
+        }
+        SchemaError::FieldNotFound { field, valid_fields } if is_foreign(field, valid_fields) => {
+            let table = field.relation.as_ref().map(ToString::to_string).unwrap_or_default();
+            PlanError::invalid("42P01", format!("missing FROM-clause entry for table \"{table}\""))
         }
         SchemaError::FieldNotFound { field, valid_fields } => {
             let e = PlanError::invalid("42703", format!("column \"{}\" does not exist", field.flat_name()));
@@ -206,15 +214,33 @@ fn from_schema_error(e: &SchemaError) -> PlanError {
     }
 }
 
+/// Does a column name a relation that is not there at all?
+fn is_foreign(field: &Column, valid: &[Column]) -> bool {
+    field.relation.as_ref().is_some_and(|r| !valid.iter().any(|v| v.relation.as_ref().is_some_and(|v| v.table() == r.table())))
+}
+
 fn first_line(m: &str) -> String {
     m.split("\n\nbacktrace:").next().unwrap_or(m).lines().next().unwrap_or_default().to_owned()
 }
 
 impl PlanError {
+    /// What DataFusion's planner says, in PostgreSQL's codes.
+    #[must_use]
+    pub fn from_planning(m: &str) -> PlanError {
+        PlanError::from_text(m)
+    }
+
     fn from_text(m: &str) -> PlanError {
         let line = first_line(m).trim_start_matches("Error during planning: ").to_owned();
         let low = line.to_lowercase();
         let has = |s: &str| low.contains(s);
+        if let Some(at) = line.find("External error: ")
+            && (has("no function matches") || has("coercion failed"))
+        {
+            // DataFusion wraps what our own binding says.
+            let told = line[at + "External error: ".len()..].split(" No function matches").next().unwrap_or_default();
+            return PlanError::invalid("42883", told.trim_end_matches('.')).with_hint("add explicit casts");
+        }
         if has("table not found") || has("no table named") || (has("table ") && has(" not found")) {
             PlanError::invalid("42P01", line)
         } else if has("invalid function") {
@@ -222,7 +248,12 @@ impl PlanError {
             PlanError::invalid("42883", format!("function {name} does not exist"))
         } else if has("no function matches") || has("failed to coerce") || has("does not support") && has("function") {
             PlanError::invalid("42883", line).with_hint("add explicit casts")
-        } else if has("cannot coerce") || has("cannot infer common") || has("common argument type") || has("type_coercion") {
+        } else if has("cannot coerce")
+            || has("cannot infer common")
+            || has("common argument type")
+            || has("type_coercion")
+            || has("non-boolean predicate")
+        {
             PlanError::invalid("42804", line).with_hint("add explicit casts")
         } else if has("must appear in the group by") || has("in group by") || has("could not be resolved from available columns")
         {

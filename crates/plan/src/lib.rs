@@ -21,6 +21,9 @@ pub mod scalar;
 pub mod value;
 mod view;
 
+/// The syntax trees that [`parse`] gives, and their parser, for who rewrites them.
+pub use datafusion::sql::sqlparser;
+
 pub use catalog::{CatalogView, RelationInfo, RelationKind};
 pub use error::PlanError;
 pub use flowplan::{AggCall, AggFunc, Fingerprint, FlowPlan, JoinKind, Node, Op, OrderKey, OutputColumn, SetOpKind, SourceId};

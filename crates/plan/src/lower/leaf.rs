@@ -78,7 +78,11 @@ impl Builder {
         let mut inputs = vec![];
         for input in &u.inputs {
             let rel = self.lower(input)?;
-            let rel = self.cast_to(rel, &types)?;
+            let mut rel = self.cast_to(rel, &types)?;
+            // Where only the number of rows is asked for, each input would bring what it happens to have.
+            if types.is_empty() {
+                rel.exprs = vec![Scalar::Literal(Value::bool(true))];
+            }
             inputs.push(self.materialize_wide(rel)?);
         }
         let node = self.push(Op::Union, inputs)?;

@@ -131,7 +131,7 @@ fn explain(file: &Path, piece: &Piece, bad: BadRecords) -> anyhow::Error {
         text += &format!(": column {column}");
     }
     // A detail that names COPY's line would name the piece's, not the file's.
-    let error = regauge_views::Error { detail: bad.error.detail.clone().filter(|d| !d.starts_with("COPY ")), ..bad.error };
+    let error = regauge_views::Error { detail: bad.error.detail.clone().filter(|d| !d.starts_with("COPY ")), ..*bad.error };
     anyhow::anyhow!("{text}: {:#}", crate::print::explain(error))
 }
 

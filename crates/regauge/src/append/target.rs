@@ -152,7 +152,9 @@ impl Server {
             return Ok(Ok(Stored::Before));
         }
         Ok(Err(match body["line"].as_u64() {
-            Some(line) => NotStored::Bad(BadRecords { error: error.of_records(), line: Some(line), column: text("column") }),
+            Some(line) => {
+                NotStored::Bad(BadRecords { error: Box::new(error.of_records()), line: Some(line), column: text("column") })
+            }
             None => NotStored::Failed(error.explain()),
         }))
     }

@@ -17,12 +17,12 @@ use std::{
 
 /// 8 in CI; `REGAUGE_KILL_CYCLES=200` for more, which `cargo xtask kill --cycles 200` sets.
 const CYCLES: &str = "REGAUGE_KILL_CYCLES";
-const HTTP_CLIENTS: u64 = 2;
+const HTTP_CLIENTS: usize = 2;
 const BATCH: u64 = 5;
 /// Rows of a client are numbered from its own thousand million.
 const SPAN: u64 = 1_000_000_000;
 /// The client that speaks the Postgres wire.
-const WIRE: u64 = HTTP_CLIENTS;
+const WIRE: usize = HTTP_CLIENTS;
 
 #[derive(Default)]
 struct Client {
@@ -54,8 +54,8 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
                 let (clients, stop) = (clients.clone(), stop.clone());
                 let (http, pg, authorization) = (running.http, running.pg, running.authorization.clone());
                 std::thread::spawn(move || match no {
-                    WIRE => over_the_wire(&clients[no as usize], pg, &authorization, &stop),
-                    _ => over_http(no, &clients[no as usize], http, &authorization, &stop),
+                    WIRE => over_the_wire(&clients[no], pg, &authorization, &stop),
+                    _ => over_http(no, &clients[no], http, &authorization, &stop),
                 })
             })
             .collect();
@@ -87,12 +87,12 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
     assert_eq!(server.unwrap().stop(), Some(0));
 }
 
-fn body(no: u64, batch: u64) -> String {
-    (0..BATCH).map(|i| format!("{{\"c\": {no}, \"k\": {}}}\n", no * SPAN + batch * BATCH + i)).collect()
+fn body(no: usize, batch: u64) -> String {
+    (0..BATCH).map(|i| format!("{{\"c\": {no}, \"k\": {}}}\n", no as u64 * SPAN + batch * BATCH + i)).collect()
 }
 
 /// A batch goes into the stream and then, under the same number, into the table.
-fn over_http(no: u64, client: &Mutex<Client>, address: SocketAddr, authorization: &str, stop: &AtomicBool) {
+fn over_http(no: usize, client: &Mutex<Client>, address: SocketAddr, authorization: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         let batch = client.lock().unwrap().acked;
         for topic in ["s", "t"] {
@@ -131,7 +131,8 @@ fn over_the_wire(client: &Mutex<Client>, address: SocketAddr, authorization: &st
         }
         while !stop.load(Ordering::Acquire) {
             let batch = client.lock().unwrap().acked;
-            let values: Vec<String> = (0..BATCH).map(|i| format!("({WIRE}, {})", WIRE * SPAN + batch * BATCH + i)).collect();
+            let values: Vec<String> =
+                (0..BATCH).map(|i| format!("({WIRE}, {})", WIRE as u64 * SPAN + batch * BATCH + i)).collect();
             let values = values.join(", ");
             let text = format!("BEGIN; INSERT INTO s VALUES {values}; INSERT INTO t VALUES {values}; COMMIT");
             match connected.batch_execute(&text).await {

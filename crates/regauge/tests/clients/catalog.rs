@@ -36,8 +36,7 @@ fn psql_describes_relations_as_it_does_on_postgres() {
     let made = psql(&server, SETUP);
     assert!(made.status.success() && made.stderr.is_empty(), "{}", shown(&made));
     let list = psql(&server, "\\d\n\\di\n");
-    let expected = "\
-                List of relations
+    let expected = "                List of relations
  Schema |   Name   |       Type        |  Owner
 --------+----------+-------------------+---------
  public | friends  | table             | regauge
@@ -50,8 +49,7 @@ fn psql_describes_relations_as_it_does_on_postgres() {
  public | friends_pkey | index | regauge | friends";
     assert_eq!(trimmed(&list), expected, "{}", shown(&list));
     let table = psql(&server, "\\d friends\n");
-    let expected = "\
-                       Table \"public.friends\"
+    let expected = "                       Table \"public.friends\"
   Column   |         Type          | Collation | Nullable | Default
 -----------+-----------------------+-----------+----------+---------
  user_id   | bigint                |           | not null |

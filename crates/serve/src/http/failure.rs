@@ -13,14 +13,14 @@ use serde_json::{Map, Value, json};
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) status: StatusCode,
-    pub(super) error: Error,
+    pub(super) error: Box<Error>,
     pub(super) line: Option<u64>,
     pub(super) column: Option<String>,
 }
 
 impl Failure {
     pub(super) fn new(status: StatusCode, error: Error) -> Failure {
-        Failure { status, error, line: None, column: None }
+        Failure { status, error: Box::new(error), line: None, column: None }
     }
 
     pub(super) fn bad(sqlstate: &'static str, message: impl Into<String>) -> Failure {
@@ -34,7 +34,7 @@ impl Failure {
     }
 
     pub(super) fn hint(mut self, hint: &str) -> Failure {
-        self.error = self.error.hint(hint);
+        *self.error = self.error.clone().hint(hint);
         self
     }
 }
@@ -49,9 +49,9 @@ impl From<BadRecords> for Failure {
     fn from(bad: BadRecords) -> Failure {
         let BadRecords { error, line, column } = bad;
         if line.is_none() {
-            return Failure::of_path(error);
+            return Failure::of_path(*error);
         }
-        Failure { line, column, ..Failure::from(error) }
+        Failure { line, column, ..Failure::from(*error) }
     }
 }
 

@@ -15,9 +15,10 @@ use super::{
     json,
     visit::Visit,
 };
+use crate::records;
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringArray},
-    datatypes::Schema,
+    array::{ArrayRef, RecordBatch},
+    datatypes::{DataType, Schema},
 };
 use axum::{
     Extension,
@@ -31,7 +32,7 @@ use futures::{Stream, StreamExt, stream};
 use regauge_types::ErrorKind;
 use regauge_views::{Error, Response as Answer, RowStream, error::sqlstate as code};
 use serde_json::{Value, json};
-use std::{convert::Infallible, sync::Arc};
+use std::convert::Infallible;
 
 /// What the client asks for.
 #[derive(serde::Deserialize)]
@@ -82,13 +83,14 @@ async fn run(visit: &mut Visit, ask: Ask) -> Result<Vec<Answer>, Error> {
         session.execute(&format!("SET statement_timeout = {ms}")).await?;
     }
     let Some(params) = ask.params.filter(|p| !p.is_empty()) else { return session.execute(&ask.sql).await };
-    let values = params.iter().enumerate().map(|(at, v)| param(at, v)).collect::<Result<Vec<_>, _>>()?;
     let prepared = session.prepare(&ask.sql, &[]).await?;
+    let types = prepared.params.iter().chain(std::iter::repeat(&DataType::Utf8));
+    let values = params.iter().zip(types).enumerate().map(|(at, (v, ty))| param(at, v, ty)).collect::<Result<Vec<_>, _>>()?;
     Ok(vec![session.run(&prepared, &values).await?])
 }
 
-/// A parameter's text, which becomes a value of the parameter's type.
-fn param(at: usize, value: &Value) -> Result<ArrayRef, Error> {
+/// A value of the parameter's type.
+fn param(at: usize, value: &Value, ty: &DataType) -> Result<ArrayRef, Error> {
     let text = match value {
         Value::Null => None,
         Value::Bool(v) => Some(v.to_string()),
@@ -99,7 +101,7 @@ fn param(at: usize, value: &Value) -> Result<ArrayRef, Error> {
             return Err(error.hint("parameters are numbers, strings, booleans and null"));
         }
     };
-    Ok(Arc::new(StringArray::from(vec![text])))
+    records::value(ty, text.as_deref())
 }
 
 fn needs_stream(what: &str, hint: &str) -> Error {

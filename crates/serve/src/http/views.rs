@@ -1,7 +1,7 @@
 //! `GET /v1/views/{name}`: rows of a view, a table or a stream. `?key=` compares the key, any other parameter a column; `?limit=`.
 
 use super::{Shared, failure::Failure, guard::Caller, json, sql::write_rows, visit::Visit};
-use arrow::array::{ArrayRef, StringArray};
+use crate::records;
 use axum::{
     Extension,
     extract::{Path, Query, State},
@@ -33,9 +33,9 @@ pub(super) async fn view(
 async fn read(visit: &mut Visit, name: &str, params: &[(String, String)], bytes_max: usize) -> Result<Response, Failure> {
     let relation = find(visit, name)?;
     let wish = Wish::read(&relation, params)?;
-    let values: Vec<ArrayRef> =
-        wish.filters.iter().map(|(_, v)| Arc::new(StringArray::from(vec![v.as_str()])) as ArrayRef).collect();
     let prepared = visit.session.prepare(&wish.sql(&relation), &[]).await?;
+    let value = |((_, text), ty): (&(usize, String), _)| records::value(ty, Some(text));
+    let values = wish.filters.iter().zip(&prepared.params).map(value).collect::<Result<Vec<_>, _>>()?;
     let Answer::Rows(rows) = visit.session.run(&prepared, &values).await? else {
         return Err(Error::internal("a query gave no rows").into());
     };

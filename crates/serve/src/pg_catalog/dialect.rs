@@ -1,10 +1,13 @@
 //! The hook of the planner: [`super::rewrite`] for syntax, [`super::functions`] for functions.
 
 use super::{facts::Facts, functions, rewrite};
-use datafusion::{logical_expr::ScalarUDF, sql::sqlparser::ast};
+use regauge_plan::sqlparser::ast;
 use regauge_views::{
     Result,
-    read::{names::Scope, system::SystemDialect},
+    read::{
+        names::Scope,
+        system::{SystemDialect, SystemFunction},
+    },
 };
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ impl SystemDialect for Dialect {
         Ok(rewrite::rewrite(query, scope))
     }
 
-    fn functions(&self, scope: &Scope) -> Vec<Arc<ScalarUDF>> {
+    fn functions(&self, scope: &Scope) -> Vec<Arc<dyn SystemFunction>> {
         functions::all(&Facts::new(scope))
     }
 

@@ -74,7 +74,7 @@ impl Facts {
     /// Everything in `pg_class`, users' relations first.
     pub fn objects(&self) -> &[Object] {
         self.objects.get_or_init(|| {
-            let mut all: Vec<Object> = self.scope.catalog.relations().flat_map(|r| of_relation(r)).collect();
+            let mut all: Vec<Object> = self.scope.catalog.relations().flat_map(of_relation).collect();
             all.extend(relations::all().map(of_system));
             all
         })

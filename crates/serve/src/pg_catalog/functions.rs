@@ -14,18 +14,10 @@ use super::{
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray},
-    datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type},
+    datatypes::{DataType, Float32Type, Float64Type},
 };
-use datafusion::{
-    common::{Result, ScalarValue},
-    logical_expr::{
-        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-    },
-};
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use regauge_views::{Error, read::system::SystemFunction};
+use std::sync::Arc;
 
 pub use objects::index_def;
 pub use session::pid;
@@ -57,7 +49,7 @@ pub struct Function {
     pub ret: Ret,
     /// Any NULL argument makes the result NULL.
     pub strict: bool,
-    pub body: fn(&Facts, &[Cell]) -> std::result::Result<Cell, Fault>,
+    pub body: fn(&Facts, &[Cell]) -> Result<Cell, Fault>,
 }
 
 const PARTS: &[&[Function]] = &[objects::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS, arrays::FUNCTIONS];
@@ -73,9 +65,9 @@ pub fn is_system(name: &str) -> bool {
 }
 
 /// All functions, bound to what their statement sees.
-pub fn all(facts: &Facts) -> Vec<Arc<ScalarUDF>> {
+pub fn all(facts: &Facts) -> Vec<Arc<dyn SystemFunction>> {
     let facts = Arc::new(facts.clone());
-    let mut all: Vec<Arc<ScalarUDF>> = PARTS.iter().flat_map(|p| p.iter()).map(|f| bound(f, &facts)).collect();
+    let mut all: Vec<Arc<dyn SystemFunction>> = PARTS.iter().flat_map(|p| p.iter()).map(|f| bound(f, &facts)).collect();
     all.push(bound(&MARKER, &facts));
     all
 }
@@ -87,84 +79,47 @@ static MARKER: Function = Function {
     body: |_, _| Err(("XX000", "a marker was called".to_owned())),
 };
 
-fn bound(function: &'static Function, facts: &Arc<Facts>) -> Arc<ScalarUDF> {
-    let kinds = vec![TypeSignature::VariadicAny, TypeSignature::Nullary];
-    let signature = Signature::one_of(kinds, Volatility::Stable);
-    Arc::new(ScalarUDF::new_from_impl(Call { function, facts: facts.clone(), signature }))
+fn bound(function: &'static Function, facts: &Arc<Facts>) -> Arc<dyn SystemFunction> {
+    Arc::new(Call { function, facts: facts.clone() })
 }
 
 struct Call {
     function: &'static Function,
     facts: Arc<Facts>,
-    signature: Signature,
 }
 
-impl std::fmt::Debug for Call {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Call").field("function", &self.function.name).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Call {
-    fn eq(&self, other: &Call) -> bool {
-        self.function.name == other.function.name && Arc::ptr_eq(&self.facts, &other.facts)
-    }
-}
-
-impl Eq for Call {}
-
-impl Hash for Call {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.function.name.hash(state);
-    }
-}
-
-impl ScalarUDFImpl for Call {
+impl SystemFunction for Call {
     fn name(&self) -> &str {
         self.function.name
     }
 
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+    fn returns(&self, args: &[DataType]) -> DataType {
         let text = || DataType::Utf8;
-        Ok(match self.function.ret {
+        match self.function.ret {
             Ret::Is(ty) => ty.arrow(),
             Ret::ListOf(ty) => DataType::new_list(ty.arrow(), true),
             Ret::First => args.first().cloned().filter(|t| *t != DataType::Null).unwrap_or_else(text),
-            Ret::Rows => DataType::new_list(args.first().cloned().unwrap_or(DataType::Utf8), true),
+            Ret::Rows => DataType::new_list(args.first().cloned().unwrap_or_else(text), true),
             Ret::Element => match args.first() {
                 Some(DataType::List(item)) => item.data_type().clone(),
                 _ => text(),
             },
-        })
+        }
     }
 
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
-        Ok(Arc::new(Field::new(self.function.name, self.return_type(&types)?, true)))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
-        let rows = if constant { 1 } else { args.number_rows };
-        let columns = args.args.iter().map(|a| a.to_array(rows)).collect::<Result<Vec<ArrayRef>>>()?;
+    fn call(&self, args: &[ArrayRef], rows: usize, ty: &DataType) -> Result<ArrayRef, Error> {
         let mut cells = Vec::with_capacity(rows);
         for row in 0..rows {
-            let values: Vec<Cell> = columns.iter().map(|c| cell(c, row)).collect();
+            let values: Vec<Cell> = args.iter().map(|c| cell(c, row)).collect();
             let null = self.function.strict && values.contains(&Cell::Null);
             cells.push(if null { Cell::Null } else { (self.function.body)(&self.facts, &values).map_err(fault)? });
         }
-        let out = array(args.return_field.data_type(), cells.iter());
-        Ok(if constant { ColumnarValue::Scalar(ScalarValue::try_from_array(&out, 0)?) } else { ColumnarValue::Array(out) })
+        Ok(array(ty, cells.iter()))
     }
 }
 
-fn fault((sqlstate, message): Fault) -> datafusion::error::DataFusionError {
-    use regauge_types::ErrorKind;
-    datafusion::error::DataFusionError::External(Box::new(regauge_views::Error::new(ErrorKind::Invalid, sqlstate, message)))
+fn fault((sqlstate, message): Fault) -> Error {
+    Error::new(regauge_types::ErrorKind::Invalid, sqlstate, message)
 }
 
 /// A value out of an array.

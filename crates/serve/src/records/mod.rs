@@ -11,7 +11,10 @@ mod arrow_ipc;
 mod cells;
 mod ndjson;
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringArray},
+    datatypes::DataType,
+};
 use regauge_views::{Error, Session, catalog::Relation, error::sqlstate as code};
 use std::{fmt, sync::Arc};
 
@@ -55,7 +58,7 @@ impl Format {
 #[derive(Clone, Debug)]
 pub struct BadRecords {
     /// What is wrong.
-    pub error: Error,
+    pub error: Box<Error>,
     /// On which line, from 1, where there are lines.
     pub line: Option<u64>,
     /// In which column, where one is to blame.
@@ -64,13 +67,13 @@ pub struct BadRecords {
 
 impl BadRecords {
     fn at(line: u64, column: Option<&str>, error: Error) -> BadRecords {
-        BadRecords { error, line: Some(line), column: column.map(str::to_owned) }
+        BadRecords { error: Box::new(error), line: Some(line), column: column.map(str::to_owned) }
     }
 }
 
 impl From<Error> for BadRecords {
     fn from(error: Error) -> BadRecords {
-        BadRecords { error, line: None, column: None }
+        BadRecords { error: Box::new(error), line: None, column: None }
     }
 }
 
@@ -127,9 +130,19 @@ async fn read_csv(session: &mut Session, relation: &Relation, bytes: bytes::Byte
         copy.into_rows()
     });
     match work.await {
-        Ok(rows) => rows.map_err(|error| BadRecords { line: line_of(&error), column: None, error }),
+        Ok(rows) => rows.map_err(|error| BadRecords { line: line_of(&error), column: None, error: Box::new(error) }),
         Err(_) => Err(Error::internal("reading CSV panicked").into()),
     }
+}
+
+/// One value of a type, by its text; NULL without one. Types that records cannot carry stay text.
+pub(crate) fn value(ty: &DataType, text: Option<&str>) -> Result<ArrayRef, Error> {
+    let Ok(mut cells) = cells::Cells::new(ty) else { return Ok(Arc::new(StringArray::from(vec![text]))) };
+    match text {
+        Some(text) => cells.push(text)?,
+        None => cells.push_null(),
+    }
+    Ok(cells.finish())
 }
 
 /// COPY's errors say their place in the detail: `COPY t, line 3, column k`.

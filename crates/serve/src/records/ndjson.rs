@@ -126,7 +126,11 @@ impl<'a> Table<'a> {
                 let message =
                     format!("field \"{}\" is missing in some records, and its column has a default", column.relation.name);
                 let error = Error::invalid(code::BAD_COPY, message).hint("write it in every record of the body, or in none");
-                return Err(BadRecords { error, line: self.lines.first().copied(), column: Some(column.relation.name.clone()) });
+                return Err(BadRecords {
+                    error: Box::new(error),
+                    line: self.lines.first().copied(),
+                    column: Some(column.relation.name.clone()),
+                });
             }
             fields.push(Field::new(&column.relation.name, column.relation.ty.clone(), true));
             arrays.push(column.cells.finish());

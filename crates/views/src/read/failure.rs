@@ -41,7 +41,7 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(what) => Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, what.clone())
             .hint("ask for less at once, or raise the limit on memory per query"),
         DataFusionError::SchemaError(inner, _) => schema(inner),
-        DataFusionError::Plan(what) => plan(what),
+        DataFusionError::Plan(what) => PlanError::from_planning(what).into(),
         DataFusionError::Execution(what) => execution(what),
         other => Error::internal(other.to_string()),
     }
@@ -83,6 +83,11 @@ fn arrow(error: &ArrowError) -> Error {
 fn schema(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
+            let there = |r: &str| valid_fields.iter().any(|v| v.relation.as_ref().is_some_and(|v| v.table() == r));
+            if let Some(foreign) = field.relation.as_ref().filter(|r| !there(r.table())) {
+                let message = format!("missing FROM-clause entry for table \"{foreign}\"");
+                return Error::new(ErrorKind::NotFound, code::UNDEFINED_TABLE, message);
+            }
             let error =
                 Error::new(ErrorKind::NotFound, code::UNDEFINED_COLUMN, format!("column \"{}\" does not exist", field.name()));
             let names: Vec<String> = valid_fields.iter().take(20).map(|f| f.name().to_owned()).collect();
@@ -92,26 +97,14 @@ fn schema(error: &SchemaError) -> Error {
             Error::invalid("42702", format!("column reference \"{}\" is ambiguous", field.name()))
                 .hint("write the relation before it")
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => {
+            Error::invalid("42712", format!("table name \"{qualifier}\" specified more than once"))
+                .hint("give one of them an alias")
+        }
+        SchemaError::DuplicateUnqualifiedField { name } => {
             Error::invalid(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))
         }
     }
-}
-
-fn plan(what: &str) -> Error {
-    let lower = what.to_lowercase();
-    let sqlstate = if lower.contains("table") && lower.contains("not found") {
-        code::UNDEFINED_TABLE
-    } else if lower.contains("invalid function") || lower.contains("function") && lower.contains("not found") {
-        "42883"
-    } else if lower.contains("group by") && lower.contains("must") {
-        "42803"
-    } else if lower.contains("coerc") || lower.contains("type") || lower.contains("cannot") {
-        code::DATATYPE_MISMATCH
-    } else {
-        code::SYNTAX
-    };
-    Error::invalid(sqlstate, what.to_owned())
 }
 
 /// Kernels and functions say only text.

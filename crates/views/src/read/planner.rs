@@ -9,7 +9,7 @@ use super::{
     names::{DATABASE, Names, Scope, SystemRelations},
     relation::{RelationTable, Source},
     subplan,
-    system::SystemDialect,
+    system::{self, SystemDialect},
     window,
 };
 use crate::{
@@ -150,7 +150,7 @@ impl Planner {
         let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
         let mut state = self.state(scope);
         for function in functions {
-            state.register_udf(function).map_err(Error::from_datafusion)?;
+            state.register_udf(system::planned(function)).map_err(Error::from_datafusion)?;
         }
         let plan = state.statement_to_plan(statement).await.map_err(Error::from_datafusion)?;
         let plan = match dialect {

@@ -42,7 +42,7 @@ fn of(o: &Object) -> impl Iterator<Item = Vec<Cell>> + '_ {
             0i64,
             -1i64,
             c.typmod,
-            len >= 0 && len <= 8,
+            (0..=8).contains(&len),
             "i",
             storage,
             "",

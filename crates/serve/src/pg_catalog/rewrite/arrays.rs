@@ -3,7 +3,7 @@
 
 use super::tree;
 use crate::pg_catalog::functions::ARRAY_OF_ROWS;
-use datafusion::sql::sqlparser::ast::{AccessExpr, BinaryOperator, Expr, FunctionArguments, Subscript, UnaryOperator, Value};
+use regauge_plan::sqlparser::ast::{AccessExpr, BinaryOperator, Expr, FunctionArguments, Subscript, UnaryOperator, Value};
 
 pub fn rewrite(e: &mut Expr) {
     match e {

@@ -3,7 +3,7 @@
 //! A `reg*` value is a number where it is compared and a name where it is shown: in a select list and where it is cast to text.
 
 use super::tree;
-use datafusion::sql::sqlparser::ast::{DataType, Expr, ObjectName, SelectItem};
+use regauge_plan::sqlparser::ast::{DataType, Expr, ObjectName, SelectItem};
 
 /// Types whose values are oids with a name.
 const NAMED_OIDS: &[&str] = &["regclass", "regtype", "regnamespace", "regrole", "regproc", "regprocedure", "regoper"];
@@ -65,7 +65,7 @@ fn target(name: &str) -> Option<DataType> {
         "bool" => DataType::Boolean,
         "float4" => DataType::Real,
         "float8" => DataType::DoublePrecision,
-        "numeric" => DataType::Numeric(datafusion::sql::sqlparser::ast::ExactNumberInfo::None),
+        "numeric" => DataType::Numeric(regauge_plan::sqlparser::ast::ExactNumberInfo::None),
         _ => return None,
     })
 }

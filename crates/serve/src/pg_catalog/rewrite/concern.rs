@@ -3,7 +3,7 @@
 
 use super::{casts, names, tree};
 use crate::pg_catalog::{SCHEMAS, functions, relations};
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, ObjectName, Query, Visit, Visitor};
+use regauge_plan::sqlparser::ast::{BinaryOperator, Expr, ObjectName, Query, Visit, Visitor};
 use std::{collections::HashSet, ops::ControlFlow};
 
 /// Names that WITH gives anywhere in the query.

@@ -11,7 +11,7 @@ mod operators;
 mod sources;
 mod tree;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
+use regauge_plan::sqlparser::ast::{Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
 use regauge_views::read::names::Scope;
 use std::{collections::HashSet, ops::ControlFlow};
 
@@ -63,7 +63,7 @@ impl VisitorMut for Rules<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+    use regauge_plan::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
     use regauge_views::catalog::Catalog;
 
     fn scope() -> Scope {

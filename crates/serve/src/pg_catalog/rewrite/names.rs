@@ -1,7 +1,7 @@
 //! Functions lose their schema `pg_catalog`; `current_schema` and its kin need no parentheses.
 
 use super::tree;
-use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Ident};
+use regauge_plan::sqlparser::ast::{Expr, FunctionArguments, Ident};
 
 /// Words that are functions without parentheses, and that the parser takes for columns.
 const WORDS: &[&str] = &["current_schema", "current_catalog", "current_role", "current_user", "session_user"];

@@ -3,7 +3,7 @@
 //! Every collation here is C, so COLLATE changes nothing. `x LIKE p ESCAPE e` is `x LIKE like_escape(p, e)`, as PostgreSQL has it.
 
 use super::tree;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+use regauge_plan::sqlparser::ast::{BinaryOperator, Expr};
 
 pub fn rewrite(e: &mut Expr) {
     match e {

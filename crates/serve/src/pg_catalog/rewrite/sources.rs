@@ -4,7 +4,7 @@
 //! stands before it in the same FROM where it is LATERAL.
 
 use super::{arrays, concern, tree};
-use datafusion::sql::sqlparser::{
+use regauge_plan::sqlparser::{
     ast::{
         Expr, FunctionArg, FunctionArgExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
     },

@@ -1,6 +1,6 @@
 //! Small pieces of syntax.
 
-use datafusion::sql::sqlparser::ast::{
+use regauge_plan::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart,
     Value,
 };
