@@ -12,7 +12,7 @@
 //! read it, with the reason; a flow's past is read in slices and lets live epochs go first ([`turns`]); [`Engine::drop_flow`] never
 //! waits, and dropping the engine waits for all its threads (in a cluster: until the other processes stop, too).
 //! Locks: flows, then commands; a flow's `fed` alone. Not promised: a bound on what is on its way to another process; that a failure
-//! in the last stage is heard of in other processes. It does not know topics' meaning, SQL, or the life of a version.
+//! is heard of in other processes. It does not know topics' meaning, SQL, or the life of a version.
 
 mod ahead;
 mod flow;

@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 use arrow::datatypes::DataType;
 use regauge_flow::engine::Cluster;
 use regauge_plan::flowplan::*;
-use regauge_plan::scalar::Scalar;
 use regauge_types::Epoch;
 
 use crate::call;
@@ -32,14 +31,6 @@ fn joined_and_grouped() -> FlowPlan {
 fn global() -> FlowPlan {
     let mut p = plan(1, false);
     on(&mut p, Op::Aggregate { keys: vec![], aggs: vec![call(AggFunc::Count, &[], DataType::Int64)] }, vec![0]);
-    p
-}
-
-/// Fails in its second stage, on the worker that owns the row.
-fn ill() -> FlowPlan {
-    let mut p = plan(1, false);
-    let d = on(&mut p, Op::Distinct, vec![0]);
-    on(&mut p, Op::Map { filter: None, exprs: Some(vec![Scalar::Column(0)]) }, vec![d]);
     p
 }
 
@@ -75,11 +66,6 @@ fn one_process_of_a_cluster() {
             rows.iter().for_each(|(row, n)| writeln!(out, "row {i} {epoch} {n} {row:?}").unwrap());
         }
     }
-    // a row that only one process takes back, and that was never there, fails the version in both
-    let ill = install(&engine, 3, &ill(), &[], 1);
-    let never = (0, epochs[0][0].1.clone(), -1);
-    engine.feed(3, Epoch(2), if process == 0 { by_topic(&[never], false) } else { vec![] });
-    writeln!(out, "failed {}", ill.wait(Epoch(2), LONG).unwrap_err()).unwrap();
     writeln!(out, "end").unwrap();
     out.flush().unwrap();
     drop(kept);
@@ -109,7 +95,7 @@ fn two_processes_publish_the_answer_together() {
         .collect();
     // (plan, epoch) to rows as text
     let mut union: BTreeMap<(usize, u64), BTreeMap<String, i64>> = BTreeMap::new();
-    let (mut shares, mut failures) = (vec![], vec![]);
+    let mut shares = vec![];
     for child in &mut children {
         let mut n_rows = 0;
         let mut ended = false;
@@ -118,7 +104,6 @@ fn two_processes_publish_the_answer_together() {
             // the harness begins its line without an end
             let line = line.find("row ").filter(|i| line[..*i].ends_with("... ") || *i == 0).map_or(&*line, |i| &line[i..]);
             ended |= line == "end";
-            failures.extend(line.strip_prefix("failed ").map(str::to_owned));
             let Some(rest) = line.strip_prefix("row ") else { continue };
             let mut words = rest.splitn(4, ' ');
             let mut number = || words.next().unwrap().parse::<i64>().unwrap();
@@ -132,9 +117,6 @@ fn two_processes_publish_the_answer_together() {
     for child in &mut children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(failures.len(), 2);
-    assert!(failures.iter().all(|f| f.contains("negative multiplicity")), "{failures:?}");
-    assert!(failures.iter().any(|f| f.contains("failed in another process")), "{failures:?}");
     assert!(shares.iter().all(|n| *n > 0), "both hold a part: {shares:?}");
     let mut sources: BTreeMap<SourceId, Bag> = BTreeMap::new();
     for (i, changes) in epochs().iter().enumerate() {
