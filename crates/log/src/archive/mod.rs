@@ -157,6 +157,9 @@ impl Archive {
     /// After an error the archive is as it was, for readers and for the next run: nothing but time was lost.
     pub fn run(&self, source: &dyn CommitSource, target: Lsn, state: Option<&JournalState>) -> Result<ArchiveReport, LogError> {
         let mut running = self.running.lock();
+        if self.is_closed() {
+            return Err(LogError::Closed);
+        }
         let mut base = self.manifest();
         let mut report = ArchiveReport::default();
         let target = target.min(source.durable());
