@@ -4,7 +4,9 @@
 //! future, so the borrowed stack is empty between polls. Cost: one mapping per poll on small threads, nothing on large ones.
 //! Statements are bounded by the parser's limits, so the room is enough; nothing here bounds them.
 
-use std::{future::Future, pin::Pin, task::Poll};
+use crate::{error::Result, session::panicked};
+use futures::FutureExt;
+use std::{future::Future, panic::AssertUnwindSafe};
 
 /// With less than this left on the thread's stack, a new one is taken.
 const LEFT_BYTES_MIN: usize = 6 << 20;
@@ -12,14 +14,14 @@ const LEFT_BYTES_MIN: usize = 6 << 20;
 /// The size of the new one.
 const STACK_BYTES: usize = 16 << 20;
 
-/// The same future with room to recurse.
-pub(crate) async fn roomy<F: Future>(future: F) -> F::Output {
-    let mut future = Box::pin(future);
-    std::future::poll_fn(move |context| -> Poll<F::Output> {
-        let future: Pin<&mut F> = future.as_mut();
+/// The same future with room to recurse; a panic in it is an error.
+pub(crate) async fn roomy<T, F: Future<Output = Result<T>>>(future: F) -> Result<T> {
+    let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind());
+    let outcome = std::future::poll_fn(move |context| {
+        let future = future.as_mut();
         stacker::maybe_grow(LEFT_BYTES_MIN, STACK_BYTES, || future.poll(context))
-    })
-    .await
+    });
+    outcome.await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
 }
 
 /// The same for what does not wait.

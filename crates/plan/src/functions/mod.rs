@@ -19,6 +19,7 @@ pub mod exact_sum;
 pub mod extract;
 pub mod guard;
 pub mod math;
+mod moment;
 pub mod planner;
 pub mod semantics;
 pub mod string_agg;
@@ -202,6 +203,7 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
     builder.scalar_functions().get_or_insert_default().extend(scalars());
+    builder.scalar_functions().get_or_insert_default().push(moment::now());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates());
     builder
         .with_expr_planners(expr_planners())

@@ -226,7 +226,15 @@ impl Planner {
 
     /// A plan that can run, any number of times.
     pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = self.0.base.create_physical_plan(plan).await.map_err(Error::from_datafusion)?;
+        let plan = if is_immutable(plan) {
+            self.0.base.create_physical_plan(plan).await
+        } else {
+            // now() and its kin are the moment of planning
+            let mut state = self.0.base.clone();
+            state.mark_start_execution();
+            state.create_physical_plan(plan).await
+        };
+        let plan = plan.map_err(Error::from_datafusion)?;
         // DataFusion's own rule makes leaves give way; a cross join multiplies what one leaf gave and never asks it again.
         let giving_way = plan.transform_up(|node| {
             let join = node.children().len() > 1;

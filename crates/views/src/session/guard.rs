@@ -7,7 +7,7 @@ use crate::{
 };
 use futures::{FutureExt, StreamExt, future};
 use parking_lot::Mutex;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -55,12 +55,13 @@ impl Guard {
         }
     }
 
-    /// Runs a part of the statement.
+    /// Runs a part of the statement. Input never panics; where we, or a library, are wrong about that, it is this statement's error
+    /// and not the end of the session.
     pub(super) async fn run<T>(&self, part: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             error = self.ended() => Err(error),
-            outcome = part => outcome,
+            outcome = AssertUnwindSafe(part).catch_unwind() => outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         }
     }
 
@@ -75,8 +76,17 @@ impl Guard {
 
     fn watched(&self, stream: RowStream) -> RowStream {
         let ended = self.ended().shared();
-        let stream = stream.take_until(ended.clone());
+        let whole = AssertUnwindSafe(stream).catch_unwind();
+        let stream = whole.map(|item| item.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))).take_until(ended.clone());
         let last = futures::stream::once(async move { ended.now_or_never() }).filter_map(|error| async move { error.map(Err) });
         stream.chain(last).boxed()
     }
+}
+
+/// A panic as an error.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("no message");
+    tracing::error!(%text, "a statement panicked");
+    Error::internal(format!("statement panicked: {text}")).hint("this is a fault of regauge: please report the statement")
 }

@@ -44,6 +44,7 @@ use crate::{
 };
 use arrow::array::RecordBatch;
 use guard::Guard;
+pub(crate) use guard::panicked;
 use regauge_log::ProducerSeq;
 use regauge_plan::parse::{ParseLimits, RelationName, Statement, parse};
 use regauge_types::Lsn;

@@ -8,6 +8,7 @@ mod ddl;
 mod dml;
 mod engine;
 mod mirror;
+mod moments;
 mod pg;
 mod prepared;
 mod reopen;
