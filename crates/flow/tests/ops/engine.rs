@@ -56,6 +56,20 @@ fn plans() -> Vec<(&'static str, FlowPlan)> {
     on(&mut p, Op::Map { filter: None, exprs: Some(vec![c(1)]) }, vec![g]);
     all.push(("joined, grouped, and the key dropped", p));
 
+    // both inputs are one node: a source, and one that retracts at an epoch's end
+    for (name, kind) in kinds {
+        let join = |on| Op::Join { kind, on: vec![on], nulls_equal: false, residual: None };
+        let mut p = plan(1, false);
+        on(&mut p, join((0, 0)), vec![0, 0]);
+        let calls = vec![call(AggFunc::Count, &[], DataType::Int64)];
+        let g = on(&mut p, Op::Aggregate { keys: vec![0], aggs: calls }, vec![0]);
+        on(&mut p, join((0, 1)), vec![g, g]);
+        all.push((name, p.clone()));
+        p.root = 1;
+        p.output = p.nodes[1].types.iter().map(|ty| OutputColumn { name: "c".into(), ty: ty.clone() }).collect();
+        all.push((name, p));
+    }
+
     let mut p = plan(1, false);
     let m = on(&mut p, Op::Map { filter: filter(CompareOp::Ne, 0, Value::int8(1)), exprs: None }, vec![0]);
     let d = on(&mut p, Op::Distinct, vec![m]);

@@ -1,14 +1,17 @@
 //! Where SQL's syntax becomes our functions, before DataFusion judges types by its own rules: arithmetic operators, `||`,
-//! EXTRACT, SUBSTRING, POSITION; and SQL's type names.
+//! EXTRACT, SUBSTRING, POSITION; casts within aggregate calls; and SQL's type names.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr, TypePlanner,
+};
+use datafusion::logical_expr::{Expr, ExprSchemable, SortExpr};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
@@ -61,9 +64,42 @@ impl ExprPlanner for PgExprPlanner {
         Ok(PlannerResult::Planned(function(&extract::EXTRACT).call(args)))
     }
 
+    fn plan_aggregate(&self, expr: RawAggregateExpr) -> DfResult<PlannerResult<RawAggregateExpr>> {
+        let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
+        let args = args.into_iter().map(casts_named).collect::<DfResult<_>>()?;
+        let filter = filter.map(|e| casts_named(*e).map(Box::new)).transpose()?;
+        let order_by = order_by.into_iter().map(|s| Ok(SortExpr { expr: casts_named(s.expr)?, ..s })).collect::<DfResult<_>>()?;
+        Ok(PlannerResult::Original(RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment }))
+    }
+
+    fn plan_window(&self, mut expr: RawWindowExpr) -> DfResult<PlannerResult<RawWindowExpr>> {
+        expr.args = expr.args.into_iter().map(casts_named).collect::<DfResult<_>>()?;
+        Ok(PlannerResult::Original(expr))
+    }
+
     fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(function(&text::SUBSTR).call(args)))
     }
+}
+
+/// DataFusion gives a cast its argument's name, and calls that differ by a cast alone one name, which one plan may not hold
+/// twice. Within calls casts get a name of their own, until `semantics` has made them functions.
+fn casts_named(e: Expr) -> DfResult<Expr> {
+    let named = e.transform_up(|e| {
+        let Expr::Cast(cast) = &e else { return Ok(Transformed::no(e)) };
+        let name = format!("CAST({} AS {})", cast.expr.schema_name(), cast.field.data_type());
+        Ok(Transformed::yes(e.alias(name)))
+    })?;
+    Ok(named.data)
+}
+
+/// Takes the names away again.
+pub(super) fn casts_unnamed(e: Expr) -> DfResult<Expr> {
+    let unnamed = e.transform_up(|e| match e {
+        Expr::Alias(alias) if matches!(*alias.expr, Expr::Cast(_)) => Ok(Transformed::yes(*alias.expr)),
+        e => Ok(Transformed::no(e)),
+    })?;
+    Ok(unnamed.data)
 }
 
 /// A string literal beside a type that DataFusion would not compare with text is read as that type at once.

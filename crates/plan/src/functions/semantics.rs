@@ -25,7 +25,7 @@ use super::bind::{self, is_decimal, is_float, is_int, is_text};
 use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::udf::PgFunction;
-use super::{arith, branches, function, temporal, text};
+use super::{arith, branches, function, planner, temporal, text};
 use crate::pgtypes::type_name;
 use crate::value::Value;
 
@@ -127,6 +127,13 @@ struct Rewriter<'a> {
 
 impl TreeNodeRewriter for Rewriter<'_> {
     type Node = Expr;
+
+    fn f_down(&mut self, expr: Expr) -> DfResult<Transformed<Expr>> {
+        match expr {
+            e @ (Expr::AggregateFunction(_) | Expr::WindowFunction(_)) => Ok(Transformed::yes(planner::casts_unnamed(e)?)),
+            e => Ok(Transformed::no(e)),
+        }
+    }
 
     fn f_up(&mut self, expr: Expr) -> DfResult<Transformed<Expr>> {
         Ok(Transformed::yes(self.rewrite(expr)?))

@@ -1,12 +1,15 @@
 //! The plan under construction. A [`Rel`] is a node with a map not yet made: filters and projections collect there and
 //! become one `Map` (or none) where an operator needs real columns.
+//!
+//! Invariant: nodes are never changed once they stand, as several may read them, and no two are the same operator over the same
+//! inputs. A look-up is linear in the nodes so far; what the root does not reach is dropped at the end.
 
 use arrow::datatypes::DataType;
 
 use super::{Result, columns, key};
 use crate::error::PlanError;
 use crate::flowplan::types::is_supported;
-use crate::flowplan::{FlowPlan, Op};
+use crate::flowplan::{FlowPlan, Node, Op};
 use crate::scalar::Scalar;
 use crate::value::Value;
 
@@ -41,12 +44,13 @@ impl Builder {
         Rel { node, filter: vec![], exprs: columns(self.types(node).len()) }
     }
 
-    /// Appends an operator over nodes.
+    /// An operator over nodes: the node that is the same operator over the same nodes already, or a new one. So what a query
+    /// says twice (a WITH query read twice, most often) is computed once.
     pub fn push(&mut self, op: Op, inputs: Vec<usize>) -> Result<usize> {
         self.push_given(op, inputs, vec![], false, None)
     }
 
-    /// Appends a source or constant rows, whose types and key come from outside.
+    /// The same for a source or constant rows, whose types and key come from outside.
     pub fn push_given(
         &mut self,
         op: Op,
@@ -55,6 +59,10 @@ impl Builder {
         append_only: bool,
         known_key: Option<Vec<usize>>,
     ) -> Result<usize> {
+        let given = |n: &Node| !inputs.is_empty() || (n.types == types && n.append_only == append_only);
+        if let Some(same) = self.plan.nodes.iter().position(|n| n.inputs == inputs && n.op == op && given(n)) {
+            return Ok(same);
+        }
         let key = key::derive(self, &op, &inputs).or(known_key);
         let refused = |t: &DataType| {
             PlanError::unsupported(
@@ -75,7 +83,7 @@ impl Builder {
 
     /// Makes the pending map real: the node has exactly the columns of `exprs`.
     pub fn materialize(&mut self, rel: Rel) -> Result<usize> {
-        let rel = self.bound_row_number(rel);
+        let rel = self.bound_row_number(rel)?;
         let width = self.types(rel.node).len();
         let identity = rel.exprs.len() == width && rel.exprs.iter().enumerate().all(|(i, e)| *e == Scalar::Column(i));
         if identity && rel.filter.is_empty() {

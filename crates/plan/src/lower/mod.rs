@@ -32,13 +32,13 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<FlowPlan> {
     let mut b = Builder::default();
     let rel = b.lower(plan)?;
     let root = b.materialize(rel)?;
-    let root = topk::finish(&mut b, root)?;
     let key = b.keys.get(root).cloned().flatten();
     let types = b.types(root).to_vec();
     let output = plan.schema().fields().iter().zip(types);
     let output = output.map(|(f, ty)| OutputColumn { name: f.name().clone(), ty }).collect();
     let plan = FlowPlan { root, output, key, ..b.plan };
     let plan = compact(plan);
+    topk::check_bounded(&plan)?;
     plan.validate()?;
     Ok(plan)
 }

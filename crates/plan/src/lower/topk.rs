@@ -5,7 +5,7 @@ use datafusion::logical_expr::{Expr, Limit, LogicalPlan, Window};
 
 use super::{Builder, Rel, Result, first_line, scalar};
 use crate::error::PlanError;
-use crate::flowplan::{Op, OrderKey};
+use crate::flowplan::{FlowPlan, Op, OrderKey};
 use crate::scalar::{CompareOp, Scalar};
 use crate::value::Datum;
 
@@ -120,17 +120,15 @@ impl Builder {
         Ok(rel)
     }
 
-    /// Moves `row_number <= k` out of a pending filter into the top-k below it, and drops the number's column where nobody
-    /// reads it (it would change whenever a row above it does).
-    pub(super) fn bound_row_number(&mut self, mut rel: Rel) -> Rel {
-        let Some(node) = self.plan.nodes.get_mut(rel.node) else { return rel };
+    /// Moves `row_number <= k` out of a pending filter into a top-k of that bound in the place of the one below it, and drops the
+    /// number's column where nobody reads it (it would change whenever a row above it does).
+    pub(super) fn bound_row_number(&mut self, mut rel: Rel) -> Result<Rel> {
+        let Some(node) = self.plan.nodes.get(rel.node) else { return Ok(rel) };
         let number = node.types.len().saturating_sub(1);
-        let Op::TopK { partition, limit, offset, row_number, .. } = &mut node.op else { return rel };
-        if !*row_number || *limit != u64::MAX {
-            return rel;
-        }
-        // Positions kept are low <= p <= high.
-        let (mut low, mut high) = (1u64, u64::MAX);
+        let Op::TopK { limit: u64::MAX, row_number: true, partition, order, offset } = &node.op else { return Ok(rel) };
+        // Positions kept are low <= p <= high; the number counts what an offset skips, too.
+        let first = offset + 1;
+        let (mut low, mut high) = (first, u64::MAX);
         rel.filter.retain(|c| match bound(c, number) {
             Some((l, h)) => {
                 low = low.max(l);
@@ -139,31 +137,19 @@ impl Builder {
             }
             None => true,
         });
-        if high == u64::MAX && low == 1 {
-            return rel;
+        if high == u64::MAX && low == first {
+            return Ok(rel);
         }
-        *offset = low - 1;
-        *limit = if high == u64::MAX { u64::MAX } else { high.saturating_sub(low - 1) };
-        let mut read = false;
+        let offset = low - 1;
+        let limit = if high == u64::MAX { u64::MAX } else { high.saturating_sub(offset) };
+        let mut row_number = false;
         for e in rel.filter.iter().chain(&rel.exprs) {
-            e.walk(&mut |s| read |= *s == Scalar::Column(number));
+            e.walk(&mut |s| row_number |= *s == Scalar::Column(number));
         }
-        if !read {
-            *row_number = false;
-            node.types.truncate(number);
-        }
-        if *limit <= 1 {
-            let key = Some(partition.clone());
-            if let Some(k) = self.keys.get_mut(rel.node) {
-                *k = key;
-            }
-        } else if !*row_number
-            && let Some(k) = self.keys.get_mut(rel.node)
-            && k.as_ref().is_some_and(|k| k.contains(&number))
-        {
-            *k = None;
-        }
-        rel
+        let op = Op::TopK { partition: partition.clone(), order: order.clone(), limit, offset, row_number };
+        let inputs = node.inputs.clone();
+        rel.node = self.push(op, inputs)?;
+        Ok(rel)
     }
 }
 
@@ -229,14 +215,14 @@ fn count(e: Option<&Expr>, default: u64) -> Result<u64> {
     }
 }
 
-/// A row number that no filter bounds would move with every change above it.
-pub(super) fn finish(b: &mut Builder, root: usize) -> Result<usize> {
+/// A row number that no filter bounds would move with every change above it. Asked of a plan without unused nodes.
+pub(super) fn check_bounded(plan: &FlowPlan) -> Result<()> {
     let unbounded = |op: &Op| matches!(op, Op::TopK { limit: u64::MAX, row_number: true, .. });
-    if b.plan.nodes.iter().any(|n| unbounded(&n.op)) {
+    if plan.nodes.iter().any(|n| unbounded(&n.op)) {
         return Err(PlanError::unsupported(
             "row_number() without a bound is not offered in a view",
             "write it in a subquery and WHERE rn <= k directly around it",
         ));
     }
-    Ok(root)
+    Ok(())
 }

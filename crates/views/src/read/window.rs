@@ -5,6 +5,7 @@
 //!   SELECT .. FROM TUMBLE(t, ..)   is asked for its names as      SELECT .. FROM t
 //!                                  and planned as    WITH "__window_0" AS (SELECT 1 FROM t) SELECT .. FROM TUMBLE(t, ..)
 //! ```
+//! A subquery in the place of t likewise: the relations in it are those named.
 //! It does not know what a window is: the planner of views does.
 
 use crate::{error::Result, syntax};
@@ -14,18 +15,15 @@ use datafusion::{
 };
 use std::ops::ControlFlow;
 
-/// The same query with each window's input in the window's place; `None` when there is no window over a named relation.
+/// The same query with each window's input in the window's place; `None` when there is no window over a relation or a subquery.
 pub(super) fn unwindowed(query: &ast::Query) -> Option<ast::Query> {
     struct Inputs(bool);
     impl VisitorMut for Inputs {
         type Break = ();
+        // What is put in is visited next: windows within a window's subquery are found.
         fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-            if let TableFactor::Table { name, args: args @ Some(_), .. } = factor
-                && is_window(name)
-                && let Some(input) = args.as_ref().and_then(|a| a.args.first()).and_then(input)
-            {
-                *name = ast::ObjectName::from(input);
-                *args = None;
+            if let Some(read) = input(factor) {
+                *factor = read;
                 self.0 = true;
             }
             ControlFlow::Continue(())
@@ -42,12 +40,27 @@ fn is_window(name: &ast::ObjectName) -> bool {
     name.eq_ignore_ascii_case("tumble") || name.eq_ignore_ascii_case("hop")
 }
 
-fn input(arg: &FunctionArg) -> Option<Vec<ast::Ident>> {
-    match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name))) => Some(vec![name.clone()]),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(parts))) => Some(parts.clone()),
-        _ => None,
+/// What a window is over: a named relation or a subquery, by the window's alias.
+fn input(factor: &TableFactor) -> Option<TableFactor> {
+    let TableFactor::Table { name, args: Some(args), alias, .. } = factor else { return None };
+    if !is_window(name) {
+        return None;
     }
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(over)) = args.args.first()? else { return None };
+    let input = match over {
+        Expr::Identifier(name) => vec![name.clone()],
+        Expr::CompoundIdentifier(parts) => parts.clone(),
+        Expr::Subquery(subquery) => {
+            return Some(TableFactor::Derived { lateral: false, subquery: subquery.clone(), alias: alias.clone(), sample: None });
+        }
+        _ => return None,
+    };
+    let mut read = factor.clone();
+    if let TableFactor::Table { name, args, .. } = &mut read {
+        *name = ast::ObjectName::from(input);
+        *args = None;
+    }
+    Some(read)
 }
 
 /// Names relations in a query that does not read them otherwise.
