@@ -8,6 +8,7 @@
 //! [`install`] puts all of it into a DataFusion session; a planner of views asks for the parts. Names are frozen: stored
 //! plans call functions by them. Volatile and stable functions are not here.
 
+mod absent;
 pub mod aggregates;
 pub mod arith;
 pub mod bind;
@@ -36,6 +37,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 
+pub(crate) use absent::is_absent;
 pub use cast::{cast_expr, cast_target};
 pub use error::{EvalError, EvalResult};
 pub use udf::Builtin;
@@ -181,10 +183,11 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
     Arc::new(planner::PgTypePlanner)
 }
 
-/// Analyzer rules for views: ours, then DataFusion's own.
+/// Analyzer rules for views: ours, then DataFusion's own, then what stands on settled types.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(semantics::PgSemantics)];
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(absent::AbsentRows));
     rules
 }
 
