@@ -232,6 +232,12 @@ fn call(f: &ScalarFunction, whole: &Expr, schema: &DFSchema) -> Result<Scalar> {
     if let (Some(to), [arg]) = (crate::functions::cast_target(&f.func), f.args.as_slice()) {
         return cast(lower(arg, schema)?, to, arg, schema);
     }
+    if f.name() != "coalesce" && crate::functions::builtin(f.name()).is_none() && crate::functions::scalar(f.name()).is_none() {
+        return Err(PlanError::unsupported(
+            format!("function {} is not offered in a view", f.name()),
+            "compute it before the row is inserted, or in the SELECT that reads the view",
+        ));
+    }
     let ty = output_type(&whole.get_type(schema)?);
     if !is_supported(&ty) {
         return Err(PlanError::unsupported(

@@ -9,7 +9,7 @@ use super::{
     views,
 };
 use crate::print;
-use arrow::util::display::array_value_to_string;
+use arrow::{array::ArrayRef, datatypes::DataType, error::ArrowError, util::display::array_value_to_string};
 use regauge_views::{Instance, Response, Session, SessionOptions};
 use std::time::{Duration, Instant};
 
@@ -88,10 +88,19 @@ async fn panel(session: &mut Session, question: &str) -> anyhow::Result<Panel> {
         panel.columns = rows.schema.fields().iter().map(|f| f.name().clone()).collect();
         for batch in rows.collect().await.map_err(print::explain)? {
             for row in 0..batch.num_rows() {
-                let cells = batch.columns().iter().map(|c| array_value_to_string(c, row));
-                panel.rows.push(cells.collect::<Result<_, _>>()?);
+                panel.rows.push(batch.columns().iter().map(|c| cell(c, row)).collect::<Result<_, _>>()?);
             }
         }
     }
     Ok(panel)
+}
+
+/// A value as people read it: a time with a blank, an average without the zeros behind it.
+fn cell(column: &ArrayRef, row: usize) -> Result<String, ArrowError> {
+    let text = array_value_to_string(column, row)?;
+    Ok(match column.data_type() {
+        DataType::Timestamp(..) => text.replace('T', " "),
+        DataType::Decimal128(..) if text.contains('.') => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => text,
+    })
 }
