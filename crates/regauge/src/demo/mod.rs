@@ -30,6 +30,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Hours of 2013 per second on a terminal: two weeks in about half a minute.
 const HOURS_PER_S: f64 = 12.0;
@@ -73,13 +74,38 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let temporary = args.data.is_none();
     let dir = args.data.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("regauge-demo-{}", std::process::id())));
     ensure!(!dir.join("journal").exists(), "the demo wants a folder without data dir={}", dir.display());
-    let report = whole(&dir, &args).await;
-    if temporary {
-        let _ = std::fs::remove_dir_all(&dir);
-    }
+    let remove = || {
+        if temporary {
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+    };
+    let report = tokio::select! {
+        report = whole(&dir, &args) => report,
+        told = told_to_stop() => {
+            told?;
+            // the screen's thread would wait for a key
+            ratatui::restore();
+            remove();
+            std::process::exit(1);
+        }
+    };
+    remove();
     let report = report?;
     report.show(args.json);
     ensure!(report.equal(), "a rebuilt view differs from the one that was kept up");
+    Ok(())
+}
+
+/// A terminal that goes away, or somebody who wants this process to end.
+async fn told_to_stop() -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = hangup.recv() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     Ok(())
 }
 
