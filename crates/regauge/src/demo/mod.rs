@@ -75,8 +75,12 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let dir = args.data.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("regauge-demo-{}", std::process::id())));
     ensure!(!dir.join("journal").exists(), "the demo wants a folder without data dir={}", dir.display());
     let remove = || {
-        if temporary {
-            let _ = std::fs::remove_dir_all(&dir);
+        // what still runs may write once more
+        for _ in 0..40 {
+            if !temporary || std::fs::remove_dir_all(&dir).is_ok() || !dir.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     };
     let report = tokio::select! {

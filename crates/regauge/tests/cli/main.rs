@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod append;
+mod demo;
 mod full_disk;
 mod inspect;
 mod kill;
