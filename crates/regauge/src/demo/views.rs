@@ -54,6 +54,6 @@ pub const PANELS: [(&str, &str); 3] = [
         "late and in the weather of its hour (join)",
         "SELECT time_hour AS hour, origin, carrier, dep_delay AS late_min, round(CAST(wind_speed AS numeric), 1) AS wind_mph,
                 round(CAST(visib AS numeric), 1) AS visible_mi
-         FROM flight_weather WHERE time_hour > TIMESTAMP '{hour}' - INTERVAL '24 hours' ORDER BY time_hour DESC, dep_delay DESC, carrier, origin LIMIT 8",
+         FROM flight_weather WHERE time_hour > TIMESTAMP '{hour}' - INTERVAL '72 hours' ORDER BY time_hour DESC, dep_delay DESC, carrier, origin LIMIT 8",
     ),
 ];
