@@ -25,7 +25,7 @@ use crate::{
 };
 use arrow::{array::AsArray, datatypes::Int64Type};
 use parking_lot::{Mutex, RwLock};
-use regauge_log::{Definition, Log, LogOptions, ScanColumn, ScanSpec, TopicSpec, Transaction};
+use regauge_log::{Definition, Log, LogError, LogOptions, ScanColumn, ScanSpec, TopicSpec, Transaction};
 use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, SchemaId, TopicId, env::Joining};
 use std::{
     collections::HashMap,
@@ -33,6 +33,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// An open data folder. Clones share it; the last one closes it.
@@ -68,7 +69,7 @@ impl Instance {
 
     /// As [`Instance::open`], with the dataflows run by somebody else.
     pub fn open_with(config: Config, flows: Arc<dyn Dataflows>) -> Result<Instance> {
-        let log = Log::open(config.env.clone(), &config.dir, LogOptions::default()).map_err(Error::from_log)?;
+        let log = open_log(&config)?;
         let mint = Mint::open(&config.env, &config.dir)?;
         if !log.topics().iter().any(|t| t.id == CATALOG_TOPIC) {
             log.commit(Transaction { define: vec![Definition::Topic(catalog_topic())], ..Transaction::default() })
@@ -148,6 +149,22 @@ impl Instance {
     /// Gives functions and syntax for statements that ask about the instance itself.
     pub fn set_system_dialect(&self, dialect: Arc<dyn SystemDialect>) {
         self.core.planner.set_system_dialect(dialect);
+    }
+}
+
+/// How long a folder that is in use is waited for: who let go of it a moment ago may have a reader on its way out.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+fn open_log(config: &Config) -> Result<Log> {
+    let clock = &config.env.clock;
+    let begun = clock.steady();
+    loop {
+        match Log::open(config.env.clone(), &config.dir, LogOptions::default()) {
+            Err(LogError::InUse { .. }) if clock.steady().saturating_sub(begun) < LETTING_GO => {
+                clock.sleep(Duration::from_millis(10));
+            }
+            opened => return opened.map_err(Error::from_log),
+        }
     }
 }
 
