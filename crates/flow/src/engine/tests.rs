@@ -30,33 +30,34 @@ fn plan() -> FlowPlan {
     plan
 }
 
-/// Batches that are counted as they are read.
+/// Batches of so many rows, counted as they are read.
 struct Past {
     n: usize,
+    each: i64,
     read: Arc<AtomicUsize>,
 }
 
 impl History for Past {
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
-        let read = Arc::clone(&self.read);
+        let (read, each) = (Arc::clone(&self.read), self.each);
         let mine = (0..self.n).filter(move |i| i % workers == worker);
         Box::new(mine.map(move |i| {
             read.fetch_add(1, Ordering::SeqCst);
-            let from = i as i64 * 10;
-            Ok(rows(from..from + 10))
+            let from = i as i64 * each;
+            Ok(rows(from..from + each))
         }))
     }
 }
 
-/// A wrapped operator that does something before each push.
+/// A wrapped operator that does something before it is given so many rows.
 struct Wrapped {
     inner: Box<dyn Operator>,
-    before: Arc<dyn Fn() + Send + Sync>,
+    before: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 impl Operator for Wrapped {
     fn push(&mut self, input: usize, delta: Delta, out: &mut Out) -> Result<(), FlowError> {
-        (self.before)();
+        (self.before)(delta.n_rows());
         self.inner.push(input, delta, out)
     }
     fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError> {
@@ -74,7 +75,7 @@ fn engine(workers: usize) -> Engine {
     Engine::start(EngineConfig { workers, queue_epochs: 4, cluster: None }, Env::real()).unwrap()
 }
 
-fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn() + Send + Sync>) -> TraceReader {
+fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn(usize) + Send + Sync>) -> TraceReader {
     let sources = HashMap::from([(source(), Feed::History(Arc::new(past)))]);
     let make = move |plan: &FlowPlan| {
         let wrap = |inner| -> Box<dyn Operator> { Box::new(Wrapped { inner, before: Arc::clone(&before) }) };
@@ -84,7 +85,7 @@ fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn() + Send 
 }
 
 fn no_past() -> Past {
-    Past { n: 0, read: Arc::default() }
+    Past { n: 0, each: 10, read: Arc::default() }
 }
 
 fn feed(engine: &Engine, id: FlowId, epoch: u64) {
@@ -96,8 +97,8 @@ fn feed(engine: &Engine, id: FlowId, epoch: u64) {
 fn a_panic_in_an_operator_fails_its_version_and_no_other() {
     for workers in [1, 2, 3] {
         let engine = engine(workers);
-        let well = install(&engine, 1, no_past(), Arc::new(|| {}));
-        let ill = install(&engine, 2, no_past(), Arc::new(|| panic!("the operator broke")));
+        let well = install(&engine, 1, no_past(), Arc::new(|_| {}));
+        let ill = install(&engine, 2, no_past(), Arc::new(|_| panic!("the operator broke")));
         let over = SourceId::Version(regauge_types::ViewId(2), regauge_types::VersionNo(1));
         let mut reads = plan();
         reads.nodes[0].op = Op::Source { id: over, columns: vec![ColumnId(0)] };
@@ -113,7 +114,7 @@ fn a_panic_in_an_operator_fails_its_version_and_no_other() {
         let why = over.wait(Epoch(7), LONG).unwrap_err().to_string();
         assert!(why.contains("the operator broke"), "who reads it fails with its reason: {why}");
         // the workers that the panic went through still take flows
-        let late = install(&engine, 4, Past { n: 3, read: Arc::default() }, Arc::new(|| {}));
+        let late = install(&engine, 4, Past { n: 3, each: 10, read: Arc::default() }, Arc::new(|_| {}));
         assert_eq!(late.wait(Epoch(1), LONG).unwrap(), Epoch(1));
         assert_eq!(late.snapshot(Epoch(1)).unwrap().net().unwrap().n_rows(), 30);
     }
@@ -121,26 +122,27 @@ fn a_panic_in_an_operator_fails_its_version_and_no_other() {
 
 #[test]
 fn a_past_is_not_read_faster_than_it_is_worked_off() {
-    let (n, workers) = (1500, 2);
+    // a batch is as large as a parcel may be, so that one activation reads one
+    let (n, each, workers) = (240, 8192, 2);
     let engine = engine(workers);
     let (read, pushed, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let before = {
         let (read, pushed, most) = (Arc::clone(&read), Arc::clone(&pushed), Arc::clone(&most));
-        Arc::new(move || {
+        Arc::new(move |n_rows: usize| {
             // slow enough that a reader without bounds would be through
             #[allow(clippy::disallowed_methods)]
-            std::thread::sleep(Duration::from_micros(200));
-            // a batch gives a parcel for each worker at most
-            let done = pushed.fetch_add(1, Ordering::SeqCst) / workers;
-            most.fetch_max(read.load(Ordering::SeqCst) - done.min(read.load(Ordering::SeqCst)), Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+            let done = (pushed.fetch_add(n_rows, Ordering::SeqCst) + n_rows) / each;
+            most.fetch_max(read.load(Ordering::SeqCst).saturating_sub(done), Ordering::SeqCst);
         })
     };
-    let reader = install(&engine, 1, Past { n, read: Arc::clone(&read) }, before);
+    let past = Past { n, each: each as i64, read: Arc::clone(&read) };
+    let reader = install(&engine, 1, past, before);
     assert_eq!(reader.wait(Epoch(1), LONG).unwrap(), Epoch(1));
-    assert_eq!(reader.snapshot(Epoch(1)).unwrap().net().unwrap().n_rows(), n * 10);
+    assert_eq!(reader.snapshot(Epoch(1)).unwrap().net().unwrap().n_rows(), n * each);
     let most = most.load(Ordering::SeqCst);
-    // in flight at most 64 parcels of each worker and what one activation makes beyond, a few batches read ahead
-    assert!(most < n / 2, "read and not worked off: {most} of {n}");
+    // for each worker 64 parcels, two to a batch, the batch that makes the last of them, four read ahead and one in the reader's hand
+    assert!(most <= workers * (32 + 1 + 4 + 1), "read and not worked off: {most} of {n}");
 }
 
 #[test]
