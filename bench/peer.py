@@ -3,6 +3,7 @@
   peer.py duckdb   DIR SQL                       CREATE TABLE .. AS over DIR/parquet with two threads
   peer.py check    DIR SQL OURS.parquet          does OURS hold what DuckDB answers over DIR/parquet and DIR/more?
   peer.py postgres BIN ROWS SECONDS              prepared point look-ups with pgbench against a server started here
+  peer.py wire     BIN REGAUGE ROWS SECONDS      the same look-ups against `REGAUGE serve`
 
 CPU seconds are user and system time of all threads (getrusage), peak memory is the kernel's high-water mark.
 """
@@ -70,13 +71,43 @@ def ticks_of(pid):
     return sum(int(fields[at]) for at in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
 
 
+def find(binaries, name):
+    """A program of PostgreSQL: beside the others, where they are linked to, or on the path."""
+    linked = os.path.dirname(os.path.realpath(os.path.join(binaries, "initdb")))
+    places = [os.path.join(folder, name) for folder in (binaries, linked)]
+    return next((place for place in places if os.path.exists(place)), shutil.which(name) or name)
+
+
+def run_wire(binaries, regauge, rows, seconds):
+    """The same look-ups by the same client, asked of our server over the Postgres wire."""
+    folder = tempfile.mkdtemp(prefix="regauge-bench-wire-")
+    serve = [regauge, "serve", "--data", os.path.join(folder, "data"), "--pg-port", "0", "--http-port", "0"]
+    server = subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        line = next((line for line in server.stdout if " psql " in line), None)
+        if line is None:
+            raise SystemExit("regauge serve did not start")
+        words = line.split()
+        os.environ["PGPASSFILE"] = words[0].split("=", 1)[1]
+        to = ["-h", "127.0.0.1", "-p", words[words.index("-p") + 1], "-U", "regauge"]
+        psql = [find(binaries, "psql"), *to, "regauge", "-q", "-v", "ON_ERROR_STOP=1"]
+        subprocess.run([*psql, "-c", "CREATE TABLE kv (k bigint PRIMARY KEY, v text)"], check=True)
+        lines = "".join(f"{k}\tvalue of {k:08}\n" for k in range(rows))
+        subprocess.run([*psql, "-c", "COPY kv FROM STDIN"], input=lines, text=True, check=True)
+        return pgbench(find(binaries, "pgbench"), to, "regauge", folder, rows, seconds, server.pid)
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def run_postgres(binaries, rows, seconds):
     folder = tempfile.mkdtemp(prefix="regauge-bench-postgres-")
     os.chmod(folder, 0o755)
     who = {"user": "postgres"} if os.geteuid() == 0 else {}
     if who:
         shutil.chown(folder, "postgres")
-    program = lambda name: os.path.join(binaries, name)
+    program = lambda name: find(binaries, name)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     data = os.path.join(folder, "data")
     server = None
@@ -132,6 +163,8 @@ def main():
         answer = check(*rest)
     elif command == "postgres":
         answer = run_postgres(rest[0], int(rest[1]), int(rest[2]))
+    elif command == "wire":
+        answer = run_wire(rest[0], rest[1], int(rest[2]), int(rest[3]))
     else:
         raise SystemExit(__doc__)
     print(json.dumps(answer))

@@ -61,7 +61,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
         let runs = repeat(options.runs, || ours.run(&[name]))?;
         report.single(name, &runs);
         if *name == "lookup" {
-            report.peer("postgres", &peers.postgres()?);
+            let (postgres, wire) = peers.lookups(ours.binary())?;
+            report.peer("lookup over the wire, PostgreSQL, pgbench", &postgres);
+            report.peer("lookup over the wire, ours, pgbench", &wire);
         }
     }
     if options.json {

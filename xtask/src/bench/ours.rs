@@ -27,6 +27,11 @@ impl Ours {
         Ok(Ours(binary))
     }
 
+    /// The binary itself.
+    pub fn binary(&self) -> &Path {
+        &self.0
+    }
+
     /// Runs one bench; its last line is its report.
     pub fn run(&self, args: &[&str]) -> Result<Value> {
         let what = format!("regauge bench {}", args.join(" "));

@@ -48,10 +48,11 @@ impl Peers {
         last_line(Command::new(&self.python).arg(&self.script).args(args), "bench/peer.py")
     }
 
-    /// Point look-ups.
-    pub fn postgres(&self) -> Result<Value> {
+    /// Point look-ups by pgbench, asked of PostgreSQL and of ours over the same wire.
+    pub fn lookups(&self, ours: &Path) -> Result<(Value, Value)> {
         let binaries = needs::install_for_tests().and(needs::postgres_bin().context("no PostgreSQL"))?;
-        let binaries = binaries.to_str().context("path is not text")?;
-        self.duckdb(&["postgres", binaries, LOOKUP_ROWS, LOOKUP_SECONDS])
+        let (binaries, ours) = (binaries.to_str().context("path is not text")?, ours.to_str().context("path is not text")?);
+        let postgres = self.duckdb(&["postgres", binaries, LOOKUP_ROWS, LOOKUP_SECONDS])?;
+        Ok((postgres, self.duckdb(&["wire", binaries, ours, LOOKUP_ROWS, LOOKUP_SECONDS])?))
     }
 }
