@@ -9,16 +9,17 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{Column, Result, internal_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Subquery, Volatility,
+    ColumnarValue, Expr, Limit, LogicalPlan, Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Subquery,
+    Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 const NAME: &str = "\u{1}absent";
 
-/// Whether it is the function, which gives back its only argument.
+/// Whether it is the function, which gives back its first argument.
 pub(crate) fn is_absent(f: &ScalarUDF) -> bool {
     f.name() == NAME
 }
@@ -43,16 +44,44 @@ impl AnalyzerRule for AbsentRows {
 
 fn may_be_absent(e: Expr) -> Result<Transformed<Expr>> {
     let Expr::ScalarSubquery(query) = e else { return Ok(Transformed::no(e)) };
-    let selected = query.subquery.schema().columns();
-    let ([column], false) = (selected.as_slice(), query.subquery.schema().fields().iter().any(|f| f.is_nullable())) else {
+    let fields = query.subquery.schema().fields();
+    if fields.len() != 1 || fields[0].is_nullable() {
         return Ok(Transformed::no(Expr::ScalarSubquery(query)));
-    };
+    }
+    let subquery = Arc::new(selected(Arc::unwrap_or_clone(query.subquery))?);
+    Ok(Transformed::yes(Expr::ScalarSubquery(Subquery { subquery, ..query })))
+}
+
+/// Puts the function around what is selected, below the LIMIT and ORDER BY that decorrelation wants on top.
+fn selected(plan: LogicalPlan) -> Result<LogicalPlan> {
+    Ok(match plan {
+        LogicalPlan::Limit(l) => {
+            let input = Arc::new(selected(Arc::unwrap_or_clone(l.input))?);
+            LogicalPlan::Limit(Limit { input, ..l })
+        }
+        LogicalPlan::Sort(s) => {
+            let input = Arc::new(selected(Arc::unwrap_or_clone(s.input))?);
+            LogicalPlan::Sort(Sort { input, ..s })
+        }
+        LogicalPlan::Projection(p) if p.expr.len() == 1 => {
+            let column = p.schema.columns().remove(0);
+            // a constant alone would be folded, and could not be NULL again
+            let beside = p.input.schema().columns().into_iter().next().map(Expr::Column);
+            let what = p.expr.into_iter().next().map(Expr::unalias);
+            LogicalPlan::Projection(Projection::try_new(vec![named(what.into_iter().chain(beside).collect(), column)], p.input)?)
+        }
+        other => {
+            let column = other.schema().columns().remove(0);
+            let what = Expr::Column(column.clone());
+            LogicalPlan::Projection(Projection::try_new(vec![named(vec![what], column)], Arc::new(other))?)
+        }
+    })
+}
+
+fn named(args: Vec<Expr>, column: Column) -> Expr {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> =
-        LazyLock::new(|| Arc::new(ScalarUDF::from(Absent { signature: Signature::any(1, Volatility::Immutable) })));
-    let call = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&FUNCTION), vec![Expr::Column(column.clone())]));
-    let named = call.alias_qualified(column.relation.clone(), column.name.clone());
-    let plan = LogicalPlan::Projection(Projection::try_new(vec![named], query.subquery)?);
-    Ok(Transformed::yes(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..query })))
+        LazyLock::new(|| Arc::new(ScalarUDF::from(Absent { signature: Signature::variadic_any(Volatility::Immutable) })));
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&FUNCTION), args)).alias_qualified(column.relation, column.name)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -71,15 +100,15 @@ impl ScalarUDFImpl for Absent {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
-            [ty] => Ok(ty.clone()),
-            _ => internal_err!("one argument"),
+            [ty, ..] => Ok(ty.clone()),
+            [] => internal_err!("no argument"),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match args.args.into_iter().next() {
             Some(value) => Ok(value),
-            None => internal_err!("one argument"),
+            None => internal_err!("no argument"),
         }
     }
 }

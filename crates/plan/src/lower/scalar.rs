@@ -226,7 +226,7 @@ fn cast(arg: Scalar, to: &DataType, e: &Expr, schema: &DFSchema) -> Result<Scala
 }
 
 fn call(f: &ScalarFunction, whole: &Expr, schema: &DFSchema) -> Result<Scalar> {
-    if let (true, [arg]) = (crate::functions::is_absent(&f.func), f.args.as_slice()) {
+    if let (true, [arg, ..]) = (crate::functions::is_absent(&f.func), f.args.as_slice()) {
         return lower(arg, schema);
     }
     if let (Some(to), [arg]) = (crate::functions::cast_target(&f.func), f.args.as_slice()) {
