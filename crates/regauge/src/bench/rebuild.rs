@@ -42,6 +42,8 @@ pub async fn run(dir: &Path, name: &str, answer: Option<&Path>) -> anyhow::Resul
 /// What a view shows, as Parquet, read through SQL like any client's.
 async fn write_answer(instance: &Instance, view: &str, file: &Path) -> anyhow::Result<()> {
     let mut session = instance.session(SessionOptions::default()).map_err(print::explain)?;
+    // this session has seen nothing: without a token, or this, it may read an epoch before
+    session.execute("FLUSH").await.map_err(print::explain)?;
     let mut responses = session.execute(&format!("SELECT * FROM {view}")).await.map_err(print::explain)?;
     let Some(Response::Rows(rows)) = responses.pop() else { anyhow::bail!("SELECT gave no rows") };
     let file = File::create(file).with_context(|| format!("cannot write file={}", file.display()))?;
