@@ -18,6 +18,8 @@ pub mod compare;
 pub mod error;
 pub mod exact_sum;
 pub mod extract;
+#[cfg(test)]
+mod extremes;
 pub mod guard;
 pub mod math;
 mod moment;
