@@ -29,9 +29,11 @@ pub(super) struct Flow {
     pub plan: FlowPlan,
     pub as_of: Epoch,
     over: AtomicBool,
+    /// Why it failed in this process.
+    failure: Mutex<Option<String>>,
     /// Counters by worker and node.
     pub counters: Mutex<Vec<Vec<OpStats>>>,
-    /// First stages of the workers, to tell them that it is over.
+    /// First stages and bells of the workers, to tell them that it is over.
     sources: Mutex<Vec<SyncActivator>>,
     /// Epochs fed that were not complete when it was looked last.
     pub fed: Mutex<VecDeque<Epoch>>,
@@ -48,6 +50,7 @@ impl Flow {
             plan,
             as_of,
             over: AtomicBool::new(false),
+            failure: Mutex::default(),
             counters: Mutex::new(counters),
             sources: Mutex::default(),
             fed: Mutex::default(),
@@ -58,6 +61,19 @@ impl Flow {
     /// Whether it failed or was stopped.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// As [`Flow::end`], and other processes hear of it; the first reason stays.
+    pub fn fail(&self, why: &str) {
+        if !self.is_over() {
+            self.failure.lock().get_or_insert_with(|| why.to_owned());
+        }
+        self.end(why);
+    }
+
+    /// Why it failed in this process, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
     }
 
     /// Ends it, with what readers hear; the first reason stays.

@@ -285,16 +285,7 @@ impl Vertex {
 
     fn fail(&mut self, why: &str) {
         tracing::error!(flow = self.local.flow.id, %why, "version fails");
-        self.local.flow.end(why);
-        let workers = (0..self.crew.peers).filter(|w| self.is_far(*w)).collect::<Vec<_>>();
-        for (out, cap) in self.outs.iter_mut().zip(&self.caps).take(if self.crew.peers > 1 { usize::MAX } else { 0 }) {
-            let mut session: OutputSession<'_, u64, Parcel> = out.activate();
-            for to in &workers {
-                if let Ok(bytes) = Content::Failed(why.to_owned()).encode() {
-                    session.give(cap, &mut Parcel::new(*to, Content::Bytes(bytes), None));
-                }
-            }
-        }
+        self.local.flow.fail(why);
         self.discard();
     }
 
