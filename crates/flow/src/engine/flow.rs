@@ -7,8 +7,8 @@ use super::{FlowId, ahead::Ahead, turns::Turns};
 use crate::operator::OpStats;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, SourceId};
-use regauge_state::trace::{Pin, TraceReader};
-use regauge_types::{Delta, Epoch, TopicId};
+use regauge_state::trace::{Pin, RowError, TraceReader};
+use regauge_types::{Delta, Epoch, TopicId, VersionNo, ViewId};
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
@@ -105,7 +105,7 @@ pub(super) enum From {
     /// A topic: rows that are fed, and a past that is read ahead.
     Topic(TopicId),
     /// Some shards of another version's trace, pinned where this worker stands.
-    Trace { reader: TraceReader, shards: Vec<usize>, pin: Pin },
+    Trace { version: (ViewId, VersionNo), reader: TraceReader, shards: Vec<usize>, pin: Pin },
 }
 
 /// Names a source: two nodes may read one.
@@ -122,8 +122,8 @@ pub(super) struct Local {
     /// Whether a stage holds parcels of epochs that this worker had not begun.
     pub early: Vec<Cell<bool>>,
     pub activators: RefCell<Vec<Option<Activator>>>,
-    /// Errors by epoch, of all stages.
-    pub errors: RefCell<BTreeMap<u64, Vec<(String, i64)>>>,
+    /// Rows that failed by epoch, of all stages, equal ones together.
+    pub errors: RefCell<BTreeMap<u64, BTreeMap<RowError, i64>>>,
     /// What the first stage has not begun.
     pub fed: RefCell<VecDeque<Fed>>,
     turns: Rc<Turns>,

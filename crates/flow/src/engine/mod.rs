@@ -265,6 +265,7 @@ impl Engine {
                 touched: a.touched + b.touched,
                 state_rows: a.state_rows + b.state_rows,
                 state_bytes: a.state_bytes + b.state_bytes,
+                busy: a.busy + b.busy,
             })
         };
         let of = |node| NodeStats { node, op: name(&flow.plan, node), stats: sum(node) };
@@ -319,7 +320,8 @@ fn inputs(
         }
         let from = match (id, sources.get(id)) {
             (SourceId::Topic(topic), Some(Feed::History(_))) => From::Topic(*topic),
-            (SourceId::Version(..), Some(Feed::Trace(reader))) => From::Trace {
+            (SourceId::Version(view, no), Some(Feed::Trace(reader))) => From::Trace {
+                version: (*view, *no),
                 pin: reader.pin(as_of).map_err(EngineError::Upstream)?,
                 shards: (0..reader.n_shards()).filter(|s| s % workers == worker).collect(),
                 reader: reader.clone(),

@@ -175,7 +175,7 @@ fn build(worker: &mut Worker, part: Part, turns: Rc<Turns>, threads: usize) -> R
                 }
             };
             let published = if level + 1 == n_stages { output.take() } else { None };
-            let stage = Stage::new(&shape, level, &mut operators, published, crew);
+            let stage = Stage::new(&shape, level, &mut operators, published, crew, local.turns().clock());
             let making = Making { level, local: Rc::clone(&local), stage, feeder, flight, crew, threads, activator };
             builder.build(move |caps| {
                 let mut vertex = Vertex::new(making, outs, caps);

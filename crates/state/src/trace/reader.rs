@@ -1,7 +1,7 @@
 //! Readers: they pin an epoch, take pointers, and do their work outside every lock.
 
 use super::{
-    Shared, TraceError,
+    RowError, Shared, TraceError,
     layer::{Layer, concat, merge, sum, sum_errors},
     shard::Shard,
 };
@@ -30,8 +30,8 @@ pub struct Change {
     pub epoch: Epoch,
     /// Rows, consolidated.
     pub rows: Delta,
-    /// Errors by message.
-    pub errors: Vec<(String, i64)>,
+    /// Errors of rows.
+    pub errors: Vec<(RowError, i64)>,
 }
 
 /// Keeps an epoch, and all after it, readable.
@@ -134,6 +134,13 @@ impl TraceReader {
         Ok(Snapshot { pin, schema: Arc::clone(schema), pieces, whole: OnceLock::new(), errors, key: self.shared.key.clone() })
     }
 
+    /// Errors of the rows at an epoch with since <= at <= upper; no row is looked at.
+    pub fn errors(&self, at: Epoch) -> Result<Vec<(RowError, i64)>, TraceError> {
+        let _pin = self.pin(at)?;
+        let layers = self.layers(at, |layer| layer.epoch <= at && !layer.errors.is_empty())?;
+        Ok(sum_errors(layers.iter().flat_map(|l| &l.errors)))
+    }
+
     /// Rows at an epoch whose key columns equal the one row of `key` (in the order of the trace's key); none but the layers' few
     /// candidates are looked at. Fails as [`TraceReader::snapshot`] and [`Snapshot::batches`] do, for these rows.
     pub fn lookup(&self, at: Epoch, key: &[ArrayRef]) -> Result<RecordBatch, TraceError> {
@@ -215,7 +222,7 @@ pub struct Snapshot {
     schema: SchemaRef,
     pieces: Vec<Delta>,
     whole: OnceLock<Delta>,
-    errors: Vec<(String, i64)>,
+    errors: Vec<(RowError, i64)>,
     key: Option<Vec<usize>>,
 }
 
@@ -226,9 +233,9 @@ impl Snapshot {
         self.pin.at()
     }
 
-    /// Errors by message.
+    /// Errors of rows, summed.
     #[must_use]
-    pub fn errors(&self) -> &[(String, i64)] {
+    pub fn errors(&self) -> &[(RowError, i64)] {
         &self.errors
     }
 
@@ -277,10 +284,10 @@ impl Snapshot {
     }
 }
 
-fn refuse_errors(errors: &[(String, i64)]) -> Result<(), TraceError> {
+fn refuse_errors(errors: &[(RowError, i64)]) -> Result<(), TraceError> {
     match errors.first() {
         None => Ok(()),
-        Some((message, _)) => Err(TraceError::Errored { message: message.clone(), n: errors.iter().map(|(_, n)| n).sum() }),
+        Some((error, _)) => Err(TraceError::Errored { message: error.to_string(), n: errors.iter().map(|(_, n)| n).sum() }),
     }
 }
 

@@ -312,8 +312,10 @@ impl Driver {
     fn install(&mut self, key: Key, at: Lsn) {
         let flow = self.next_flow;
         self.next_flow += 1;
-        let routed = self.catalog.get(ObjectId::View(key.0.0)).and_then(|r| r.routed()).is_some_and(|v| v.no == key.1);
-        self.versions.add(key, flow, routed);
+        let relation = self.catalog.get(ObjectId::View(key.0.0));
+        let routed = relation.and_then(|r| r.routed()).is_some_and(|v| v.no == key.1);
+        let name = relation.map(|r| r.name.to_string()).unwrap_or_default();
+        self.versions.add(key, name, flow, routed);
         match self.try_install(key, flow, at) {
             Ok(topics) => {
                 self.running.insert(key, Running { flow, topics, fed: at, alone: true });

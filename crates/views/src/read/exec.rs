@@ -7,7 +7,7 @@ use super::{
     reading::Reading,
     relation::{Source, system_fields},
 };
-use crate::table::writes::{Key, RowRef, gather};
+use crate::table::writes::{Key as RowKey, RowRef, gather};
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
     compute::cast,
@@ -38,13 +38,13 @@ pub struct RelationExec {
     /// Of the whole relation.
     schema: SchemaRef,
     projection: Vec<usize>,
-    point: Option<Key>,
+    point: Option<RowKey>,
     properties: Arc<PlanProperties>,
 }
 
 impl RelationExec {
     /// Reads these columns, of one row only where `point` is a key.
-    pub fn new(source: Source, schema: SchemaRef, projection: Option<Vec<usize>>, point: Option<Key>) -> Result<RelationExec> {
+    pub fn new(source: Source, schema: SchemaRef, projection: Option<Vec<usize>>, point: Option<RowKey>) -> Result<RelationExec> {
         let projection = projection.unwrap_or_else(|| (0..schema.fields().len()).collect());
         let output = Arc::new(schema.project(&projection)?);
         let properties = PlanProperties::new(
@@ -82,7 +82,7 @@ impl RelationExec {
         let pin = reading.pin.clone();
         let own_rows: Vec<RowRef> = own.iter().flat_map(|own| own.changes().iter().filter_map(|c| c.after.clone())).collect();
         let (schema_, projection_, output_) = (schema.clone(), projection.clone(), output.clone());
-        let pages = stream::try_unfold((head, None::<Key>), move |(head, after)| {
+        let pages = stream::try_unfold((head, None::<RowKey>), move |(head, after)| {
             let own = own.clone();
             let _keep = &pin;
             let page = head.as_ref().map(|head| head.read().page(at, after.as_ref(), PAGE_ROWS)).unwrap_or_default();

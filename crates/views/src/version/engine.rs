@@ -10,8 +10,8 @@
 //! forget an epoch as soon as the next is complete, and no two versions could be read at the same one.
 
 use super::{
-    healthy,
-    trace::{Dataflows, FlowId, Past, Start, Trace, TraceFailure},
+    errors::healthy,
+    trace::{Dataflows, Figures, FlowId, Past, Start, Trace, TraceFailure},
 };
 use crate::{
     config::Config,
@@ -22,7 +22,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
 use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install};
 use regauge_plan::{FlowPlan, SourceId};
-use regauge_state::trace::{Pin, Snapshot, TraceError, TraceReader};
+use regauge_state::trace::{Pin, RowError, Snapshot, TraceError, TraceReader};
 use regauge_types::{Delta, Epoch, TopicId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -71,16 +71,22 @@ impl Dataflows for Workers {
         self.0.drop_flow(id);
     }
 
-    fn operators(&self, id: FlowId) -> Vec<String> {
-        let line = |n: regauge_flow::engine::NodeStats| {
-            let s = n.stats;
-            let (node, op, rows_in, rows_out) = (n.node, n.op, s.rows_in, s.rows_out);
-            format!(
-                "node {node} {op} rows_in={rows_in} rows_out={rows_out} touched={} state_rows={} state_bytes={}",
-                s.touched, s.state_rows, s.state_bytes
-            )
+    fn operators(&self, id: FlowId) -> Vec<Figures> {
+        let figures = |n: regauge_flow::engine::NodeStats| {
+            let (node, operator, s) = (n.node, n.op, n.stats);
+            let (rows_in, rows_out, touched) = (s.rows_in, s.rows_out, s.touched);
+            Figures {
+                node,
+                operator,
+                rows_in,
+                rows_out,
+                touched,
+                state_rows: s.state_rows,
+                state_bytes: s.state_bytes,
+                busy: s.busy,
+            }
         };
-        self.0.stats(id).into_iter().map(line).collect()
+        self.0.stats(id).into_iter().map(figures).collect()
     }
 }
 
@@ -118,6 +124,11 @@ impl Trace for Output {
         Ok(changes.into_iter().map(|c| (c.epoch, c.rows)).collect())
     }
 
+    fn errors(&self, at: Epoch) -> Vec<(RowError, i64)> {
+        // one that has failed says so by itself
+        self.reader.errors(at).unwrap_or_default()
+    }
+
     fn failure(&self) -> Option<String> {
         self.reader.failure()
     }
@@ -132,6 +143,10 @@ impl Trace for Output {
 }
 
 impl VersionRows for Rows {
+    fn errors(&self) -> &[(RowError, i64)] {
+        self.0.errors()
+    }
+
     fn batches(&self) -> Result<Vec<RecordBatch>> {
         healthy(self.0.errors())?;
         let whole = self.0.batches().map_err(|e| Error::internal(e.to_string()))?;

@@ -11,7 +11,7 @@ use regauge_types::{COLUMN_ID_KEY, ColumnId, Delta, Epoch, TopicId};
 use regauge_views::{
     Error, Result,
     read::reading::VersionRows,
-    version::trace::{Dataflows, FlowId, Start, Trace, TraceFailure},
+    version::trace::{Dataflows, Figures, FlowId, Start, Trace, TraceFailure},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -155,8 +155,8 @@ impl Dataflows for Mirror {
         self.flows.lock().remove(&id);
     }
 
-    fn operators(&self, id: FlowId) -> Vec<String> {
-        vec![format!("mirror {id}")]
+    fn operators(&self, _: FlowId) -> Vec<Figures> {
+        vec![Figures { operator: "mirror".to_owned(), ..Figures::default() }]
     }
 }
 
