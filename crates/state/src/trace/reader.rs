@@ -21,6 +21,8 @@ use std::{
 #[derive(Clone)]
 pub struct TraceReader {
     pub(super) shared: Arc<Shared>,
+    /// Rows that fail are left out, instead of making the others unreadable.
+    pub(super) diverts: bool,
 }
 
 /// What one epoch changed.
@@ -75,7 +77,14 @@ fn unpin(pins: &mut BTreeMap<Epoch, usize>, at: Epoch) {
 
 impl TraceReader {
     pub(super) fn new(shared: Arc<Shared>) -> TraceReader {
-        TraceReader { shared }
+        TraceReader { shared, diverts: false }
+    }
+
+    /// The same trace, for those who take the rows that have a value and leave the others aside: reads do not fail by them, and who
+    /// follows does not hear of them. [`TraceReader::errors`] and [`Snapshot::errors`] still tell them.
+    #[must_use]
+    pub fn diverting(&self) -> TraceReader {
+        TraceReader { shared: Arc::clone(&self.shared), diverts: true }
     }
 
     /// The last epoch that is complete in all shards.
@@ -131,7 +140,8 @@ impl TraceReader {
             self.refuse_negative(piece, at)?;
         }
         let errors = sum_errors(layers.iter().flat_map(|l| &l.errors));
-        Ok(Snapshot { pin, schema: Arc::clone(schema), pieces, whole: OnceLock::new(), errors, key: self.shared.key.clone() })
+        let (schema, key) = (Arc::clone(schema), self.shared.key.clone());
+        Ok(Snapshot { pin, schema, pieces, whole: OnceLock::new(), errors, diverts: self.diverts, key })
     }
 
     /// Errors of the rows at an epoch with since <= at <= upper; no row is looked at.
@@ -148,7 +158,9 @@ impl TraceReader {
         let columns = self.shared.key.as_ref().filter(|k| k.len() == key.len() && key.iter().all(|c| c.len() == 1));
         let columns = columns.ok_or(TraceError::NoKey { n_columns: key.len() })?;
         let layers = self.layers(at, |layer| layer.epoch <= at)?;
-        refuse_errors(&sum_errors(layers.iter().flat_map(|l| &l.errors)))?;
+        if !self.diverts {
+            refuse_errors(&sum_errors(layers.iter().flat_map(|l| &l.errors)))?;
+        }
         let hash = hash_columns(key, 1)?.first().copied().unwrap_or_default();
         let mut found = vec![];
         for layer in &layers {
@@ -223,6 +235,7 @@ pub struct Snapshot {
     pieces: Vec<Delta>,
     whole: OnceLock<Delta>,
     errors: Vec<(RowError, i64)>,
+    diverts: bool,
     key: Option<Vec<usize>>,
 }
 
@@ -280,7 +293,7 @@ impl Snapshot {
     }
 
     fn healthy(&self) -> Result<(), TraceError> {
-        refuse_errors(&self.errors)
+        if self.diverts { Ok(()) } else { refuse_errors(&self.errors) }
     }
 }
 

@@ -164,3 +164,19 @@ proptest! {
         drop(held);
     }
 }
+
+#[test]
+fn who_diverts_reads_the_rows_beside_errors_and_hands_none_of_them_on() {
+    let (mut writers, strict) = published(schema(), Some(vec![0]), 1);
+    writers[0].publish(Epoch(1), delta(&[(1, 10, 1), (2, 20, 1)]), vec![(divided(), 1)]).unwrap();
+    writers[0].advance(Epoch(1)).unwrap();
+    let diverting = strict.diverting();
+    assert_eq!(at(&diverting, 1), [(1, 10), (2, 20)]);
+    let key: ArrayRef = Arc::new(Int64Array::from(vec![2]));
+    assert_eq!(rows(&[diverting.lookup(Epoch(1), std::slice::from_ref(&key)).unwrap()]), [(2, 20)]);
+    assert!(matches!(strict.lookup(Epoch(1), &[key]), Err(TraceError::Errored { .. })));
+    assert_eq!(diverting.snapshot(Epoch(1)).unwrap().errors(), [(divided(), 1)], "and may ask for them");
+    let handed_on =
+        |reader: &TraceReader| reader.follow(0, None, Epoch(1)).unwrap().iter().map(|c| c.errors.len()).sum::<usize>();
+    assert_eq!((handed_on(&diverting), handed_on(&strict)), (0, 1));
+}

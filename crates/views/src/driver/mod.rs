@@ -23,7 +23,7 @@ use crate::{
         FlowId, Versions,
         life::{Action, Fact, State},
         registry::Key,
-        trace::Start,
+        trace::{Begin, Start},
     },
 };
 use deltas::Gathered;
@@ -350,7 +350,9 @@ impl Driver {
             };
             sources.insert(id, start);
         }
-        let trace = self.versions.flows().install(flow, &plan, sources, at.into()).map_err(|e| e.to_string())?;
+        let diverts = version.diverts();
+        let begin = Begin { id: flow, plan: &plan, sources, as_of: at.into(), diverts };
+        let trace = self.versions.flows().install(begin).map_err(|e| e.to_string())?;
         self.versions.set_trace(key, trace);
         Ok(topics)
     }

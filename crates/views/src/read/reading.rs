@@ -20,6 +20,10 @@ pub trait VersionRows: Send + Sync {
     fn errors(&self) -> &[(RowError, i64)] {
         &[]
     }
+    /// Rows that failed and were set aside.
+    fn diverted(&self) -> &[(RowError, i64)] {
+        &[]
+    }
     /// All of them, net.
     fn batches(&self) -> Result<Vec<RecordBatch>, crate::error::Error>;
 }

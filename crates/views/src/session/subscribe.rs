@@ -263,7 +263,8 @@ impl Feed {
                             return;
                         }
                     };
-                    if let Err(error) = self.healthy(key, upper.into(), &reader.errors(upper)) {
+                    let errors = if reader.diverts() { vec![] } else { reader.errors(upper) };
+                    if let Err(error) = self.healthy(key, upper.into(), &errors) {
                         self.send(Err(error));
                         return;
                     }

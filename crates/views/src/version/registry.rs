@@ -44,6 +44,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn diverts(&self) -> bool {
+        self.trace.as_ref().is_some_and(|trace| trace.diverts())
+    }
+
     /// Errors of rows, of a version that can be asked for rows.
     fn errors(&self) -> Vec<(RowError, i64)> {
         let readable = self.state.readable_since().and(self.trace.as_ref());
@@ -62,7 +66,7 @@ pub struct Report {
     pub n_rows: Option<usize>,
     /// Why it failed, or what its rows' first error is.
     pub error: Option<String>,
-    /// How many rows fail.
+    /// How many rows fail, those set aside among them.
     pub n_errors: i64,
 }
 
@@ -109,12 +113,12 @@ impl Versions {
         };
         let errors = entry.errors();
         let n_errors = errors::n_rows(&errors);
-        let of_rows = errors.first().map(|(error, _)| {
+        let of_rows = errors.first().filter(|_| !entry.diverts()).map(|(error, _)| {
             let name = |key: Key| entries.get(&key).map_or_else(|| key.0.to_string(), |e| e.name.clone());
             format!("{} {} n_rows={n_errors}", errors::told(key, error, name), error.row)
         });
         Report {
-            state: if errors.is_empty() { entry.state.name() } else { "errored" }.to_owned(),
+            state: if errors.is_empty() || entry.diverts() { entry.state.name() } else { "errored" }.to_owned(),
             upper: entry.trace.as_ref().map(|t| t.upper()),
             n_rows: entry.trace.as_ref().and_then(|t| t.n_rows()),
             error: if let State::Failed { why } = &entry.state { Some(why.clone()) } else { of_rows },

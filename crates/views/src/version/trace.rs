@@ -43,7 +43,11 @@ pub trait Trace: Send + Sync {
     }
     /// Changes of the epochs after `after` up to `up_to`, ascending.
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure>;
-    /// Errors of its rows at an epoch that can be read, summed.
+    /// Whether rows that fail are set aside.
+    fn diverts(&self) -> bool {
+        false
+    }
+    /// Errors of its rows at an epoch that can be read, summed; those of rows set aside, too.
     fn errors(&self, _at: Epoch) -> Vec<(RowError, i64)> {
         vec![]
     }
@@ -101,6 +105,20 @@ pub enum Start {
     Flow(FlowId),
 }
 
+/// A dataflow to start.
+pub struct Begin<'a> {
+    /// Its name.
+    pub id: FlowId,
+    /// What it runs.
+    pub plan: &'a FlowPlan,
+    /// One for each of the plan's sources.
+    pub sources: HashMap<SourceId, Start>,
+    /// The past reaches up to here.
+    pub as_of: Epoch,
+    /// Whether rows that fail are set aside, instead of making the others unreadable.
+    pub diverts: bool,
+}
+
 /// Running dataflows.
 pub trait Dataflows: Send + Sync {
     /// Whether plans can be run at all; asked before a version enters the catalog.
@@ -108,7 +126,7 @@ pub trait Dataflows: Send + Sync {
         Ok(())
     }
     /// Starts a plan. Its trace is complete up to `as_of` once the past has been read.
-    fn install(&self, id: FlowId, plan: &FlowPlan, sources: HashMap<SourceId, Start>, as_of: Epoch) -> Result<Arc<dyn Trace>>;
+    fn install(&self, begin: Begin<'_>) -> Result<Arc<dyn Trace>>;
     /// Gives a dataflow everything up to an epoch; epochs ascend per dataflow.
     fn feed(&self, id: FlowId, epoch: Epoch, deltas: &[(TopicId, Delta)]);
     /// Ends a dataflow.

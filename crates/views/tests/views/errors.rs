@@ -1,10 +1,11 @@
 //! Errors are part of a view's result: reads name the record, SHOW says `errored`, and what takes the cause away heals. The same words for
 //! any number of workers, whether the view was there before the data, and after a restart.
 
-use crate::common::{Site, attempt, code, run, site, site_with};
+use crate::common::{Site, answer, attempt, code, run, site, site_with};
+use arrow::array::{ArrayRef, Int32Array};
 use futures::StreamExt;
 use regauge_views::{Error, Response, Session};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 const TABLES: &str = "CREATE TABLE t (id INT PRIMARY KEY, g TEXT, n INT); CREATE TABLE u (g TEXT PRIMARY KEY, k INT)";
 
@@ -193,4 +194,81 @@ async fn a_subscription_ends_where_a_row_fails() {
     assert!(told.sqlstate == "RG002" && told.message.contains("table=t id=2"), "{told}");
     assert!(subscription.stream.next().await.is_none(), "and nothing after it");
     assert_eq!(code(&mut writer, "SELECT * FROM v").await, "RG002");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn diverted_rows_are_set_aside_and_the_others_can_be_read() {
+    let mut site = site();
+    let mut s = site.session();
+    run(&mut s, TABLES).await;
+    run(&mut s, "CREATE MATERIALIZED VIEW v WITH (on_error = 'divert') AS SELECT id, 100 / n AS q FROM t").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW over AS SELECT count(*) AS c, sum(q) AS s FROM v").await;
+    run(&mut s, "INSERT INTO t VALUES (1, 'a', 10), (2, 'a', 0), (3, 'b', 0), (4, 'b', 50)").await;
+    let aside = "SELECT * FROM v_errors ORDER BY subject";
+    let two = ["22012|division by zero|v|row=(2, 0)|1", "22012|division by zero|v|row=(3, 0)|1"];
+    for round in 0..2 {
+        assert_eq!(run(&mut s, "SELECT * FROM v ORDER BY id").await, ["1|10", "4|2"], "{round}");
+        assert_eq!(run(&mut s, aside).await, two, "{round}");
+        assert_eq!(run(&mut s, "SELECT * FROM over").await, ["2|12"], "a view over it does not hear of them");
+        let look = s.prepare("SELECT q FROM v WHERE id = $1", &[]).await.unwrap();
+        let four: ArrayRef = Arc::new(Int32Array::from(vec![4]));
+        assert_eq!(answer(s.run(&look, &[four]).await.unwrap()).await.unwrap(), ["2"], "by its key, too");
+        assert_eq!(shown(&mut s, "v").await, "live: NULL");
+        // one statement sees both at one epoch (I4): every row of t is in one of them
+        let both = "SELECT (SELECT count(*) FROM v) + (SELECT sum(n_rows) FROM v_errors)";
+        assert_eq!(run(&mut s, both).await, ["4"]);
+        if round == 0 {
+            drop(s);
+            site.reopen();
+            s = site.session();
+        }
+    }
+    run(&mut s, "CREATE MATERIALIZED VIEW late WITH (on_error = 'divert') AS SELECT id, 100 / n AS q FROM t").await;
+    assert_eq!(run(&mut s, "SELECT count(*) FROM late_errors").await, ["2"], "a rebuild sets the same aside");
+    run(&mut s, "UPDATE t SET n = 20 WHERE id = 2").await;
+    assert_eq!(run(&mut s, "SELECT * FROM v ORDER BY id").await, ["1|10", "2|5", "4|2"]);
+    assert_eq!(run(&mut s, aside).await, two[1..]);
+    run(&mut s, "DELETE FROM t WHERE n = 0").await;
+    assert_eq!(run(&mut s, aside).await, [""; 0]);
+    assert_eq!(run(&mut s, "SELECT * FROM over").await, ["3|17"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_of_diverted_rows_comes_and_goes_with_its_view() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, TABLES).await;
+    let create = "CREATE MATERIALIZED VIEW v WITH (on_error = 'divert') AS SELECT 100 / n AS q FROM t";
+    run(&mut s, create).await;
+    assert_eq!(run(&mut s, "SHOW VIEWS").await, ["public|v_errors|view"]);
+    assert_eq!(
+        run(&mut s, "DESCRIBE v_errors").await,
+        [
+            "sqlstate|text|yes|no|NULL",
+            "message|text|yes|no|NULL",
+            "met_in|text|yes|no|NULL",
+            "subject|text|yes|no|NULL",
+            "n_rows|bigint|yes|no|NULL"
+        ]
+    );
+    for refused in ["DROP VIEW v_errors", "DROP VIEW v_errors CASCADE", "CREATE OR REPLACE VIEW v_errors AS SELECT 1"] {
+        assert_eq!(code(&mut s, refused).await, "2BP01", "{refused}");
+    }
+    run(&mut s, "CREATE VIEW above AS SELECT count(*) AS n FROM v_errors").await;
+    assert_eq!(code(&mut s, "DROP MATERIALIZED VIEW v").await, "2BP01", "something else depends on it");
+    assert_eq!(run(&mut s, "SELECT * FROM above").await, ["0"]);
+    let over = attempt(&mut s, "CREATE MATERIALIZED VIEW m AS SELECT * FROM above").await.unwrap_err();
+    assert!(over.sqlstate == "0A000" && over.message.contains("\"v_errors\""), "{over}");
+    run(&mut s, "DROP VIEW above").await;
+    run(&mut s, "DROP MATERIALIZED VIEW v").await;
+    assert_eq!(run(&mut s, "SHOW VIEWS").await, [""; 0]);
+    run(&mut s, "CREATE TABLE v_errors (id INT PRIMARY KEY)").await;
+    assert_eq!(code(&mut s, create).await, "42P07", "the name is taken");
+    assert_eq!(code(&mut s, "SELECT * FROM v").await, "42P01", "and nothing of it was made");
+    run(&mut s, "CREATE MATERIALIZED VIEW w WITH (on_error = 'fail') AS SELECT 100 / n AS q FROM t").await;
+    assert_eq!(code(&mut s, "SELECT * FROM w_errors").await, "42P01");
+    assert_eq!(code(&mut s, "SELECT * FROM regauge_errors.w").await, "42P01");
+    assert_eq!(code(&mut s, "CREATE MATERIALIZED VIEW x WITH (on_error = 'drop') AS SELECT id FROM t").await, "0A000");
+    run(&mut s, "DROP TABLE t CASCADE").await;
+    assert_eq!(run(&mut s, "SHOW MATERIALIZED VIEWS").await, [""; 0]);
 }
