@@ -27,6 +27,7 @@ use regauge_types::hash::hash_columns;
 use super::accumulate::{Accumulator, Rows, accumulator};
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of, take_all};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::show;
 
 struct Call {
     accumulator: Box<dyn Accumulator>,
@@ -223,13 +224,13 @@ impl Aggregate {
                     gone_slots.push(slot);
                 }
                 Shown::Error(before) if error.as_ref() == Some(&before) => continue,
-                Shown::Error(before) => out.error(before, -1),
+                Shown::Error(before) => out.error(before, show::row("group", &keys, i), -1),
                 Shown::Nothing => {}
             }
             if is_row {
                 new.push(row);
             } else if let Some(error) = error {
-                out.error(error, 1);
+                out.error(error, show::row("group", &keys, i), 1);
             }
         }
         self.stats.rows_out += (gone.len() + new.len()) as u64;

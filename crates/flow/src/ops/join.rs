@@ -28,6 +28,7 @@ use regauge_types::hash::hash_columns;
 
 use super::parts::{ROWS_MAX, Touched, all_rows, batch, diffs_of, emit, has_null, schema_of, take_all};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::show;
 
 /// What is kept of a side whose rows go out by having matches or none.
 #[derive(Debug, Default)]
@@ -176,7 +177,7 @@ impl Join {
         for (pair, error) in selected.errors {
             let diff = diffs.map_or(1, |d| d[rows[pair] as usize]) * other.weight(slots[pair]);
             if diff != 0 {
-                out.error(error, diff);
+                out.error(error, show::row("row", &columns, pair), diff);
             }
         }
         let keep = BooleanArray::new(selected.rows, None);

@@ -9,7 +9,7 @@
 //! Cost of a sum: the rows that are not in the base, and the hashes of the base, which are computed once; when the rest is not
 //! much smaller than the base, everything is hashed. A look-up by key costs one probe a layer; the index is made by the first one.
 
-use super::TraceError;
+use super::{RowError, TraceError};
 use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use hashbrown::{HashMap, HashTable};
@@ -32,7 +32,7 @@ type Frozen = foldhash::fast::FixedState;
 pub(super) struct Layer {
     pub epoch: Epoch,
     pub pieces: Vec<Delta>,
-    pub errors: Vec<(String, i64)>,
+    pub errors: Vec<(RowError, i64)>,
     n_rows: usize,
     /// Of each row, over all columns.
     hashes: OnceLock<Vec<u64>>,
@@ -42,12 +42,12 @@ pub(super) struct Layer {
 
 impl Layer {
     /// A layer of deltas of one epoch, in whatever state they come.
-    pub fn new(schema: &SchemaRef, epoch: Epoch, deltas: Vec<Delta>, errors: Vec<(String, i64)>) -> Result<Layer, TraceError> {
+    pub fn new(schema: &SchemaRef, epoch: Epoch, deltas: Vec<Delta>, errors: Vec<(RowError, i64)>) -> Result<Layer, TraceError> {
         let pieces = if only_adds(&deltas) { joined(schema, deltas)? } else { consolidated(schema, &deltas)? };
         Ok(Layer::of(epoch, pieces, errors))
     }
 
-    fn of(epoch: Epoch, pieces: Vec<Delta>, errors: Vec<(String, i64)>) -> Layer {
+    fn of(epoch: Epoch, pieces: Vec<Delta>, errors: Vec<(RowError, i64)>) -> Layer {
         let n_rows = pieces.iter().map(Delta::n_rows).sum();
         Layer { epoch, pieces, errors, n_rows, hashes: OnceLock::new(), by_key: OnceLock::new() }
     }
@@ -155,11 +155,11 @@ fn joined(schema: &SchemaRef, pieces: Vec<Delta>) -> Result<Vec<Delta>, TraceErr
     Ok(out)
 }
 
-/// Sums of equal messages, zeros left out, in order of the message.
-pub(super) fn sum_errors<'a>(errors: impl Iterator<Item = &'a (String, i64)>) -> Vec<(String, i64)> {
-    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
-    errors.for_each(|(message, diff)| *sums.entry(message).or_default() += diff);
-    sums.into_iter().filter(|(_, diff)| *diff != 0).map(|(message, diff)| (message.to_owned(), diff)).collect()
+/// Sums of equal errors, zeros left out, in their order.
+pub(super) fn sum_errors<'a>(errors: impl Iterator<Item = &'a (RowError, i64)>) -> Vec<(RowError, i64)> {
+    let mut sums: BTreeMap<&RowError, i64> = BTreeMap::new();
+    errors.for_each(|(error, diff)| *sums.entry(error).or_default() += diff);
+    sums.into_iter().filter(|(_, diff)| *diff != 0).map(|(error, diff)| (error.clone(), diff)).collect()
 }
 
 /// Layers as one, under the last one's epoch; what cancels out is gone. None for no layers.
