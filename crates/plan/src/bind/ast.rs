@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{setop, sort};
+use super::{setop, sort, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -31,6 +31,9 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
                     "FOR UPDATE and FOR SHARE are not offered",
                     "transactions are snapshot isolation: the first to commit wins, the other retries",
                 ));
+            }
+            if let Err(e) = using::merge(q) {
+                return ControlFlow::Break(e);
             }
             name_columns(&mut q.body);
             match set_operations(&mut q.body) {

@@ -15,6 +15,7 @@ pub(crate) mod setop;
 mod sort;
 mod source;
 mod unnest;
+mod using;
 pub(crate) mod window;
 mod window_batch;
 
