@@ -7,9 +7,11 @@
 pub(crate) mod ast;
 mod check;
 mod distinct_on;
+pub(crate) mod equijoin;
 mod grouping;
 mod order;
 mod provider;
+mod row_in;
 pub(crate) mod rules;
 pub(crate) mod setop;
 mod sort;
