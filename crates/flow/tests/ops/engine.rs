@@ -48,7 +48,11 @@ fn plans() -> Vec<(&'static str, FlowPlan)> {
     for (name, kind) in kinds {
         one(name, 2, Op::Join { kind, on: vec![(0, 0)], nulls_equal: false, residual: None });
     }
-    one("cross", 2, Op::Join { kind: Inner, on: vec![], nulls_equal: false, residual: None });
+    for (name, kind) in kinds {
+        let residual = Some(compare(CompareOp::Lt, c(0), c(7)));
+        one(name, 2, Op::Join { kind, on: vec![], nulls_equal: false, residual });
+        one(name, 2, Op::Join { kind, on: vec![], nulls_equal: false, residual: None });
+    }
 
     let mut p = plan(2, false);
     let j = on(&mut p, Op::Join { kind: Inner, on: vec![(0, 0)], nulls_equal: false, residual: None }, vec![0, 1]);

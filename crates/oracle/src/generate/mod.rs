@@ -10,6 +10,7 @@
 mod data;
 mod expr;
 mod query;
+mod related;
 mod schedule;
 
 use crate::case::{Case, Text, View};

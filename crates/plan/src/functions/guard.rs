@@ -32,7 +32,7 @@ pub struct GuardedQueryPlanner;
 #[async_trait]
 impl QueryPlanner for GuardedQueryPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let plan = guard(plan.clone())?;
+        let plan = guard(crate::bind::equijoin::null_safe(plan.clone())?)?;
         DefaultPhysicalPlanner::default().create_physical_plan(&plan, session).await
     }
 }
