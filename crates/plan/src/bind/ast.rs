@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{setop, sort};
+use super::{frames, setop, sort};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -33,7 +33,7 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
                 ));
             }
             name_columns(&mut q.body);
-            match set_operations(&mut q.body) {
+            match frames::place(q).and_then(|()| set_operations(&mut q.body)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),
             }

@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Exact
 
 use super::bind::is_number;
 use super::error::EvalError;
-use super::{arith, extract, function, math, text};
+use super::{arith, extract, function, math, over, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -74,7 +74,10 @@ impl ExprPlanner for PgExprPlanner {
 
     fn plan_window(&self, mut expr: RawWindowExpr) -> DfResult<PlannerResult<RawWindowExpr>> {
         expr.args = expr.args.into_iter().map(casts_named).collect::<DfResult<_>>()?;
-        Ok(PlannerResult::Original(expr))
+        Ok(match over::plan(expr)? {
+            Ok(call) => PlannerResult::Planned(call),
+            Err(other) => PlannerResult::Original(other),
+        })
     }
 
     fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
