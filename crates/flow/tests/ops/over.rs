@@ -182,7 +182,32 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(12))]
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn a_few_changes_in_a_long_partition_give_what_the_whole_gives(seed: u64) {
+        let rng = &mut Rng(seed);
+        let Op::Window { order, calls, .. } = random(rng) else { unreachable!() };
+        let p = sound(&Op::Window { partition: rng.pick(&[vec![], vec![5]]), order, calls });
+        let n_keys = rng.pick(&[3, 40]);
+        let mut live: Vec<Row> = (0..80 + rng.below(120)).map(|_| crate::drive::random_row(rng, n_keys)).collect();
+        let mut epochs = vec![live.iter().map(|r| (0, r.clone(), 1)).collect::<Vec<_>>()];
+        for _ in 0..10 {
+            let mut epoch = vec![];
+            for _ in 0..rng.below(4) + 1 {
+                if rng.one_in(2) {
+                    let gone = live.swap_remove(rng.below(live.len()));
+                    epoch.push((0, gone, -1));
+                } else {
+                    let row = if rng.one_in(4) { rng.pick(&live) } else { crate::drive::random_row(rng, n_keys) };
+                    live.push(row.clone());
+                    epoch.push((0, row, 1));
+                }
+            }
+            epochs.push(epoch);
+        }
+        check(&p, &epochs);
+    }
 
     #[test]
     fn window_functions_are_the_same_with_any_number_of_workers(seed: u64) {
