@@ -164,6 +164,9 @@ pub(super) fn place(query: &mut Query) -> Result<(), PlanError> {
                 todo.push(right);
             }
             SetExpr::Select(select) => {
+                refuse_in(&mut select.selection, "WHERE")?;
+                refuse_in(&mut select.group_by, "GROUP BY")?;
+                refuse_in(&mut select.having, "HAVING")?;
                 let mut windows = Windows { named: vec![] };
                 for definition in std::mem::take(&mut select.named_window) {
                     windows.define(&fold(&definition.0), definition.1)?;
@@ -183,6 +186,35 @@ pub(super) fn place(query: &mut Query) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// A window function where there are no rows yet to look at; queries inside may have their own.
+fn refuse_in<T: VisitMut>(part: &mut T, name: &str) -> Result<(), PlanError> {
+    struct Find(usize);
+    impl VisitorMut for Find {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<()> {
+            match e {
+                Expr::Function(f) if f.over.is_some() && self.0 == 0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match VisitMut::visit(part, &mut Find(0)) {
+        ControlFlow::Break(()) => {
+            let hint = "compute it in a subquery and filter around it";
+            Err(PlanError::invalid("42P20", format!("window functions are not allowed in {name}")).with_hint(hint))
+        }
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 /// The named windows of a SELECT.

@@ -32,6 +32,8 @@ pub(crate) struct PgWindow {
     pub func: WindowFunc,
     /// `None`: the default.
     pub frame: Option<WrittenFrame>,
+    /// The last argument is the call's FILTER: DataFusion has none for what is no aggregate of its own.
+    pub is_filtered: bool,
     /// Tells calls apart by their frames, too.
     name: String,
     signature: Signature,
@@ -41,12 +43,12 @@ pub(crate) struct PgWindow {
 pub(crate) fn functions() -> Vec<WindowUDF> {
     use WindowFunc::{CumeDist, DenseRank, FirstValue, Lag, LastValue, Lead, NthValue, Ntile, PercentRank, Rank, RowNumber};
     let all = [RowNumber, Rank, DenseRank, PercentRank, CumeDist, Ntile, Lag, Lead, FirstValue, LastValue, NthValue];
-    all.into_iter().map(|f| WindowUDF::new_from_impl(PgWindow::new(f, None))).collect()
+    all.into_iter().map(|f| WindowUDF::new_from_impl(PgWindow::new(f, None, false))).collect()
 }
 
 /// `row_number` over the default frame.
 pub(crate) fn row_number() -> WindowUDF {
-    WindowUDF::new_from_impl(PgWindow::new(WindowFunc::RowNumber, None))
+    WindowUDF::new_from_impl(PgWindow::new(WindowFunc::RowNumber, None, false))
 }
 
 fn aggregate(name: &str) -> Option<AggFunc> {
@@ -113,11 +115,12 @@ pub(super) fn plan(mut call: RawWindowExpr) -> DfResult<Result<Expr, RawWindowEx
             args.clear();
         }
     }
-    let udf = Arc::new(WindowUDF::new_from_impl(PgWindow::new(func, frame)));
+    let is_filtered = call.filter.is_some();
+    args.extend(call.filter.map(|f| *f));
+    let udf = Arc::new(WindowUDF::new_from_impl(PgWindow::new(func, frame, is_filtered)));
     let mut made = WindowFunction::new(WindowFunctionDefinition::WindowUDF(udf), args);
     made.params.partition_by = call.partition_by;
     made.params.order_by = call.order_by;
-    made.params.filter = call.filter;
     made.params.window_frame = WindowFrame::new(None);
     Ok(Ok(Expr::from(made)))
 }
@@ -130,41 +133,54 @@ pub(crate) fn not_offered(name: &str) -> PlanError {
 }
 
 impl PgWindow {
-    fn new(func: WindowFunc, frame: Option<WrittenFrame>) -> PgWindow {
+    fn new(func: WindowFunc, frame: Option<WrittenFrame>, is_filtered: bool) -> PgWindow {
+        let filter = if is_filtered { " filtered" } else { "" };
         let name = match &frame {
-            None => func.name().to_owned(),
-            Some(f) => format!("{} {f}", func.name()),
+            None => format!("{}{filter}", func.name()),
+            Some(f) => format!("{}{filter} {f}", func.name()),
         };
-        PgWindow { func, frame, name, signature: Signature::user_defined(Volatility::Immutable) }
+        PgWindow { func, frame, is_filtered, name, signature: Signature::user_defined(Volatility::Immutable) }
     }
 
     /// The types that arguments are cast to, and the result's.
     fn bound(&self, types: &[DataType]) -> EvalResult<(Vec<DataType>, DataType)> {
+        let Some((filter, args)) = types.split_last().filter(|_| self.is_filtered) else { return self.call(types) };
+        if *filter != DataType::Boolean && !is_unknown(filter) {
+            let ty = crate::pgtypes::type_name(filter);
+            return Err(EvalError::new("42804", format!("argument of FILTER must be type boolean, not type {ty}")));
+        }
+        let (mut args, output) = self.call(args)?;
+        args.push(DataType::Boolean);
+        Ok((args, output))
+    }
+
+    fn call(&self, types: &[DataType]) -> EvalResult<(Vec<DataType>, DataType)> {
         let name = self.func.name();
         let undefined = || EvalError::undefined(format!("function {name}({}) does not exist", bind_names(types)));
         let (least, most) = self.func.n_args();
         if !(least..=most).contains(&types.len()) {
             return Err(undefined());
         }
-        // An integer, as a literal or a smaller one.
-        let int4 = |ty: &DataType| matches!(ty, DataType::Int16 | DataType::Int32) || is_unknown(ty);
+        // An integer. Asked before types are settled a literal is a bigint yet; what is one then is refused by `lower::over`.
+        let int4 = |ty: &DataType| matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64) || is_unknown(ty);
+        let int = |ty: &DataType| if *ty == DataType::Int64 { DataType::Int64 } else { DataType::Int32 };
         let value = |ty: &DataType| if is_unknown(ty) { DataType::Utf8 } else { ty.clone() };
         Ok(match (self.func, types) {
             (WindowFunc::RowNumber | WindowFunc::Rank | WindowFunc::DenseRank, _) => (vec![], DataType::Int64),
             (WindowFunc::PercentRank | WindowFunc::CumeDist, _) => (vec![], DataType::Float64),
-            (WindowFunc::Ntile, [n]) if int4(n) => (vec![DataType::Int32], DataType::Int32),
+            (WindowFunc::Ntile, [n]) if int4(n) => (vec![int(n)], DataType::Int32),
             (WindowFunc::Lag | WindowFunc::Lead, [v]) => (vec![value(v)], value(v)),
-            (WindowFunc::Lag | WindowFunc::Lead, [v, n]) if int4(n) => (vec![value(v), DataType::Int32], value(v)),
+            (WindowFunc::Lag | WindowFunc::Lead, [v, n]) if int4(n) => (vec![value(v), int(n)], value(v)),
             (WindowFunc::Lag | WindowFunc::Lead, [v, n, default]) if int4(n) => {
                 let common = if is_unknown(v) || is_unknown(default) || v == default {
                     value(if is_unknown(v) { default } else { v })
                 } else {
                     bind::common(v, default).map_err(|_| undefined())?
                 };
-                (vec![common.clone(), DataType::Int32, common.clone()], common)
+                (vec![common.clone(), int(n), common.clone()], common)
             }
             (WindowFunc::FirstValue | WindowFunc::LastValue, [v]) => (vec![value(v)], value(v)),
-            (WindowFunc::NthValue, [v, n]) if int4(n) => (vec![value(v), DataType::Int32], value(v)),
+            (WindowFunc::NthValue, [v, n]) if int4(n) => (vec![value(v), int(n)], value(v)),
             (WindowFunc::Agg(AggFunc::Count), types) => (types.iter().map(value).collect(), DataType::Int64),
             (WindowFunc::Agg(AggFunc::Sum), [t]) => {
                 if matches!(t, DataType::Interval(_)) {

@@ -94,22 +94,37 @@ pub(crate) fn any_ours(w: &Window) -> bool {
 fn call(f: &WindowFunction, output: DataType, schema: &DFSchema, place: &mut Place<'_>) -> Result<WindowCall> {
     let pg = ours(f).ok_or_else(|| not_offered(f.fun.name()))?;
     let params = &f.params;
+    let (filter, given) = match params.args.split_last() {
+        Some((filter, args)) if pg.is_filtered => (Some(filter), args),
+        _ => (None, params.args.as_slice()),
+    };
+    let is_count = |i: usize| match pg.func {
+        WindowFunc::Ntile => i == 0,
+        WindowFunc::Lag | WindowFunc::Lead | WindowFunc::NthValue => i == 1,
+        _ => false,
+    };
     let mut args = vec![];
-    for (i, e) in params.args.iter().enumerate() {
+    for (i, e) in given.iter().enumerate() {
+        if is_count(i) && e.get_type(schema)? == DataType::Int64 {
+            let types = given.iter().map(|e| Ok(sql_name(&e.get_type(schema)?))).collect::<Result<Vec<_>>>()?;
+            let message = format!("function {}({}) does not exist", pg.func.name(), types.join(", "));
+            return Err(PlanError::invalid("42883", message).with_hint("add explicit casts"));
+        }
         args.push(typed(place(e)?, pg.func, i, &output));
     }
     // count of a constant that is not NULL counts rows
     if pg.func == WindowFunc::Agg(AggFunc::Count) && matches!(args.as_slice(), [Arg::Constant(v)] if !v.is_null()) {
         args.clear();
     }
-    let filter = match &params.filter {
+    let filter = match filter {
         None => None,
-        Some(e) => Some(match place(e)? {
-            Arg::Column(c) => c,
+        Some(e) => match place(e)? {
+            Arg::Column(c) => Some(c),
+            Arg::Constant(Value { datum: Datum::Bool(true), .. }) => None,
             Arg::Constant(_) => {
                 return Err(PlanError::unsupported("a constant FILTER is not offered for window functions", "leave it out"));
             }
-        }),
+        },
     };
     let frame = match &pg.frame {
         Some(written) if pg.func.looks_at_frame() => frame(written, &params.order_by, schema)?,
