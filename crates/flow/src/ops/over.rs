@@ -123,8 +123,8 @@ impl Over {
         let column = |c: usize| if self.needed.contains(&c) { self.rows.gather_column(c, &side.slots) } else { nothing.clone() };
         let columns: Vec<ArrayRef> = (0..n_columns).map(column).collect();
         let sorted = Sorted { columns: &columns, parts: &side.parts, before: Some(&side.before) };
-        let (columns, errors) = over::evaluate(&self.calls, &self.order, &sorted)?;
-        Ok(Results { columns, errors: errors.into_iter().collect() })
+        let given = over::evaluate(&self.calls, &self.order, &sorted)?;
+        Ok(Results { columns: given.columns, errors: given.errors.into_iter().collect() })
     }
 
     /// Computes stretches as they were and as they are, and sends the rows whose results differ.

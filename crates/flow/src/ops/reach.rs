@@ -101,12 +101,11 @@ impl Reach {
                 _ => shown.push(from..to),
             }
         }
-        if self.numbers
-            && let Some(first) = shown.first()
-        {
+        if self.numbers {
             let net: i64 = changed.iter().map(|s| rows.copies(*s, Weights::Now) - rows.copies(*s, Weights::Before)).sum();
-            let end = if net == 0 { shown.last().map_or(n, |r| r.end) } else { n };
-            shown = vec![first.start..end];
+            let end = shown.last().filter(|_| net == 0).map_or(n, |last| last.end);
+            shown.truncate(1);
+            shown.iter_mut().for_each(|only| only.end = end);
         }
         let mut stretches = vec![];
         for shown in shown {

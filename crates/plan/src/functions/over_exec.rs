@@ -258,7 +258,7 @@ async fn computed(
     let partition: Vec<ArrayRef> = calls.partition.iter().map(|c| Arc::clone(&columns[*c])).collect();
     let parts = over::starts(&over::boundaries(&partition, n)?);
     let rows = Sorted { columns: &columns, parts: &parts, before: None };
-    let (results, errors) = over::evaluate(&calls.calls, &calls.order, &rows)?;
+    let over::Evaluated { columns: results, errors } = over::evaluate(&calls.calls, &calls.order, &rows)?;
     if let Some((_, e)) = errors.into_iter().next() {
         return Err(e.into());
     }

@@ -160,28 +160,23 @@ fn ends(
                 // Values stand together, NULLs before or behind them.
                 let from = (first..end).find(|row| !keys.is_null(*row)).unwrap_or(end);
                 let to = (from..end).find(|row| keys.is_null(*row)).unwrap_or(end);
-                for row in first..end {
+                for (row, out) in (first..end).zip(&mut all[first..end]) {
                     if keys.is_null(row) {
                         let (a, b) = places.peers_of(row);
-                        all[row] = super::index(if is_start { a } else { b });
+                        *out = super::index(if is_start { a } else { b });
                         continue;
                     }
                     let at = match keys.moved(row, offset, before != key.descending, is_start) {
                         Ok(bound) => {
-                            let values = &keys.values[from..to];
-                            let before = if is_start {
-                                values.partition_point(|v| *v < bound)
-                            } else {
-                                values.partition_point(|v| *v <= bound)
-                            };
-                            from + before
+                            let inside = |v: &i128| if is_start { *v < bound } else { *v <= bound };
+                            from + keys.values[from..to].partition_point(inside)
                         }
                         Err(e) => {
                             errors.push((row, e));
                             row
                         }
                     };
-                    all[row] = super::index(at);
+                    *out = super::index(at);
                 }
             }
             Ok(Ends::Each(all))

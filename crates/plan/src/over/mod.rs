@@ -20,7 +20,7 @@ mod value;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
-use crate::flowplan::{AggFunc, Arg, OrderKey, WindowCall, WindowFunc};
+use crate::flowplan::{AggFunc, Arg, Frame, OrderKey, WindowCall, WindowFunc};
 use crate::functions::{EvalError, EvalResult};
 use frame::Frames;
 pub use places::{boundaries, starts};
@@ -48,50 +48,45 @@ pub struct Before {
 /// A column of results, and the rows that have none.
 pub type Computed = (ArrayRef, Vec<(usize, EvalError)>);
 
-/// A column for each call; errors by row, the leftmost call's, ascending.
+/// What calls give.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// A column for each call.
+    pub columns: Vec<ArrayRef>,
+    /// Rows without results, ascending, each with the leftmost call's error.
+    pub errors: Vec<(usize, EvalError)>,
+}
+
+/// The calls over rows in order.
 ///
 /// # Errors
 /// When the calls do not fit the columns; never by what the columns hold.
-pub fn evaluate(
-    calls: &[WindowCall],
-    order: &[OrderKey],
-    rows: &Sorted<'_>,
-) -> EvalResult<(Vec<ArrayRef>, Vec<(usize, EvalError)>)> {
+pub fn evaluate(calls: &[WindowCall], order: &[OrderKey], rows: &Sorted<'_>) -> EvalResult<Evaluated> {
     let n = rows.parts.last().copied().unwrap_or(0);
     if u32::try_from(n).is_err() {
         return Err(EvalError::new("54000", format!("too many rows in window functions n={n}")));
     }
     let places = places::Places::new(rows, order, n)?;
-    let mut columns = Vec::with_capacity(calls.len());
-    let mut errors: Vec<(usize, EvalError)> = vec![];
-    let mut frames: Vec<(&crate::flowplan::Frame, Frames<'_>)> = vec![];
+    let no_frame = Frames::none(&places);
+    let mut frames: Vec<(&Frame, Frames<'_>)> = vec![];
+    for call in calls.iter().filter(|c| c.func.looks_at_frame()) {
+        if frames.iter().all(|(f, _)| *f != &call.frame) {
+            frames.push((&call.frame, Frames::new(&call.frame, order, rows.columns, &places)?));
+        }
+    }
+    let (mut columns, mut errors) = (Vec::with_capacity(calls.len()), vec![]);
     for call in calls {
-        let at = match frames.iter().position(|(f, _)| *f == &call.frame) {
-            Some(at) => at,
-            None => {
-                let frame = if call.func.looks_at_frame() {
-                    Frames::new(&call.frame, order, rows.columns, &places)?
-                } else {
-                    Frames::none(&places)
-                };
-                frames.push((&call.frame, frame));
-                frames.len() - 1
-            }
-        };
-        let frame = &frames[at].1;
+        let known = frames.iter().find(|(f, _)| call.func.looks_at_frame() && *f == &call.frame);
+        let frame = known.map_or(&no_frame, |(_, frame)| frame);
         let (column, failed) = one(call, rows, &places, frame, n)?;
         columns.push(column);
         errors.extend(failed);
-        if call.func.looks_at_frame() {
-            errors.extend(frame.errors.iter().cloned());
-        } else {
-            frames.retain(|(f, _)| *f != &call.frame);
-        }
+        errors.extend(frame.errors.iter().cloned());
     }
     // stable: of a row's errors the leftmost call's is first
     errors.sort_by_key(|(row, _)| *row);
     errors.dedup_by_key(|(row, _)| *row);
-    Ok((columns, errors))
+    Ok(Evaluated { columns, errors })
 }
 
 fn one(call: &WindowCall, rows: &Sorted<'_>, places: &places::Places, frame: &Frames<'_>, n: usize) -> EvalResult<Computed> {

@@ -56,21 +56,16 @@ pub(super) fn ntile(arg: &ArrayRef, places: &Places) -> EvalResult<Computed> {
         let (start, end) = (w[0], w[1]);
         let Some(first) = (start..end).find(|row| arg.is_valid(*row)) else { continue };
         let parts = arg.value(first);
-        let Ok(n_parts) = usize::try_from(parts) else {
+        let Some(n_parts) = usize::try_from(parts).ok().filter(|n| *n > 0) else {
             errors.extend((first..end).map(|row| (row, ntile_range())));
             continue;
         };
-        if n_parts == 0 {
-            errors.extend((first..end).map(|row| (row, ntile_range())));
-            continue;
-        }
         let (share, rest) = ((end - start) / n_parts, (end - start) % n_parts);
         // The first `rest` parts have one row more.
         let long = rest * (share + 1);
-        for row in first..end {
-            let at = row - first;
+        for (at, out) in out[first..end].iter_mut().enumerate() {
             let tile = if at < long { at / (share + 1) } else { rest + (at - long) / share.max(1) };
-            out[row] = i32::try_from(tile + 1).ok();
+            *out = i32::try_from(tile + 1).ok();
         }
     }
     Ok((Arc::new(Int32Array::from(out)), errors))
