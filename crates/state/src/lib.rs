@@ -12,6 +12,7 @@ mod group_index;
 mod heap;
 mod join_side;
 mod ordered;
+mod sequences;
 pub mod trace;
 
 pub use bucket_table::{BucketTable, N_BUCKETS, bucket_of};
@@ -22,3 +23,4 @@ pub use group_index::{GroupIndex, canonical_floats};
 pub use heap::Heap;
 pub use join_side::{Incoming, JoinSide, Placed, ProbeAt};
 pub use ordered::{Member, OrderedGroups};
+pub use sequences::{Sequences, Weights};
