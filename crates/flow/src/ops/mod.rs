@@ -17,6 +17,7 @@ mod map;
 mod parts;
 pub mod serial;
 mod set_op;
+mod shown;
 mod top_k;
 mod window;
 
