@@ -202,12 +202,11 @@ impl BucketTable {
         }
     }
 
-    /// Removes `id` from under `hash`.
-    pub fn remove(&mut self, hash: u64, id: u32) {
+    /// Removes `id` from under `hash`; whether it stood there.
+    pub fn remove(&mut self, hash: u64, id: u32) -> bool {
         let table = &mut self.tables[bucket_of(hash)];
-        if let Ok(at) = table.find(tag_of(hash), |i| i == id) {
-            table.remove(at);
-        }
+        let found = table.find(tag_of(hash), |i| i == id);
+        found.map(|at| table.remove(at)).is_ok()
     }
 
     /// Number of ids.
@@ -269,7 +268,7 @@ mod tests {
                     }
                     2 => {
                         if let Some(id) = ids.pop() {
-                            all.remove(hash, id);
+                            prop_assert!(all.remove(hash, id) && !all.remove(hash, id));
                         }
                     }
                     _ => {
@@ -303,7 +302,7 @@ mod tests {
             assert!(n < 10_000 || each <= 12, "n={n} bytes a key={each}");
         }
         all.tables.iter().for_each(check);
-        (0u32..500_000).filter(|i| i % 3 != 0).for_each(|i| all.remove(hash(i), i));
+        (0u32..500_000).filter(|i| i % 3 != 0).for_each(|i| assert!(all.remove(hash(i), i)));
         assert!((0u32..500_000).all(|i| all.find(hash(i), |id| id == i).is_some() == (i % 3 == 0)));
         all.tables.iter().for_each(check);
     }
@@ -314,7 +313,7 @@ mod tests {
         for tag in [0, u64::from(u32::MAX)] {
             (0..2000).for_each(|id| assert_eq!(all.find_or_insert(tag, |i| i == id, || id), (id, true)));
             assert!((0..2000).all(|id| all.find(tag, |i| i == id) == Some(id)));
-            (0..2000).for_each(|id| all.remove(tag, id));
+            (0..2000).for_each(|id| assert!(all.remove(tag, id)));
         }
         assert!(all.is_empty());
     }

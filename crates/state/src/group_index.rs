@@ -134,7 +134,8 @@ impl GroupIndex {
     /// Takes groups out, each named once, by the hashes they came with; their ids will be given to other keys.
     pub fn remove(&mut self, ids: &[u32], hashes: &[u64]) {
         for (id, hash) in ids.iter().zip(hashes) {
-            self.table.remove(*hash, *id);
+            let stood = self.table.remove(*hash, *id);
+            debug_assert!(stood, "a group goes by the hash that it came with");
             self.keys.remove(*id);
         }
     }

@@ -229,14 +229,18 @@ impl JoinSide {
         let s = slot as usize;
         let (before, after) = (r.prev[s], self.next[s]);
         match (before, after) {
-            (NIL, NIL) => self.heads.remove(key_hash, slot),
+            (NIL, NIL) => {
+                let stood = self.heads.remove(key_hash, slot);
+                debug_assert!(stood, "a row goes by the hashes that it came with");
+            }
             (NIL, after) => self.heads.replace(key_hash, slot, after),
             (before, after) => self.next[before as usize] = after,
         }
         if after != NIL {
             r.prev[after as usize] = before;
         }
-        r.by_row.remove(row_hash, slot);
+        let stood = r.by_row.remove(row_hash, slot);
+        debug_assert!(stood, "a row goes by the hashes that it came with");
         self.columns.remove(slot);
     }
 
