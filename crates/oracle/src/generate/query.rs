@@ -373,9 +373,9 @@ impl<'a> Maker<'a> {
         let types = expr::present(scope);
         let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
         let arg = expr::value(&mut self.rng, scope, ty, 1);
-        let a = &arg.sql;
-        // A bare literal has no type yet where ORDER BY must find it among the arguments.
-        let distinct = if self.rng.percent(15) && !a.starts_with('\'') { "DISTINCT " } else { "" };
+        // A bare literal has no type yet: `array_agg('x')` is not unique in PostgreSQL, and ORDER BY would not find it among the arguments.
+        let a = &if arg.sql.starts_with('\'') { format!("{}::text", arg.sql) } else { arg.sql.clone() };
+        let distinct = if self.rng.percent(15) { "DISTINCT " } else { "" };
         let (sql, ty, digits, exact) = match (arg.ty, self.rng.below(10)) {
             (_, 0) => ("count(*)".into(), Ty::BigInt, 6, true),
             (_, 1) => (format!("count({distinct}{a})"), Ty::BigInt, 6, true),

@@ -87,6 +87,15 @@ async fn information_schema_tells_tables_and_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_type_tells_whether_it_is_an_array_by_the_name_of_its_input_function() {
+    let (_site, mut s) = site().await;
+    let arrays =
+        "SELECT typname FROM pg_type WHERE typinput = 'pg_catalog.array_in'::regproc AND typname IN ('_int8', 'int8') ORDER BY 1";
+    assert_eq!(run(&mut s, arrays).await, ["_int8"]);
+    assert_eq!(run(&mut s, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_index_keys'").await, ["32"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn functions_know_the_session() {
     let (_site, mut s) = site().await;
     let version = run(&mut s, "select pg_catalog.version()").await;

@@ -6,6 +6,7 @@
 
 use super::{
     Reading,
+    budget::Budget,
     names::{DATABASE, Names, Scope, SystemRelations},
     relation::{RelationTable, Source},
     subplan,
@@ -56,6 +57,8 @@ pub struct Planner(Arc<Inner>);
 struct Inner {
     base: SessionState,
     limits: Limits,
+    /// What all queries hold together.
+    memory: Arc<GreedyMemoryPool>,
     systems: RwLock<HashMap<String, SystemRelations>>,
     dialect: RwLock<Option<Arc<dyn SystemDialect>>>,
 }
@@ -64,7 +67,8 @@ impl Planner {
     /// With our functions and rules in DataFusion's place.
     #[must_use]
     pub fn new(base: SessionState, limits: Limits) -> Planner {
-        Planner(Arc::new(Inner { base, limits, systems: RwLock::default(), dialect: RwLock::default() }))
+        let memory = Arc::new(GreedyMemoryPool::new(limits.all_queries_memory_bytes));
+        Planner(Arc::new(Inner { base, limits, memory, systems: RwLock::default(), dialect: RwLock::default() }))
     }
 
     /// Settings that every statement is planned with.
@@ -273,7 +277,7 @@ impl Planner {
     }
 
     fn runtime(&self) -> Result<Arc<RuntimeEnv>> {
-        let pool = GreedyMemoryPool::new(self.0.limits.query_memory_bytes);
+        let pool = Budget::new(self.0.limits.query_memory_bytes, Arc::clone(&self.0.memory));
         RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
