@@ -183,14 +183,14 @@ impl Over {
         emit(out, &self.schema, columns, n, (diff != 1).then(|| vec![diff; n]))
     }
 
-    fn tidy(&mut self) {
+    fn tidy(&mut self) -> Result<(), FlowError> {
         self.rows.settle();
         self.sealed = false;
-        for group in std::mem::take(&mut self.visited) {
-            if self.rows.n_slots(group) == 0 {
-                self.index.remove(group);
-            }
-        }
+        let mut gone: Vec<u32> =
+            std::mem::take(&mut self.visited).into_iter().filter(|group| self.rows.n_slots(*group) == 0).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        Ok(self.index.forget(&gone)?)
     }
 }
 
@@ -223,7 +223,7 @@ impl Operator for Over {
         while n < ROWS_MAX {
             let Some((group, changed)) = self.rows.next_group() else {
                 self.work(&stretches, out)?;
-                self.tidy();
+                self.tidy()?;
                 return Ok(Finish::Done);
             };
             self.visited.push(group);

@@ -14,6 +14,7 @@
 
 mod error;
 mod follow;
+mod key_index;
 mod layer;
 mod reader;
 mod row_error;

@@ -204,6 +204,12 @@ impl TraceReader {
         })
     }
 
+    /// Bytes of memory held by all shards: rows, hashes and look-up indexes.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        self.shared.shards.iter().map(|shard| shard.lock().layers.iter().map(|l| l.n_bytes()).sum::<usize>()).sum()
+    }
+
     fn layers(&self, at: Epoch, wanted: impl Fn(&Layer) -> bool) -> Result<Vec<Arc<Layer>>, TraceError> {
         self.layers_of(at, self.shared.shards.iter(), wanted)
     }

@@ -160,6 +160,10 @@ impl Trace for Output {
         Some(self.reader.size().1)
     }
 
+    fn n_bytes(&self) -> Option<usize> {
+        Some(self.reader.n_bytes())
+    }
+
     fn forget_before(&self, since: Epoch) {
         self.kept.lock().advance(since);
     }

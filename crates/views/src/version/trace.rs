@@ -57,6 +57,10 @@ pub trait Trace: Send + Sync {
     fn n_rows(&self) -> Option<usize> {
         None
     }
+    /// Bytes of memory that it holds, where that is known.
+    fn n_bytes(&self) -> Option<usize> {
+        None
+    }
     /// Nobody asks for an epoch before this one any more.
     fn forget_before(&self, _since: Epoch) {}
 }
