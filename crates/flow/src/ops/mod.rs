@@ -19,6 +19,7 @@ mod parts;
 mod reach;
 pub mod serial;
 mod set_op;
+mod shown;
 mod top_k;
 mod window;
 

@@ -27,6 +27,7 @@ use regauge_types::key::{KeyOrder, encode_ordered};
 use super::parts::{ROWS_MAX, diffs_of, emit, row_number, schema_of, take_all};
 use super::reach::{Reach, Stretch};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::show;
 
 /// See the module's header.
 pub struct Over {
@@ -167,7 +168,10 @@ impl Over {
         let mut sound: Vec<u32> = Vec::with_capacity(rows.len());
         for row in rows {
             match results.errors.get(&row) {
-                Some(error) => out.error(error.clone(), diff),
+                Some(error) => {
+                    let failed = self.rows.gather(&[side.slots[row]]);
+                    out.error(error.clone(), show::row("row", &failed, 0), diff);
+                }
                 None => sound.push(row_number(row)),
             }
         }
@@ -179,14 +183,14 @@ impl Over {
         emit(out, &self.schema, columns, n, (diff != 1).then(|| vec![diff; n]))
     }
 
-    fn tidy(&mut self) {
+    fn tidy(&mut self) -> Result<(), FlowError> {
         self.rows.settle();
         self.sealed = false;
-        for group in std::mem::take(&mut self.visited) {
-            if self.rows.n_slots(group) == 0 {
-                self.index.remove(group);
-            }
-        }
+        let mut gone: Vec<u32> =
+            std::mem::take(&mut self.visited).into_iter().filter(|group| self.rows.n_slots(*group) == 0).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        Ok(self.index.forget(&gone)?)
     }
 }
 
@@ -219,7 +223,7 @@ impl Operator for Over {
         while n < ROWS_MAX {
             let Some((group, changed)) = self.rows.next_group() else {
                 self.work(&stretches, out)?;
-                self.tidy();
+                self.tidy()?;
                 return Ok(Finish::Done);
             };
             self.visited.push(group);

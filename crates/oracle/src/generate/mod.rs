@@ -11,6 +11,7 @@ mod data;
 mod expr;
 mod over;
 mod query;
+mod related;
 mod schedule;
 
 use crate::case::{Case, Text, View};

@@ -7,7 +7,7 @@ use crate::case::{Text, Window};
 use crate::rng::Rng;
 
 /// A join may give so many rows, by estimate; PostgreSQL recomputes it after every commit.
-const ROWS_MAX: f64 = 40_000.0;
+pub(super) const ROWS_MAX: f64 = 40_000.0;
 
 /// A query and what it gives.
 #[derive(Debug, Clone)]
@@ -23,11 +23,11 @@ pub struct Query {
 }
 
 /// A relation in a FROM clause: its alias and its columns, qualified.
-struct Item {
-    sql: Text,
-    scope: Vec<Col>,
-    rows: f64,
-    uses: Vec<usize>,
+pub(super) struct Item {
+    pub sql: Text,
+    pub scope: Vec<Col>,
+    pub rows: f64,
+    pub uses: Vec<usize>,
 }
 
 /// Makes the query of one view.
@@ -53,6 +53,10 @@ enum Shape {
     Over,
     Window,
     Shared,
+    Product,
+    Asked,
+    Lateral,
+    First,
 }
 
 const SHAPES: &[(usize, Shape)] = &[
@@ -67,6 +71,10 @@ const SHAPES: &[(usize, Shape)] = &[
     (12, Shape::Over),
     (7, Shape::Window),
     (3, Shape::Shared),
+    (6, Shape::Product),
+    (14, Shape::Asked),
+    (6, Shape::Lateral),
+    (4, Shape::First),
 ];
 
 impl<'a> Maker<'a> {
@@ -96,6 +104,10 @@ impl<'a> Maker<'a> {
             Shape::Over => self.over(depth),
             Shape::Window => self.window(),
             Shape::Shared => self.shared(depth),
+            Shape::Product => self.product(depth),
+            Shape::Asked => self.asked(depth),
+            Shape::Lateral => self.lateral(depth),
+            Shape::First => self.first(depth),
         }
     }
 
@@ -106,7 +118,7 @@ impl<'a> Maker<'a> {
         format!("q{}", self.aliases)
     }
 
-    fn item(&mut self, depth: usize) -> Item {
+    pub(super) fn item(&mut self, depth: usize) -> Item {
         let rel = if depth > 0 && self.rng.percent(60) {
             let query = self.query(depth - 1);
             let sql = Text::same("(").and(&query.sql).with(")");
@@ -134,7 +146,7 @@ impl<'a> Maker<'a> {
     // -- what is given ---------------------------------------------------------------------------
 
     /// Some expressions over the scope, and some columns as they are, the inexact ones among them.
-    fn outputs(&mut self, scope: &[Col], exact: bool) -> Vec<Expr> {
+    pub(super) fn outputs(&mut self, scope: &[Col], exact: bool) -> Vec<Expr> {
         let n = 1 + self.rng.below(4);
         let types = expr::present(scope);
         (0..n)
@@ -155,7 +167,7 @@ impl<'a> Maker<'a> {
     }
 
     /// `SELECT [DISTINCT] a AS c0, ...` and the columns; `rows` bounds the distinct values.
-    fn select(word: &str, outputs: &[Expr], rows: f64) -> (String, Vec<Col>) {
+    pub(super) fn select(word: &str, outputs: &[Expr], rows: f64) -> (String, Vec<Col>) {
         let list: Vec<String> = outputs.iter().enumerate().map(|(at, e)| format!("{} AS c{at}", e.sql)).collect();
         let cols = outputs.iter().enumerate().map(|(at, e)| Col {
             name: format!("c{at}"),
@@ -168,13 +180,13 @@ impl<'a> Maker<'a> {
         (format!("{word} {}", list.join(", ")), cols.collect())
     }
 
-    fn filter(&mut self, scope: &[Col], percent: usize) -> String {
+    pub(super) fn filter(&mut self, scope: &[Col], percent: usize) -> String {
         if self.rng.percent(percent) { format!(" WHERE {}", expr::predicate(&mut self.rng, scope, 2)) } else { String::new() }
     }
 
     // -- the operators ---------------------------------------------------------------------------
 
-    fn project(&mut self, depth: usize) -> Query {
+    pub(super) fn project(&mut self, depth: usize) -> Query {
         let item = self.item(depth);
         let outputs = self.outputs(&item.scope, false);
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
@@ -357,7 +369,11 @@ impl<'a> Maker<'a> {
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 30);
         let mut tail = filter;
-        if !keys.is_empty() {
+        // Only columns: a constant among the keys of a set is a position.
+        let plain = keys.iter().all(|k| item.scope.iter().any(|c| c.name == k.sql));
+        if !keys.is_empty() && plain && self.rng.percent(20) {
+            tail = format!("{tail} GROUP BY {}", self.sets(keys));
+        } else if !keys.is_empty() {
             let positions: Vec<String> = (1..=keys.len()).map(|at| at.to_string()).collect();
             tail = format!("{tail} GROUP BY {}", positions.join(", "));
         }

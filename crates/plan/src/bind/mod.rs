@@ -6,18 +6,25 @@
 
 pub(crate) mod ast;
 mod check;
+mod distinct_on;
+pub(crate) mod equijoin;
 pub(crate) mod frames;
+mod grouping;
 mod order;
 mod provider;
+mod row_in;
 pub(crate) mod rules;
 pub(crate) mod setop;
 mod sort;
 mod source;
+mod unnest;
+mod using;
 pub(crate) mod window;
 mod window_batch;
 
 pub(crate) use provider::Functions;
 pub(crate) use source::RelationSource;
+pub(crate) use unnest::Unnest;
 
 use std::sync::Arc;
 
@@ -47,7 +54,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let mut query = query.clone();
     ast::prepare(&mut query)?;
     let mut notices = vec![];
-    if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() {
+    if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(&query.body) {
         query.order_by = None;
         notices.push("ORDER BY without LIMIT has no effect in a view and was dropped; order the SELECT that reads it".into());
     }
@@ -59,6 +66,11 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let plan = rules::analyze(raw, &config, Mode::View)?;
     let plan = rules::optimize(plan, config)?;
     Ok(Bound { plan, names, notices })
+}
+
+/// Whether ORDER BY decides which rows there are.
+fn is_distinct_on(body: &sql::SetExpr) -> bool {
+    matches!(body, sql::SetExpr::Select(s) if matches!(s.distinct, Some(sql::Distinct::On(_))))
 }
 
 /// Binds and types a query for DataFusion's executor.

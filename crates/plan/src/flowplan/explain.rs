@@ -1,4 +1,4 @@
-//! EXPLAIN: the plan as an indented tree, the root first. Columns of an operator's input are `$0, $1, ..`; a shared node is
+//! EXPLAIN: the plan as an indented tree, the root first, and warnings of what grows with the product of two inputs. Columns of an operator's input are `$0, $1, ..`; a shared node is
 //! printed once, and later as a reference. For people and golden files; nothing parses it.
 
 use std::fmt::Write;
@@ -31,6 +31,15 @@ impl FlowPlan {
         let name = |k: &usize| self.output.get(*k).map_or_else(|| format!("${k}"), |c| c.name.clone());
         let key = self.key.as_ref().map_or("none".to_owned(), |k| format!("({})", join(k, name)));
         let _ = writeln!(out, "key: {key}");
+        for (node, shown) in self.nodes.iter().zip(&seen) {
+            if let (Op::Join { on, .. }, true) = (&node.op, shown)
+                && on.is_empty()
+            {
+                let what = describe(&node.op, node.types.len());
+                let _ = writeln!(out, "warning: every row of one side meets every row of the other, on one worker: {what}");
+                let _ = writeln!(out, "  what a change costs grows with the other side; an equality (a.x = b.y) would divide it");
+            }
+        }
         out
     }
 }

@@ -20,7 +20,6 @@ mod window;
 pub(crate) mod window_bytes;
 
 pub use bytes::{FORMAT_VERSION, PlanBytesError};
-pub(crate) use explain::text as scalar_text;
 pub use fingerprint::Fingerprint;
 pub use op::{AggCall, AggFunc, JoinKind, Op, OrderKey, SetOpKind};
 pub use validate::{MAX_NODES, MAX_SCALAR_DEPTH, ValidationError};

@@ -39,8 +39,8 @@ pub enum Op {
     },
     /// Two inputs, left and right. A pair (l, r) matches when for every `(a, b)` of `on` column a of l equals column b of r
     /// and `residual` over the concatenated row (l then r) is true. With `nulls_equal: false` a NULL on either side of a
-    /// key pair matches nothing; with `true` NULL equals NULL. The types of a pair are equal. An empty `on` is a cross
-    /// join: every pair meets (planned only where one side has at most one row). m(l, r) = m(l) * m(r).
+    /// key pair matches nothing; with `true` NULL equals NULL. The types of a pair are equal. An empty `on` is a
+    /// product: every pair meets, all on one worker; EXPLAIN warns of it. m(l, r) = m(l) * m(r).
     /// Output columns: l then r; for LeftSemi and LeftAnti l alone.
     Join {
         /// Which rows without a match are kept.

@@ -4,7 +4,7 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-use super::op::{AggCall, AggFunc, JoinKind, Op, OrderKey};
+use super::op::{AggCall, AggFunc, Op, OrderKey};
 use super::types::{MAX_HOP_WINDOWS, is_supported};
 use super::window_bytes::check_call;
 use super::{FlowPlan, Node};
@@ -95,10 +95,9 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
             filter.iter().try_for_each(|f| check_boolean(f, input))?;
             exprs.iter().flatten().try_for_each(|e| check_scalar(e, input))
         }
-        (Op::Join { on, residual, kind, .. }, [l, r]) => {
+        (Op::Join { on, residual, .. }, [l, r]) => {
             let pair_fits = |(a, b): &(usize, usize)| l.get(*a).is_some_and(|t| r.get(*b) == Some(t));
             ok(on.iter().all(pair_fits), "a join key is out of bounds or its sides differ in type")?;
-            ok(!on.is_empty() || *kind != JoinKind::Full, "a full join needs a key")?;
             residual.iter().try_for_each(|s| check_boolean(s, &[*l, *r].concat()))
         }
         (Op::Aggregate { keys, aggs }, [input]) => {

@@ -18,9 +18,12 @@ pub mod compare;
 pub mod error;
 pub mod exact_sum;
 pub mod extract;
+#[cfg(test)]
+mod extremes;
 pub mod guard;
 pub mod math;
 mod moment;
+pub(crate) mod only_row;
 pub(crate) mod over;
 pub(crate) mod over_exec;
 pub mod planner;
@@ -109,6 +112,7 @@ pub static BUILTINS: &[&Builtin] = &[
     &compare::GREATEST,
     &compare::LEAST,
     &compare::NULLIF,
+    &only_row::ONLY_ROW,
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.
@@ -187,7 +191,8 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
 
 /// Analyzer rules for views: ours, then DataFusion's own, then what stands on settled types.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(semantics::PgSemantics)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(crate::bind::Unnest), Arc::new(semantics::PgSemantics)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(absent::AbsentRows));
     rules
@@ -196,7 +201,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// Analyzer rules for DataFusion's executor, which knows no INTERSECT and EXCEPT of ours.
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
-    rules.insert(1, Arc::new(crate::bind::setop::SpellOut));
+    rules.insert(2, Arc::new(crate::bind::setop::SpellOut));
     rules
 }
 
@@ -215,5 +220,6 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_expr_planners(expr_planners())
         .with_type_planner(type_planner())
         .with_analyzer_rules(batch_analyzer_rules())
+        .with_optimizer_rules(crate::bind::equijoin::optimizer_rules())
         .with_query_planner(Arc::new(guard::GuardedQueryPlanner))
 }

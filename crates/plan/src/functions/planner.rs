@@ -74,6 +74,11 @@ impl ExprPlanner for PgExprPlanner {
 
     fn plan_window(&self, mut expr: RawWindowExpr) -> DfResult<PlannerResult<RawWindowExpr>> {
         expr.args = expr.args.into_iter().map(casts_named).collect::<DfResult<_>>()?;
+        // Two calls may differ by a cast in their OVER or FILTER clause alone.
+        expr.partition_by = expr.partition_by.into_iter().map(casts_named).collect::<DfResult<_>>()?;
+        let named = |s: SortExpr| Ok(SortExpr { expr: casts_named(s.expr)?, ..s });
+        expr.order_by = expr.order_by.into_iter().map(named).collect::<DfResult<_>>()?;
+        expr.filter = expr.filter.map(|e| casts_named(*e).map(Box::new)).transpose()?;
         Ok(match over::plan(expr)? {
             Ok(call) => PlannerResult::Planned(call),
             Err(other) => PlannerResult::Original(other),

@@ -8,6 +8,7 @@
 
 mod bind;
 mod budget;
+pub mod culprit;
 pub mod exec;
 pub mod failure;
 pub mod names;

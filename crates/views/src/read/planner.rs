@@ -14,7 +14,7 @@ use super::{
     window,
 };
 use crate::{
-    catalog::{Kind, ObjectId, PUBLIC, Relation},
+    catalog::{Kind, ObjectId, PUBLIC, Relation, diverted},
     config::Limits,
     error::{Error, Result, sqlstate as code},
 };
@@ -177,6 +177,9 @@ impl Planner {
                 format!("cross-database references are not implemented: \"{database}.{}.{name}\"", schema.unwrap_or(PUBLIC));
             return Err(Error::unsupported(message));
         }
+        if diverted::find(&scope.catalog, schema, name).is_some() {
+            return Ok(());
+        }
         let own = schema.is_none() && scope.own.contains_key(name);
         let system = schema.is_some_and(|s| self.system_rows(scope, s, name).is_some());
         if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
@@ -219,7 +222,9 @@ impl Planner {
         for reference in &references {
             let (schema, name) = (reference.schema(), reference.table());
             self.check(reference, scope)?;
-            if let Some(relation) = scope.catalog.resolve(schema, name, &scope.search_path)
+            if let Some(relation) = diverted::find(&scope.catalog, schema, name) {
+                found.push(relation.clone());
+            } else if let Some(relation) = scope.catalog.resolve(schema, name, &scope.search_path)
                 && !(schema.is_none() && scope.own.contains_key(name))
             {
                 found.push(relation.clone());
