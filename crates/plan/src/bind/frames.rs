@@ -10,7 +10,8 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use datafusion::logical_expr::Expr as DfExpr;
+use datafusion::logical_expr::{Expr as DfExpr, WindowFrame, WindowFrameBound as DfBound, WindowFrameUnits};
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, NamedWindowExpr, Query, SetExpr, Value, VisitMut, VisitorMut, WindowFrameBound, WindowSpec, WindowType,
 };
@@ -113,6 +114,31 @@ impl WrittenFrame {
             false
         });
         if broken { Err(PlanError::internal("a frame's mark cannot be read")) } else { Ok(frame) }
+    }
+
+    /// The frame of a call that was bound without [`place`], where it is not the default.
+    pub fn unmarked(frame: &WindowFrame, is_ordered: bool) -> Option<WrittenFrame> {
+        if *frame == WindowFrame::new(is_ordered.then_some(false)) {
+            return None;
+        }
+        let offset = |v: &ScalarValue| match v {
+            ScalarValue::Utf8(Some(text)) if text.parse::<f64>().is_err() => format!("'{}'", text.replace('\'', "''")),
+            other => other.to_string(),
+        };
+        let bound = |b: &DfBound| match b {
+            DfBound::CurrentRow => WrittenBound::CurrentRow,
+            DfBound::Preceding(v) if v.is_null() => WrittenBound::UnboundedPreceding,
+            DfBound::Following(v) if v.is_null() => WrittenBound::UnboundedFollowing,
+            DfBound::Preceding(v) => WrittenBound::Preceding(offset(v)),
+            DfBound::Following(v) => WrittenBound::Following(offset(v)),
+        };
+        let units = match frame.units {
+            WindowFrameUnits::Rows => Units::Rows,
+            WindowFrameUnits::Range => Units::Range,
+            WindowFrameUnits::Groups => Units::Groups,
+        };
+        let (start, end) = (bound(&frame.start_bound), bound(&frame.end_bound));
+        Some(WrittenFrame { units, start, end, exclude: Exclude::NoOthers })
     }
 
     fn read(text: &str) -> Option<WrittenFrame> {

@@ -79,10 +79,11 @@ pub(super) fn plan(mut call: RawWindowExpr) -> DfResult<Result<Expr, RawWindowEx
             name => aggregate(name).map(WindowFunc::Agg),
         },
     };
+    let is_plain = frame.is_none();
     let Some(func) = func else {
-        let plain = frame.is_none();
-        return if plain { Ok(Err(call)) } else { Err(not_offered(call.func_def.name()).into()) };
+        return if is_plain { Ok(Err(call)) } else { Err(not_offered(call.func_def.name()).into()) };
     };
+    let frame = frame.or_else(|| WrittenFrame::unmarked(&call.window_frame, !call.order_by.is_empty()));
     let refused = |what: &str| DataFusionError::from(PlanError::unsupported(what, ""));
     if call.distinct {
         return Err(refused("DISTINCT is not implemented for window functions"));
