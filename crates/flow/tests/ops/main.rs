@@ -6,6 +6,8 @@ mod drive;
 mod engine;
 mod measure;
 mod naive;
+mod naive_over;
+mod over;
 mod run;
 mod value;
 

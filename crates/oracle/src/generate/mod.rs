@@ -9,6 +9,7 @@
 
 mod data;
 mod expr;
+mod over;
 mod query;
 mod related;
 mod schedule;

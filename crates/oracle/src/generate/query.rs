@@ -50,6 +50,7 @@ enum Shape {
     SetOp,
     Top,
     RowNumber,
+    Over,
     Window,
     Shared,
     Product,
@@ -67,6 +68,7 @@ const SHAPES: &[(usize, Shape)] = &[
     (11, Shape::SetOp),
     (6, Shape::Top),
     (6, Shape::RowNumber),
+    (12, Shape::Over),
     (7, Shape::Window),
     (3, Shape::Shared),
     (6, Shape::Product),
@@ -99,6 +101,7 @@ impl<'a> Maker<'a> {
             Shape::SetOp => self.set_op(depth),
             Shape::Top => self.top(depth),
             Shape::RowNumber => self.row_number(depth),
+            Shape::Over => self.over(depth),
             Shape::Window => self.window(),
             Shape::Shared => self.shared(depth),
             Shape::Product => self.product(depth),
@@ -389,9 +392,9 @@ impl<'a> Maker<'a> {
         let types = expr::present(scope);
         let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
         let arg = expr::value(&mut self.rng, scope, ty, 1);
-        let a = &arg.sql;
-        // A bare literal has no type yet where ORDER BY must find it among the arguments.
-        let distinct = if self.rng.percent(15) && !a.starts_with('\'') { "DISTINCT " } else { "" };
+        // A bare literal has no type yet: `array_agg('x')` is not unique in PostgreSQL, and ORDER BY would not find it among the arguments.
+        let a = &if arg.sql.starts_with('\'') { format!("{}::text", arg.sql) } else { arg.sql.clone() };
+        let distinct = if self.rng.percent(15) { "DISTINCT " } else { "" };
         let (sql, ty, digits, exact) = match (arg.ty, self.rng.below(10)) {
             (_, 0) => ("count(*)".into(), Ty::BigInt, 6, true),
             (_, 1) => (format!("count({distinct}{a})"), Ty::BigInt, 6, true),
@@ -419,6 +422,25 @@ impl<'a> Maker<'a> {
         let sql =
             if self.rng.percent(15) { format!("{sql} FILTER (WHERE {})", expr::predicate(&mut self.rng, scope, 1)) } else { sql };
         Expr { sql, ty, digits, exact }
+    }
+
+    /// Some columns of some rows, all exact: text, columns, rows, and the views read.
+    pub(super) fn derived(&mut self, depth: usize) -> (Text, Vec<Col>, f64, Vec<usize>) {
+        let item = self.item(depth);
+        let outputs = self.outputs(&item.scope, true);
+        let (head, cols) = Self::select("SELECT", &outputs, item.rows);
+        let filter = self.filter(&item.scope, 30);
+        (Text::same(head).with(" FROM ").and(&item.sql).with(&filter), cols, item.rows, item.uses)
+    }
+
+    /// An aggregate call that does not look at an order: text, type, digits, and whether it is exact.
+    pub(super) fn plain_call(&mut self, scope: &[Col]) -> (String, Ty, u8, bool) {
+        loop {
+            let call = self.call(scope);
+            if !call.sql.contains("DISTINCT") && !call.sql.contains("_agg(") {
+                return (call.sql, call.ty, call.digits, call.exact);
+            }
+        }
     }
 
     /// The order of a list: its own values last, so that what ties is equal wherever it stands.

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{grouping, row_in, setop, sort, using};
+use super::{frames, grouping, row_in, setop, sort, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -43,7 +43,7 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
                 return ControlFlow::Break(e);
             }
             name_columns(&mut q.body);
-            match set_operations(&mut q.body) {
+            match frames::place(q).and_then(|()| set_operations(&mut q.body)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),
             }

@@ -8,6 +8,7 @@ pub(crate) mod ast;
 mod check;
 mod distinct_on;
 pub(crate) mod equijoin;
+pub(crate) mod frames;
 mod grouping;
 mod order;
 mod provider;
@@ -112,6 +113,12 @@ fn raw_plan(query: sql::Query, catalog: &Relations<'_>, functions: &Functions, d
 
 /// A scalar expression over no columns, bound, cast to `ty` and folded to a constant: a DEFAULT, an element of VALUES.
 pub(crate) fn constant(e: &sql::Expr, ty: &arrow::datatypes::DataType) -> Result<crate::value::Value, PlanError> {
+    constant_of(rules::cast_ast(e.clone(), ty)?)
+}
+
+/// The same, of the type that it has by itself.
+pub(crate) fn constant_of(e: sql::Expr) -> Result<crate::value::Value, PlanError> {
+    let shown = e.to_string();
     struct Nothing;
     impl CatalogView for Nothing {
         fn relation(&self, _: &crate::parse::RelationName) -> Option<crate::catalog::RelationInfo> {
@@ -120,8 +127,7 @@ pub(crate) fn constant(e: &sql::Expr, ty: &arrow::datatypes::DataType) -> Result
     }
     let mut q = crate::parse::parse_query("SELECT NULL", &crate::parse::ParseLimits::default())?;
     if let sql::SetExpr::Select(s) = q.body.as_mut() {
-        let cast = rules::cast_ast(e.clone(), ty)?;
-        s.projection = vec![sql::SelectItem::UnnamedExpr(cast)];
+        s.projection = vec![sql::SelectItem::UnnamedExpr(e)];
     }
     let bound = bind_view(&q, &Nothing)?;
     let plan = crate::lower::lower(&bound.plan)?;
@@ -129,5 +135,5 @@ pub(crate) fn constant(e: &sql::Expr, ty: &arrow::datatypes::DataType) -> Result
         Some(crate::flowplan::Op::Rows { rows }) => rows.first().and_then(|r| r.first()).cloned(),
         _ => None,
     }
-    .ok_or_else(|| PlanError::unsupported(format!("not a constant: {e}"), "write a literal"))
+    .ok_or_else(|| PlanError::unsupported(format!("not a constant: {shown}"), "write a literal"))
 }

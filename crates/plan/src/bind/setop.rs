@@ -144,7 +144,7 @@ fn spell_out(node: &SetOpNode) -> DfResult<LogicalPlan> {
             return Ok(plan);
         }
         let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        let call = WindowFunctionDefinition::WindowUDF(Arc::new(crate::row_number::udwf()));
+        let call = WindowFunctionDefinition::WindowUDF(Arc::new(crate::functions::over::row_number()));
         let call = Expr::from(WindowFunction::new(call, vec![])).partition_by(columns).build()?.alias(number);
         LogicalPlanBuilder::from(plan).window(vec![call])?.build()
     };

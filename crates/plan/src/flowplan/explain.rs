@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::op::{AggCall, JoinKind, Op, OrderKey, SetOpKind};
+use super::window::{Arg, Bound, Exclude, Frame, Units, WindowCall};
 use super::{FlowPlan, types::sql_name};
 use crate::scalar::{CompareOp, IsTest, Scalar};
 
@@ -98,6 +99,12 @@ fn describe(op: &Op, width: usize) -> String {
             }
             s
         }
+        Op::Window { partition, order, calls } => format!(
+            "Window partition=[{}] order=[{}] calls=[{}]",
+            join(partition, |k| format!("${k}")),
+            order_text(order),
+            join(calls, window_call)
+        ),
         Op::Union => "Union".into(),
         Op::SetOp { kind, all } => {
             let kind = match kind {
@@ -129,6 +136,39 @@ fn order_text(order: &[OrderKey]) -> String {
         };
         format!("${}{direction}{nulls}", k.column)
     })
+}
+
+fn window_call(c: &WindowCall) -> String {
+    let args = join(&c.args, |a| match a {
+        Arg::Column(i) => format!("${i}"),
+        Arg::Constant(v) => v.to_string(),
+    });
+    let filter = c.filter.map_or(String::new(), |f| format!(" filter ${f}"));
+    let frame = if c.func.looks_at_frame() && c.frame != Frame::default() { frame_text(&c.frame) } else { String::new() };
+    format!("{}({args}){filter}{frame} {}", c.func.name(), sql_name(&c.output))
+}
+
+/// A frame that is not the default, with a blank before.
+pub(crate) fn frame_text(f: &Frame) -> String {
+    let bound = |b: &Bound| match b {
+        Bound::UnboundedPreceding => "unbounded preceding".to_owned(),
+        Bound::Preceding(v) => format!("{v} preceding"),
+        Bound::CurrentRow => "current row".to_owned(),
+        Bound::Following(v) => format!("{v} following"),
+        Bound::UnboundedFollowing => "unbounded following".to_owned(),
+    };
+    let units = match f.units {
+        Units::Rows => "rows",
+        Units::Range => "range",
+        Units::Groups => "groups",
+    };
+    let exclude = match f.exclude {
+        Exclude::NoOthers => "",
+        Exclude::CurrentRow => " exclude current row",
+        Exclude::Group => " exclude group",
+        Exclude::Ties => " exclude ties",
+    };
+    format!(" {units} between {} and {}{exclude}", bound(&f.start), bound(&f.end))
 }
 
 fn agg(a: &AggCall) -> String {

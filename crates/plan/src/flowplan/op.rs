@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use regauge_types::ColumnId;
 
 use super::SourceId;
+use super::window::WindowCall;
 use crate::scalar::Scalar;
 use crate::value::Value;
 
@@ -77,6 +78,18 @@ pub enum Op {
         offset: u64,
         /// Append the position.
         row_number: bool,
+    },
+    /// One input. Appends a column for each call with OVER. Within each partition (NULL is a partition of its own) rows stand in
+    /// `order`; ties are broken by the whole row, columns ascending in position order with NULLs last, where a result depends on
+    /// it; a row stands m times, and its copies may get different results. A row for which a call fails yields that error and no
+    /// row (the leftmost call's).
+    Window {
+        /// Columns that make the partition; none: all rows are one.
+        partition: Vec<usize>,
+        /// The order within it; may be empty: then all rows are peers.
+        order: Vec<OrderKey>,
+        /// The calls.
+        calls: Vec<WindowCall>,
     },
     /// One or more inputs of the same types: multiplicities add up (UNION ALL; UNION is Distinct over it).
     Union,

@@ -18,10 +18,14 @@ pub mod compare;
 pub mod error;
 pub mod exact_sum;
 pub mod extract;
+#[cfg(test)]
+mod extremes;
 pub mod guard;
 pub mod math;
 mod moment;
 pub(crate) mod only_row;
+pub(crate) mod over;
+pub(crate) mod over_exec;
 pub mod planner;
 pub mod semantics;
 pub mod string_agg;
@@ -211,6 +215,7 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(scalars());
     builder.scalar_functions().get_or_insert_default().push(moment::now());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates());
+    builder.window_functions().get_or_insert_default().extend(over::functions().into_iter().map(Arc::new));
     builder
         .with_expr_planners(expr_planners())
         .with_type_planner(type_planner())

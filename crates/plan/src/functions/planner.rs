@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Exact
 
 use super::bind::is_number;
 use super::error::EvalError;
-use super::{arith, extract, function, math, text};
+use super::{arith, extract, function, math, over, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -79,7 +79,10 @@ impl ExprPlanner for PgExprPlanner {
         let named = |s: SortExpr| Ok(SortExpr { expr: casts_named(s.expr)?, ..s });
         expr.order_by = expr.order_by.into_iter().map(named).collect::<DfResult<_>>()?;
         expr.filter = expr.filter.map(|e| casts_named(*e).map(Box::new)).transpose()?;
-        Ok(PlannerResult::Original(expr))
+        Ok(match over::plan(expr)? {
+            Ok(call) => PlannerResult::Planned(call),
+            Err(other) => PlannerResult::Original(other),
+        })
     }
 
     fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {

@@ -359,7 +359,7 @@ pub(in crate::bind) fn numbered(
     order: Vec<SortExpr>,
     name: &str,
 ) -> Result<LogicalPlan> {
-    let f = WindowFunctionDefinition::WindowUDF(Arc::new(crate::row_number::udwf()));
+    let f = WindowFunctionDefinition::WindowUDF(Arc::new(crate::functions::over::row_number()));
     let call = Expr::from(WindowFunction::new(f, vec![])).partition_by(partition).order_by(order).build()?.alias(name);
     Ok(LogicalPlan::Window(Window::try_new(vec![call], Arc::new(input))?))
 }
