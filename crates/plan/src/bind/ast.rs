@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{frames, row_in, setop, sort, using};
+use super::{frames, grouping, row_in, setop, sort, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -26,7 +26,8 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
     impl VisitorMut for V {
         type Break = PlanError;
         fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
-            row_in::conjuncts(q).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+            let done = row_in::conjuncts(q).and_then(|()| grouping::name_sets(q));
+            done.map_or_else(ControlFlow::Break, ControlFlow::Continue)
         }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
             row_in::anywhere(e).map_or_else(ControlFlow::Break, ControlFlow::Continue)

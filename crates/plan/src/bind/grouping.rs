@@ -8,12 +8,50 @@ use std::sync::Arc;
 use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, Projection, Union, lit};
+use datafusion::sql::sqlparser::ast;
 
 use crate::error::PlanError;
 use crate::functions;
 
 /// As many as PostgreSQL takes.
 const SETS_MAX: usize = 4096;
+
+/// ROLLUP and CUBE of a query's own GROUP BY as GROUPING SETS, before binding: DataFusion takes neither keys in brackets nor one
+/// key twice.
+pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanError> {
+    let mut bodies = vec![query.body.as_mut()];
+    while let Some(body) = bodies.pop() {
+        match body {
+            ast::SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_mut(), right.as_mut()]),
+            ast::SetExpr::Select(s) => {
+                let ast::GroupByExpr::Expressions(keys, _) = &mut s.group_by else { continue };
+                for e in keys {
+                    let sets = match e {
+                        ast::Expr::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys[..n].concat()).collect(),
+                        ast::Expr::Cube(keys) => {
+                            if keys.len() > 12 {
+                                return Err(too_many());
+                            }
+                            let chosen = |bits: usize| {
+                                let these = keys.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
+                                these.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+                            };
+                            (0..1usize << keys.len()).rev().map(chosen).collect()
+                        }
+                        _ => continue,
+                    };
+                    *e = ast::Expr::GroupingSets(sets);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn too_many() -> PlanError {
+    PlanError::invalid("54001", format!("too many grouping sets present (maximum {SETS_MAX})"))
+}
 
 /// Whether it groups by several sets of keys.
 pub(super) fn has_sets(a: &Aggregate) -> bool {
@@ -51,18 +89,11 @@ fn name(spare: &str, i: usize) -> String {
 }
 
 fn sets(grouping: &GroupingSet) -> Result<Vec<Vec<Expr>>> {
-    let too_many = || PlanError::invalid("54001", format!("too many grouping sets present (maximum {SETS_MAX})"));
     let sets: Vec<Vec<Expr>> = match grouping {
         GroupingSet::GroupingSets(sets) => sets.clone(),
+        // Spelt out before; a plan made otherwise may have them.
         GroupingSet::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys[..n].to_vec()).collect(),
-        GroupingSet::Cube(keys) => {
-            if keys.len() > 12 {
-                return Err(too_many().into());
-            }
-            let chosen =
-                |bits: usize| keys.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, e)| e.clone()).collect();
-            (0..1usize << keys.len()).rev().map(chosen).collect()
-        }
+        GroupingSet::Cube(_) => return Err(PlanError::unsupported("this CUBE is not offered", "write GROUPING SETS").into()),
     };
     if sets.len() > SETS_MAX { Err(too_many().into()) } else { Ok(sets) }
 }
