@@ -16,6 +16,7 @@ mod literal;
 mod lower;
 pub mod parse;
 pub mod pgtypes;
+mod ranks;
 mod row_number;
 pub mod scalar;
 pub mod value;

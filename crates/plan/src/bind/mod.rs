@@ -9,9 +9,11 @@ mod check;
 mod order;
 mod provider;
 pub(crate) mod rules;
+pub(crate) mod series;
 pub(crate) mod setop;
 mod sort;
 mod source;
+mod spelling;
 pub(crate) mod window;
 mod window_batch;
 

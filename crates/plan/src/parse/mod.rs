@@ -8,6 +8,7 @@ mod create;
 mod dml;
 mod limits;
 mod precedence;
+mod prepared;
 mod session;
 mod statement;
 pub(crate) mod types;
@@ -25,6 +26,9 @@ use crate::error::PlanError;
 
 /// Stack for parsing and planning: a statement within [`ParseLimits`] needs a few MiB in an unoptimised build.
 pub(crate) const STACK_BYTES: usize = 64 << 20;
+
+/// Stands before the lower bound of BETWEEN SYMMETRIC, which sqlparser does not know. No other text gives this operator.
+pub(crate) const SYMMETRIC: ast::UnaryOperator = ast::UnaryOperator::DoubleAt;
 
 type Result<T> = std::result::Result<T, PlanError>;
 
@@ -63,7 +67,7 @@ pub fn parse_query(sql: &str, limits: &ParseLimits) -> Result<Box<ast::Query>> {
     }
 }
 
-/// Joins `v @ 2` written without spaces into one name, and drops TABLE in `TUMBLE(TABLE t, ..)`.
+/// Joins `v @ 2` written without spaces into one name, drops TABLE in `TUMBLE(TABLE t, ..)`, and marks BETWEEN SYMMETRIC.
 fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
@@ -86,6 +90,10 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 }
             }
             Token::Word(w) if w.keyword == Keyword::TABLE && after_window_function(&out) => {}
+            Token::Word(w) if w.quote_style.is_none() && after_between(&out) && w.value.eq_ignore_ascii_case("symmetric") => {
+                out.push(TokenWithSpan { token: Token::AtAt, span: t.span });
+            }
+            Token::Word(w) if w.quote_style.is_none() && after_between(&out) && w.value.eq_ignore_ascii_case("asymmetric") => {}
             _ => out.push(t),
         }
     }
@@ -106,6 +114,11 @@ fn refuse_emit(tokens: &[TokenWithSpan]) -> Result<()> {
         after_emit = word("emit");
     }
     Ok(())
+}
+
+fn after_between(before: &[TokenWithSpan]) -> bool {
+    let last = before.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_)));
+    matches!(last.map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::BETWEEN)
 }
 
 fn after_window_function(before: &[TokenWithSpan]) -> bool {
@@ -155,7 +168,7 @@ impl P<'_> {
             )),
             ("truncate", _) => Err(PlanError::unsupported("TRUNCATE is not offered", "write DELETE FROM")),
             ("savepoint" | "release", _) => self.savepoint(),
-            ("close", "all") | ("unlisten", _) => self.nothing(),
+            ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => {
                 Err(PlanError::unsupported("privileges are not offered yet", "one user owns the instance"))
             }
@@ -163,9 +176,11 @@ impl P<'_> {
                 "LOCK is not offered",
                 "transactions are snapshot isolation; a conflict fails with 40001 and can be retried",
             )),
-            ("declare" | "fetch" | "move", _) => {
-                Err(PlanError::unsupported("cursors are not offered", "read the query's rows, or SUBSCRIBE TO a view"))
-            }
+            ("prepare", _) => self.prepare(),
+            ("execute", _) => self.execute(),
+            ("declare", _) => self.declare(),
+            ("fetch" | "move", _) => self.fetch(),
+            ("close", _) => self.close(),
             ("merge", _) => Err(PlanError::unsupported("MERGE is not offered", "write INSERT .. ON CONFLICT .. DO UPDATE")),
             ("vacuum" | "analyze" | "reindex" | "cluster", _) => {
                 Err(PlanError::unsupported(format!("{} is not offered", first.to_uppercase()), "it is not needed here"))
