@@ -75,6 +75,12 @@ pub fn prepare(query: &mut ast::Query) -> Result<(), PlanError> {
     bind::prepare(query)
 }
 
+/// Whether a name with arguments in FROM is a function that gives rows, not a relation.
+#[must_use]
+pub fn is_set_returning(name: &ast::ObjectName) -> bool {
+    bind::series::is_set_returning(name)
+}
+
 /// Makes the orders total that a LIMIT reads: ties, and LIMIT without ORDER BY, are broken by the whole row. When `open`, an
 /// outermost LIMIT without ORDER BY takes what comes first: that is a statement's, which no view has to agree with.
 ///
@@ -82,6 +88,12 @@ pub fn prepare(query: &mut ast::Query) -> Result<(), PlanError> {
 /// When a plan cannot be rebuilt.
 pub fn total_orders(plan: LogicalPlan, open: bool) -> Result<LogicalPlan, PlanError> {
     bind::total_orders(plan, open)
+}
+
+/// Types that functions of ours give to parameters among their arguments, by `$n`; of a plan whose types are not settled yet.
+#[must_use]
+pub fn open_parameters(plan: &LogicalPlan) -> HashMap<String, DataType> {
+    crate::functions::open_parameters(plan)
 }
 
 /// Gives the columns of a query PostgreSQL's names; names that repeat are told apart by what [`shown_name`] takes off again.

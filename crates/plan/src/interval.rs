@@ -18,6 +18,7 @@ pub(crate) fn micros(e: &ast::Expr) -> Option<i64> {
             let text = literal(&i.value)?;
             i.leading_field.as_ref().map_or(text.clone(), |unit| format!("{text} {unit}"))
         }
+        ast::Expr::Cast { expr, data_type: ast::DataType::Interval { .. }, .. } => literal(expr)?,
         ast::Expr::Nested(e) => return micros(e),
         other => literal(other)?,
     };

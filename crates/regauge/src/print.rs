@@ -9,7 +9,7 @@ use arrow::{
     },
 };
 use futures::TryStreamExt;
-use regauge_views::{Error, Response, Subscription};
+use regauge_views::{CopyOut, Error, Response, Subscription};
 use std::io::Write;
 
 /// Prints one answer; rows are read to their end.
@@ -25,10 +25,23 @@ pub async fn response(response: Response) -> anyhow::Result<()> {
             println!("{tag}");
             notices.iter().for_each(|n| eprintln!("notice: {n}"));
         }
+        Response::CopyOut(copy) => copied(*copy).await?,
         Response::Subscription(changes) => subscription(changes).await?,
         Response::CopyIn(_) => anyhow::bail!("COPY FROM STDIN has nobody here who sends rows"),
     }
     Ok(())
+}
+
+/// Lines of a COPY, as they come.
+async fn copied(mut copy: CopyOut) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(&copy.header().unwrap_or_default())?;
+    while let Some(batch) = copy.stream.try_next().await.map_err(explain)? {
+        for line in copy.lines(&batch).map_err(explain)? {
+            out.write_all(&line)?;
+        }
+    }
+    Ok(out.flush()?)
 }
 
 /// Rows as a table.

@@ -29,6 +29,7 @@ pub use error::{Error, Result};
 pub use instance::Instance;
 pub use regauge_plan::{Datum, Value, pgtypes};
 pub use response::{Response, RowStream, Rows};
+pub use session::copy_out::CopyOut;
 pub use session::{
     CancelHandle, Prepared, Script, Session, SessionOptions, TransactionStatus,
     append::{PlacedRows, Receipt},

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    session::{copy::CopyIn, subscribe::Subscription},
+    session::{copy::CopyIn, copy_out::CopyOut, subscribe::Subscription},
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
@@ -49,6 +49,8 @@ pub enum Response {
     },
     /// The client is to send rows.
     CopyIn(Box<CopyIn>),
+    /// The client gets rows as text or csv.
+    CopyOut(Box<CopyOut>),
     /// Changes without end.
     Subscription(Subscription),
 }

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{frames, grouping, row_in, setop, sort, using};
+use super::{frames, grouping, row_in, setop, sort, spelling, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -53,7 +53,7 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => {
             sort::part_names(query);
-            Ok(())
+            spelling::spell(query)
         }
     }
 }
@@ -135,9 +135,9 @@ fn name_of(e: &Expr) -> Option<String> {
         Expr::CompoundIdentifier(parts) => parts.last().map(fold),
         Expr::Nested(e) | Expr::Collate { expr: e, .. } => name_of(e),
         Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(fold),
-        Expr::Cast { expr, data_type, .. } => name_of(expr).or_else(|| Some(type_name(data_type))),
+        Expr::Cast { expr, data_type, .. } => firm_name_of(expr).or_else(|| Some(type_name(data_type))),
         Expr::TypedString(t) => Some(type_name(&t.data_type)),
-        Expr::Case { else_result, .. } => else_result.as_deref().and_then(name_of).or_else(|| fixed("case")),
+        Expr::Case { else_result, .. } => else_result.as_deref().and_then(firm_name_of).or_else(|| fixed("case")),
         Expr::Exists { .. } => fixed("exists"),
         Expr::Extract { .. } => fixed("extract"),
         Expr::Substring { .. } => fixed("substring"),
@@ -159,6 +159,16 @@ fn name_of(e: &Expr) -> Option<String> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// The name, unless it is only a type's or a keyword's, which a cast or CASE around it puts its own in the place of.
+fn firm_name_of(e: &Expr) -> Option<String> {
+    match e {
+        Expr::Nested(e) | Expr::Collate { expr: e, .. } | Expr::Cast { expr: e, .. } => firm_name_of(e),
+        Expr::Case { else_result, .. } => else_result.as_deref().and_then(firm_name_of),
+        Expr::TypedString(_) | Expr::Interval(_) | Expr::Value(_) => None,
+        e => name_of(e),
     }
 }
 

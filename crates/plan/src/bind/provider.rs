@@ -13,7 +13,7 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPl
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF};
 
 use super::source::RelationSource;
-use super::{ast, rules, setop, window};
+use super::{ast, rules, series, setop, window};
 use crate::batch::BatchCatalog;
 use crate::catalog::{CatalogView, RelationKind};
 use crate::error::PlanError;
@@ -44,7 +44,7 @@ pub(crate) struct Functions {
 }
 
 pub(super) fn planners(mode: Mode) -> Vec<Arc<dyn RelationPlanner>> {
-    vec![Arc::new(window::WindowFunctions(mode)), Arc::new(setop::SetOperations)]
+    vec![Arc::new(window::WindowFunctions(mode)), Arc::new(setop::SetOperations), Arc::new(series::SetReturning)]
 }
 
 impl Functions {
@@ -68,6 +68,10 @@ impl Functions {
                 }
             }
             for udf in SessionStateDefaults::default_aggregate_functions() {
+                let names: Vec<String> = udf.aliases().iter().cloned().chain([udf.name().to_owned()]).collect();
+                f.other_aggregates.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
+            }
+            for udf in functions::aggregates() {
                 let names: Vec<String> = udf.aliases().iter().cloned().chain([udf.name().to_owned()]).collect();
                 f.other_aggregates.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
             }

@@ -224,6 +224,9 @@ pub fn common(l: &DataType, r: &DataType) -> EvalResult<DataType> {
     if moment(l) && moment(r) {
         return Ok(if is_zoned(l) || is_zoned(r) { pgtypes::timestamptz() } else { pgtypes::timestamp() });
     }
+    if let (DataType::List(a), DataType::List(b)) = (l, r) {
+        return common(a.data_type(), b.data_type()).map(pgtypes::list_of);
+    }
     if (is_time(l) && is_interval(r)) || (is_interval(l) && is_time(r)) || (is_interval(l) && is_interval(r)) {
         return Ok(pgtypes::interval());
     }
@@ -258,6 +261,7 @@ pub fn implicit(from: &DataType, to: &DataType) -> bool {
             (f, t) if is_decimal(f) && (is_decimal(t) || is_float(t)) => true,
             (Float32, Float64) => true,
             (Date32 | Timestamp(..), Timestamp(..)) => true,
+            (List(f), List(t)) => implicit(f.data_type(), t.data_type()),
             _ => false,
         }
 }

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use super::arith::{boxed, drop_digits, pow10, rescale};
+use super::array_cast;
 use super::bind::{is_decimal, is_float, is_int, is_text, is_timestamp, scale_of};
 use super::error::{EvalError, EvalResult};
 use super::math::decimal_to_f64;
@@ -44,6 +45,9 @@ pub fn can_fail(from: &DataType, to: &DataType) -> EvalResult<bool> {
         return Ok(false);
     }
     let fails = match (from, to) {
+        (List(f), List(t)) => return can_fail(f.data_type(), t.data_type()),
+        (List(f), t) if is_text(t) => return can_fail(f.data_type(), t),
+        (f, List(t)) if is_text(f) => return can_fail(f, t.data_type()).map(|_| true),
         (f, t) if is_text(f) && is_text(t) => false,
         (f, t) if is_text(t) && supported(f) => false,
         (f, t) if is_text(f) && supported(t) => true,
@@ -113,6 +117,9 @@ fn cast(args: &Args<'_>) -> EvalResult<ArrayRef> {
     }
     if is_text(to) {
         return to_text(args);
+    }
+    if let DataType::List(_) = to {
+        return if is_text(from) { array_cast::from_text(args) } else { array_cast::between(args) };
     }
     if is_text(from) {
         return from_text(args);
@@ -405,6 +412,7 @@ pub(super) fn writer(array: &ArrayRef) -> EvalResult<Writer<'_>> {
             let v = array.as_binary::<i32>();
             Box::new(move |i, out| format::write_bytes(out, v.value(i)))
         }
+        DataType::List(_) => array_cast::list_writer(array.as_list::<i32>())?,
         DataType::Null => Box::new(|_, _| {}),
         other => return Err(EvalError::new("0A000", format!("type {other} has no text form"))),
     })
@@ -423,6 +431,17 @@ pub fn text_column(array: &ArrayRef) -> EvalResult<ArrayRef> {
         write(i, out);
         Ok(true)
     })
+}
+
+/// A column cast to another type, as PostgreSQL casts.
+///
+/// # Errors
+/// 42846 where there is no such cast, and what a value raises.
+pub fn cast_column(array: &ArrayRef, to: &DataType) -> EvalResult<ArrayRef> {
+    can_fail(array.data_type(), to)?;
+    let n = array.len();
+    let value = call(&CAST, &[ColumnarValue::Array(Arc::clone(array))], n, to)?;
+    value.into_array(n).map_err(|e| EvalError::internal(e.strip_backtrace()))
 }
 
 /// A cast as a function of DataFusion: the rule [`super::semantics`] puts it where DataFusion's own cast would behave

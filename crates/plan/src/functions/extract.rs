@@ -11,6 +11,7 @@ use super::arith::{bind_names, boxed, pow10};
 use super::bind::{self, is_unknown};
 use super::error::{EvalError, EvalResult};
 use super::udf::{Args, Bound, Builtin};
+use super::zone::Zones;
 use crate::pgtypes::calendar::{self, Civil, DAY_US, civil_from_days, days_from_civil};
 use crate::pgtypes::{self, type_name};
 
@@ -44,7 +45,7 @@ pub static EXTRACT: Builtin = Builtin {
 /// date_part(field, moment), double precision.
 pub static DATE_PART: Builtin = Builtin {
     name: "date_part",
-    aliases: &["datepart"],
+    aliases: &[],
     bind: |types| bind_part("date_part", types, DataType::Float64),
     refine: None,
     kernel: |args| {
@@ -65,7 +66,7 @@ pub static DATE_PART: Builtin = Builtin {
 /// date_trunc(field, moment).
 pub static DATE_TRUNC: Builtin = Builtin {
     name: "date_trunc",
-    aliases: &["datetrunc"],
+    aliases: &[],
     bind: |types| match types {
         [f, t] if is_unknown(f) => {
             let ty = match t {
@@ -76,6 +77,10 @@ pub static DATE_TRUNC: Builtin = Builtin {
                 _ => return Err(no_function("date_trunc", types)),
             };
             Ok(Bound { args: vec![DataType::Utf8, ty.clone()], ret: ty })
+        }
+        [f, t, zone] if is_unknown(f) && is_unknown(zone) && (is_unknown(t) || bind::implicit(t, &pgtypes::timestamptz())) => {
+            let ty = pgtypes::timestamptz();
+            Ok(Bound { args: vec![DataType::Utf8, ty.clone(), DataType::Utf8], ret: ty })
         }
         _ => Err(no_function("date_trunc", types)),
     },
@@ -327,12 +332,18 @@ fn truncate(args: &Args<'_>) -> EvalResult<ArrayRef> {
         });
     }
     let (v, s) = args.lanes::<TimestampMicrosecondType>(1)?;
+    let zones = if args.cols.len() > 2 { Some(Zones::new(args, 2)?) } else { None };
     args.rows::<TimestampMicrosecondType>(|i| {
-        if v[i * s] == calendar::TS_INFINITY || v[i * s] == calendar::TS_MINUS_INFINITY {
-            return Ok(v[i * s]);
+        let t = v[i * s];
+        if t == calendar::TS_INFINITY || t == calendar::TS_MINUS_INFINITY {
+            return Ok(t);
         }
         let (u, field) = pick(i)?;
-        trunc_timestamp(u, v[i * s]).ok_or_else(|| unsupported_unit(field, ty))
+        if let Some(zones) = &zones {
+            let zone = zones.of(i)?;
+            return zone.instant(trunc_timestamp(u, zone.local(t)?).ok_or_else(|| unsupported_unit(field, ty))?);
+        }
+        trunc_timestamp(u, t).ok_or_else(|| unsupported_unit(field, ty))
     })
 }
 

@@ -74,20 +74,7 @@ unary!(LN, "ln", &[], fine, natural_log, |x, s, to| through(x, s, to, natural_lo
 unary!(LOG10, "log10", &[], fine, |x| natural_log(x).map(|_| x.log10()), |x, s, to| through(x, s, to, |v| {
     natural_log(v).map(|_| v.log10())
 }));
-unary!(SIGN, "sign", &["signum"], |_| 0, |x| Ok(if x == 0.0 || x.is_nan() { 0.0 } else { x.signum() }), |x, _, _| {
-    Ok(x.signum())
-});
-unary!(CBRT, "cbrt", &[], fine, |x| Ok(x.cbrt()), |x, s, to| through(x, s, to, |v| Ok(v.cbrt())));
-unary!(SIN, "sin", &[], fine, |x| trig(x, f64::sin), |x, s, to| through(x, s, to, |v| Ok(v.sin())));
-unary!(COS, "cos", &[], fine, |x| trig(x, f64::cos), |x, s, to| through(x, s, to, |v| Ok(v.cos())));
-unary!(TAN, "tan", &[], fine, |x| trig(x, f64::tan), |x, s, to| through(x, s, to, |v| Ok(v.tan())));
-unary!(ATAN, "atan", &[], fine, |x| Ok(x.atan()), |x, s, to| through(x, s, to, |v| Ok(v.atan())));
-unary!(DEGREES, "degrees", &[], fine, |x| Ok(x.to_degrees()), |x, s, to| through(x, s, to, |v| Ok(v.to_degrees())));
-unary!(RADIANS, "radians", &[], fine, |x| Ok(x.to_radians()), |x, s, to| through(x, s, to, |v| Ok(v.to_radians())));
-
-fn trig(x: f64, f: fn(f64) -> f64) -> EvalResult<f64> {
-    if x.is_infinite() { Err(EvalError::new("22003", "input is out of range")) } else { Ok(f(x)) }
-}
+unary!(SIGN, "sign", &[], |_| 0, |x| Ok(if x == 0.0 || x.is_nan() { 0.0 } else { x.signum() }), |x, _, _| { Ok(x.signum()) });
 
 fn bad_root() -> EvalError {
     EvalError::new("2201F", "cannot take square root of a negative number")
@@ -137,7 +124,7 @@ fn through(x: i128, from: i8, to: i8, f: fn(f64) -> EvalResult<f64>) -> EvalResu
     f64_to_decimal(f(decimal_to_f64(x, from))?, to)
 }
 
-fn decimal_sqrt(x: i128, from: i8, to: i8) -> EvalResult<i128> {
+pub(super) fn decimal_sqrt(x: i128, from: i8, to: i8) -> EvalResult<i128> {
     if x < 0 {
         return Err(bad_root());
     }

@@ -11,35 +11,54 @@
 mod absent;
 pub mod aggregates;
 pub mod arith;
+mod array_cast;
 pub mod bind;
 mod branches;
+pub mod bytes;
 pub mod cast;
 pub mod compare;
+mod digest;
 pub mod error;
 pub mod exact_sum;
 pub mod extract;
 #[cfg(test)]
 mod extremes;
+mod forms;
 pub mod guard;
+mod like;
+pub mod lists;
 pub mod math;
 mod moment;
+pub mod moments;
+pub mod numbers;
 pub(crate) mod only_row;
 pub(crate) mod over;
 pub(crate) mod over_exec;
+mod pattern;
 pub mod planner;
+mod quantified;
+pub mod regexp;
 pub mod semantics;
+pub mod series;
+mod spread;
 pub mod string_agg;
+pub mod strings;
+pub mod template;
 pub mod temporal;
 pub mod text;
 pub mod udf;
+pub mod zone;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, LogicalPlan, ScalarUDF};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 
 pub(crate) use absent::is_absent;
@@ -71,21 +90,12 @@ pub static BUILTINS: &[&Builtin] = &[
     &math::ROUND,
     &math::TRUNC,
     &math::SQRT,
-    &math::CBRT,
     &math::EXP,
     &math::LN,
     &math::LOG10,
     &math::LOG,
     &math::POWER,
     &math::SIGN,
-    &math::SIN,
-    &math::COS,
-    &math::TAN,
-    &math::ATAN,
-    &math::DEGREES,
-    &math::RADIANS,
-    &text::LENGTH,
-    &text::OCTET_LENGTH,
     &text::ASCII,
     &text::CHR,
     &text::UPPER,
@@ -109,6 +119,113 @@ pub static BUILTINS: &[&Builtin] = &[
     &text::CONCAT_OP,
     &text::CONCAT,
     &text::CONCAT_WS,
+    &strings::LENGTH,
+    &strings::OCTET_LENGTH,
+    &strings::BIT_LENGTH,
+    &strings::OVERLAY,
+    &strings::SUBSTRING,
+    &strings::TO_HEX,
+    &strings::QUOTE_IDENT,
+    &strings::QUOTE_LITERAL,
+    &strings::QUOTE_NULLABLE,
+    &strings::FORMAT,
+    &strings::NUM_NULLS,
+    &strings::NUM_NONNULLS,
+    &strings::PG_TYPEOF,
+    &bytes::MD5,
+    &bytes::SHA224,
+    &bytes::SHA256,
+    &bytes::SHA384,
+    &bytes::SHA512,
+    &bytes::ENCODE,
+    &bytes::DECODE,
+    &numbers::CBRT,
+    &numbers::SIN,
+    &numbers::COS,
+    &numbers::TAN,
+    &numbers::COT,
+    &numbers::ASIN,
+    &numbers::ACOS,
+    &numbers::ATAN,
+    &numbers::ATAN2,
+    &numbers::SINH,
+    &numbers::COSH,
+    &numbers::TANH,
+    &numbers::ASINH,
+    &numbers::ACOSH,
+    &numbers::ATANH,
+    &numbers::DEGREES,
+    &numbers::RADIANS,
+    &numbers::SIND,
+    &numbers::COSD,
+    &numbers::TAND,
+    &numbers::ASIND,
+    &numbers::ACOSD,
+    &numbers::ATAND,
+    &numbers::GCD,
+    &numbers::LCM,
+    &numbers::DIV,
+    &numbers::FACTORIAL,
+    &numbers::WIDTH_BUCKET,
+    &numbers::MIN_SCALE,
+    &zone::TIMEZONE,
+    &moments::DATE_BIN,
+    &moments::MAKE_DATE,
+    &moments::MAKE_TIME,
+    &moments::MAKE_TIMESTAMP,
+    &moments::MAKE_TIMESTAMPTZ,
+    &moments::MAKE_INTERVAL,
+    &moments::ISFINITE,
+    &moments::JUSTIFY_DAYS,
+    &moments::JUSTIFY_HOURS,
+    &moments::JUSTIFY_INTERVAL,
+    &moments::AGE,
+    &template::TO_CHAR,
+    &template::TO_NUMBER,
+    &template::TO_DATE,
+    &template::TO_TIMESTAMP,
+    &regexp::REGEX_MATCH,
+    &regexp::REGEX_IMATCH,
+    &regexp::LIKE,
+    &regexp::ILIKE,
+    &regexp::SIMILAR,
+    &regexp::REGEXP_LIKE,
+    &regexp::REGEXP_MATCH,
+    &regexp::REGEXP_MATCHES,
+    &regexp::REGEXP_SPLIT,
+    &regexp::REGEXP_REPLACE,
+    &regexp::REGEXP_COUNT,
+    &regexp::REGEXP_SUBSTR,
+    &series::SERIES,
+    &lists::ARRAY_LENGTH,
+    &lists::ARRAY_UPPER,
+    &lists::ARRAY_LOWER,
+    &lists::CARDINALITY,
+    &lists::ARRAY_NDIMS,
+    &lists::ELEMENT,
+    &lists::SUBSCRIPTS,
+    &lists::TRIM_ARRAY,
+    &lists::ARRAY_POSITION,
+    &lists::ARRAY_POSITIONS,
+    &lists::ARRAY_REMOVE,
+    &lists::ARRAY_REPLACE,
+    &lists::ARRAY_APPEND,
+    &lists::ARRAY_PREPEND,
+    &lists::ARRAY_CAT,
+    &lists::ARRAY_TO_STRING,
+    &lists::STRING_TO_ARRAY,
+    &lists::ANY_EQ,
+    &lists::ANY_NE,
+    &lists::ANY_LT,
+    &lists::ANY_LE,
+    &lists::ANY_GT,
+    &lists::ANY_GE,
+    &lists::ALL_EQ,
+    &lists::ALL_NE,
+    &lists::ALL_LT,
+    &lists::ALL_LE,
+    &lists::ALL_GT,
+    &lists::ALL_GE,
     &compare::GREATEST,
     &compare::LEAST,
     &compare::NULLIF,
@@ -116,10 +233,31 @@ pub static BUILTINS: &[&Builtin] = &[
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.
-pub const BORROWED: &[&str] = &["coalesce", "bit_length", "to_hex", "pi"];
+pub const BORROWED: &[&str] = &["coalesce", "pi"];
 
 /// Aggregates of DataFusion that answer as PostgreSQL's.
 pub const BORROWED_AGGREGATES: &[&str] = &["count", "min", "max", "bool_and", "bool_or", "string_agg", "array_agg"];
+
+/// What a plain SELECT has of DataFusion's functions beside ours: those that syntax becomes. The others are not PostgreSQL's, or
+/// have types or values of their own.
+const KEPT: &[&str] = &["coalesce", "pi", "random", "make_array", "array_slice", "named_struct", "struct", "get_field"];
+
+/// What a plain SELECT has of DataFusion's aggregates beside ours.
+const KEPT_AGGREGATES: &[&str] =
+    &["count", "min", "max", "bool_and", "bool_or", "array_agg", "bit_and", "bit_or", "bit_xor", "grouping"];
+
+/// Names of all functions and aggregates that SQL may call; those that stand for operators and other syntax are not among them.
+pub fn offered() -> Vec<String> {
+    let scalars = BUILTINS.iter().flat_map(|def| std::iter::once(&def.name).chain(def.aliases));
+    let scalars = scalars.filter(|name| !name.starts_with("pg_") || **name == "pg_typeof").map(|name| (*name).to_owned());
+    let ours =
+        aggregates().into_iter().flat_map(|f| f.aliases().iter().cloned().chain([f.name().to_owned()]).collect::<Vec<_>>());
+    let kept = KEPT_AGGREGATES.iter().map(|name| (*name).to_owned());
+    let mut all: Vec<String> = scalars.chain(ours).chain(kept).chain(["coalesce".to_owned(), "now".to_owned()]).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
 
 struct Registry {
     scalars: Vec<Arc<ScalarUDF>>,
@@ -138,10 +276,11 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     REGISTRY.scalars.clone()
 }
 
-/// `sum`, `avg` and `string_agg` for a registry of DataFusion.
+/// `sum`, `avg`, `string_agg`, and the statistical ones for a registry of DataFusion.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let mut all = [Total::Sum, Total::Avg].map(|t| Arc::new(AggregateUDF::new_from_impl(PgTotal::new(t)))).to_vec();
     all.push(Arc::new(AggregateUDF::new_from_impl(string_agg::PgStringAgg::default())));
+    all.extend(spread::all());
     all
 }
 
@@ -170,6 +309,45 @@ pub fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
     let ours = name == "sum" || name == "avg";
     let known = ours || BORROWED_AGGREGATES.contains(&name);
     DEFAULTS.iter().find(|f| known && f.name() == name).map(Arc::clone)
+}
+
+/// Types that functions of ours give to parameters among their arguments.
+pub(crate) fn open_parameters(plan: &LogicalPlan) -> HashMap<String, DataType> {
+    let mut found = HashMap::new();
+    // the closures never fail, so neither does the traversal
+    let _ = plan.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        let _ = node.apply_expressions(|e| {
+            e.apply(|e| {
+                if let Expr::ScalarFunction(f) = e
+                    && let Some(pg) = f.func.inner().downcast_ref::<PgFunction>()
+                {
+                    let open = |e: &Expr| match e {
+                        Expr::Placeholder(p) if p.field.is_none() => Some(p.id.clone()),
+                        _ => None,
+                    };
+                    if f.args.iter().any(|a| open(a).is_some()) {
+                        let ty = |e: &Expr| if open(e).is_some() { Ok(DataType::Null) } else { e.get_type(&schema) };
+                        let bound = f
+                            .args
+                            .iter()
+                            .map(ty)
+                            .collect::<Result<Vec<_>, _>>()
+                            .ok()
+                            .and_then(|types| (pg.def.bind)(&types).ok());
+                        for (arg, ty) in f.args.iter().zip(bound.map(|b| b.args).unwrap_or_default()) {
+                            if let Some(name) = open(arg).filter(|_| ty != DataType::Null) {
+                                found.entry(name).or_insert(ty);
+                            }
+                        }
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        });
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
 /// The function as DataFusion's.
@@ -202,6 +380,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
     rules.insert(2, Arc::new(crate::bind::setop::SpellOut));
+    rules.insert(3, Arc::new(like::LikeCalls));
     rules
 }
 
@@ -212,6 +391,8 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let config = builder.config().get_or_insert_default();
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    builder.scalar_functions().get_or_insert_default().retain(|f| KEPT.contains(&f.name()));
+    builder.aggregate_functions().get_or_insert_default().retain(|f| KEPT_AGGREGATES.contains(&f.name()));
     builder.scalar_functions().get_or_insert_default().extend(scalars());
     builder.scalar_functions().get_or_insert_default().push(moment::now());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates());

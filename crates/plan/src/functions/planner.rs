@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr::{Like, Placeholder};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr, TypePlanner,
 };
@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Exact
 
 use super::bind::is_number;
 use super::error::EvalError;
-use super::{arith, extract, function, math, over, text};
+use super::{arith, extract, function, lists, math, over, regexp, strings, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -26,6 +26,9 @@ pub struct PgExprPlanner;
 
 impl ExprPlanner for PgExprPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
+        if let Some(planned) = matching(&expr) {
+            return Ok(PlannerResult::Planned(planned));
+        }
         let def = match expr.op {
             BinaryOperator::Plus => &arith::ADD,
             BinaryOperator::Minus => &arith::SUB,
@@ -49,6 +52,15 @@ impl ExprPlanner for PgExprPlanner {
         };
         let nested = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_nested());
         if nested(&expr.left) || nested(&expr.right) {
+            if expr.op == BinaryOperator::StringConcat {
+                let open = |e: &Expr| super::semantics::is_unknown_literal(e);
+                let def = match (nested(&expr.left), nested(&expr.right)) {
+                    (true, false) if !open(&expr.right) => &lists::ARRAY_APPEND,
+                    (false, true) if !open(&expr.left) => &lists::ARRAY_PREPEND,
+                    _ => &lists::ARRAY_CAT,
+                };
+                return Ok(PlannerResult::Planned(function(def).call(vec![expr.left, expr.right])));
+            }
             return Ok(PlannerResult::Original(expr));
         }
         let left = typed_like(expr.left, &expr.right, schema);
@@ -86,8 +98,33 @@ impl ExprPlanner for PgExprPlanner {
     }
 
     fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
-        Ok(PlannerResult::Planned(function(&text::SUBSTR).call(args)))
+        Ok(PlannerResult::Planned(function(&strings::SUBSTRING).call(args)))
     }
+}
+
+/// `~` and its kin, `~~` and its kin (LIKE by other names), `^@`.
+fn matching(expr: &RawBinaryExpr) -> Option<Expr> {
+    let (left, right) = (expr.left.clone(), expr.right.clone());
+    let regex = |def, negated| {
+        let matched = function(def).call(vec![left.clone(), right.clone()]);
+        if negated { Expr::Not(Box::new(matched)) } else { matched }
+    };
+    let like = |negated, case_insensitive| {
+        let (expr, pattern) = (Box::new(left.clone()), Box::new(right.clone()));
+        Expr::Like(Like { negated, expr, pattern, escape_char: None, case_insensitive })
+    };
+    Some(match expr.op {
+        BinaryOperator::PGRegexMatch => regex(&regexp::REGEX_MATCH, false),
+        BinaryOperator::PGRegexIMatch => regex(&regexp::REGEX_IMATCH, false),
+        BinaryOperator::PGRegexNotMatch => regex(&regexp::REGEX_MATCH, true),
+        BinaryOperator::PGRegexNotIMatch => regex(&regexp::REGEX_IMATCH, true),
+        BinaryOperator::PGLikeMatch => like(false, false),
+        BinaryOperator::PGILikeMatch => like(false, true),
+        BinaryOperator::PGNotLikeMatch => like(true, false),
+        BinaryOperator::PGNotILikeMatch => like(true, true),
+        BinaryOperator::PGStartsWith => regex(&text::STARTS_WITH, false),
+        _ => return None,
+    })
 }
 
 /// DataFusion gives a cast its argument's name, and calls that differ by a cast alone one name, which one plan may not hold

@@ -25,7 +25,7 @@ use super::bind::{self, is_decimal, is_float, is_int, is_text};
 use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::udf::PgFunction;
-use super::{arith, branches, function, planner, temporal, text};
+use super::{arith, branches, function, planner, quantified, temporal, text};
 use crate::pgtypes::type_name;
 use crate::value::Value;
 
@@ -121,7 +121,7 @@ fn unify_rows(mut rows: Vec<Vec<Expr>>, schema: &DFSchema) -> DfResult<LogicalPl
     LogicalPlanBuilder::from(plan).project(renamed)?.build()
 }
 
-struct Rewriter<'a> {
+pub(super) struct Rewriter<'a> {
     schema: &'a DFSchema,
 }
 
@@ -141,8 +141,18 @@ impl TreeNodeRewriter for Rewriter<'_> {
 }
 
 impl Rewriter<'_> {
-    fn type_of(&self, e: &Expr) -> DfResult<DataType> {
+    pub(super) fn type_of(&self, e: &Expr) -> DfResult<DataType> {
         e.get_type(self.schema)
+    }
+
+    /// A cast that is allowed.
+    pub(super) fn coerced(&self, expr: Expr, to: &DataType) -> DfResult<Expr> {
+        coerce(expr, to, self.schema)
+    }
+
+    /// An expression whose parts are settled already.
+    pub(super) fn expression(&self, expr: Expr) -> DfResult<Expr> {
+        self.rewrite(expr)
     }
 
     fn rewrite(&self, expr: Expr) -> DfResult<Expr> {
@@ -150,7 +160,9 @@ impl Rewriter<'_> {
             Expr::Literal(value, None) => literal(value),
             Expr::Cast(Cast { expr, field }) => {
                 let from = self.type_of(&expr)?;
-                if from.is_nested() || field.data_type().is_nested() {
+                // what DataFusion counts by within its own rewrites (GROUPING) has no type of SQL
+                let foreign = |ty: &DataType| ty.is_unsigned_integer() || ty.is_nested() && !matches!(ty, DataType::List(_));
+                if foreign(&from) || foreign(field.data_type()) {
                     return Ok(Expr::Cast(Cast { expr, field }));
                 }
                 explicit_cast(*expr, &from, &field)
@@ -171,7 +183,11 @@ impl Rewriter<'_> {
             Expr::Case(case) => self.case(case),
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
                 if let Some(pg) = func.inner().downcast_ref::<PgFunction>() {
-                    return self.call(pg.def, args);
+                    return match quantified::spelt_out(pg.def.name, &args, self)? {
+                        Some(spelt_out) => self.rewrite(spelt_out),
+                        None if pg.def.name == "pg_typeof" && args.iter().all(is_unknown_literal) => Ok(lit("unknown")),
+                        None => self.call(pg.def, args),
+                    };
                 }
                 match func.name() {
                     "coalesce" | "nvl" => Ok(func.call(self.unite_all(args, "COALESCE")?)),
@@ -222,7 +238,12 @@ impl Rewriter<'_> {
         let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
         let original = |left, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
         if l.is_nested() || r.is_nested() {
-            return Ok(original(left, right));
+            // beside an array a literal whose type is open is an array
+            let as_other = |e: Expr, other: &DataType| match other {
+                DataType::List(_) if is_unknown_literal(&e) => coerce(e, other, self.schema),
+                _ => Ok(e),
+            };
+            return Ok(original(as_other(left, &r)?, as_other(right, &l)?));
         }
         if let Some(def) = def {
             return self.call(def, vec![left, right]);
@@ -409,7 +430,8 @@ fn explicit_cast(expr: Expr, from: &DataType, field: &arrow::datatypes::FieldRef
         if from == to {
             return Ok(Expr::Cast(Cast { expr: Box::new(expr), field: Arc::clone(field) }));
         }
-        if let Some(value) = Value::from_scalar(value) {
+        // a plan's own constants hold no arrays: those are made where they are needed
+        if let Some(value) = Value::from_scalar(value).filter(|_| !to.is_nested()) {
             match constant(&value, to) {
                 Ok(v) => return Ok(typed(v)),
                 Err(e) if is_text(from) => return Err(e.into()),

@@ -40,10 +40,6 @@ macro_rules! function {
     };
 }
 
-function!(LENGTH, "length", &["char_length", "character_length"], &[&[T]], I, true, |a| {
-    int_of_text(a, |s| if s.is_ascii() { s.len() } else { s.chars().count() })
-});
-function!(OCTET_LENGTH, "octet_length", &[], &[&[T]], I, true, |a| int_of_text(a, str::len));
 function!(ASCII, "ascii", &[], &[&[T]], I, true, |a| int_of_text(a, |s| s.chars().next().map_or(0, |c| c as usize)));
 function!(UPPER, "upper", &[], &[&[T]], T, true, |a| text_of_text(a, |s, out| case(s, out, true)));
 function!(LOWER, "lower", &[], &[&[T]], T, true, |a| text_of_text(a, |s, out| case(s, out, false)));
@@ -55,7 +51,7 @@ function!(INITCAP, "initcap", &[], &[&[T]], T, true, |a| text_of_text(a, |s, out
     }
 }));
 function!(REVERSE, "reverse", &[], &[&[T]], T, true, |a| text_of_text(a, |s, out| out.extend(s.chars().rev())));
-function!(SUBSTR, "substr", &["substring"], &[&[T, I], &[T, I, I]], T, false, substr);
+function!(SUBSTR, "substr", &[], &[&[T, I], &[T, I, I]], T, false, substr);
 function!(LEFT, "left", &[], &[&[T, I]], T, true, |a| text_and_int(a, |s, n, out| {
     let len = chars(s);
     let keep = if n >= 0 { n.min(len) } else { (len + n).max(0) };
@@ -110,7 +106,7 @@ function!(TRANSLATE, "translate", &[], &[&[T, T, T]], T, true, |a| {
         Ok(())
     })
 });
-function!(STRPOS, "strpos", &["position", "instr"], &[&[T, T]], I, true, |a| {
+function!(STRPOS, "strpos", &["position"], &[&[T, T]], I, true, |a| {
     let ((s, ss), (p, sp)) = (a.texts(0)?, a.texts(1)?);
     a.rows::<Int32Type>(|i| {
         let s = s.value(i * ss);
@@ -221,12 +217,12 @@ pub static CONCAT_WS: Builtin = Builtin {
     safe: true,
 };
 
-fn chars(s: &str) -> i64 {
+pub(super) fn chars(s: &str) -> i64 {
     i64::try_from(if s.is_ascii() { s.len() } else { s.chars().count() }).unwrap_or(i64::MAX)
 }
 
 /// Characters `from..to`, both within the text.
-fn slice(s: &str, from: i64, to: i64) -> &str {
+pub(super) fn slice(s: &str, from: i64, to: i64) -> &str {
     let byte = |n: i64| {
         let n = usize::try_from(n).unwrap_or(0);
         if s.is_ascii() { n.min(s.len()) } else { s.char_indices().nth(n).map_or(s.len(), |(at, _)| at) }

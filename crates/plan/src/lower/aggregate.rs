@@ -122,9 +122,7 @@ fn function(f: &AggregateFunction) -> Result<AggFunc> {
                 "first_value" | "last_value" => {
                     "write row_number() OVER (PARTITION BY .. ORDER BY ..) AS rn in a subquery and WHERE rn = 1 around it"
                 }
-                "stddev" | "stddev_pop" | "var" | "var_pop" | "var_samp" | "stddev_samp" => {
-                    "write it with count(*), sum(x) and sum(x * x)"
-                }
+                "stddev_pop" | "var_pop" | "var_samp" | "stddev_samp" => "write it with count(*), sum(x) and sum(x * x)",
                 _ => "the aggregates are count, sum, avg, min, max, bool_and, bool_or, string_agg, array_agg",
             };
             return Err(PlanError::unsupported(format!("aggregate {name} is not offered in a view"), hint));

@@ -94,7 +94,10 @@ impl Builder {
                 "this correlated subquery cannot be maintained incrementally",
                 "rewrite it as a join, or correlate by equality only",
             )),
-            LogicalPlan::Unnest(_) => Err(PlanError::unsupported("unnest is not offered in a view", "store one row per element")),
+            LogicalPlan::Unnest(_) => Err(PlanError::unsupported(
+                "rows out of an array or a series are not offered in a view",
+                "store one row per element, or list constants in VALUES",
+            )),
             LogicalPlan::RecursiveQuery(_) => Err(PlanError::unsupported(
                 "WITH RECURSIVE in a view is not offered yet",
                 "unroll the recursion to a fixed depth",

@@ -83,7 +83,7 @@ fn type_refused(ty: &DataType) -> PlanError {
 fn refused(e: &Expr) -> PlanError {
     let (what, hint) = match e {
         Expr::TryCast(_) => ("TRY_CAST", "write CAST, or CASE around it"),
-        Expr::SimilarTo(_) => ("SIMILAR TO", "write LIKE or a regular expression function"),
+        Expr::SimilarTo(_) => ("SIMILAR TO", "write LIKE or a regular expression"),
         Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
             ("a subquery in this place", "put EXISTS and IN (SELECT ..) directly into WHERE, joined by AND, or write a join")
         }

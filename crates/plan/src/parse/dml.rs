@@ -3,8 +3,8 @@
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::statement::{Assignment, Copy, Delete, Insert, OnConflict, RelationName, Statement, Update};
-use super::{P, Result, fold, relation_name};
+use super::statement::{Assignment, Copy, CopyTo, Delete, Insert, OnConflict, RelationName, Statement, Update};
+use super::{P, ParseLimits, Result, fold, parse_query, relation_name};
 use crate::error::PlanError;
 
 impl P<'_> {
@@ -99,21 +99,46 @@ impl P<'_> {
     /// Both forms of options: `WITH (FORMAT csv, HEADER)` and the old `CSV HEADER`.
     pub(super) fn copy(&mut self) -> Result<Statement> {
         self.expect("copy")?;
-        if self.parser.peek_token_ref().token == Token::LParen {
-            return Err(PlanError::unsupported("COPY of a query is not offered", "run the query and read its rows"));
-        }
-        let table = self.relation()?;
-        let columns = if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
+        let (table, columns, query) = if self.symbol(&Token::LParen) {
+            let query = self.query()?;
+            self.expect_symbol(&Token::RParen)?;
+            (RelationName::bare(""), vec![], Some(query))
+        } else {
+            let table = self.relation()?;
+            let columns = if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parens()? } else { vec![] };
+            (table, columns, None)
+        };
         if self.take("to") {
-            return Err(PlanError::unsupported("COPY TO is not offered", "run SELECT, or psql's \\copy (SELECT ..) TO"));
+            if !self.take("stdout") {
+                return Err(PlanError::unsupported(
+                    "COPY to a file of the server is not offered",
+                    "write COPY .. TO STDOUT, or psql's \\copy",
+                ));
+            }
+            let query = match query {
+                Some(query) => query,
+                None => columns_of(&table, &columns)?,
+            };
+            let given = self.given_options()?;
+            let form = copy_options(table, columns, given)?;
+            return Ok(Statement::CopyTo(Box::new(CopyTo { query, form })));
         }
         self.expect("from")?;
+        if query.is_some() {
+            return Err(self.expected("TO"));
+        }
         if !self.take("stdin") {
             return Err(PlanError::unsupported(
                 "COPY from a file of the server is not offered",
                 "write COPY .. FROM STDIN, psql's \\copy, or regauge append",
             ));
         }
+        let given = self.given_options()?;
+        copy_options(table, columns, given).map(|c| Statement::Copy(Box::new(c)))
+    }
+
+    /// `WITH (FORMAT csv, HEADER)`, `CSV HEADER`.
+    fn given_options(&mut self) -> Result<Vec<(String, Option<String>)>> {
         let _ = self.take("with");
         let mut given: Vec<(String, Option<String>)> = vec![];
         if self.symbol(&Token::LParen) {
@@ -149,8 +174,18 @@ impl P<'_> {
                 }
             }
         }
-        copy_options(table, columns, given).map(|c| Statement::Copy(Box::new(c)))
+        Ok(given)
     }
+}
+
+/// A table's columns as a query.
+fn columns_of(table: &RelationName, columns: &[String]) -> Result<Box<ast::Query>> {
+    let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let listed: Vec<String> = columns.iter().map(|c| quote(c)).collect();
+    let what = if listed.is_empty() { "*".to_owned() } else { listed.join(", ") };
+    let schema = table.schema.as_deref().map(|s| format!("{}.", quote(s))).unwrap_or_default();
+    let name = table.version.map_or_else(|| table.name.clone(), |v| format!("{}@{v}", table.name));
+    parse_query(&format!("SELECT {what} FROM {schema}{}", quote(&name)), &ParseLimits::default())
 }
 
 fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, Option<String>)>) -> Result<Copy> {

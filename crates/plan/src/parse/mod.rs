@@ -9,6 +9,7 @@ mod dml;
 mod exclude;
 mod limits;
 mod precedence;
+mod prepared;
 mod session;
 mod statement;
 pub(crate) mod types;
@@ -27,6 +28,9 @@ use crate::error::PlanError;
 
 /// Stack for parsing and planning: a statement within [`ParseLimits`] needs a few MiB in an unoptimised build.
 pub(crate) const STACK_BYTES: usize = 64 << 20;
+
+/// Stands before the lower bound of BETWEEN SYMMETRIC, which sqlparser does not know. No other text gives this operator.
+pub(crate) const SYMMETRIC: ast::UnaryOperator = ast::UnaryOperator::DoubleAt;
 
 type Result<T> = std::result::Result<T, PlanError>;
 
@@ -76,7 +80,7 @@ pub(crate) fn parse_expr(sql: &str) -> Result<ast::Expr> {
     Err(PlanError::syntax(format!("not an expression: {sql}")))
 }
 
-/// Joins `v @ 2` written without spaces into one name, and drops TABLE in `TUMBLE(TABLE t, ..)`.
+/// Joins `v @ 2` written without spaces into one name, drops TABLE in `TUMBLE(TABLE t, ..)`, and marks BETWEEN SYMMETRIC.
 fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
@@ -99,6 +103,10 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 }
             }
             Token::Word(w) if w.keyword == Keyword::TABLE && after_window_function(&out) => {}
+            Token::Word(w) if w.quote_style.is_none() && after_between(&out) && w.value.eq_ignore_ascii_case("symmetric") => {
+                out.push(TokenWithSpan { token: Token::AtAt, span: t.span });
+            }
+            Token::Word(w) if w.quote_style.is_none() && after_between(&out) && w.value.eq_ignore_ascii_case("asymmetric") => {}
             _ => out.push(t),
         }
     }
@@ -119,6 +127,11 @@ fn refuse_emit(tokens: &[TokenWithSpan]) -> Result<()> {
         after_emit = word("emit");
     }
     Ok(())
+}
+
+fn after_between(before: &[TokenWithSpan]) -> bool {
+    let last = before.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_)));
+    matches!(last.map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::BETWEEN)
 }
 
 fn after_window_function(before: &[TokenWithSpan]) -> bool {
@@ -168,7 +181,7 @@ impl P<'_> {
             )),
             ("truncate", _) => Err(PlanError::unsupported("TRUNCATE is not offered", "write DELETE FROM")),
             ("savepoint" | "release", _) => self.savepoint(),
-            ("close", "all") | ("unlisten", _) => self.nothing(),
+            ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => {
                 Err(PlanError::unsupported("privileges are not offered yet", "one user owns the instance"))
             }
@@ -176,9 +189,11 @@ impl P<'_> {
                 "LOCK is not offered",
                 "transactions are snapshot isolation; a conflict fails with 40001 and can be retried",
             )),
-            ("declare" | "fetch" | "move", _) => {
-                Err(PlanError::unsupported("cursors are not offered", "read the query's rows, or SUBSCRIBE TO a view"))
-            }
+            ("prepare", _) => self.prepare(),
+            ("execute", _) => self.execute(),
+            ("declare", _) => self.declare(),
+            ("fetch" | "move", _) => self.fetch(),
+            ("close", _) => self.close(),
             ("merge", _) => Err(PlanError::unsupported("MERGE is not offered", "write INSERT .. ON CONFLICT .. DO UPDATE")),
             ("vacuum" | "analyze" | "reindex" | "cluster", _) => {
                 Err(PlanError::unsupported(format!("{} is not offered", first.to_uppercase()), "it is not needed here"))

@@ -41,11 +41,8 @@ impl P<'_> {
         }
     }
 
-    /// CLOSE ALL, UNLISTEN *, UNLISTEN channel: there are neither cursors nor channels.
+    /// UNLISTEN *, UNLISTEN channel: there are no channels.
     pub(super) fn nothing(&mut self) -> Result<Statement> {
-        if self.take("close all") {
-            return Ok(Statement::Nothing { tag: "CLOSE CURSOR ALL" });
-        }
         self.expect("unlisten")?;
         if !self.symbol(&Token::Mul) {
             self.name()?;

@@ -58,6 +58,45 @@ pub enum Statement {
     Delete(Box<Delete>),
     /// COPY .. FROM STDIN.
     Copy(Box<Copy>),
+    /// COPY .. TO STDOUT.
+    CopyTo(Box<CopyTo>),
+    /// PREPARE.
+    Prepare {
+        /// Its name.
+        name: String,
+        /// Types of the first parameters.
+        types: Vec<DataType>,
+        /// What is prepared: a query, INSERT, UPDATE or DELETE.
+        statement: Box<Statement>,
+    },
+    /// EXECUTE.
+    Execute {
+        /// Which prepared statement.
+        name: String,
+        /// Values of its parameters.
+        args: Vec<ast::Expr>,
+    },
+    /// DECLARE .. CURSOR FOR.
+    Declare {
+        /// The cursor.
+        name: String,
+        /// Its rows.
+        query: Box<ast::Query>,
+    },
+    /// FETCH and MOVE, forward.
+    Fetch {
+        /// The cursor.
+        name: String,
+        /// How many rows; `None` for all that are left.
+        count: Option<u64>,
+        /// MOVE: they are not shown.
+        moves: bool,
+    },
+    /// CLOSE of a cursor; `None` for ALL.
+    Close {
+        /// The cursor.
+        name: Option<String>,
+    },
     /// BEGIN, START TRANSACTION.
     Begin {
         /// READ ONLY.
@@ -67,7 +106,7 @@ pub enum Statement {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
-    /// CLOSE ALL, UNLISTEN: what drivers send to be rid of what cannot have been made here.
+    /// UNLISTEN: what drivers send to be rid of what cannot have been made here.
     Nothing {
         /// What the command is answered with.
         tag: &'static str,
@@ -323,4 +362,13 @@ pub struct Subscribe {
     pub progress: bool,
     /// AFTER: continue behind this token.
     pub after: Option<String>,
+}
+
+/// COPY .. TO STDOUT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopyTo {
+    /// What is copied: the query, or the table's columns as one.
+    pub query: Box<ast::Query>,
+    /// Its form; table and columns are those that were named, if a table was.
+    pub form: Copy,
 }

@@ -50,6 +50,11 @@ pub fn time() -> DataType {
     DataType::Time64(TimeUnit::Microsecond)
 }
 
+/// An array of this element type.
+pub fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(arrow::datatypes::Field::new_list_field(item, true)))
+}
+
 /// PostgreSQL's name of the type, as `format_type` gives it (numeric without its precision); Arrow's own name for a type that
 /// SQL here does not have.
 pub fn type_name(ty: &DataType) -> String {
@@ -69,6 +74,7 @@ pub fn type_name(ty: &DataType) -> String {
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
         DataType::Interval(_) => "interval",
         DataType::Null => "unknown",
+        DataType::List(item) | DataType::LargeList(item) => return format!("{}[]", type_name(item.data_type())),
         other => return other.to_string(),
     }
     .to_string()

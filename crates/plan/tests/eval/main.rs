@@ -6,4 +6,5 @@ mod corpus;
 mod exact_sum;
 mod guards;
 mod lower;
+mod offered;
 mod types;

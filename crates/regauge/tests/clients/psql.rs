@@ -91,6 +91,15 @@ SELECT 'infinity'::timestamp, '1e300'::float8, '\x00ff'::bytea, '1 year 2 days 0
         shown(&bad)
     );
     assert_eq!(text(&script(&server, "SELECT count(*) FROM t;").stdout), "5\n");
+    let (whole, part) = (server.dir.path().join("whole.txt"), server.dir.path().join("part.csv"));
+    let copies = format!(
+        "\\copy t (id, s) to '{}'\n\\copy (SELECT id, n FROM t WHERE id < 3 ORDER BY id) to '{}' csv header\n",
+        whole.display(),
+        part.display()
+    );
+    let output = script(&server, &copies);
+    assert_eq!(std::fs::read_to_string(&whole).unwrap(), "1\tone\n2\ta\\tb\n3\tthree\n4\t\n5\t\\N\n", "{}", shown(&output));
+    assert_eq!(std::fs::read_to_string(&part).unwrap(), "id,n\n1,1.50\n2,\n", "{}", shown(&output));
 }
 
 #[test]

@@ -108,6 +108,10 @@ fn needs_stream(what: &str, hint: &str) -> Error {
     Error::new(ErrorKind::Unsupported, code::FEATURE_NOT_SUPPORTED, format!("{what} does not fit this answer")).hint(hint)
 }
 
+fn no_copy_out() -> Error {
+    Error::unsupported("COPY TO STDOUT is not offered over HTTP").hint("send the query itself, or use the Postgres protocol")
+}
+
 fn no_copy() -> Error {
     needs_stream("COPY FROM STDIN", "POST the rows to /v1/topics/{name}/records, as NDJSON, CSV or an Arrow stream")
 }
@@ -131,6 +135,7 @@ async fn whole(answers: Vec<Answer>, bytes_max: usize) -> Result<Response, Failu
                 out.push_str(end.trim_start_matches('{'));
             }
             Answer::CopyIn(_) => return Err(no_copy().into()),
+            Answer::CopyOut(_) => return Err(no_copy_out().into()),
             Answer::Subscription(_) => {
                 return Err(
                     needs_stream("SUBSCRIBE", "send accept: application/x-ndjson, or GET /v1/views/{name}/changes").into()
@@ -173,6 +178,7 @@ fn streamed(door: &Shared, visit: Visit, answers: Vec<Answer>) -> Response {
         Answer::Rows(rows) => lines_of(&rows.schema, rows.stream, Some((rows.tag, rows.notices))).boxed(),
         Answer::Subscription(s) => lines_of(&s.schema, s.stream, None).boxed(),
         Answer::CopyIn(_) => once(json!({ "error": to_json(&no_copy()) })).boxed(),
+        Answer::CopyOut(_) => once(json!({ "error": to_json(&no_copy_out()) })).boxed(),
     });
     // After an error nothing follows, not the answers of later statements either.
     let lines = lines.scan(false, |ended, line| {

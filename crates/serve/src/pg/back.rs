@@ -132,6 +132,20 @@ pub fn copy_in(out: &mut BytesMut, n_columns: usize) {
     });
 }
 
+/// Rows of a COPY follow.
+pub fn copy_out(out: &mut BytesMut, n_columns: usize) {
+    message(out, b'H', |out| {
+        out.put_u8(0);
+        out.put_u16(count(n_columns));
+        (0..n_columns).for_each(|_| out.put_u16(0));
+    });
+}
+
+/// A piece of a COPY.
+pub fn copy_data(out: &mut BytesMut, bytes: &[u8]) {
+    message(out, b'd', |out| out.put_slice(bytes));
+}
+
 /// What authentication says: its step, and what belongs to it.
 pub fn authentication(out: &mut BytesMut, step: u32, data: &[u8]) {
     message(out, b'R', |out| {

@@ -193,6 +193,7 @@ impl Connection {
                 tag
             }
             Response::CopyIn(copy) => copy::run(&mut self.session, wire, copy, self.door.statement_bytes).await?,
+            Response::CopyOut(copy) => copy::send(wire, copy).await?,
         };
         back::complete(&mut wire.output, &tag);
         Ok(())

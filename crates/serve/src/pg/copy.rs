@@ -1,4 +1,4 @@
-//! COPY FROM STDIN: the client's bytes go into the session's [`CopyIn`] until it says that they are all, or that they will not be.
+//! COPY TO STDOUT: rows go out as lines, one message each. COPY FROM STDIN: the client's bytes go into the session's [`CopyIn`] until it says that they are all, or that they will not be.
 //!
 //! Invariant: after an error nothing is read on here; what the client still sends of the COPY is thrown away where it arrives, as
 //! in PostgreSQL. Flush and Sync mean nothing while a COPY runs.
@@ -9,7 +9,8 @@ use super::{
     message::{self, Front, violation},
     rows::Ended,
 };
-use regauge_views::{CopyIn, Error, Response, Session, error::sqlstate as code};
+use futures::StreamExt;
+use regauge_views::{CopyIn, CopyOut, Error, Response, Session, error::sqlstate as code};
 
 /// Takes in the rows and writes them; the tag.
 pub async fn run(session: &mut Session, wire: &mut Wire, mut copy: Box<CopyIn>, statement_bytes: usize) -> Result<String, Ended> {
@@ -43,4 +44,22 @@ pub async fn run(session: &mut Session, wire: &mut Wire, mut copy: Box<CopyIn>, 
             _ => return Err(violation("unexpected message type during COPY from stdin").into()),
         }
     }
+}
+
+/// Sends rows; the tag.
+pub async fn send(wire: &mut Wire, mut copy: Box<CopyOut>) -> Result<String, Ended> {
+    back::copy_out(&mut wire.output, copy.schema.fields().len());
+    if let Some(header) = copy.header() {
+        back::copy_data(&mut wire.output, &header);
+    }
+    let mut n_rows = 0usize;
+    while let Some(batch) = copy.stream.next().await {
+        for line in copy.lines(&batch?)? {
+            back::copy_data(&mut wire.output, &line);
+            n_rows += 1;
+            wire.relieve().await?;
+        }
+    }
+    back::bare(&mut wire.output, b'c');
+    Ok(format!("COPY {n_rows}"))
 }

@@ -5,8 +5,14 @@ use super::{
     encode::{EPOCH_DAYS, EPOCH_US},
     message::utf8,
 };
-use arrow::{array::ArrayRef, datatypes::DataType};
+use arrow::{
+    array::{Array, ArrayRef, ListArray, StringArray, new_empty_array, new_null_array},
+    buffer::OffsetBuffer,
+    compute::concat,
+    datatypes::DataType,
+};
 use bytes::{Buf, Bytes};
+use regauge_plan::functions::cast::cast_column;
 use regauge_views::{
     Datum, Error, Result, Value,
     error::sqlstate as code,
@@ -15,10 +21,15 @@ use regauge_views::{
         parse_text, type_name,
     },
 };
+use std::sync::Arc;
 
 /// A parameter's value.
 pub fn value(ty: &DataType, bytes: Option<&Bytes>, binary: bool) -> Result<ArrayRef> {
+    if let (DataType::List(item), Some(bytes)) = (ty, bytes) {
+        return if binary { elements(ty, item.data_type(), bytes.clone()) } else { list(ty, text(bytes)?) };
+    }
     let value = match bytes {
+        None if ty.is_nested() => return Ok(new_null_array(ty, 1)),
         None => Value::null(ty.clone()),
         Some(bytes) if binary => Value { ty: ty.clone(), datum: binary_value(ty, bytes)? },
         Some(bytes) => {
@@ -29,6 +40,46 @@ pub fn value(ty: &DataType, bytes: Option<&Bytes>, binary: bool) -> Result<Array
     value
         .to_array(1)
         .ok_or_else(|| Error::invalid(code::NUMERIC_OUT_OF_RANGE, format!("value out of range for {}", type_name(ty))))
+}
+
+/// An array of its text.
+fn list(ty: &DataType, text: &str) -> Result<ArrayRef> {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    cast_column(&text, ty).map_err(|e| Error::from_eval(&e))
+}
+
+/// An array of its binary form: dimensions, flags, the elements' type, then for each dimension its length and first number, then the
+/// elements, each with its size.
+fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef> {
+    let wrong = || Error::invalid("22P03", "incorrect binary data format for an array");
+    let word = |rest: &mut Bytes| if rest.len() < 4 { Err(wrong()) } else { Ok(rest.get_i32()) };
+    let n_dimensions = word(&mut rest)?;
+    let (_, _) = (word(&mut rest)?, word(&mut rest)?);
+    let n = match n_dimensions {
+        0 => 0,
+        1 => {
+            let (n, _) = (word(&mut rest)?, word(&mut rest)?);
+            usize::try_from(n).ok().filter(|n| *n <= rest.len()).ok_or_else(wrong)?
+        }
+        _ => return Err(Error::unsupported("arrays of several dimensions are not offered")),
+    };
+    let mut values = Vec::with_capacity(n);
+    for _ in 0..n {
+        let len = word(&mut rest)?;
+        values.push(match usize::try_from(len) {
+            Err(_) => new_null_array(item, 1),
+            Ok(len) if len <= rest.len() => value(item, Some(&rest.split_to(len)), true)?,
+            Ok(_) => return Err(wrong()),
+        });
+    }
+    if !rest.is_empty() {
+        return Err(wrong());
+    }
+    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    let values = if values.is_empty() { new_empty_array(item) } else { concat(&values).map_err(Error::arrow)? };
+    let DataType::List(field) = ty else { return Err(wrong()) };
+    let list = ListArray::try_new(field.clone(), OffsetBuffer::from_lengths([n]), values, None);
+    Ok(Arc::new(list.map_err(Error::arrow)?))
 }
 
 /// Text without NUL: no text of ours holds one.

@@ -222,6 +222,12 @@ impl Connection {
                     portal.state = State::Done;
                     return Ok(());
                 }
+                Response::CopyOut(copy) => {
+                    let tag = copy::send(wire, copy).await?;
+                    back::complete(&mut wire.output, &tag);
+                    portal.state = State::Done;
+                    return Ok(());
+                }
                 Response::CopyIn(copy) => {
                     let tag = copy::run(&mut self.session, wire, copy, self.door.statement_bytes).await?;
                     back::complete(&mut wire.output, &tag);

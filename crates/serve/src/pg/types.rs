@@ -165,6 +165,23 @@ fn arrow_of(scalar: Scalar) -> DataType {
     }
 }
 
+const SCALARS: [Scalar; 14] = [
+    Scalar::Bool,
+    Scalar::Int2,
+    Scalar::Int4,
+    Scalar::Int8,
+    Scalar::Float4,
+    Scalar::Float8,
+    Scalar::Numeric,
+    Scalar::Text,
+    Scalar::Bytea,
+    Scalar::Date,
+    Scalar::Time,
+    Scalar::Timestamp,
+    Scalar::Timestamptz,
+    Scalar::Interval,
+];
+
 /// What a client's number of a parameter's type means; `None` leaves it to the statement.
 #[must_use]
 pub fn parameter(oid: u32) -> Option<DataType> {
@@ -184,7 +201,12 @@ pub fn parameter(oid: u32) -> Option<DataType> {
         1114 => Scalar::Timestamp,
         1184 => Scalar::Timestamptz,
         1186 => Scalar::Interval,
-        _ => return None,
+        // arrays, those of varchar among them
+        1015 => return Some(regauge_views::pgtypes::list_of(DataType::Utf8)),
+        array => {
+            let scalar = SCALARS.iter().find(|scalar| numbers(**scalar).1 == array)?;
+            return Some(regauge_views::pgtypes::list_of(arrow_of(*scalar)));
+        }
     };
     Some(arrow_of(scalar))
 }
@@ -231,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_type_that_a_client_names_comes_back_under_the_same_number() {
-        for oid in [16, 21, 23, 20, 700, 701, 1700, 25, 17, 1082, 1083, 1114, 1184, 1186] {
+        for oid in [16, 21, 23, 20, 700, 701, 1700, 25, 17, 1082, 1083, 1114, 1184, 1186, 1007, 1009, 1016, 1231] {
             let ty = parameter(oid).expect("known");
             assert_eq!((Type::of(&ty).oid(), native(&ty)), (oid, ty));
         }

@@ -43,6 +43,9 @@ fn is_window(name: &ast::ObjectName) -> bool {
 /// What a window is over: a named relation or a subquery, by the window's alias.
 fn input(factor: &TableFactor) -> Option<TableFactor> {
     let TableFactor::Table { name, args: Some(args), alias, .. } = factor else { return None };
+    if regauge_plan::batch::is_set_returning(name) {
+        return arguments(args, alias.as_ref());
+    }
     if !is_window(name) {
         return None;
     }
@@ -61,6 +64,19 @@ fn input(factor: &TableFactor) -> Option<TableFactor> {
         *args = None;
     }
     Some(read)
+}
+
+/// A function that gives rows reads what its arguments read.
+fn arguments(args: &ast::TableFunctionArgs, alias: Option<&ast::TableAlias>) -> Option<TableFactor> {
+    let mut query = syntax::query("SELECT 1").ok()?;
+    if let ast::SetExpr::Select(select) = query.body.as_mut() {
+        let expr = |arg: &FunctionArg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(ast::SelectItem::UnnamedExpr(e.clone())),
+            _ => None,
+        };
+        select.projection = args.args.iter().filter_map(expr).collect();
+    }
+    Some(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: alias.cloned(), sample: None })
 }
 
 /// Names relations in a query that does not read them otherwise.

@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// Adds the columns that the rows lack and that have a DEFAULT.
-    async fn with_defaults(&mut self, relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
+    pub(super) async fn with_defaults(&mut self, relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
         let missing: Vec<_> = relation
             .columns
             .iter()

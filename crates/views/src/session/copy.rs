@@ -125,11 +125,6 @@ impl Session {
             return Err(not_writable(&relation));
         }
         let named = named_columns(&relation, &copy.columns)?;
-        let unnamed_default = relation.columns.iter().enumerate().find(|(at, c)| !named.contains(at) && c.default.is_some());
-        if let Some((_, column)) = unnamed_default {
-            let message = format!("COPY cannot fill in the default of column \"{}\"", column.name);
-            return Err(Error::unsupported(message).hint("name every column that has a default, or use INSERT"));
-        }
         Ok(Response::CopyIn(Box::new(self.copy_in(relation, named, copy))))
     }
 
@@ -164,8 +159,14 @@ impl Session {
     async fn write_copy(&mut self, copy: &mut CopyIn) -> Result<Response> {
         copy.read(true)?;
         copy.flush()?;
-        let rows = concat_batches(&copy.relation.schema(), &copy.batches).map_err(Error::arrow)?;
+        let mut rows = concat_batches(&copy.relation.schema(), &copy.batches).map_err(Error::arrow)?;
         copy.batches.clear();
+        let defaulted = |(at, c): (usize, &crate::catalog::Column)| c.default.is_some() && !copy.named.contains(&at);
+        if copy.relation.columns.iter().enumerate().any(defaulted) {
+            let given = rows.project(&copy.named).map_err(Error::arrow)?;
+            let given = self.with_defaults(&copy.relation, given).await?;
+            rows = super::rows::by_name(&copy.relation, &given)?;
+        }
         let tag = format!("COPY {}", copy.n_rows);
         if let Some(mut txn) = self.txn.take() {
             let outcome = self.core.append_rows(&mut txn, &copy.relation, rows);

@@ -3,6 +3,7 @@
 use crate::{
     error::{Error, Result},
     response::{Response, RowStream, Rows},
+    session::copy_out::CopyOut,
     session::subscribe::Subscription,
 };
 use futures::{FutureExt, StreamExt, future};
@@ -69,6 +70,10 @@ impl Guard {
     pub(super) fn watch(&self, response: Response) -> Response {
         match response {
             Response::Rows(rows) => Response::Rows(Rows { stream: self.watched(rows.stream), ..rows }),
+            Response::CopyOut(copy) => {
+                let copy = *copy;
+                Response::CopyOut(Box::new(CopyOut { stream: self.watched(copy.stream), ..copy }))
+            }
             Response::Subscription(s) => Response::Subscription(Subscription { stream: self.watched(s.stream), ..s }),
             other => other,
         }

@@ -10,6 +10,8 @@
 
 pub mod append;
 pub mod copy;
+pub mod copy_out;
+mod cursor;
 mod ddl;
 mod delete;
 mod describe;
@@ -94,6 +96,10 @@ pub struct Session {
     cancel: CancelHandle,
     texts: HashMap<String, Arc<Vec<Statement>>>,
     plans: select::PlanCache,
+    /// What PREPARE keeps: statements and the types of their parameters.
+    named: HashMap<String, (Statement, Vec<arrow::datatypes::DataType>)>,
+    /// What DECLARE has opened in this transaction.
+    cursors: HashMap<String, cursor::OpenCursor>,
     /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
     deallocated: Vec<Option<String>>,
 }
@@ -117,6 +123,8 @@ impl Session {
             cancel: CancelHandle::default(),
             texts: HashMap::new(),
             plans: select::PlanCache::default(),
+            named: HashMap::new(),
+            cursors: HashMap::new(),
             deallocated: vec![],
         }
     }
@@ -237,11 +245,28 @@ impl Session {
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Response {
+        match name {
+            Some(name) => drop(self.named.remove(name)),
+            None => self.named.clear(),
+        }
         self.deallocated.push(name.map(str::to_owned));
         Response::command(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
     }
 
     async fn statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
+        if self.txn.is_none() {
+            self.cursors.clear();
+        }
+        if let Statement::Execute { .. } = statement
+            && !self.txn.as_ref().is_some_and(|t| t.failed)
+            && let Some(filled) = Box::pin(self.executed(statement)).await?
+        {
+            return self.plain_statement(&filled, None).await;
+        }
+        self.plain_statement(statement, text).await
+    }
+
+    async fn plain_statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         match statement {
             Statement::Commit => return self.end().await,
             Statement::Rollback => return Ok(self.rollback()),
@@ -270,6 +295,10 @@ impl Session {
             Statement::Reset { name } => self.reset(name.as_deref()),
             Statement::Discard => self.discard(),
             Statement::Deallocate { name } => Ok(self.deallocate(name.as_deref())),
+            Statement::Prepare { name, types, statement } => Box::pin(self.prepare_named(name, types, statement)).await,
+            Statement::Declare { name, query } => Box::pin(self.declare(name, query)).await,
+            Statement::Fetch { name, count, moves } => Box::pin(self.fetch(name, *count, *moves)).await,
+            Statement::Close { name } => self.close_cursor(name.as_deref()),
             Statement::Show { name } => self.show(name),
             Statement::ShowObjects { kind } => self.show_objects(*kind),
             Statement::Describe { name } => self.describe(name),
@@ -328,6 +357,7 @@ impl Session {
             Statement::Update(update) => Box::pin(self.update(txn, update, text)).await,
             Statement::Delete(delete) => Box::pin(self.delete(txn, delete, text)).await,
             Statement::Copy(copy) => self.copy(txn, copy),
+            Statement::CopyTo(copy) => Box::pin(self.copy_to(txn, copy)).await,
             Statement::CreateTable(create) => self.create_table(txn, create),
             Statement::CreateView(create) => Box::pin(self.create_view(txn, create)).await,
             Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),

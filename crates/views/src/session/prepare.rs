@@ -25,6 +25,8 @@ use regauge_plan::{
 };
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
+/// Statements that PREPARE may keep in one session.
+const NAMED_MAX: usize = 10_000;
 /// Most parameters of one statement, as in PostgreSQL's protocol.
 const PARAMS_MAX: usize = 65_535;
 
@@ -119,6 +121,51 @@ impl Session {
         self.statement(&filled(statement, &literals), None).await
     }
 
+    /// PREPARE: keeps a statement with the types of its parameters.
+    pub(super) async fn prepare_named(&mut self, name: &str, types: &[DataType], statement: &Statement) -> Result<Response> {
+        if self.named.contains_key(name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::new(regauge_types::ErrorKind::Conflict, "42P05", message).hint("DEALLOCATE it first"));
+        }
+        if self.named.len() >= NAMED_MAX {
+            let message = format!("too many prepared statements max={NAMED_MAX}");
+            return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("DEALLOCATE those that are not needed"));
+        }
+        let n = count_params(statement)?.max(types.len());
+        let mut params: Vec<Option<DataType>> = types.iter().cloned().map(Some).collect();
+        params.resize(n, None);
+        if params.iter().any(Option::is_none) {
+            for (at, ty) in self.infer(statement).await {
+                if let Some(slot) = params.get_mut(at) {
+                    slot.get_or_insert(ty);
+                }
+            }
+        }
+        let params: Vec<DataType> = params.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
+        // what cannot be planned is refused now, as PostgreSQL does
+        let nulls = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<Vec<_>>>()?;
+        self.columns_of_plain(&filled(statement, &nulls)).await?;
+        self.named.insert(name.to_owned(), (statement.clone(), params));
+        Ok(Response::command("PREPARE"))
+    }
+
+    /// The statement that EXECUTE means, with its arguments in the parameters' places; `None` for any other statement.
+    pub(super) async fn executed(&mut self, statement: &Statement) -> Result<Option<Statement>> {
+        let Statement::Execute { name, args } = statement else { return Ok(None) };
+        let missing = || {
+            let message = format!("prepared statement \"{name}\" does not exist");
+            Error::new(regauge_types::ErrorKind::NotFound, "26000", message)
+        };
+        let (statement, params) = self.named.get(name).ok_or_else(missing)?;
+        if params.len() != args.len() {
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+            let detail = format!("Expected {} parameters but got {}.", params.len(), args.len());
+            return Err(Error::invalid(code::SYNTAX, message).detail(detail));
+        }
+        let values = args.iter().zip(params).map(|(arg, ty)| syntax::cast_to(arg.clone(), ty)).collect::<Result<Vec<_>>>()?;
+        Ok(Some(filled(statement, &values)))
+    }
+
     /// Types that the statement tells of its parameters, by position from 0.
     async fn infer(&mut self, statement: &Statement) -> BTreeMap<usize, DataType> {
         let mut types = cast_types(statement);
@@ -198,10 +245,23 @@ impl Session {
                 types.entry(no).or_insert(ty);
             }
         }
+        for (name, ty) in regauge_plan::batch::open_parameters(&plan) {
+            let no = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+            if let Some(no) = no {
+                types.entry(no).or_insert(ty);
+            }
+        }
     }
 
     /// What a statement without open parameters answers with.
     async fn columns_of(&mut self, statement: &Statement) -> Result<Option<SchemaRef>> {
+        match self.executed(statement).await? {
+            Some(filled) => self.columns_of_plain(&filled).await,
+            None => self.columns_of_plain(statement).await,
+        }
+    }
+
+    async fn columns_of_plain(&mut self, statement: &Statement) -> Result<Option<SchemaRef>> {
         let scope = self.scope(None);
         match statement {
             Statement::Query(query) => {
@@ -232,6 +292,7 @@ impl Session {
                 };
                 Ok(if let Response::Rows(rows) = response { Some(rows.schema) } else { None })
             }
+            Statement::Fetch { name, .. } => Ok(self.cursor_columns(name)),
             Statement::Subscribe(subscribe) => {
                 let relation = scope.relation(subscribe.name.schema.as_deref(), &subscribe.name.name)?;
                 Ok(Some(super::subscribe::columns(relation, subscribe.progress)))
@@ -277,6 +338,9 @@ fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
 /// The Arrow type of a cast's type.
 fn cast_type(ty: &ast::DataType) -> Option<DataType> {
     let name = ty.to_string().to_lowercase();
+    if let Some(item) = name.strip_suffix("[]") {
+        return type_by_name(item, &[]).ok().map(regauge_plan::pgtypes::list_of);
+    }
     let (plain, modifiers) = match (name.split_once('('), name.rsplit_once(')')) {
         (Some((before, within)), Some((_, after))) => {
             let within = within.split(')').next().unwrap_or_default();
@@ -343,7 +407,11 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
         list.iter_mut().filter_map(|a| a.value.as_mut()).for_each(|e| walk(e, visit));
     }
     match statement {
-        Statement::Query(query) | Statement::ExplainQuery { query, .. } => walk(query.as_mut(), visit),
+        Statement::Query(query) | Statement::ExplainQuery { query, .. } | Statement::Declare { query, .. } => {
+            walk(query.as_mut(), visit);
+        }
+        Statement::CopyTo(copy) => walk(copy.query.as_mut(), visit),
+        Statement::Execute { args, .. } => args.iter_mut().for_each(|e| walk(e, visit)),
         Statement::Insert(insert) => {
             if let Some(source) = &mut insert.source {
                 walk(source.as_mut(), visit);
@@ -375,6 +443,11 @@ fn literal(value: &ArrayRef, ty: &DataType) -> Result<ast::Expr> {
     if let Some(bytes) = value.as_binary_opt::<i32>() {
         let hex: String = bytes.value(0).iter().map(|b| format!("{b:02X}")).collect();
         return Ok(ast::Expr::Value(ast::Value::HexStringLiteral(hex).into()));
+    }
+    if let DataType::List(_) = value.data_type() {
+        let text = regauge_plan::functions::cast::text_column(value).map_err(|e| Error::from_eval(&e))?;
+        let text = text.as_string_opt::<i32>().map(|text| text.value(0).to_owned()).unwrap_or_default();
+        return syntax::cast_to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty);
     }
     let text = match value.as_string_opt::<i32>() {
         Some(text) => text.value(0).to_owned(),

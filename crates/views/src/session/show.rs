@@ -106,7 +106,7 @@ impl Session {
         }
         self.variables.reset_all();
         self.plans.clear();
-        self.deallocated.push(None);
+        let _ = self.deallocate(None);
         Ok(Response::command("DISCARD ALL"))
     }
 

@@ -59,6 +59,7 @@ pub async fn answer(response: Response) -> Result<Vec<String>, Error> {
         Response::Rows(rows) => Ok(lines(&rows.collect().await?)),
         Response::Command { tag, .. } => Ok(vec![tag]),
         Response::CopyIn(_) => Ok(vec!["COPY IN".to_owned()]),
+        Response::CopyOut(_) => Ok(vec!["COPY OUT".to_owned()]),
         Response::Subscription(_) => Ok(vec!["SUBSCRIPTION".to_owned()]),
     }
 }

@@ -1,0 +1,139 @@
+//! Set-returning functions in FROM: `generate_series`, `unnest` and their kin, with aliases and WITH ORDINALITY. One row per element
+//! of the array that [`super::spelling::array_of`] makes of them.
+//!
+//! Arguments are expressions over no relation: a column of a neighbour in FROM is refused.
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, TableAliasColumnDef, TableFactor};
+
+use super::spelling;
+use crate::error::PlanError;
+use crate::parse::fold;
+
+/// Whether a relation of this name with arguments is a set-returning function.
+pub(crate) fn is_set_returning(name: &ast::ObjectName) -> bool {
+    function_name(name).is_some_and(|name| name == "unnest" || spelling::array_of(&name, vec![]).is_some())
+}
+
+fn function_name(name: &ast::ObjectName) -> Option<String> {
+    match name.0.as_slice() {
+        [one] => one.as_ident().map(fold),
+        [schema, one] if schema.as_ident().map(fold).as_deref() == Some("pg_catalog") => one.as_ident().map(fold),
+        _ => None,
+    }
+}
+
+/// Plans them.
+#[derive(Debug)]
+pub(crate) struct SetReturning;
+
+impl RelationPlanner for SetReturning {
+    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> DfResult<RelationPlanning> {
+        let (name, args, alias, numbered) = match relation {
+            TableFactor::Table { ref name, args: Some(ref args), ref alias, with_ordinality, .. } if is_set_returning(name) => {
+                (name.clone(), unnamed(&args.args)?, alias.clone(), with_ordinality)
+            }
+            TableFactor::Function { ref name, ref args, ref alias, .. } if is_set_returning(name) => {
+                (name.clone(), unnamed(args)?, alias.clone(), false)
+            }
+            TableFactor::UNNEST { array_exprs, alias, with_offset: false, with_ordinality, .. } => {
+                (ast::ObjectName::from(vec![Ident::new("unnest")]), array_exprs, alias, with_ordinality)
+            }
+            other => return Ok(RelationPlanning::Original(Box::new(other))),
+        };
+        let name = function_name(&name).unwrap_or_default();
+        let arrays = match spelling::array_of(&name, args.clone()) {
+            Some(array) => vec![array],
+            None => args,
+        };
+        let plan = plan(&name, arrays, alias.as_ref(), numbered, context)?;
+        // Without an alias the function's name is the relation's.
+        let alias =
+            alias.unwrap_or_else(|| ast::TableAlias { explicit: false, name: Ident::new(&name), columns: vec![], at: None });
+        let n_named = alias.columns.len();
+        let rest = plan.schema().fields().iter().skip(n_named);
+        let rest = rest.map(|f| TableAliasColumnDef { name: Ident::with_quote('"', f.name()), data_type: None });
+        let columns = alias.columns.iter().cloned().chain(rest).collect();
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, Some(ast::TableAlias { columns, ..alias })))))
+    }
+}
+
+fn unnamed(args: &[FunctionArg]) -> DfResult<Vec<Expr>> {
+    let arg = |a: &FunctionArg| match a {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Ok(e.clone()),
+        other => Err(PlanError::syntax(format!("not an argument of a set-returning function: {other}")).into()),
+    };
+    args.iter().map(arg).collect()
+}
+
+fn plan(
+    name: &str,
+    arrays: Vec<Expr>,
+    alias: Option<&ast::TableAlias>,
+    numbered: bool,
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<LogicalPlan> {
+    if arrays.is_empty() {
+        return Err(PlanError::invalid("42883", format!("function {name}() does not exist")).into());
+    }
+    let nothing = DFSchema::empty();
+    let mut names = vec![];
+    let mut exprs = vec![];
+    for (i, array) in arrays.iter().enumerate() {
+        let array = context.sql_to_expr(array.clone(), &nothing).map_err(|e| no_columns(name, e))?;
+        let shown = match alias {
+            // a function of one column gives it the relation's name
+            Some(alias) if arrays.len() == 1 => fold(&alias.name),
+            _ => name.to_owned(),
+        };
+        let inner = format!("\u{1}set_{i}");
+        exprs.push(array.alias(&inner));
+        names.push((inner, shown));
+    }
+    if numbered {
+        let one = Expr::value(ast::Value::Number("1".to_owned(), false));
+        // Several arrays are as many rows as the longest has: only one can be counted by its own places.
+        if arrays.len() > 1 {
+            let hint = "number the rows of one array, or by row_number() OVER ()";
+            return Err(PlanError::unsupported("WITH ORDINALITY over several arrays is not offered", hint).into());
+        }
+        let places = spelling::call("pg_subscripts", vec![arrays[0].clone(), one]);
+        exprs.push(context.sql_to_expr(places, &nothing)?.alias("\u{1}places"));
+        names.push(("\u{1}places".to_owned(), "ordinality".to_owned()));
+    }
+    let columns = names.iter().map(|(inner, _)| Column::from_name(inner)).collect();
+    let unnested = LogicalPlanBuilder::empty(true).project(exprs)?.unnest_columns_with_options(columns, options())?;
+    let out = names.into_iter().enumerate().map(|(i, (inner, shown))| {
+        let column = datafusion::logical_expr::Expr::Column(Column::from_name(&inner));
+        let column = if inner == "\u{1}places" { cast(column, DataType::Int64) } else { column };
+        // columns of one name are told apart by a mark that nobody sees
+        let repeated = i > 0 && shown != "ordinality";
+        column.alias(if repeated { format!("{shown}{}{i}", super::ast::MARK) } else { shown })
+    });
+    unnested.project(out.collect::<Vec<_>>())?.build()
+}
+
+fn options() -> datafusion::common::UnnestOptions {
+    datafusion::common::UnnestOptions::new().with_preserve_nulls(false)
+}
+
+/// A column's name within the arguments can only be a neighbour's.
+fn no_columns(name: &str, e: datafusion::error::DataFusionError) -> datafusion::error::DataFusionError {
+    let lateral = matches!(
+        e.find_root(),
+        datafusion::error::DataFusionError::SchemaError(schema, _)
+            if matches!(schema.as_ref(), datafusion::common::SchemaError::FieldNotFound { .. })
+    );
+    if !lateral {
+        return e;
+    }
+    PlanError::unsupported(
+        format!("{name} over columns of other relations in FROM is not offered"),
+        format!("write {name} in a select list: SELECT t.*, {name}(..) FROM t"),
+    )
+    .into()
+}

@@ -1,0 +1,292 @@
+//! Syntax that DataFusion has no place for, or takes for something else than PostgreSQL does, is written as calls of our functions
+//! before anything is bound.
+//!
+//! ```text
+//!   t AT TIME ZONE z            timezone(z, t)               x = ANY (array)       pg_any_eq(x, array), or IN where it is written out
+//!   overlay(a placing b from c) overlay(a, b, c)             x SIMILAR TO p        pg_similar(x, p, '\')
+//!   array[i]                    pg_element(array, i)         BETWEEN SYMMETRIC     both ways round
+//!   generate_series(..)         unnest(pg_series(..)) in a select list; in FROM see `series`
+//!   localtimestamp, age(t), numbers beyond numeric's 38 digits (double precision here)
+//! ```
+//! Knows no types: what they decide is decided by the functions.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+};
+
+use crate::error::PlanError;
+use crate::parse::{SYMMETRIC, fold};
+
+/// Digits of a numeric.
+const DIGITS_MAX: i64 = 38;
+
+/// Rewrites all expressions of a query.
+pub(super) fn spell(query: &mut Query) -> Result<(), PlanError> {
+    struct Speller;
+    impl VisitorMut for Speller {
+        type Break = PlanError;
+        fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+            match respell(e) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(e) => ControlFlow::Break(e),
+            }
+        }
+    }
+    match VisitMut::visit(query, &mut Speller) {
+        ControlFlow::Break(e) => Err(e),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// `name(args)`
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+fn text(s: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(s.to_owned()))
+}
+
+fn cast(e: Expr, data_type: ast::DataType) -> Expr {
+    Expr::Cast { kind: ast::CastKind::Cast, expr: Box::new(e), data_type, format: None, array: false }
+}
+
+fn take(e: &mut Expr) -> Expr {
+    std::mem::replace(e, Expr::value(Value::Null))
+}
+
+fn not(e: Expr) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(e) }
+}
+
+fn nested(e: Expr) -> Box<Expr> {
+    Box::new(Expr::Nested(Box::new(e)))
+}
+
+fn respell(e: &mut Expr) -> Result<(), PlanError> {
+    let spelt = match e {
+        Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![take(time_zone), take(timestamp)]),
+        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+            let mut args = vec![take(expr), take(overlay_what), take(overlay_from)];
+            args.extend(overlay_for.as_deref_mut().map(take));
+            call("overlay", args)
+        }
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            let escape = escape_char.take().map_or_else(|| text("\\"), Expr::Value);
+            let similar = call("pg_similar", vec![take(expr), take(pattern), escape]);
+            if *negated { not(similar) } else { similar }
+        }
+        Expr::AnyOp { left, compare_op, right, .. } => match quantified(left, compare_op, right, false) {
+            Some(e) => e,
+            None => return Ok(()),
+        },
+        Expr::AllOp { left, compare_op, right } => match quantified(left, compare_op, right, true) {
+            Some(e) => e,
+            None => return Ok(()),
+        },
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
+            [AccessExpr::Subscript(Subscript::Index { index })] => call("pg_element", vec![take(root), take(index)]),
+            _ => return Ok(()),
+        },
+        Expr::Between { expr, negated, low, high } => match unmarked(low) {
+            true => {
+                let between = |low: &Expr, high: &Expr| {
+                    let (low, high) = (nested(low.clone()), nested(high.clone()));
+                    nested(Expr::Between { expr: nested((**expr).clone()), negated: false, low, high })
+                };
+                let (up, down) = (between(low, high), between(high, low));
+                let either = Expr::Nested(Box::new(Expr::BinaryOp { left: up, op: BinaryOperator::Or, right: down }));
+                if *negated { not(either) } else { either }
+            }
+            false => return Ok(()),
+        },
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![take(expr)]),
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
+            call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
+        }
+        // DataFusion reads an interval's text by rules of its own
+        Expr::Interval(i) if i.leading_field.is_none() && i.last_field.is_none() => match i.value.as_ref() {
+            Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)) => {
+                cast(take(&mut i.value), ast::DataType::Interval { fields: None, precision: None })
+            }
+            _ => return Ok(()),
+        },
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![take(expr)]),
+        Expr::UnaryOp { op: UnaryOperator::PGPrefixFactorial, .. } => {
+            return Err(PlanError::invalid("42883", "operator does not exist: !! integer").with_hint("write factorial(n)"));
+        }
+        Expr::Value(v) => match &v.value {
+            Value::Number(digits, _) if beyond_numeric(&digits.to_string()) => {
+                cast(text(&digits.to_string()), ast::DataType::DoublePrecision)
+            }
+            _ => return Ok(()),
+        },
+        Expr::Function(f) => match function(f) {
+            Some(e) => e,
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    *e = spelt;
+    Ok(())
+}
+
+/// `left op ANY (right)`, `left op ALL (right)` over an array; `None` for a subquery or another operator.
+fn quantified(left: &mut Expr, op: &BinaryOperator, right: &mut Expr, all: bool) -> Option<Expr> {
+    while let Expr::Nested(inner) = right {
+        *right = take(inner);
+    }
+    if matches!(right, Expr::Subquery(_)) {
+        return None;
+    }
+    let suffix = match op {
+        BinaryOperator::Eq => "eq",
+        BinaryOperator::NotEq => "ne",
+        BinaryOperator::Lt => "lt",
+        BinaryOperator::LtEq => "le",
+        BinaryOperator::Gt => "gt",
+        BinaryOperator::GtEq => "ge",
+        _ => return None,
+    };
+    if let Expr::Array(list) = right
+        && !list.elem.is_empty()
+        && !list.elem.iter().any(|e| matches!(e, Expr::Array(_)))
+        && (suffix, all) == if all { ("ne", true) } else { ("eq", false) }
+    {
+        return Some(Expr::InList { expr: nested(take(left)), list: std::mem::take(&mut list.elem), negated: all });
+    }
+    let name = format!("pg_{}_{suffix}", if all { "all" } else { "any" });
+    Some(call(&name, vec![take(left), take(right)]))
+}
+
+/// Takes the mark away that the parser has left for SYMMETRIC, which stands at the left end of the lower bound.
+fn unmarked(low: &mut Expr) -> bool {
+    match low {
+        Expr::UnaryOp { op, expr } if *op == SYMMETRIC => {
+            *low = take(expr);
+            true
+        }
+        Expr::BinaryOp { left, .. } => unmarked(left),
+        Expr::Cast { expr, .. } | Expr::AtTimeZone { timestamp: expr, .. } | Expr::Collate { expr, .. } => unmarked(expr),
+        _ => false,
+    }
+}
+
+/// Whether a number has more digits than a numeric.
+fn beyond_numeric(number: &str) -> bool {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let Ok(exponent) = exponent.parse::<i64>() else { return true };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let length = |s: &str| i64::try_from(s.len()).unwrap_or(i64::MAX);
+    let significant = length(format!("{whole}{fraction}").trim_start_matches('0'));
+    let scale = length(fraction).saturating_sub(exponent);
+    let digits = if scale > 0 { significant.max(scale) } else { significant.saturating_sub(scale) };
+    significant > 0 && digits > DIGITS_MAX
+}
+
+/// Functions that are not bound under their own names.
+fn function(f: &mut Function) -> Option<Expr> {
+    let name = match f.name.0.as_slice() {
+        [one] => fold(one.as_ident()?),
+        [schema, one] if fold(schema.as_ident()?) == "pg_catalog" => {
+            let one = one.clone();
+            f.name = ObjectName(vec![one.clone()]);
+            fold(one.as_ident()?)
+        }
+        _ => return None,
+    };
+    if name == "every" {
+        f.name = ObjectName::from(vec![Ident::new("bool_and")]);
+        return None;
+    }
+    let plain = f.over.is_none() && f.filter.is_none();
+    let args = match &f.args {
+        FunctionArguments::None => vec![],
+        FunctionArguments::List(list) if list.clauses.is_empty() && list.duplicate_treatment.is_none() && plain => {
+            let arg = |a: &FunctionArg| match a {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
+                _ => None,
+            };
+            match list.args.iter().map(arg).collect::<Option<Vec<_>>>() {
+                Some(args) => args,
+                None => return named(&name, list),
+            }
+        }
+        _ => return None,
+    };
+    let zoneless = ast::TimezoneInfo::None;
+    Some(match (name.as_str(), args.len()) {
+        ("localtimestamp", 0 | 1) => cast(call("now", vec![]), ast::DataType::Timestamp(None, zoneless)),
+        ("localtime", 0 | 1) => {
+            cast(cast(call("now", vec![]), ast::DataType::Timestamp(None, zoneless)), ast::DataType::Time(None, zoneless))
+        }
+        ("current_date", 0) => cast(call("now", vec![]), ast::DataType::Date),
+        ("statement_timestamp", 0) => call("now", vec![]),
+        ("age", 1) => {
+            let midnight = cast(cast(call("now", vec![]), ast::DataType::Date), ast::DataType::Timestamp(None, zoneless));
+            call("age", std::iter::once(midnight).chain(args).collect())
+        }
+        (name, _) => call("unnest", vec![array_of(name, args)?]),
+    })
+}
+
+/// `make_interval(days => 3)`: named arguments of the one function that lives by them.
+fn named(name: &str, list: &FunctionArgumentList) -> Option<Expr> {
+    const FIELDS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    if name != "make_interval" {
+        return None;
+    }
+    let mut args: Vec<Expr> = FIELDS.iter().map(|_| Expr::value(Value::Number("0".to_owned(), false))).collect();
+    for (at, arg) in list.args.iter().enumerate() {
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => *args.get_mut(at)? = e.clone(),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(e), .. }
+            | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(e), .. } => {
+                let field = fold(name);
+                args[FIELDS.iter().position(|f| *f == field)?] = e.clone();
+            }
+            _ => return None,
+        }
+    }
+    Some(call("make_interval", args))
+}
+
+/// The array whose elements a set-returning function gives; `None` for any other function.
+pub(super) fn array_of(name: &str, args: Vec<Expr>) -> Option<Expr> {
+    Some(match name {
+        "generate_series" => call("pg_series", args),
+        "generate_subscripts" => call("pg_subscripts", args),
+        "regexp_matches" => call("pg_regexp_matches", args),
+        "regexp_split_to_table" => call("regexp_split_to_array", args),
+        "string_to_table" => call("string_to_array", args),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beyond_numeric;
+
+    #[test]
+    fn a_number_of_more_than_38_digits_is_none_of_numeric() {
+        for within in ["0", "1", "1e5", "1.5e-10", "99999999999999999999999999999999999999", "0.00000001", "0e400", "1e37"] {
+            assert!(!beyond_numeric(within), "{within}");
+        }
+        for beyond in ["1e38", "1e300", "1e-39", "100000000000000000000000000000000000000", "1e99999999999999999999"] {
+            assert!(beyond_numeric(beyond), "{beyond}");
+        }
+    }
+}

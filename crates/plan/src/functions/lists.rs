@@ -1,0 +1,565 @@
+//! Functions over arrays of one dimension, whose elements are counted from 1: lengths, places, elements, arrays made of arrays.
+//! Elements are compared as PostgreSQL's `=` does; where a function looks for an element, NULL is an element like any other.
+//!
+//! An array that comes out is picked from the values that went in ([`Picks`]), so that one kernel serves every element type.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int32Array, ListArray, UInt32Array};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{DataType, Int32Type};
+
+use super::arith::{bind_names, boxed};
+use super::bind::{self, is_int, is_unknown};
+use super::cast;
+use super::compare;
+use super::error::{EvalError, EvalResult};
+use super::udf::{Args, Bound, Builtin, Col, text_array};
+use crate::pgtypes::list_of;
+use crate::scalar::CompareOp;
+
+/// The element type of an array; `Null` of an untyped NULL.
+pub(super) fn item(ty: &DataType) -> Option<&DataType> {
+    match ty {
+        DataType::List(field) | DataType::LargeList(field) => Some(field.data_type()),
+        DataType::Null => Some(&DataType::Null),
+        _ => None,
+    }
+}
+
+fn undefined(name: &str, types: &[DataType]) -> EvalError {
+    EvalError::undefined(format!("function {name}({}) does not exist", bind_names(types)))
+}
+
+/// The element type of an array beside a value: what both have in common. A text whose type is open is read as an array.
+pub(super) fn beside(list: &DataType, value: &DataType) -> Option<DataType> {
+    let known = |ty: &DataType| if *ty == DataType::Null { DataType::Utf8 } else { ty.clone() };
+    match item(list) {
+        Some(of) => bind::common(of, value).ok().map(|ty| known(&ty)),
+        None if is_unknown(list) => Some(known(value)),
+        None => None,
+    }
+}
+
+/// An array and whole numbers.
+fn bind_sized(name: &str, types: &[DataType], n_ints: Range<usize>, ret: fn(&DataType) -> DataType) -> EvalResult<Bound> {
+    let (list, ints) = types.split_first().ok_or_else(|| undefined(name, types))?;
+    let of = item(list).filter(|_| n_ints.contains(&ints.len()) && ints.iter().all(|t| is_int(t) || is_unknown(t)));
+    let of = of.ok_or_else(|| undefined(name, types))?;
+    let of = if *of == DataType::Null { DataType::Utf8 } else { of.clone() };
+    let args = std::iter::once(list_of(of.clone())).chain(ints.iter().map(|_| DataType::Int32)).collect();
+    Ok(Bound { args, ret: ret(&of) })
+}
+
+/// An array and values of its element type.
+fn bind_values(name: &str, types: &[DataType], n: usize, ret: fn(&DataType) -> DataType) -> EvalResult<Bound> {
+    let (list, values) = types.split_first().ok_or_else(|| undefined(name, types))?;
+    if values.len() != n {
+        return Err(undefined(name, types));
+    }
+    let common = values.iter().try_fold(list.clone(), |so_far, value| beside(&so_far, value).map(list_of));
+    let common = common.ok_or_else(|| undefined(name, types))?;
+    let of = item(&common).cloned().unwrap_or(DataType::Utf8);
+    let args = std::iter::once(common).chain(values.iter().map(|_| of.clone())).collect();
+    Ok(Bound { args, ret: ret(&of) })
+}
+
+fn integer(_: &DataType) -> DataType {
+    DataType::Int32
+}
+fn same(of: &DataType) -> DataType {
+    list_of(of.clone())
+}
+
+macro_rules! entry {
+    ($static:ident, $name:literal, $bind:expr, $safe:literal, $kernel:expr) => {
+        #[doc = concat!("`", $name, "`")]
+        pub static $static: Builtin =
+            Builtin { name: $name, aliases: &[], bind: $bind, refine: None, kernel: $kernel, safe: $safe };
+    };
+}
+
+/// An argument that is an array.
+pub(super) struct Lists<'a> {
+    pub(super) list: &'a ListArray,
+    step: usize,
+}
+
+impl<'a> Lists<'a> {
+    pub(super) fn new(args: &'a Args<'_>, at: usize) -> EvalResult<Lists<'a>> {
+        let col = args.col(at)?;
+        let list = col.array.as_list_opt::<i32>();
+        let list = list.ok_or_else(|| EvalError::internal(format!("argument {at} has type {}", col.array.data_type())))?;
+        Ok(Lists { list, step: col.step })
+    }
+
+    /// Where a row's elements stand among the values; none for NULL.
+    pub(super) fn range(&self, row: usize) -> Range<usize> {
+        let at = row * self.step;
+        if self.list.is_null(at) {
+            return 0..0;
+        }
+        let offsets = self.list.value_offsets();
+        let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
+        place(offsets[at])..place(offsets[at + 1])
+    }
+
+    pub(super) fn is_null(&self, row: usize) -> bool {
+        self.list.is_null(row * self.step)
+    }
+}
+
+fn narrow(n: usize) -> EvalResult<i32> {
+    i32::try_from(n).map_err(|_| EvalError::out_of_range("integer"))
+}
+
+/// Arrays made of picked values.
+pub(super) struct Picks {
+    offsets: Vec<i32>,
+    places: Vec<Option<u32>>,
+    valid: BooleanBufferBuilder,
+}
+
+impl Picks {
+    pub(super) fn new(n: usize) -> Picks {
+        Picks { offsets: vec![0], places: vec![], valid: BooleanBufferBuilder::new(n) }
+    }
+
+    /// The next element of the array that is being made.
+    pub(super) fn push(&mut self, place: usize) -> EvalResult<()> {
+        let place = u32::try_from(place).map_err(|_| EvalError::new("54000", "arrays of one batch are too large"))?;
+        self.places.push(Some(place));
+        Ok(())
+    }
+
+    /// The array is complete.
+    pub(super) fn end(&mut self, valid: bool) -> EvalResult<()> {
+        self.valid.append(valid);
+        self.offsets.push(narrow(self.places.len())?);
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self, values: &ArrayRef, ret: &DataType) -> EvalResult<ArrayRef> {
+        let DataType::List(field) = ret else { return Err(EvalError::internal("an array was expected")) };
+        let values = take(values, &UInt32Array::from(self.places), None)?;
+        let values =
+            if values.data_type() == field.data_type() { values } else { arrow::compute::cast(&values, field.data_type())? };
+        let nulls = Some(NullBuffer::new(self.valid.finish())).filter(|n| n.null_count() > 0);
+        let offsets = OffsetBuffer::new(self.offsets.into());
+        Ok(boxed(ListArray::try_new(Arc::clone(field), offsets, values, nulls)?))
+    }
+}
+
+entry!(
+    ARRAY_LENGTH,
+    "array_length",
+    |types| match types {
+        [_, _] => bind_sized("array_length", types, 1..2, integer),
+        _ => Err(undefined("array_length", types)),
+    },
+    true,
+    |args| of_dimension(args, narrow)
+);
+entry!(
+    ARRAY_UPPER,
+    "array_upper",
+    |types| match types {
+        [_, _] => bind_sized("array_upper", types, 1..2, integer),
+        _ => Err(undefined("array_upper", types)),
+    },
+    true,
+    |args| of_dimension(args, narrow)
+);
+entry!(
+    ARRAY_LOWER,
+    "array_lower",
+    |types| match types {
+        [_, _] => bind_sized("array_lower", types, 1..2, integer),
+        _ => Err(undefined("array_lower", types)),
+    },
+    true,
+    |args| of_dimension(args, |_| Ok(1))
+);
+entry!(CARDINALITY, "cardinality", |types| bind_sized("cardinality", types, 0..1, integer), true, |args| {
+    let list = Lists::new(args, 0)?;
+    args.rows::<Int32Type>(|i| narrow(list.range(i).len()))
+});
+entry!(ARRAY_NDIMS, "array_ndims", |types| bind_sized("array_ndims", types, 0..1, integer), true, |args| {
+    let list = Lists::new(args, 0)?;
+    let values = (0..args.n).map(|i| (!list.is_null(i) && !list.range(i).is_empty()).then_some(1));
+    Ok(boxed(values.collect::<Int32Array>()))
+});
+
+/// What an array that is not empty has in its first and only dimension; NULL otherwise.
+fn of_dimension(args: &Args<'_>, f: impl Fn(usize) -> EvalResult<i32>) -> EvalResult<ArrayRef> {
+    let (list, (dim, sd), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+    let value = |i: usize| {
+        let known = nulls.as_ref().is_none_or(|n| n.is_valid(i)) && dim[i * sd] == 1 && !list.range(i).is_empty();
+        known.then(|| f(list.range(i).len())).transpose()
+    };
+    Ok(boxed((0..args.n).map(value).collect::<EvalResult<Int32Array>>()?))
+}
+
+entry!(ELEMENT, "pg_element", |types| bind_sized("pg_element", types, 1..2, Clone::clone), true, |args| {
+    let (list, (no, sn), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+    let place = |i: usize| {
+        let at = usize::try_from(no[i * sn]).ok()?.checked_sub(1)?;
+        let known = nulls.as_ref().is_none_or(|n| n.is_valid(i));
+        list.range(i).nth(at).filter(|_| known).and_then(|at| u32::try_from(at).ok())
+    };
+    Ok(take(list.list.values(), &(0..args.n).map(place).collect::<UInt32Array>(), None)?)
+});
+entry!(
+    SUBSCRIPTS,
+    "pg_subscripts",
+    |types| bind_sized("generate_subscripts", types, 1..2, |_| list_of(DataType::Int32)),
+    true,
+    |args| {
+        let (list, (dim, sd), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+        let mut picks = Picks::new(args.n);
+        let mut most = 0;
+        for i in 0..args.n {
+            let valid = nulls.as_ref().is_none_or(|n| n.is_valid(i));
+            let len = if valid && dim[i * sd] == 1 { list.range(i).len() } else { 0 };
+            (0..len).try_for_each(|at| picks.push(at))?;
+            picks.end(valid)?;
+            most = most.max(len);
+        }
+        let numbers: ArrayRef = boxed(Int32Array::from_iter_values(1..=narrow(most)?));
+        picks.finish(&numbers, args.ret)
+    }
+);
+entry!(TRIM_ARRAY, "trim_array", |types| bind_sized("trim_array", types, 1..2, same), false, |args| {
+    let (list, (drop, sd), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+    let mut picks = Picks::new(args.n);
+    for i in 0..args.n {
+        let valid = nulls.as_ref().is_none_or(|n| n.is_valid(i));
+        if valid {
+            let range = list.range(i);
+            let keep = usize::try_from(drop[i * sd]).ok().and_then(|d| range.len().checked_sub(d));
+            let message = || format!("number of elements to trim must be between 0 and {}", range.len());
+            let keep = keep.ok_or_else(|| EvalError::new("2202E", message()))?;
+            range.clone().take(keep).try_for_each(|at| picks.push(at))?;
+        }
+        picks.end(valid)?;
+    }
+    picks.finish(list.list.values(), args.ret)
+});
+
+/// Which elements stand to the row's value as `op` says: one answer per element of all rows, and where each row's begin.
+fn compared(args: &Args<'_>, list: &Lists<'_>, value: &Col, op: CompareOp) -> EvalResult<(BooleanArray, Vec<usize>)> {
+    let (mut places, mut rows, mut starts) = (vec![], vec![], vec![]);
+    let index = |n: usize| u32::try_from(n).map_err(|_| EvalError::new("54000", "arrays of one batch are too large"));
+    for i in 0..args.n {
+        starts.push(places.len());
+        for at in list.range(i) {
+            places.push(index(at)?);
+            rows.push(index(i * value.step)?);
+        }
+    }
+    starts.push(places.len());
+    let n = places.len();
+    let elements = Col { array: take(list.list.values(), &UInt32Array::from(places), None)?, step: 1 };
+    let value = Col { array: take(&value.array, &UInt32Array::from(rows), None)?, step: 1 };
+    Ok((compare::compare(op, &value, &elements, n)?, starts))
+}
+
+entry!(
+    ARRAY_POSITION,
+    "array_position",
+    |types| match types {
+        [list, value, from] if is_int(from) || is_unknown(from) => {
+            let mut bound = bind_values("array_position", &[list.clone(), value.clone()], 1, integer)?;
+            bound.args.push(DataType::Int32);
+            Ok(bound)
+        }
+        _ => bind_values("array_position", types, 1, integer),
+    },
+    true,
+    |args| {
+        let list = Lists::new(args, 0)?;
+        let from = if args.cols.len() > 2 { Some(args.lanes::<Int32Type>(2)?) } else { None };
+        let (same, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
+        let value = |i: usize| {
+            let skip = from.map_or(0, |(f, s)| usize::try_from(f[i * s] - 1).unwrap_or(0));
+            let at = (starts[i]..starts[i + 1]).skip(skip).find(|at| same.value(*at))?;
+            i32::try_from(at - starts[i] + 1).ok()
+        };
+        Ok(boxed((0..args.n).map(value).collect::<Int32Array>()))
+    }
+);
+entry!(
+    ARRAY_POSITIONS,
+    "array_positions",
+    |types| bind_values("array_positions", types, 1, |_| list_of(DataType::Int32)),
+    true,
+    |args| {
+        let list = Lists::new(args, 0)?;
+        let (same, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
+        let mut picks = Picks::new(args.n);
+        let mut most = 0;
+        for i in 0..args.n {
+            for at in (starts[i]..starts[i + 1]).filter(|at| same.value(*at)) {
+                picks.push(at - starts[i])?;
+            }
+            picks.end(!list.is_null(i))?;
+            most = most.max(starts[i + 1] - starts[i]);
+        }
+        let numbers: ArrayRef = boxed(Int32Array::from_iter_values(1..=narrow(most)?));
+        picks.finish(&numbers, args.ret)
+    }
+);
+entry!(ARRAY_REMOVE, "array_remove", |types| bind_values("array_remove", types, 1, same), true, |args| {
+    let list = Lists::new(args, 0)?;
+    let (gone, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
+    let mut picks = Picks::new(args.n);
+    for (i, start) in starts.into_iter().enumerate().take(args.n) {
+        for (nth, at) in list.range(i).enumerate() {
+            if !gone.value(start + nth) {
+                picks.push(at)?;
+            }
+        }
+        picks.end(!list.is_null(i))?;
+    }
+    picks.finish(list.list.values(), args.ret)
+});
+entry!(ARRAY_REPLACE, "array_replace", |types| bind_values("array_replace", types, 2, same), true, |args| {
+    let list = Lists::new(args, 0)?;
+    let (found, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
+    let new = args.col(2)?;
+    let values = concat(&[list.list.values().as_ref(), new.array.as_ref()])?;
+    let behind = list.list.values().len();
+    let mut picks = Picks::new(args.n);
+    for (i, start) in starts.into_iter().enumerate().take(args.n) {
+        for (nth, at) in list.range(i).enumerate() {
+            picks.push(if found.value(start + nth) { behind + i * new.step } else { at })?;
+        }
+        picks.end(!list.is_null(i))?;
+    }
+    picks.finish(&values, args.ret)
+});
+entry!(ARRAY_APPEND, "array_append", |types| bind_values("array_append", types, 1, same), true, |args| joined(args, 0, Some(1)));
+entry!(
+    ARRAY_PREPEND,
+    "array_prepend",
+    |types| match types {
+        [value, list] => {
+            let mut bound = bind_values("array_prepend", &[list.clone(), value.clone()], 1, same)?;
+            bound.args.reverse();
+            Ok(bound)
+        }
+        _ => Err(undefined("array_prepend", types)),
+    },
+    true,
+    |args| joined(args, 1, Some(0))
+);
+entry!(
+    ARRAY_CAT,
+    "array_cat",
+    |types| match types {
+        [l, r] => {
+            let of = |ty: &DataType, other: &DataType| match (item(ty), item(other)) {
+                (Some(of), _) => Some(of.clone()),
+                (None, Some(of)) if is_unknown(ty) => Some(of.clone()),
+                _ => None,
+            };
+            let common = of(l, r).zip(of(r, l)).and_then(|(l, r)| bind::common(&l, &r).ok());
+            let common = common.map(|ty| if ty == DataType::Null { DataType::Utf8 } else { ty });
+            let list = list_of(common.ok_or_else(|| undefined("array_cat", types))?);
+            Ok(Bound { args: vec![list.clone(), list.clone()], ret: list })
+        }
+        _ => Err(undefined("array_cat", types)),
+    },
+    true,
+    |args| joined(args, 0, None)
+);
+
+/// A list and a value (before or behind it, as the arguments stand), or two lists. A list that is NULL is as if it were empty; two
+/// of them give NULL.
+fn joined(args: &Args<'_>, list_at: usize, value_at: Option<usize>) -> EvalResult<ArrayRef> {
+    let list = Lists::new(args, list_at)?;
+    let mut picks = Picks::new(args.n);
+    let behind = list.list.values().len();
+    if let Some(value_at) = value_at {
+        let value = args.col(value_at)?;
+        let values = concat(&[list.list.values().as_ref(), value.array.as_ref()])?;
+        for i in 0..args.n {
+            if value_at < list_at {
+                picks.push(behind + i * value.step)?;
+            }
+            list.range(i).try_for_each(|at| picks.push(at))?;
+            if value_at > list_at {
+                picks.push(behind + i * value.step)?;
+            }
+            picks.end(true)?;
+        }
+        return picks.finish(&values, args.ret);
+    }
+    let more = Lists::new(args, 1)?;
+    let values = concat(&[list.list.values().as_ref(), more.list.values().as_ref()])?;
+    for i in 0..args.n {
+        list.range(i).try_for_each(|at| picks.push(at))?;
+        more.range(i).try_for_each(|at| picks.push(behind + at))?;
+        picks.end(!(list.is_null(i) && more.is_null(i)))?;
+    }
+    picks.finish(&values, args.ret)
+}
+
+entry!(
+    ARRAY_TO_STRING,
+    "array_to_string",
+    |types| match types {
+        [list, texts @ ..] if (1..3).contains(&texts.len()) && texts.iter().all(is_unknown) => {
+            let of = item(list).ok_or_else(|| undefined("array_to_string", types))?;
+            let of = if *of == DataType::Null { DataType::Utf8 } else { of.clone() };
+            let args = std::iter::once(list_of(of)).chain(texts.iter().map(|_| DataType::Utf8)).collect();
+            Ok(Bound { args, ret: DataType::Utf8 })
+        }
+        _ => Err(undefined("array_to_string", types)),
+    },
+    true,
+    |args| {
+        let (list, (by, sb)) = (Lists::new(args, 0)?, args.texts(1)?);
+        let for_null = if args.cols.len() > 2 { Some(args.texts(2)?) } else { None };
+        let values = list.list.values();
+        let write = cast::writer(values)?;
+        text_array(args.n, |i, out| {
+            if list.is_null(i) || by.is_null(i * sb) {
+                return Ok(false);
+            }
+            let mut first = true;
+            for at in list.range(i) {
+                let null = values.is_null(at);
+                let shown = for_null.filter(|(n, s)| n.is_valid(i * s));
+                if null && shown.is_none() {
+                    continue;
+                }
+                if !std::mem::take(&mut first) {
+                    out.push_str(by.value(i * sb));
+                }
+                match shown.filter(|_| null) {
+                    Some((n, s)) => out.push_str(n.value(i * s)),
+                    None => write(at, out),
+                }
+            }
+            Ok(true)
+        })
+    }
+);
+entry!(
+    STRING_TO_ARRAY,
+    "string_to_array",
+    |types| match types {
+        [_, _] | [_, _, _] if types.iter().all(is_unknown) => {
+            Ok(Bound { args: vec![DataType::Utf8; types.len()], ret: list_of(DataType::Utf8) })
+        }
+        _ => Err(undefined("string_to_array", types)),
+    },
+    true,
+    |args| {
+        let ((text, st), (by, sb)) = (args.texts(0)?, args.texts(1)?);
+        let for_null = if args.cols.len() > 2 { Some(args.texts(2)?) } else { None };
+        texts_of(args.n, args.ret, |i, out| {
+            if text.is_null(i * st) {
+                return Ok(false);
+            }
+            let text = text.value(i * st);
+            let none = for_null.filter(|(n, s)| n.is_valid(i * s)).map(|(n, s)| n.value(i * s));
+            let mut part = |p: &str| out((Some(p) != none).then_some(p));
+            if text.is_empty() {
+                return Ok(true);
+            }
+            match by.is_valid(i * sb).then(|| by.value(i * sb)) {
+                // every character of its own
+                None => text.char_indices().for_each(|(at, c)| part(&text[at..at + c.len_utf8()])),
+                Some("") => part(text),
+                Some(by) => text.split(by).for_each(part),
+            }
+            Ok(true)
+        })
+    }
+);
+
+/// Builds arrays of texts: `f` gives a row's elements one by one and says whether the row is not NULL.
+pub(super) fn texts_of(
+    n: usize,
+    ret: &DataType,
+    f: impl Fn(usize, &mut dyn FnMut(Option<&str>)) -> EvalResult<bool>,
+) -> EvalResult<ArrayRef> {
+    let mut texts = arrow::array::StringBuilder::new();
+    let mut offsets = vec![0];
+    let mut valid = BooleanBufferBuilder::new(n);
+    let mut n_texts = 0usize;
+    let mut bytes = 0usize;
+    for i in 0..n {
+        valid.append(f(i, &mut |text| {
+            n_texts += 1;
+            bytes += text.map_or(0, str::len);
+            if bytes <= 1 << 30 {
+                texts.append_option(text);
+            }
+        })?);
+        offsets.push(narrow(n_texts)?);
+    }
+    if bytes > 1 << 30 {
+        return Err(EvalError::new("54000", "arrays of one batch are too large"));
+    }
+    let DataType::List(field) = ret else { return Err(EvalError::internal("an array was expected")) };
+    let nulls = Some(NullBuffer::new(valid.finish())).filter(|n| n.null_count() > 0);
+    let offsets = OffsetBuffer::new(offsets.into());
+    Ok(boxed(ListArray::try_new(Arc::clone(field), offsets, boxed(texts.finish()), nulls)?))
+}
+
+/// `value op ANY (array)`, `value op ALL (array)`: true or false as soon as an element decides, else NULL where an element or the
+/// value is NULL.
+fn quantified(args: &Args<'_>, op: CompareOp, all: bool) -> EvalResult<ArrayRef> {
+    let list = Lists::new(args, 1)?;
+    let (holds, starts) = compared(args, &list, args.col(0)?, op)?;
+    let answer = |i: usize| {
+        if list.is_null(i) {
+            return None;
+        }
+        let mut unknown = false;
+        for at in starts[i]..starts[i + 1] {
+            if holds.is_null(at) {
+                unknown = true;
+            } else if holds.value(at) != all {
+                return Some(!all);
+            }
+        }
+        (!unknown).then_some(all)
+    };
+    Ok(boxed((0..args.n).map(answer).collect::<BooleanArray>()))
+}
+
+fn bind_quantified(types: &[DataType]) -> EvalResult<Bound> {
+    let [value, list] = types else { return Err(EvalError::undefined("ANY and ALL take a value and an array")) };
+    let Some(of) = beside(list, value) else {
+        if item(list).is_none() {
+            return Err(EvalError::new("42809", "op ANY/ALL (array) requires array on right side"));
+        }
+        let (value, of) = (crate::pgtypes::type_name(value), item(list).map(crate::pgtypes::type_name).unwrap_or_default());
+        return Err(EvalError::undefined(format!("operator does not exist: {value} = {of}")));
+    };
+    Ok(Bound { args: vec![of.clone(), list_of(of)], ret: DataType::Boolean })
+}
+
+macro_rules! quantifier {
+    ($static:ident, $name:literal, $op:ident, $all:literal) => {
+        entry!($static, $name, bind_quantified, true, |args| quantified(args, CompareOp::$op, $all));
+    };
+}
+quantifier!(ANY_EQ, "pg_any_eq", Eq, false);
+quantifier!(ANY_NE, "pg_any_ne", Ne, false);
+quantifier!(ANY_LT, "pg_any_lt", Lt, false);
+quantifier!(ANY_LE, "pg_any_le", Le, false);
+quantifier!(ANY_GT, "pg_any_gt", Gt, false);
+quantifier!(ANY_GE, "pg_any_ge", Ge, false);
+quantifier!(ALL_EQ, "pg_all_eq", Eq, true);
+quantifier!(ALL_NE, "pg_all_ne", Ne, true);
+quantifier!(ALL_LT, "pg_all_lt", Lt, true);
+quantifier!(ALL_LE, "pg_all_le", Le, true);
+quantifier!(ALL_GT, "pg_all_gt", Gt, true);
+quantifier!(ALL_GE, "pg_all_ge", Ge, true);

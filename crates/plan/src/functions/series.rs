@@ -1,0 +1,156 @@
+//! `generate_series` as an array, which whoever wants rows unnests: whole numbers, numerics, and moments a fixed or a civil step
+//! apart. The array stands in memory, so its length is bounded.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, ListArray, TimestampMicrosecondArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType};
+
+use super::arith::boxed;
+use super::bind::{self, decimal, is_decimal};
+use super::error::{EvalError, EvalResult};
+use super::forms::{Form, K, bind_forms};
+use super::temporal::{add_span, interval_key};
+use super::udf::{Args, Bound, Builtin};
+use crate::pgtypes::{calendar, list_of};
+
+/// Elements of one series.
+pub const SERIES_MAX: usize = 10_000_000;
+
+const FORMS: &[Form] = &[
+    (&[K::Int, K::Int], K::Int),
+    (&[K::Int, K::Int, K::Int], K::Int),
+    (&[K::Big, K::Big], K::Big),
+    (&[K::Big, K::Big, K::Big], K::Big),
+    (&[K::Num, K::Num], K::Num),
+    (&[K::Num, K::Num, K::Num], K::Num),
+    (&[K::Zoned, K::Zoned, K::Span], K::Zoned),
+    (&[K::Stamp, K::Stamp, K::Span], K::Stamp),
+];
+
+/// The array of a series.
+pub static SERIES: Builtin = Builtin {
+    name: "pg_series",
+    aliases: &[],
+    bind: |types| {
+        let mut bound = bind_forms("generate_series", types, FORMS)?;
+        if is_decimal(&bound.ret) {
+            let scale = bound.args.iter().map(bind::scale_of).max().unwrap_or(0);
+            bound = Bound { args: vec![decimal(scale); types.len()], ret: decimal(scale) };
+        }
+        bound.ret = list_of(bound.ret);
+        Ok(bound)
+    },
+    refine: None,
+    kernel: series,
+    safe: false,
+};
+
+fn series(args: &Args<'_>) -> EvalResult<ArrayRef> {
+    let DataType::List(field) = args.ret else { return Err(EvalError::internal("an array was expected")) };
+    let three = args.cols.len() > 2;
+    match field.data_type() {
+        DataType::Int32 => {
+            let ((a, sa), (b, sb)) = (args.lanes::<Int32Type>(0)?, args.lanes::<Int32Type>(1)?);
+            let step = if three { Some(args.lanes::<Int32Type>(2)?) } else { None };
+            let numbers = |i: usize, out: &mut Vec<i32>| {
+                let step = step.map_or(1, |(s, ss)| s[i * ss]);
+                let (from, to) = (a[i * sa], b[i * sb]);
+                counted(from, to, steps(from.into(), to.into(), step.into()), step == 0, step > 0, |v| v.checked_add(step), out)
+            };
+            arrays(args, numbers, |values| boxed(Int32Array::from(values)))
+        }
+        DataType::Int64 => {
+            let ((a, sa), (b, sb)) = (args.lanes::<Int64Type>(0)?, args.lanes::<Int64Type>(1)?);
+            let step = if three { Some(args.lanes::<Int64Type>(2)?) } else { None };
+            let numbers = |i: usize, out: &mut Vec<i64>| {
+                let step = step.map_or(1, |(s, ss)| s[i * ss]);
+                let (from, to) = (a[i * sa], b[i * sb]);
+                counted(from, to, steps(from.into(), to.into(), step.into()), step == 0, step > 0, |v| v.checked_add(step), out)
+            };
+            arrays(args, numbers, |values| boxed(Int64Array::from(values)))
+        }
+        ty @ DataType::Decimal128(_, scale) => {
+            let ((a, sa), (b, sb)) = (args.lanes::<Decimal128Type>(0)?, args.lanes::<Decimal128Type>(1)?);
+            let step = if three { Some(args.lanes::<Decimal128Type>(2)?) } else { None };
+            let one = super::arith::pow10(*scale);
+            let numbers = |i: usize, out: &mut Vec<i128>| {
+                let step = step.map_or(one, |(s, ss)| s[i * ss]);
+                let (from, to) = (a[i * sa], b[i * sb]);
+                counted(from, to, steps(from.into(), to.into(), step.into()), step == 0, step > 0, |v| v.checked_add(step), out)
+            };
+            arrays(args, numbers, |values| boxed(Decimal128Array::from(values).with_data_type(ty.clone())))
+        }
+        ty => {
+            let ((a, sa), (b, sb)) = (args.lanes::<TimestampMicrosecondType>(0)?, args.lanes::<TimestampMicrosecondType>(1)?);
+            let (step, ss) = args.lanes::<IntervalMonthDayNanoType>(2)?;
+            let moments = |i: usize, out: &mut Vec<i64>| {
+                let (from, to, step) = (a[i * sa], b[i * sb], step[i * ss]);
+                let way = interval_key(step).signum();
+                let infinite = |t: i64| t == calendar::TS_INFINITY || t == calendar::TS_MINUS_INFINITY;
+                if infinite(from) {
+                    return Err(too_long());
+                }
+                let n = steps(from.into(), to.into(), interval_key(step));
+                counted(from, to, n, way == 0, way > 0, |t| add_span(t, step).ok().filter(|next| *next != t), out)
+            };
+            arrays(args, moments, |values| boxed(TimestampMicrosecondArray::from(values).with_data_type(ty.clone())))
+        }
+    }
+}
+
+fn too_long() -> EvalError {
+    EvalError::new("54000", format!("a series is too long: it stands in memory, with at most {SERIES_MAX} elements"))
+}
+
+fn steps(from: i128, to: i128, step: i128) -> Option<i128> {
+    to.checked_sub(from)?.checked_div(step)
+}
+
+/// The elements from `from` to `to`; `steps` is about how many there will be, where that is known.
+fn counted<T: Copy + PartialOrd>(
+    from: T,
+    to: T,
+    steps: Option<i128>,
+    stands: bool,
+    up: bool,
+    next: impl Fn(T) -> Option<T>,
+    out: &mut Vec<T>,
+) -> EvalResult<()> {
+    if stands {
+        return Err(EvalError::new("22023", "step size cannot equal zero"));
+    }
+    if steps.is_some_and(|n| n > 2 * SERIES_MAX as i128) {
+        return Err(too_long());
+    }
+    let start = out.len();
+    let mut at = Some(from);
+    while let Some(v) = at.filter(|v| if up { *v <= to } else { *v >= to }) {
+        if out.len() - start >= SERIES_MAX {
+            return Err(too_long());
+        }
+        out.push(v);
+        at = next(v);
+    }
+    Ok(())
+}
+
+fn arrays<T>(
+    args: &Args<'_>,
+    elements: impl Fn(usize, &mut Vec<T>) -> EvalResult<()>,
+    make: impl FnOnce(Vec<T>) -> ArrayRef,
+) -> EvalResult<ArrayRef> {
+    let DataType::List(field) = args.ret else { return Err(EvalError::internal("an array was expected")) };
+    let nulls = args.nulls();
+    let mut values = vec![];
+    let mut offsets = vec![0];
+    for i in 0..args.n {
+        if nulls.as_ref().is_none_or(|n: &NullBuffer| n.is_valid(i)) {
+            elements(i, &mut values)?;
+        }
+        offsets.push(i32::try_from(values.len()).map_err(|_| too_long())?);
+    }
+    let offsets = OffsetBuffer::new(offsets.into());
+    Ok(boxed(ListArray::try_new(Arc::clone(field), offsets, make(values), nulls)?))
+}
