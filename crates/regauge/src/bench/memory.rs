@@ -1,13 +1,14 @@
 //! What a count by key holds in memory, a key: operator state and published rows together, as the process's resident memory tells.
 //!
 //! ```text
-//!   unread += 3n  ─▶ before ─▶ unread += n ─▶ after_log ─▶ s += n, FLUSH ─▶ after
-//!                    │    what the log itself grew by │        what the view takes │
+//!   unread += 3n ─▶ look ─ unread += n ─ look ─ unread += n ─ look ─▶ s += n, FLUSH ─▶ look ─ unread += n ─ look ─ unread += n ─ look
+//!                   └──────────── mean of three ────────────┘                        └──────────── mean of three ────────────┘
 //! ```
 //!
-//! The stream that nobody reads is filled first, until the log's caches are full, so that the view is not charged for them; the same
-//! number of rows once more shows that they are. Everything is archived before each look, so that the archiver is idle. A look waits
-//! until the number no longer falls: the allocator gives free memory back a second late, when a server's idle tick or an allocation comes.
+//! The stream that nobody reads is filled first, until the log's caches are full, so that the view is not charged for them. What the log
+//! and the archiver hold still goes up and down by some ten bytes a key, so each level is the mean of three looks, the same number of rows
+//! that nobody reads between them. Everything is archived before a look, so that the archiver is idle; a look waits until the number no
+//! longer falls: the allocator gives free memory back a second late, when a server's idle tick or an allocation comes.
 
 use super::{
     inputs::{Scratch, execute},
@@ -26,6 +27,9 @@ const BATCH_ROWS: usize = 10_000;
 /// How often the unread stream is filled before the first look: the log keeps 64 MiB of recent commits, some 40 bytes a row.
 const WARM_TIMES: usize = 3;
 
+/// How often a level is looked at.
+const LOOKS: usize = 3;
+
 pub async fn run(keys: usize) -> anyhow::Result<Value> {
     let scratch = Scratch::new(None)?;
     let instance = Instance::open(Config::new(scratch.path())).map_err(print::explain)?;
@@ -35,15 +39,14 @@ pub async fn run(keys: usize) -> anyhow::Result<Value> {
     for _ in 0..WARM_TIMES {
         append(&mut session, "unread", keys).await?;
     }
-    let before = settled(&instance)?;
-    append(&mut session, "unread", keys).await?;
-    let after_log = settled(&instance)?;
+    let before = level(&instance, &mut session, keys).await?;
     let text_bytes = append(&mut session, "s", keys).await?;
     execute(&mut session, "FLUSH").await?;
-    let after = settled(&instance)?;
+    let after = level(&instance, &mut session, keys).await?;
     let of_key = 8.0 + text_bytes as f64 / keys as f64;
-    let per_key = |from: Option<u64>, to: Option<u64>| from.zip(to).map(|(from, to)| (to as f64 - from as f64) / keys as f64);
-    let resident = per_key(after_log, after);
+    let mean = |looks: &[u64]| looks.iter().sum::<u64>() as f64 / looks.len() as f64;
+    let is_known = !before.is_empty() && !after.is_empty();
+    let resident = is_known.then(|| (mean(&after) - mean(&before)) / keys as f64);
     let catalog = instance.catalog();
     let view = catalog.relations().find(|r| r.name.name == "counts").context("view is missing")?;
     let Kind::Materialized { routed, .. } = &view.kind else { anyhow::bail!("not a materialized view") };
@@ -51,8 +54,8 @@ pub async fn run(keys: usize) -> anyhow::Result<Value> {
     let published = instance.versions().reader((id, *routed)).map_err(print::explain)?.n_bytes();
     Ok(json!({
         "bench": "memory", "keys": keys, "key_bytes": of_key, "resident_bytes_per_key": resident,
-        "over_key_bytes": resident.map(|b| b - of_key), "log_bytes_per_key": per_key(before, after_log),
-        "published_bytes_per_key": published.map(|b| b as f64 / keys as f64), "resident_bytes": after,
+        "over_key_bytes": resident.map(|b| b - of_key), "resident_bytes": { "before": before, "after": after },
+        "published_bytes_per_key": published.map(|b| b as f64 / keys as f64),
         "operators": instance.versions().operator_lines(id, *routed),
     }))
 }
@@ -69,6 +72,18 @@ async fn append(session: &mut Session, stream: &str, n: usize) -> anyhow::Result
         session.append(stream, RecordBatch::try_new(schema.clone(), columns)?, None).await.map_err(print::explain)?;
     }
     Ok(bytes)
+}
+
+/// Three looks at the resident memory, with appends between them; none where it cannot be known.
+async fn level(instance: &Instance, session: &mut Session, keys: usize) -> anyhow::Result<Vec<u64>> {
+    let mut looks = vec![];
+    for look in 0..LOOKS {
+        if look > 0 {
+            append(session, "unread", keys).await?;
+        }
+        looks.extend(settled(instance)?);
+    }
+    Ok(looks)
 }
 
 /// Resident memory once the archiver has nothing to do and the allocator has given back what is free, as it does in a server.
