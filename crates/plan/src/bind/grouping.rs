@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, Projection, Union, lit};
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, Limit, LogicalPlan, Projection, Union, lit};
 use datafusion::sql::sqlparser::ast;
 
 use crate::error::PlanError;
@@ -112,7 +112,13 @@ fn arm(
         let count = functions::aggregate("count").ok_or_else(|| PlanError::internal("no count"))?;
         calls.push(count.call(vec![lit(1i64)]).alias(spare));
     }
-    let grouped = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(&a.input), group, calls)?);
+    let total = group.is_empty();
+    let mut grouped = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(&a.input), group, calls)?);
+    if total {
+        // It has one row anyhow. DataFusion would push a condition on the keys, which are constants here, below the aggregate,
+        // which then has its row all the same.
+        grouped = LogicalPlan::Limit(Limit { skip: None, fetch: Some(Box::new(lit(1i64))), input: Arc::new(grouped) });
+    }
     let mut out = vec![];
     for (key, c) in keys.iter().zip(key_columns) {
         let e = if set.contains(key) { Expr::Column(c.clone()) } else { lit(ScalarValue::Null) };
