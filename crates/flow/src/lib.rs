@@ -3,3 +3,4 @@
 pub mod engine;
 pub mod operator;
 pub mod ops;
+pub mod show;

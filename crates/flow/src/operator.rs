@@ -9,6 +9,7 @@ use regauge_plan::eval::EvalError;
 use regauge_state::StateError;
 use regauge_types::Delta;
 use regauge_types::hash::UnsupportedType;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why an operator cannot go on. It fails its version, and only that.
@@ -59,13 +60,22 @@ pub enum Routing {
     One,
 }
 
+/// A row that has no value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Failed {
+    /// Why.
+    pub error: EvalError,
+    /// Which one, as [`crate::show::row`] writes it: a function of its values, so a retraction has the text of its insertion.
+    pub row: String,
+}
+
 /// What an operator sends.
 #[derive(Debug, Default)]
 pub struct Out {
     /// Rows, at most 8,192 in each.
     pub deltas: Vec<Delta>,
-    /// Errors with their diffs.
-    pub errors: Vec<(EvalError, i64)>,
+    /// Rows that failed, with their diffs.
+    pub errors: Vec<(Failed, i64)>,
 }
 
 impl Out {
@@ -74,9 +84,9 @@ impl Out {
         self.deltas.push(delta);
     }
 
-    /// Sends an error entry.
-    pub fn error(&mut self, error: EvalError, diff: i64) {
-        self.errors.push((error, diff));
+    /// Sends an error entry; `row` names what failed.
+    pub fn error(&mut self, error: EvalError, row: String, diff: i64) {
+        self.errors.push((Failed { error, row }, diff));
     }
 }
 
@@ -93,6 +103,8 @@ pub struct OpStats {
     pub state_rows: u64,
     /// Bytes of state held.
     pub state_bytes: u64,
+    /// Time spent in it; whoever runs it counts this.
+    pub busy: Duration,
 }
 
 /// See the module's header.

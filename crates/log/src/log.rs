@@ -210,6 +210,13 @@ impl Log {
         self.inner.shared.topics().iter().filter(|t| !t.dropped).map(|t| t.spec.clone()).collect()
     }
 
+    /// The next offset of each partition of a topic, as of the last commit in order; none for a topic that is not there.
+    #[must_use]
+    pub fn next_offsets(&self, topic: TopicId) -> Vec<u64> {
+        let section = self.inner.shared.section.lock();
+        (0..).map_while(|partition| section.state.next_offset(topic, partition)).collect()
+    }
+
     /// The data set's identity.
     #[must_use]
     pub fn dataset(&self) -> DataSetId {

@@ -59,11 +59,9 @@ pub fn context(options: &BatchOptions) -> SessionState {
 }
 
 /// Puts into a session of the caller's own what [`context`] has: functions, rules, guards, windows of time, set operations, and
-/// a row_number that is bigint. For callers that bind by DataFusion's `statement_to_plan` over their own names: they call
+/// window functions. For callers that bind by DataFusion's `statement_to_plan` over their own names: they call
 /// [`prepare`] before, [`total_orders`] behind it, and show names by [`shown_name`].
 pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    builder.window_functions().get_or_insert_default().push(Arc::new(crate::row_number::udwf()));
-    builder.window_functions().get_or_insert_default().extend(crate::ranks::udwfs());
     builder.relation_planners().get_or_insert_default().extend(bind::relation_planners());
     bind::install(builder)
 }

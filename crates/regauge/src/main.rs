@@ -3,6 +3,7 @@
 //! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod allocator;
 mod append;
 mod bench;
 mod client;
@@ -18,11 +19,6 @@ mod shell;
 
 use clap::{Parser, Subcommand};
 use std::{io::IsTerminal, process::ExitCode};
-
-/// Operators allocate many small columns from several threads; the system's allocator shows in profiles there. Without transparent
-/// huge pages (a feature of the dependency): clearing and gathering them was up to half of a rebuild's CPU time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "regauge", version, about = "Derived data that stays right", after_help = EXAMPLES)]

@@ -3,6 +3,7 @@
 //! SIGTERM and Ctrl-C cancel what runs, tell clients, and end with exit code 0; nothing acknowledged depends on it.
 
 use crate::{
+    allocator,
     doors::{Bound, Doors, Listen},
     folder, print,
 };
@@ -77,9 +78,13 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let instance = folder::open(&args.data, args.workers).await?;
     let doors = bound.open(&instance, &args.data)?;
     welcome(&args.data, &doors, secured);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut idle = tokio::time::interval(allocator::EVERY);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = idle.tick() => allocator::give_back(),
+        }
     }
     tracing::info!("stopping");
     doors.close().await?;

@@ -1,4 +1,4 @@
-//! A growing bitmap that costs nothing while every bit is set: the validity of a state column.
+//! Growing bitmaps: one bit a slot, and one that costs nothing while every bit is set, the validity of a state column.
 
 use arrow::buffer::NullBuffer;
 
@@ -48,5 +48,45 @@ impl Validity {
     /// Bytes of memory held.
     pub fn n_bytes(&self) -> usize {
         self.words.as_ref().map_or(0, |w| w.capacity() * 8)
+    }
+}
+
+/// A set of slots, one bit each.
+#[derive(Debug, Default)]
+pub struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    /// Whether `slot` is in the set.
+    #[inline]
+    pub fn has(&self, slot: u32) -> bool {
+        self.words.get(slot as usize / 64).is_some_and(|w| (w >> (slot % 64)) & 1 == 1)
+    }
+
+    /// Puts `slot` in; whether it was not in before.
+    #[inline]
+    pub fn insert(&mut self, slot: u32) -> bool {
+        let (at, bit) = (slot as usize / 64, 1u64 << (slot % 64));
+        if at >= self.words.len() {
+            self.words.resize(at + 1, 0);
+        }
+        let word = &mut self.words[at];
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    /// Takes `slot` out.
+    #[inline]
+    pub fn remove(&mut self, slot: u32) {
+        if let Some(word) = self.words.get_mut(slot as usize / 64) {
+            *word &= !(1u64 << (slot % 64));
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn n_bytes(&self) -> usize {
+        self.words.capacity() * 8
     }
 }

@@ -22,6 +22,7 @@ use arrow::row::{RowConverter, SortField};
 use crate::bits::Validity;
 use crate::error::StateError;
 use crate::heap::Heap;
+use crate::segments::Segments;
 
 /// A column that grows and whose slots can be written again.
 pub trait Grow: Debug + Send {
@@ -44,12 +45,12 @@ pub trait Grow: Debug + Send {
 pub fn grow(ty: &DataType) -> Result<Box<dyn Grow>, StateError> {
     macro_rules! fixed {
         ($t:ty, $ty:expr) => {
-            Box::new(Fixed::<$t> { ty: $ty.clone(), values: Vec::new(), valid: Validity::default() })
+            Box::new(Fixed::<$t> { ty: $ty.clone(), values: Segments::default(), valid: Validity::default() })
         };
     }
     Ok(downcast_primitive! {
         ty => (fixed, ty),
-        DataType::Boolean => Box::new(Bools { values: Vec::new(), valid: Validity::default() }),
+        DataType::Boolean => Box::new(Bools { values: Segments::default(), valid: Validity::default() }),
         DataType::Utf8 => Box::new(Bytes::<Utf8Type>::default()),
         DataType::Binary => Box::new(Bytes::<BinaryType>::default()),
         _ => Box::new(Encoded {
@@ -77,7 +78,7 @@ fn same_native<N: ArrowNativeTypeOp>(a: N, b: N) -> bool {
 #[derive(Debug)]
 struct Fixed<T: ArrowPrimitiveType> {
     ty: DataType,
-    values: Vec<T::Native>,
+    values: Segments<T::Native>,
     valid: Validity,
 }
 
@@ -139,13 +140,13 @@ impl<T: ArrowPrimitiveType + Debug> Grow for Fixed<T> {
     fn clear(&mut self, _slot: u32) {}
 
     fn n_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<T::Native>() + self.valid.n_bytes()
+        self.values.n_bytes() + self.valid.n_bytes()
     }
 }
 
 #[derive(Debug)]
 struct Bools {
-    values: Vec<bool>,
+    values: Segments<bool>,
     valid: Validity,
 }
 
@@ -186,7 +187,7 @@ impl Grow for Bools {
     fn clear(&mut self, _slot: u32) {}
 
     fn n_bytes(&self) -> usize {
-        self.values.capacity() + self.valid.n_bytes()
+        self.values.n_bytes() + self.valid.n_bytes()
     }
 }
 

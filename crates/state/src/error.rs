@@ -25,6 +25,9 @@ pub enum StateError {
         /// Rows held.
         n_rows: usize,
     },
+    /// A type without a place in keys.
+    #[error("{0}")]
+    Key(#[from] regauge_types::hash::UnsupportedType),
     /// Arrow refused (wrong type or length: a broken invariant between plan and state).
     #[error("arrow: {0}")]
     Arrow(#[from] ArrowError),

@@ -8,20 +8,27 @@
 //!                                    columns: rows by slot (crate::Columns)
 //! ```
 //!
-//! An append-only side keeps no weights and no row index. A retractable side stores each distinct row once, with its weight,
+//! An append-only side keeps no weights and no row index; neither keeps hashes beyond the bits in its indexes. A retractable side stores each distinct row once, with its weight,
 //! found again by a second index over the whole row, so a retraction costs O(1) however many rows share its key; chains are
 //! doubly linked for the same reason.
 //! Invariants: every alive slot is in exactly one chain, that of its key hash; on a retractable side no two alive slots have the
 //! same bits. A weight may be zero or negative within an epoch (batches of one epoch come in any order); the owner calls
 //! [`JoinSide::remove`] for slots it finds at zero when that is safe.
-//! Chains are by hash: the caller verifies keys with [`JoinSide::retain_same_key`]. Does not know match counts.
+//! Chains are by the 40 bits of the hash that [`BucketTable`] compares: the caller verifies keys with
+//! [`JoinSide::retain_same_key`], which drops the odd pair that only those bits have in common. Does not know match counts.
+
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use regauge_types::hash::hash_columns;
 
+use crate::bits::Bits;
 use crate::bucket_table::BucketTable;
 use crate::columns::Columns;
 use crate::error::StateError;
+use crate::segments::Segments;
+use crate::weights::Weights;
 
 /// End of a chain.
 const NIL: u32 = u32::MAX;
@@ -67,12 +74,11 @@ pub struct ProbeAt {
 
 #[derive(Debug, Default)]
 struct Retractable {
-    prev: Vec<u32>,
-    weight: Vec<i64>,
-    row_hash: Vec<u64>,
+    prev: Segments<u32>,
+    weight: Weights,
     by_row: BucketTable,
     /// Reserved in the current batch and not yet written.
-    fresh: Vec<bool>,
+    fresh: Bits,
 }
 
 /// The stored rows of one side.
@@ -81,8 +87,7 @@ pub struct JoinSide {
     columns: Columns,
     on: Vec<usize>,
     heads: BucketTable,
-    key_hash: Vec<u64>,
-    next: Vec<u32>,
+    next: Segments<u32>,
     retractable: Option<Retractable>,
 }
 
@@ -93,8 +98,7 @@ impl JoinSide {
             columns: Columns::new(types)?,
             on,
             heads: BucketTable::default(),
-            key_hash: Vec::new(),
-            next: Vec::new(),
+            next: Segments::default(),
             retractable: (!append_only).then(Retractable::default),
         })
     }
@@ -148,16 +152,15 @@ impl JoinSide {
                     self.grow();
                     self.link(slot, incoming.key_hashes[*row as usize]);
                     let r = self.retractable.as_mut().expect("apply chose this path for a retractable side");
-                    r.row_hash[slot as usize] = hash;
-                    r.weight[slot as usize] = 0;
-                    r.fresh[slot as usize] = true;
+                    r.weight.set(slot, 0);
+                    r.fresh.insert(slot);
                     // `find_row` said that no equal row is stored.
                     r.by_row.find_or_insert(hash, |_| false, || slot);
                     (slot, true)
                 }
             };
             let r = self.retractable.as_mut().expect("apply chose this path for a retractable side");
-            r.weight[slot as usize] += incoming.diff(*row);
+            r.weight.set(slot, r.weight.get(slot) + incoming.diff(*row));
             placed.push(Placed { row: *row, slot, created });
         }
         self.flush(incoming.columns, &mut slots, &mut rows);
@@ -167,24 +170,24 @@ impl JoinSide {
     /// The slot with exactly this row. Rows reserved but not yet written are written first if one of them may be it.
     fn find_row(&mut self, hash: u64, from: &[ArrayRef], row: u32, slots: &mut Vec<u32>, rows: &mut Vec<u32>) -> Option<u32> {
         let r = self.retractable.as_ref()?;
-        let candidate = r.by_row.find(hash, |s| r.row_hash[s as usize] == hash)?;
-        if r.fresh[candidate as usize] {
+        let candidate = r.by_row.find(hash, |_| true)?;
+        if r.fresh.has(candidate) {
             self.flush(from, slots, rows);
         }
         if self.columns.same_bits(candidate, from, row) {
             return Some(candidate);
         }
-        // Two different rows with one hash (or 0.0 beside -0.0): the slow, exact way.
+        // Two different rows whose hashes agree (or 0.0 beside -0.0): the slow, exact way.
         self.flush(from, slots, rows);
         let r = self.retractable.as_ref()?;
-        r.by_row.find(hash, |s| r.row_hash[s as usize] == hash && self.columns.same_bits(s, from, row))
+        r.by_row.find(hash, |s| self.columns.same_bits(s, from, row))
     }
 
     fn flush(&mut self, from: &[ArrayRef], slots: &mut Vec<u32>, rows: &mut Vec<u32>) {
         self.columns.write(slots, from, rows);
         if let Some(r) = &mut self.retractable {
             for slot in slots.iter() {
-                r.fresh[*slot as usize] = false;
+                r.fresh.remove(*slot);
             }
         }
         slots.clear();
@@ -193,20 +196,15 @@ impl JoinSide {
 
     fn grow(&mut self) {
         let n = self.columns.n_slots();
-        self.next.resize(n, NIL);
-        self.key_hash.resize(n, 0);
+        self.next.grow(n, NIL);
         if let Some(r) = &mut self.retractable {
-            r.prev.resize(n, NIL);
-            r.weight.resize(n, 0);
-            r.row_hash.resize(n, 0);
-            r.fresh.resize(n, false);
+            r.prev.grow(n, NIL);
+            r.weight.grow(n);
         }
     }
 
     fn link(&mut self, slot: u32, hash: u64) {
-        self.key_hash[slot as usize] = hash;
-        let key_hash = &self.key_hash;
-        let (head, new_chain) = self.heads.find_or_insert(hash, |s| key_hash[s as usize] == hash, || slot);
+        let (head, new_chain) = self.heads.find_or_insert(hash, |_| true, || slot);
         self.next[slot as usize] = NIL;
         if !new_chain {
             // Behind the head: the index entry stays as it is.
@@ -224,24 +222,43 @@ impl JoinSide {
         }
     }
 
-    /// Takes a slot out of its chain and frees it. Only for retractable sides; the caller has seen its weight at zero.
-    pub fn remove(&mut self, slot: u32) {
+    /// Takes a slot out of its chain and frees it; the hashes are those that its row came with. Only for retractable sides; the
+    /// caller has seen its weight at zero.
+    pub fn remove(&mut self, slot: u32, key_hash: u64, row_hash: u64) {
         let Some(r) = &mut self.retractable else { return };
         let s = slot as usize;
-        let (before, after, hash) = (r.prev[s], self.next[s], self.key_hash[s]);
+        let (before, after) = (r.prev[s], self.next[s]);
         match (before, after) {
-            (NIL, NIL) => self.heads.remove(hash, slot),
-            (NIL, after) => self.heads.replace(hash, slot, after),
+            (NIL, NIL) => {
+                let stood = self.heads.remove(key_hash, slot);
+                debug_assert!(stood, "a row goes by the hashes that it came with");
+            }
+            (NIL, after) => self.heads.replace(key_hash, slot, after),
             (before, after) => self.next[before as usize] = after,
         }
         if after != NIL {
             r.prev[after as usize] = before;
         }
-        r.by_row.remove(r.row_hash[s], slot);
+        let stood = r.by_row.remove(row_hash, slot);
+        debug_assert!(stood, "a row goes by the hashes that it came with");
         self.columns.remove(slot);
     }
 
-    /// Appends pairs (probing row, stored slot) with equal key hash until at least `limit` pairs stand in `slots` or all is
+    /// As [`JoinSide::remove`], for rows that came with the frozen hashes.
+    pub fn forget(&mut self, slots: &[u32]) -> Result<(), StateError> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let rows = self.columns.gather(slots);
+        let keys: Vec<ArrayRef> = self.on.iter().map(|c| Arc::clone(&rows[*c])).collect();
+        let (key_hashes, row_hashes) = (hash_columns(&keys, slots.len())?, hash_columns(&rows, slots.len())?);
+        for (i, slot) in slots.iter().enumerate() {
+            self.remove(*slot, key_hashes[i], row_hashes[i]);
+        }
+        Ok(())
+    }
+
+    /// Appends pairs (probing row, stored slot) that may have equal keys, since their hashes agree, until at least `limit` pairs stand in `slots` or all is
     /// done; true when done. Rows come in order of `probing`; call again with the same `at` for the rest.
     pub fn probe(
         &self,
@@ -257,7 +274,7 @@ impl JoinSide {
             let hash = key_hashes[row as usize];
             let mut slot = match at.slot.take() {
                 Some(slot) => slot,
-                None => self.heads.find(hash, |s| self.key_hash[s as usize] == hash).unwrap_or(NIL),
+                None => self.heads.find(hash, |_| true).unwrap_or(NIL),
             };
             while slot != NIL {
                 if slots.len() >= limit {
@@ -289,7 +306,7 @@ impl JoinSide {
     /// The weight of the row at `slot`.
     #[inline]
     pub fn weight(&self, slot: u32) -> i64 {
-        self.retractable.as_ref().map_or(1, |r| r.weight[slot as usize])
+        self.retractable.as_ref().map_or(1, |r| r.weight.get(slot))
     }
 
     /// The stored rows at `slots`.
@@ -309,9 +326,8 @@ impl JoinSide {
 
     /// Bytes of memory held.
     pub fn n_bytes(&self) -> usize {
-        let own = self.columns.n_bytes() + self.heads.n_bytes() + self.key_hash.capacity() * 8 + self.next.capacity() * 4;
-        own + self.retractable.as_ref().map_or(0, |r| {
-            r.prev.capacity() * 4 + r.weight.capacity() * 8 + r.row_hash.capacity() * 8 + r.fresh.capacity() + r.by_row.n_bytes()
-        })
+        let own = self.columns.n_bytes() + self.heads.n_bytes() + self.next.n_bytes();
+        let of = |r: &Retractable| r.prev.n_bytes() + r.weight.n_bytes() + r.fresh.n_bytes() + r.by_row.n_bytes();
+        own + self.retractable.as_ref().map_or(0, of)
     }
 }

@@ -12,8 +12,12 @@ mod group_index;
 mod heap;
 mod join_side;
 mod ordered;
+mod segments;
+mod sequences;
 pub mod trace;
+mod weights;
 
+pub use bits::Bits;
 pub use bucket_table::{BucketTable, N_BUCKETS, bucket_of};
 pub use column::Grow;
 pub use columns::Columns;
@@ -22,3 +26,5 @@ pub use group_index::{GroupIndex, canonical_floats};
 pub use heap::Heap;
 pub use join_side::{Incoming, JoinSide, Placed, ProbeAt};
 pub use ordered::{Member, OrderedGroups};
+pub use segments::Segments;
+pub use sequences::{Sequences, Weights};

@@ -8,6 +8,8 @@ use std::{path::PathBuf, time::Duration};
 pub struct Limits {
     /// Bytes of memory that one query may hold at once.
     pub query_memory_bytes: usize,
+    /// Bytes of memory that all queries may hold together.
+    pub all_queries_memory_bytes: usize,
     /// Bytes of one statement's text.
     pub statement_bytes: usize,
     /// Nesting of parentheses and the like.
@@ -30,6 +32,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             query_memory_bytes: 1 << 30,
+            all_queries_memory_bytes: 4 << 30,
             statement_bytes: 16 << 20,
             nesting: 128,
             row_bytes: 8 << 20,

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
     gate,
     judge::{Judged, Proposal, Refused},
-    read::{Pin, Pins, Planner},
+    read::{Pin, Pins, Planner, culprit::Culprits},
     session::txn::Txn,
     token::{Mint, Seen},
     version::Versions,
@@ -36,6 +36,8 @@ pub struct Core {
     pub mint: Mint,
     /// Versions and their epochs.
     pub versions: Arc<Versions>,
+    /// Records that errors are about.
+    pub culprits: Arc<Culprits>,
     /// How many sessions are open.
     pub sessions: AtomicUsize,
 }

@@ -97,7 +97,17 @@ impl Instance {
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
-        let core = Arc::new(Core { config, log, judged, pins, planner, mint, versions, sessions: AtomicUsize::new(0) });
+        let core = Arc::new(Core {
+            config,
+            log,
+            judged,
+            pins,
+            planner,
+            mint,
+            versions,
+            culprits: Arc::default(),
+            sessions: AtomicUsize::new(0),
+        });
         Ok(Instance { core, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
     }
 

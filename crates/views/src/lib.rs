@@ -12,6 +12,7 @@ pub mod error;
 pub mod gate;
 pub mod instance;
 pub mod judge;
+pub mod overview;
 pub mod read;
 pub mod response;
 pub mod session;

@@ -7,8 +7,8 @@ use super::{FlowId, ahead::Ahead, turns::Turns};
 use crate::operator::OpStats;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, SourceId};
-use regauge_state::trace::{Pin, TraceReader};
-use regauge_types::{Delta, Epoch, TopicId};
+use regauge_state::trace::{Pin, RowError, TraceReader};
+use regauge_types::{Delta, Epoch, TopicId, VersionNo, ViewId};
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
@@ -29,9 +29,11 @@ pub(super) struct Flow {
     pub plan: FlowPlan,
     pub as_of: Epoch,
     over: AtomicBool,
+    /// Why it failed in this process.
+    failure: Mutex<Option<String>>,
     /// Counters by worker and node.
     pub counters: Mutex<Vec<Vec<OpStats>>>,
-    /// First stages of the workers, to tell them that it is over.
+    /// First stages and bells of the workers, to tell them that it is over.
     sources: Mutex<Vec<SyncActivator>>,
     /// Epochs fed that were not complete when it was looked last.
     pub fed: Mutex<VecDeque<Epoch>>,
@@ -48,6 +50,7 @@ impl Flow {
             plan,
             as_of,
             over: AtomicBool::new(false),
+            failure: Mutex::default(),
             counters: Mutex::new(counters),
             sources: Mutex::default(),
             fed: Mutex::default(),
@@ -58,6 +61,19 @@ impl Flow {
     /// Whether it failed or was stopped.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// As [`Flow::end`], and other processes hear of it; the first reason stays.
+    pub fn fail(&self, why: &str) {
+        if !self.is_over() {
+            self.failure.lock().get_or_insert_with(|| why.to_owned());
+        }
+        self.end(why);
+    }
+
+    /// Why it failed in this process, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
     }
 
     /// Ends it, with what readers hear; the first reason stays.
@@ -89,7 +105,7 @@ pub(super) enum From {
     /// A topic: rows that are fed, and a past that is read ahead.
     Topic(TopicId),
     /// Some shards of another version's trace, pinned where this worker stands.
-    Trace { reader: TraceReader, shards: Vec<usize>, pin: Pin },
+    Trace { version: (ViewId, VersionNo), reader: TraceReader, shards: Vec<usize>, pin: Pin },
 }
 
 /// Names a source: two nodes may read one.
@@ -106,8 +122,8 @@ pub(super) struct Local {
     /// Whether a stage holds parcels of epochs that this worker had not begun.
     pub early: Vec<Cell<bool>>,
     pub activators: RefCell<Vec<Option<Activator>>>,
-    /// Errors by epoch, of all stages.
-    pub errors: RefCell<BTreeMap<u64, Vec<(String, i64)>>>,
+    /// Rows that failed by epoch, of all stages, equal ones together.
+    pub errors: RefCell<BTreeMap<u64, BTreeMap<RowError, i64>>>,
     /// What the first stage has not begun.
     pub fed: RefCell<VecDeque<Fed>>,
     turns: Rc<Turns>,

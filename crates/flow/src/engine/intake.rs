@@ -9,7 +9,7 @@ use super::{
     ahead::{Ahead, Next},
     flow::{Fed, From, Source},
 };
-use regauge_state::trace::TraceError;
+use regauge_state::trace::{RowError, TraceError};
 use regauge_types::{Delta, Epoch};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -30,7 +30,7 @@ pub(super) struct Intake {
     sources: Vec<Source>,
     ahead: Option<Arc<Ahead>>,
     pieces: VecDeque<(usize, Delta)>,
-    pub errors: Vec<(String, i64)>,
+    pub errors: Vec<(RowError, i64)>,
     /// Sources whose trace was not looked at for this epoch.
     behind: Vec<usize>,
     /// All before and with this epoch was taken in.
@@ -95,7 +95,7 @@ impl Intake {
 
     /// Takes the changes of another version up to an epoch in; false while it is not complete there.
     fn follow(&mut self, source: usize, epoch: Epoch) -> Result<bool, EngineError> {
-        let From::Trace { reader, shards, pin } = &mut self.sources[source].from else { return Ok(true) };
+        let From::Trace { version, reader, shards, pin } = &mut self.sources[source].from else { return Ok(true) };
         if let Some(why) = reader.failure() {
             return Err(EngineError::Upstream(TraceError::Failed(why)));
         }
@@ -107,7 +107,7 @@ impl Intake {
                 if !change.rows.is_empty() {
                     self.pieces.push_back((source, change.rows));
                 }
-                self.errors.extend(change.errors);
+                self.errors.extend(change.errors.into_iter().map(|(e, n)| (e.seen_from_above(*version), n)));
             }
         }
         pin.advance(epoch);

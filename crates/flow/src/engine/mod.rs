@@ -10,11 +10,13 @@
 //!
 //! Guarantees: an epoch shows in a trace wholly or not at all; an error or a panic in a version fails that version, and those that
 //! read it, with the reason; a flow's past is read in slices and lets live epochs go first ([`turns`]); [`Engine::drop_flow`] never
-//! waits, and dropping the engine waits for all its threads (in a cluster: until the other processes stop, too).
-//! Locks: flows, then commands; a flow's `fed` alone. Not promised: a bound on what is on its way to another process; that a failure
-//! is heard of in other processes. It does not know topics' meaning, SQL, or the life of a version.
+//! waits, and dropping the engine waits for all its threads (in a cluster: until the other processes stop, too); a failure is heard of
+//! in all processes ([`alarm`]).
+//! Locks: flows, then commands; a flow's `fed` alone. Not promised: a bound on what is on its way to another process; that the death of
+//! a process is heard of. It does not know topics' meaning, SQL, or the life of a version.
 
 mod ahead;
+mod alarm;
 mod flow;
 mod intake;
 mod layout;
@@ -263,6 +265,7 @@ impl Engine {
                 touched: a.touched + b.touched,
                 state_rows: a.state_rows + b.state_rows,
                 state_bytes: a.state_bytes + b.state_bytes,
+                busy: a.busy + b.busy,
             })
         };
         let of = |node| NodeStats { node, op: name(&flow.plan, node), stats: sum(node) };
@@ -317,7 +320,8 @@ fn inputs(
         }
         let from = match (id, sources.get(id)) {
             (SourceId::Topic(topic), Some(Feed::History(_))) => From::Topic(*topic),
-            (SourceId::Version(..), Some(Feed::Trace(reader))) => From::Trace {
+            (SourceId::Version(view, no), Some(Feed::Trace(reader))) => From::Trace {
+                version: (*view, *no),
                 pin: reader.pin(as_of).map_err(EngineError::Upstream)?,
                 shards: (0..reader.n_shards()).filter(|s| s % workers == worker).collect(),
                 reader: reader.clone(),

@@ -7,7 +7,7 @@
 //!
 //! | bytes | |
 //! |---|---|
-//! | 8 | 0 rows, 1 the reason of a failure (its text follows) |
+//! | 8 | 0 rows, 1 the reason of a failure (its text follows; [`super::alarm`]) |
 //! | 8, 8 | node, input |
 //! | 8, 8 | number of rows, 1 if there are diffs |
 //! | rest | Arrow IPC stream of one batch, diffs as the last column; nothing without columns; padded to 8 |

@@ -165,7 +165,7 @@ fn place(plan: &FlowPlan, node: usize, places: &[Place]) -> Place {
         Op::Join { on, .. } => Place::Hash(on.iter().map(|(left, _)| *left).collect()),
         Op::Aggregate { keys, .. } => by((0..keys.len()).collect()),
         Op::Distinct | Op::SetOp { .. } => Place::Hash((0..spec.types.len()).collect()),
-        Op::TopK { partition, .. } => by(partition.clone()),
+        Op::TopK { partition, .. } | Op::Window { partition, .. } => by(partition.clone()),
         Op::Union => {
             let first = of_input(0);
             if spec.inputs.iter().all(|i| places[*i] == first) { first } else { Place::Anywhere }

@@ -10,11 +10,12 @@ use super::{
     shape::{Shape, Wire},
     spread::{Crew, Spreader},
 };
-use crate::operator::{Finish, OpStats, Operator, Out};
+use crate::operator::{Failed, Finish, OpStats, Operator, Out};
 use arrow::datatypes::SchemaRef;
-use regauge_state::trace::Publisher;
+use regauge_state::trace::{Publisher, RowError};
+use regauge_types::env::Clock;
 use regauge_types::{Delta, Epoch};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Rows for a node of a later stage.
 pub(super) struct Sent {
@@ -29,7 +30,7 @@ pub(super) struct Sent {
 #[derive(Default)]
 pub(super) struct Effects {
     pub sent: Vec<Sent>,
-    pub errors: Vec<(String, i64)>,
+    pub errors: Vec<(RowError, i64)>,
     /// Rows pushed and sent, a measure of the work.
     pub n_rows: usize,
 }
@@ -45,7 +46,13 @@ struct Node {
     /// None for a source and for the output.
     operator: Option<Box<dyn Operator>>,
     finished_here: bool,
+    busy: Duration,
     wires: Vec<Wire>,
+}
+
+/// What failed in a node, as the trace keeps it.
+fn errors_of(node: usize, failed: Vec<(Failed, i64)>) -> impl Iterator<Item = (RowError, i64)> {
+    failed.into_iter().map(move |(f, diff)| (RowError::new(f.error.sqlstate, f.error.message, node, f.row), diff))
 }
 
 /// See the module's header.
@@ -56,6 +63,7 @@ pub(super) struct Stage {
     output: Option<Output>,
     crew: Crew,
     spreader: Spreader,
+    clock: Arc<dyn Clock>,
     closing: usize,
 }
 
@@ -67,17 +75,19 @@ impl Stage {
         operators: &mut [Option<Box<dyn Operator>>],
         output: Option<Output>,
         crew: Crew,
+        clock: Arc<dyn Clock>,
     ) -> Stage {
         let node = |node: &usize| Node {
             node: *node,
             operator: operators.get_mut(*node).and_then(Option::take),
             finished_here: !shape.on_one.get(*node).copied().unwrap_or(false) || crew.me == crew.one,
+            busy: Duration::ZERO,
             wires: shape.wires[*node].clone(),
         };
         let nodes: Vec<Node> = shape.stages[level].iter().map(node).collect();
         let at = nodes.iter().enumerate().map(|(i, n)| (n.node, i)).collect();
         let output_node = shape.wires.len() - 1;
-        Stage { nodes, at, output_node, output, crew, spreader: Spreader::default(), closing: 0 }
+        Stage { nodes, at, output_node, output, crew, spreader: Spreader::default(), clock, closing: 0 }
     }
 
     /// Rows of a source of this stage.
@@ -98,8 +108,9 @@ impl Stage {
             let node = &mut self.nodes[self.closing];
             let (name, mut more) = (node.node, false);
             if let Some(operator) = node.operator.as_mut().filter(|_| node.finished_here) {
-                let mut out = Out::default();
+                let (mut out, began) = (Out::default(), self.clock.steady());
                 more = operator.finish(&mut out)? == Finish::More;
+                node.busy += self.clock.steady().saturating_sub(began);
                 self.absorb(epoch, name, out, fx)?;
             }
             if more {
@@ -112,7 +123,7 @@ impl Stage {
     }
 
     /// Ends the epoch in the published trace, if this stage has it.
-    pub fn publish(&mut self, epoch: u64, errors: Vec<(String, i64)>) -> Result<bool, EngineError> {
+    pub fn publish(&mut self, epoch: u64, errors: Vec<(RowError, i64)>) -> Result<bool, EngineError> {
         let Some(output) = &mut self.output else { return Ok(false) };
         if !errors.is_empty() {
             let none = Delta::empty(output.schema.clone());
@@ -124,7 +135,7 @@ impl Stage {
 
     /// Counters of its operators, by node.
     pub fn stats(&self) -> impl Iterator<Item = (usize, OpStats)> + '_ {
-        self.nodes.iter().filter_map(|n| Some((n.node, n.operator.as_ref()?.stats())))
+        self.nodes.iter().filter_map(|n| Some((n.node, OpStats { busy: n.busy, ..n.operator.as_ref()?.stats() })))
     }
 
     fn carry(&mut self, epoch: u64, mut work: Vec<(usize, usize, Delta)>, fx: &mut Effects) -> Result<(), EngineError> {
@@ -138,10 +149,12 @@ impl Stage {
                 }
                 continue;
             }
-            let Some(operator) = self.at.get(&node).and_then(|i| self.nodes[*i].operator.as_mut()) else { continue };
-            let mut out = Out::default();
+            let Some(of_node) = self.at.get(&node).map(|i| &mut self.nodes[*i]) else { continue };
+            let Some(operator) = of_node.operator.as_mut() else { continue };
+            let (mut out, began) = (Out::default(), self.clock.steady());
             operator.push(input, delta, &mut out)?;
-            fx.errors.extend(out.errors.into_iter().map(|(e, n)| (e.message, n)));
+            of_node.busy += self.clock.steady().saturating_sub(began);
+            fx.errors.extend(errors_of(node, out.errors));
             for delta in out.deltas {
                 self.forward(node, delta, &mut work, fx)?;
             }
@@ -150,7 +163,7 @@ impl Stage {
     }
 
     fn absorb(&mut self, epoch: u64, node: usize, out: Out, fx: &mut Effects) -> Result<(), EngineError> {
-        fx.errors.extend(out.errors.into_iter().map(|(e, n)| (e.message, n)));
+        fx.errors.extend(errors_of(node, out.errors));
         let mut work = vec![];
         for delta in out.deltas {
             self.forward(node, delta, &mut work, fx)?;

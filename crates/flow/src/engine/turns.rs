@@ -26,6 +26,11 @@ impl Turns {
         Turns { live: Cell::new(0), clock }
     }
 
+    /// What stages measure their operators by.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     /// So many live epochs more are on their way.
     pub fn begin(&self, n: usize) {
         self.live.set(self.live.get() + n);

@@ -14,6 +14,7 @@ use super::{
     stage::{Effects, Stage},
     turns::{Held, LOOK},
 };
+use regauge_state::trace::RowError;
 use regauge_types::Epoch;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -231,10 +232,13 @@ impl Vertex {
     }
 
     /// Errors of an epoch wait for its end.
-    fn note(&self, epoch: u64, errors: Vec<(String, i64)>) {
-        if !errors.is_empty() {
-            self.local.errors.borrow_mut().entry(epoch).or_default().extend(errors);
+    fn note(&self, epoch: u64, errors: Vec<(RowError, i64)>) {
+        if errors.is_empty() {
+            return;
         }
+        let mut all = self.local.errors.borrow_mut();
+        let of_epoch = all.entry(epoch).or_default();
+        errors.into_iter().for_each(|(error, diff)| *of_epoch.entry(error).or_default() += diff);
     }
 
     fn send(&mut self, epoch: u64, fx: &mut Effects) -> Result<(), EngineError> {
@@ -271,7 +275,7 @@ impl Vertex {
         if let Some(counters) = local.flow.counters.lock().get_mut(mine) {
             stage.stats().for_each(|(node, stats)| counters[node] = stats);
         }
-        if stage.publish(epoch, errors.unwrap_or_default())? {
+        if stage.publish(epoch, errors.unwrap_or_default().into_iter().collect())? {
             local.published(epoch);
         }
         self.caps.iter_mut().for_each(|cap| cap.downgrade(&(epoch + 1)));
@@ -285,16 +289,7 @@ impl Vertex {
 
     fn fail(&mut self, why: &str) {
         tracing::error!(flow = self.local.flow.id, %why, "version fails");
-        self.local.flow.end(why);
-        let workers = (0..self.crew.peers).filter(|w| self.is_far(*w)).collect::<Vec<_>>();
-        for (out, cap) in self.outs.iter_mut().zip(&self.caps).take(if self.crew.peers > 1 { usize::MAX } else { 0 }) {
-            let mut session: OutputSession<'_, u64, Parcel> = out.activate();
-            for to in &workers {
-                if let Ok(bytes) = Content::Failed(why.to_owned()).encode() {
-                    session.give(cap, &mut Parcel::new(*to, Content::Bytes(bytes), None));
-                }
-            }
-        }
+        self.local.flow.fail(why);
         self.discard();
     }
 

@@ -6,6 +6,7 @@
 use super::{
     FlowId,
     ahead::Ahead,
+    alarm,
     flow::{Fed, Flow, From, Local, Source},
     intake::Intake,
     parcel::{Flight, Parcel, Post},
@@ -69,7 +70,7 @@ impl Drop for Flows {
     /// A panic outside of what stages catch is timely's or ours; either way nothing that ran here goes on.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.values().for_each(|r| r.local.flow.end("a worker of the engine panicked"));
+            self.0.values().for_each(|r| r.local.flow.fail("a worker of the engine panicked"));
         }
     }
 }
@@ -126,6 +127,7 @@ fn build(worker: &mut Worker, part: Part, turns: Rc<Turns>, threads: usize) -> R
     let mut intake = Some((sources, ahead));
     let mut flight: Option<Arc<Flight>> = None;
     worker.dataflow::<u64, _, _>(|scope| {
+        alarm::build(scope, &flow, crew, threads);
         let mut streams: BTreeMap<(usize, usize), Stream<'_, u64, Parcel>> = BTreeMap::new();
         for level in 0..n_stages {
             let mut builder = OperatorBuilder::new(format!("stage {level}"), scope);
@@ -173,7 +175,7 @@ fn build(worker: &mut Worker, part: Part, turns: Rc<Turns>, threads: usize) -> R
                 }
             };
             let published = if level + 1 == n_stages { output.take() } else { None };
-            let stage = Stage::new(&shape, level, &mut operators, published, crew);
+            let stage = Stage::new(&shape, level, &mut operators, published, crew, local.turns().clock());
             let making = Making { level, local: Rc::clone(&local), stage, feeder, flight, crew, threads, activator };
             builder.build(move |caps| {
                 let mut vertex = Vertex::new(making, outs, caps);

@@ -15,21 +15,25 @@
 //! groups. Cost: one look-up and one update a call for each row; the end of an epoch costs the groups it touched.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{AggCall, AggFunc};
-use regauge_state::{Columns, GroupIndex, canonical_floats};
+use regauge_state::{Columns, GroupIndex, Segments, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
 use super::accumulate::{Accumulator, Rows, accumulator};
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of, take_all};
+use super::shown::{Before, Shown};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::show;
 
 struct Call {
-    accumulator: Box<dyn Accumulator>,
+    /// None for a plain count(*): that is the number of the group's rows, which is kept anyway.
+    accumulator: Option<Box<dyn Accumulator>>,
     /// Arguments, then ORDER BY columns, of the input.
     columns: Vec<usize>,
     filter: Option<usize>,
@@ -37,23 +41,15 @@ struct Call {
     skips_null: bool,
 }
 
-/// What a group showed when the epoch first touched it.
-#[derive(Debug, Clone)]
-enum Shown {
-    Nothing,
-    Row(u32),
-    Error(EvalError),
-}
-
 /// See the module's header.
 pub struct Aggregate {
     keys: Vec<usize>,
     calls: Vec<Call>,
     index: GroupIndex,
-    n_rows: Vec<i64>,
+    n_rows: Segments<i64>,
     touched: Touched,
-    /// Parallel to `touched`; `Row` is a slot of `old`.
-    shown: Vec<Shown>,
+    /// Rows are slots of `old`.
+    shown: Before,
     old: Columns,
     schema: SchemaRef,
     has_started: bool,
@@ -61,10 +57,10 @@ pub struct Aggregate {
 }
 
 /// The rows that take part in a call: everything, or some.
-fn taking_part(call: &Call, delta: &Delta) -> Option<Vec<u32>> {
+fn taking_part(filter: Option<usize>, columns: &[usize], skips_null: bool, delta: &Delta) -> Option<Vec<u32>> {
     let column = |c: usize| delta.rows.column(c);
-    let filter = call.filter.map(|c| column(c).as_boolean());
-    let nulls = call.columns.first().filter(|_| call.skips_null).map(|c| column(*c)).filter(|c| c.null_count() > 0);
+    let filter = filter.map(|c| column(c).as_boolean());
+    let nulls = columns.first().filter(|_| skips_null).map(|c| column(*c)).filter(|c| c.null_count() > 0);
     if filter.is_none() && nulls.is_none() {
         return None;
     }
@@ -96,8 +92,9 @@ impl Aggregate {
         for call in aggs {
             let columns: Vec<usize> = call.args.iter().copied().chain(call.order.iter().map(|o| o.column)).collect();
             let types: Vec<DataType> = columns.iter().map(|c| input[*c].clone()).collect();
+            let counts_rows = call.func == AggFunc::Count && columns.is_empty() && call.filter.is_none();
             calls.push(Call {
-                accumulator: accumulator(call, &types, append_only)?,
+                accumulator: if counts_rows { None } else { Some(accumulator(call, &types, append_only)?) },
                 columns,
                 filter: call.filter,
                 skips_null: !call.args.is_empty() && call.func != AggFunc::ArrayAgg,
@@ -107,9 +104,9 @@ impl Aggregate {
             keys: keys.to_vec(),
             calls,
             index: GroupIndex::new(&types)?,
-            n_rows: Vec::new(),
+            n_rows: Segments::default(),
             touched: Touched::default(),
-            shown: Vec::new(),
+            shown: Before::default(),
             old: Columns::new(&output[keys.len()..])?,
             schema: schema_of(output),
             has_started: false,
@@ -130,8 +127,12 @@ impl Aggregate {
 
     fn grow(&mut self) {
         let n = self.index.n_ids();
-        self.n_rows.resize(n, 0);
-        self.calls.iter_mut().for_each(|c| c.accumulator.resize(n));
+        self.n_rows.grow(n, 0);
+        self.accumulators().for_each(|a| a.resize(n));
+    }
+
+    fn accumulators(&mut self) -> impl Iterator<Item = &mut Box<dyn Accumulator>> {
+        self.calls.iter_mut().filter_map(|c| c.accumulator.as_mut())
     }
 
     fn exists(&self, group: u32) -> bool {
@@ -139,10 +140,15 @@ impl Aggregate {
     }
 
     fn values(&self, groups: &[u32]) -> Result<(Vec<ArrayRef>, HashMap<usize, EvalError>), FlowError> {
-        let mut columns = Vec::with_capacity(self.calls.len());
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.calls.len());
         let mut errors = Vec::with_capacity(self.calls.len());
         for call in &self.calls {
-            let (values, failed) = call.accumulator.values(groups)?;
+            let Some(accumulator) = &call.accumulator else {
+                let counts: Vec<i64> = groups.iter().map(|g| self.n_rows[*g as usize]).collect();
+                columns.push(Arc::new(Int64Array::from(counts)));
+                continue;
+            };
+            let (values, failed) = accumulator.values(groups)?;
             columns.push(values);
             errors.push(failed);
         }
@@ -153,12 +159,10 @@ impl Aggregate {
     fn touch(&mut self, groups: &[u32]) -> Result<(), FlowError> {
         let (mut existing, mut places) = (Vec::new(), Vec::new());
         for group in groups {
-            if self.touched.mark(*group) {
-                if self.exists(*group) && (self.has_started || !self.is_global()) {
-                    existing.push(*group);
-                    places.push(self.shown.len());
-                }
-                self.shown.push(Shown::Nothing);
+            let place = self.touched.len();
+            if self.touched.mark(*group) && self.exists(*group) && (self.has_started || !self.is_global()) {
+                existing.push(*group);
+                places.push(place);
             }
         }
         self.stats.touched += existing.len() as u64;
@@ -170,11 +174,11 @@ impl Aggregate {
         let mut slots = Vec::with_capacity(rows.len());
         self.old.insert(&columns, &rows, &mut slots)?;
         for (row, slot) in rows.iter().zip(slots) {
-            self.shown[places[*row as usize]] = Shown::Row(slot);
+            self.shown.put(places[*row as usize], Shown::Row(slot));
         }
         for (at, place) in places.iter().enumerate() {
             if let Some(error) = errors.remove(&at) {
-                self.shown[*place] = Shown::Error(error);
+                self.shown.put(*place, Shown::Error(error));
             }
         }
         Ok(())
@@ -187,15 +191,16 @@ impl Aggregate {
             Some(diffs) => groups.iter().zip(diffs).for_each(|(g, d)| self.n_rows[*g as usize] += d),
         }
         for call in &mut self.calls {
+            let Some(accumulator) = &mut call.accumulator else { continue };
             let args: Vec<ArrayRef> = call.columns.iter().map(|c| delta.rows.column(*c).clone()).collect();
-            let Some(rows) = taking_part(call, delta) else {
-                call.accumulator.update(&Rows { groups, args: &args, diffs })?;
+            let Some(rows) = taking_part(call.filter, &call.columns, call.skips_null, delta) else {
+                accumulator.update(&Rows { groups, args: &args, diffs })?;
                 continue;
             };
             let some_groups: Vec<u32> = rows.iter().map(|row| groups[*row as usize]).collect();
             let some_diffs: Option<Vec<i64>> = diffs.map(|d| rows.iter().map(|row| d[*row as usize]).collect());
             let some_args = take_all(&args, &UInt32Array::from(rows))?;
-            call.accumulator.update(&Rows { groups: &some_groups, args: &some_args, diffs: some_diffs.as_deref() })?;
+            accumulator.update(&Rows { groups: &some_groups, args: &some_args, diffs: some_diffs.as_deref() })?;
         }
         Ok(())
     }
@@ -210,7 +215,7 @@ impl Aggregate {
         let (mut gone, mut gone_slots, mut new) = (Vec::new(), Vec::new(), Vec::new());
         for (i, group) in groups.iter().enumerate() {
             let row = row_number(i);
-            let before = std::mem::replace(&mut self.shown[at + i], Shown::Nothing);
+            let before = self.shown.take(at + i);
             let error = errors.remove(&i).filter(|_| self.exists(*group));
             let is_row = error.is_none() && self.exists(*group);
             match before {
@@ -223,13 +228,13 @@ impl Aggregate {
                     gone_slots.push(slot);
                 }
                 Shown::Error(before) if error.as_ref() == Some(&before) => continue,
-                Shown::Error(before) => out.error(before, -1),
+                Shown::Error(before) => out.error(before, show::row("group", &keys, i), -1),
                 Shown::Nothing => {}
             }
             if is_row {
                 new.push(row);
             } else if let Some(error) = error {
-                out.error(error, 1);
+                out.error(error, show::row("group", &keys, i), 1);
             }
         }
         self.stats.rows_out += (gone.len() + new.len()) as u64;
@@ -242,12 +247,9 @@ impl Aggregate {
         let new = UInt32Array::from(new);
         let columns = [take_all(&keys, &new)?, take_all(&values, &new)?].concat();
         emit(out, &self.schema, columns, n, None)?;
-        for group in groups {
-            if !self.exists(*group) {
-                self.index.remove(*group);
-                self.calls.iter_mut().for_each(|c| c.accumulator.clear(*group));
-            }
-        }
+        let gone: Vec<u32> = groups.iter().copied().filter(|g| !self.exists(*g)).collect();
+        self.index.forget(&gone)?;
+        gone.iter().for_each(|group| self.accumulators().for_each(|a| a.clear(*group)));
         Ok(())
     }
 }
@@ -271,7 +273,7 @@ impl Operator for Aggregate {
         if groups.is_empty() {
             self.shown.clear();
             self.has_started = true;
-            self.calls.iter_mut().for_each(|c| c.accumulator.settle());
+            self.accumulators().for_each(|a| a.settle());
             return Ok(Finish::Done);
         }
         self.send(at, &groups, out)?;
@@ -283,8 +285,9 @@ impl Operator for Aggregate {
     }
 
     fn stats(&self) -> OpStats {
-        let accumulators: usize = self.calls.iter().map(|c| c.accumulator.n_bytes()).sum();
-        let bytes = self.index.n_bytes() + self.n_rows.capacity() * 8 + accumulators + self.old.n_bytes();
+        let accumulators: usize = self.calls.iter().filter_map(|c| c.accumulator.as_ref()).map(|a| a.n_bytes()).sum();
+        let of_epoch = self.touched.n_bytes() + self.shown.n_bytes() + self.old.n_bytes();
+        let bytes = self.index.n_bytes() + self.n_rows.n_bytes() + accumulators + of_epoch;
         OpStats { state_rows: self.index.n_groups() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
     }
 }

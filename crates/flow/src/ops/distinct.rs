@@ -5,7 +5,7 @@
 //! groups (NULL = NULL, NaN = NaN, 0.0 = -0.0) and go out in canonical form, so that what is retracted is what was sent.
 
 use arrow::datatypes::{DataType, SchemaRef};
-use regauge_state::{GroupIndex, canonical_floats};
+use regauge_state::{GroupIndex, Segments, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
@@ -17,7 +17,7 @@ pub struct Distinct {
     n_columns: usize,
     index: GroupIndex,
     append_only: bool,
-    counts: Vec<i64>,
+    counts: Segments<i64>,
     touched: Touched,
     /// Whether the row stood in the output at the epoch's start; parallel to `touched`.
     before: Vec<bool>,
@@ -32,7 +32,7 @@ impl Distinct {
             n_columns: types.len(),
             index: GroupIndex::new(types)?,
             append_only,
-            counts: Vec::new(),
+            counts: Segments::default(),
             touched: Touched::default(),
             before: Vec::new(),
             schema: schema_of(types),
@@ -54,7 +54,7 @@ impl Operator for Distinct {
             self.stats.rows_out += created.len() as u64;
             return emit(out, &self.schema, self.index.keys(&created)?, created.len(), None);
         }
-        self.counts.resize(self.index.n_ids(), 0);
+        self.counts.grow(self.index.n_ids(), 0);
         let diffs = diffs_of(&delta);
         for (row, id) in ids.iter().enumerate() {
             let count = &mut self.counts[*id as usize];
@@ -86,11 +86,8 @@ impl Operator for Distinct {
         }
         self.stats.rows_out += changed.len() as u64;
         emit(out, &self.schema, self.index.keys(&changed)?, changed.len(), Some(diffs))?;
-        for id in ids {
-            if self.counts[id as usize] == 0 {
-                self.index.remove(id);
-            }
-        }
+        let gone: Vec<u32> = ids.into_iter().filter(|id| self.counts[*id as usize] == 0).collect();
+        self.index.forget(&gone)?;
         Ok(Finish::More)
     }
 
@@ -101,7 +98,7 @@ impl Operator for Distinct {
     fn stats(&self) -> OpStats {
         OpStats {
             state_rows: self.index.n_groups() as u64,
-            state_bytes: (self.index.n_bytes() + self.counts.capacity() * 8) as u64,
+            state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes()) as u64,
             ..self.stats.clone()
         }
     }

@@ -22,18 +22,19 @@ use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::eval::{Predicate, compile_predicate};
 use regauge_plan::flowplan::JoinKind;
 use regauge_plan::scalar::Scalar;
-use regauge_state::{Incoming, JoinSide, Placed, ProbeAt, canonical_floats};
+use regauge_state::{Incoming, JoinSide, Placed, ProbeAt, Segments, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
 use super::parts::{ROWS_MAX, Touched, all_rows, batch, diffs_of, emit, has_null, schema_of, take_all};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::show;
 
 /// What is kept of a side whose rows go out by having matches or none.
 #[derive(Debug, Default)]
 struct Preserved {
-    matches: Vec<i64>,
-    sent: Vec<i64>,
+    matches: Segments<i64>,
+    sent: Segments<i64>,
     touched: Touched,
 }
 
@@ -176,7 +177,7 @@ impl Join {
         for (pair, error) in selected.errors {
             let diff = diffs.map_or(1, |d| d[rows[pair] as usize]) * other.weight(slots[pair]);
             if diff != 0 {
-                out.error(error, diff);
+                out.error(error, show::row("row", &columns, pair), diff);
             }
         }
         let keep = BooleanArray::new(selected.rows, None);
@@ -265,8 +266,8 @@ impl Join {
         let mut placed: Vec<Placed> = Vec::with_capacity(incoming.rows.len());
         side.store.apply(incoming, &mut placed)?;
         if let Some(preserved) = &mut side.preserved {
-            preserved.matches.resize(side.store.n_slots(), 0);
-            preserved.sent.resize(side.store.n_slots(), 0);
+            preserved.matches.grow(side.store.n_slots(), 0);
+            preserved.sent.grow(side.store.n_slots(), 0);
             for p in &placed {
                 if p.created {
                     preserved.matches[p.slot as usize] = found[p.row as usize];
@@ -275,7 +276,7 @@ impl Join {
                 preserved.touched.mark(p.slot);
             }
         } else {
-            drop_cancelled(&mut side.store, &placed);
+            drop_cancelled(&mut side.store, incoming, &placed);
         }
         Ok(())
     }
@@ -306,21 +307,21 @@ impl Join {
                 steps[row as usize] = step;
             }
         }
-        drop_cancelled(&mut self.sides[1].store, &placed);
+        drop_cancelled(&mut self.sides[1].store, &incoming, &placed);
         self.probe(1, &[], keys, hashes, &changed, Some(&steps), &mut [], out)
     }
 }
 
 /// Frees the slots among `placed` whose weight came to zero.
-fn drop_cancelled(store: &mut JoinSide, placed: &[Placed]) {
+fn drop_cancelled(store: &mut JoinSide, incoming: &Incoming<'_>, placed: &[Placed]) {
     if !store.is_retractable() {
         return;
     }
-    let mut zero: Vec<u32> = placed.iter().map(|p| p.slot).filter(|s| store.weight(*s) == 0).collect();
+    let mut zero: Vec<(u32, u32)> = placed.iter().filter(|p| store.weight(p.slot) == 0).map(|p| (p.slot, p.row)).collect();
     zero.sort_unstable();
-    zero.dedup();
-    for slot in zero {
-        store.remove(slot);
+    zero.dedup_by_key(|(slot, _)| *slot);
+    for (slot, row) in zero {
+        store.remove(slot, incoming.key_hashes[row as usize], incoming.row_hashes[row as usize]);
     }
 }
 
@@ -380,11 +381,8 @@ impl Operator for Join {
                 }
             }
             let columns = store.gather(&changed);
-            for slot in slots {
-                if store.weight(slot) == 0 {
-                    store.remove(slot);
-                }
-            }
+            let gone: Vec<u32> = slots.into_iter().filter(|slot| store.weight(*slot) == 0).collect();
+            store.forget(&gone)?;
             self.send_own(input, columns, changed.len(), Some(diffs), out)?;
             return Ok(Finish::More);
         }
@@ -396,7 +394,8 @@ impl Operator for Join {
     }
 
     fn stats(&self) -> OpStats {
-        let own = |side: &Side| side.preserved.as_ref().map_or(0, |p| p.matches.capacity() * 16);
+        let own =
+            |side: &Side| side.preserved.as_ref().map_or(0, |p| p.matches.n_bytes() + p.sent.n_bytes() + p.touched.n_bytes());
         OpStats {
             state_rows: self.sides.iter().map(|s| s.store.n_rows() as u64).sum(),
             state_bytes: self.sides.iter().map(|s| (s.store.n_bytes() + own(s)) as u64).sum(),

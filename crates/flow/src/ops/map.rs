@@ -14,6 +14,7 @@ use regauge_types::Delta;
 
 use super::parts::{batch, schema_of};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::show;
 
 /// See the module's header.
 pub struct Map {
@@ -44,7 +45,7 @@ impl Operator for Map {
         if let Some(filter) = &self.filter {
             let selected = filter.select(&delta.rows);
             for (row, error) in selected.errors {
-                out.error(error, delta.diff(row));
+                out.error(error, show::row("row", delta.rows.columns(), row), delta.diff(row));
             }
             if selected.rows.count_set_bits() < delta.n_rows() {
                 delta = delta.filter(&BooleanArray::new(selected.rows, None))?;
@@ -73,7 +74,7 @@ impl Operator for Map {
         if !failed.is_empty() {
             let keep: BooleanArray = (0..delta.n_rows()).map(|row| Some(!failed.contains_key(&row))).collect();
             for (row, error) in failed {
-                out.error(error, delta.diff(row));
+                out.error(error, show::row("row", delta.rows.columns(), row), delta.diff(row));
             }
             projected = projected.filter(&keep)?;
         }

@@ -14,9 +14,12 @@ mod distinct;
 mod join;
 mod linear;
 mod map;
+mod over;
 mod parts;
+mod reach;
 pub mod serial;
 mod set_op;
+mod shown;
 mod top_k;
 mod window;
 
@@ -32,6 +35,7 @@ pub use distinct::Distinct;
 pub use join::{Join, JoinSpec};
 pub use linear::{Constant, Union};
 pub use map::Map;
+pub use over::Over;
 pub use serial::Serial;
 pub use set_op::SetOp;
 pub use top_k::TopK;
@@ -64,6 +68,7 @@ pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowErro
         (Op::TopK { partition, order, limit, offset, row_number }, [input]) => {
             Box::new(TopK::new(partition, order, *limit, *offset, *row_number, input, output, append_only[0])?)
         }
+        (Op::Window { partition, order, calls }, [input]) => Box::new(Over::new(partition, order, calls, input, output)?),
         (Op::Union, [_, ..]) => Box::new(Union::new(output)),
         (Op::SetOp { kind, all }, [_, _]) => Box::new(SetOp::new(*kind, *all, output)?),
         (Op::Tumble { ts, size_us, offset_us }, [_]) => Box::new(Window::new(*ts, *size_us, *size_us, *offset_us, output)?),

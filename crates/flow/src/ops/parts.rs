@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use regauge_state::{Bits, Segments};
 use regauge_types::{Delta, Diffs};
 
 use crate::operator::{FlowError, Out};
@@ -78,41 +79,45 @@ pub(super) fn row_number(row: usize) -> u32 {
 /// The ids touched in this epoch, in order of first touch, each once.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    list: Vec<u32>,
-    marked: Vec<bool>,
+    list: Segments<u32>,
+    marked: Bits,
     done: usize,
 }
 
 impl Touched {
     /// Marks an id; true the first time in this epoch.
+    #[inline]
     pub(super) fn mark(&mut self, id: u32) -> bool {
-        let at = id as usize;
-        if at >= self.marked.len() {
-            self.marked.resize(at + 1, false);
+        let is_first = self.marked.insert(id);
+        if is_first {
+            self.list.push(id);
         }
-        if self.marked[at] {
-            return false;
-        }
-        self.marked[at] = true;
-        self.list.push(id);
-        true
+        is_first
+    }
+
+    /// Ids marked in this epoch: the position of the next.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// The next at most `n_max` ids and the position of the first of them; unmarked with that. Empty when all are handed out,
-    /// and then the set is ready for the next epoch.
+    /// and then the set is ready for the next epoch, and what a large one took is given back.
     pub(super) fn next(&mut self, n_max: usize) -> (usize, Vec<u32>) {
         let from = self.done;
         let to = (from + n_max).min(self.list.len());
-        let ids = self.list[from..to].to_vec();
-        for id in &ids {
-            self.marked[*id as usize] = false;
-        }
+        let ids = self.list.range(from, to);
+        ids.iter().for_each(|id| self.marked.remove(*id));
         self.done = to;
         if ids.is_empty() {
             self.list.clear();
             self.done = 0;
         }
         (from, ids)
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.list.n_bytes() + self.marked.n_bytes()
     }
 }
 

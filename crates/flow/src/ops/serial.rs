@@ -1,20 +1,19 @@
 //! A whole plan on one thread: every node's operator, epoch by epoch, no exchange. For tests, and the shortest description of
 //! what the runtime must do.
 
-use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
 use regauge_types::Delta;
 
 use super::build;
-use crate::operator::{Finish, FlowError, OpStats, Operator, Out};
+use crate::operator::{Failed, Finish, FlowError, OpStats, Operator, Out};
 
 /// What one epoch sent out of the root.
 #[derive(Debug, Default)]
 pub struct Step {
     /// Rows, in the order they went out, not consolidated.
     pub deltas: Vec<Delta>,
-    /// Errors of all nodes.
-    pub errors: Vec<(EvalError, i64)>,
+    /// Rows that failed, of all nodes.
+    pub errors: Vec<(Failed, i64)>,
 }
 
 /// See the module's header.

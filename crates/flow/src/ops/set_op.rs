@@ -8,7 +8,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::SetOpKind;
-use regauge_state::{GroupIndex, canonical_floats};
+use regauge_state::{GroupIndex, Segments, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
@@ -21,7 +21,7 @@ pub struct SetOp {
     all: bool,
     n_columns: usize,
     index: GroupIndex,
-    counts: Vec<[i64; 2]>,
+    counts: Segments<[i64; 2]>,
     touched: Touched,
     /// f at the epoch's start; parallel to `touched`.
     before: Vec<i64>,
@@ -37,7 +37,7 @@ impl SetOp {
             all,
             n_columns: types.len(),
             index: GroupIndex::new(types)?,
-            counts: Vec::new(),
+            counts: Segments::default(),
             touched: Touched::default(),
             before: Vec::new(),
             schema: schema_of(types),
@@ -64,7 +64,7 @@ impl Operator for SetOp {
         let hashes = hash_columns(&columns, n)?;
         let mut ids = Vec::new();
         self.index.intern(&columns, &hashes, &mut ids, &mut Vec::new())?;
-        self.counts.resize(self.index.n_ids(), [0; 2]);
+        self.counts.grow(self.index.n_ids(), [0; 2]);
         let diffs = diffs_of(&delta);
         for (row, id) in ids.iter().enumerate() {
             let counts = &mut self.counts[*id as usize];
@@ -96,11 +96,8 @@ impl Operator for SetOp {
         }
         self.stats.rows_out += changed.len() as u64;
         emit(out, &self.schema, self.index.keys(&changed)?, changed.len(), Some(diffs))?;
-        for id in ids {
-            if self.counts[id as usize] == [0; 2] {
-                self.index.remove(id);
-            }
-        }
+        let gone: Vec<u32> = ids.into_iter().filter(|id| self.counts[*id as usize] == [0; 2]).collect();
+        self.index.forget(&gone)?;
         Ok(Finish::More)
     }
 
@@ -111,7 +108,7 @@ impl Operator for SetOp {
     fn stats(&self) -> OpStats {
         OpStats {
             state_rows: self.index.n_groups() as u64,
-            state_bytes: (self.index.n_bytes() + self.counts.capacity() * 16) as u64,
+            state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes()) as u64,
             ..self.stats.clone()
         }
     }

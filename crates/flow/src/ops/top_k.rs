@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::OrderKey;
-use regauge_state::{GroupIndex, OrderedGroups, canonical_floats};
+use regauge_state::{GroupIndex, OrderedGroups, Segments, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 use regauge_types::key::{KeyOrder, encode_ordered};
@@ -35,7 +35,7 @@ pub struct TopK {
     append_only: bool,
     index: GroupIndex,
     /// Rows in each partition, all copies; what was cut off is not counted.
-    counts: Vec<i64>,
+    counts: Segments<i64>,
     members: OrderedGroups,
     touched: Touched,
     /// The window at the epoch's start; parallel to `touched`.
@@ -70,7 +70,7 @@ impl TopK {
             row_number,
             append_only,
             index: GroupIndex::new(&types)?,
-            counts: Vec::new(),
+            counts: Segments::default(),
             members: OrderedGroups::new(input)?,
             touched: Touched::default(),
             shown: Vec::new(),
@@ -142,14 +142,12 @@ impl TopK {
     }
 
     /// The epoch's changes are sent: slots that only its start referred to can go, and partitions that are empty.
-    fn tidy(&mut self) {
+    fn tidy(&mut self) -> Result<(), FlowError> {
         self.shown.clear();
         self.members.settle();
-        for group in std::mem::take(&mut self.sent) {
-            if !self.append_only && self.counts[group as usize] == 0 {
-                self.index.remove(group);
-            }
-        }
+        let mut gone = std::mem::take(&mut self.sent);
+        gone.retain(|group| !self.append_only && self.counts[*group as usize] == 0);
+        Ok(self.index.forget(&gone)?)
     }
 
     fn send(&mut self, n_max: usize, out: &mut Out) -> Result<(), FlowError> {
@@ -176,7 +174,7 @@ impl Operator for TopK {
         let keys: Vec<ArrayRef> = self.partition.iter().map(|c| columns[*c].clone()).collect();
         let mut groups = Vec::new();
         self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, &mut Vec::new())?;
-        self.counts.resize(self.index.n_ids(), 0);
+        self.counts.grow(self.index.n_ids(), 0);
         let ordered: Vec<ArrayRef> =
             self.order.iter().map(|o| columns[o.column].clone()).chain(columns.iter().cloned()).collect();
         let mut orders: Vec<KeyOrder> =
@@ -224,7 +222,7 @@ impl Operator for TopK {
             self.waiting.extend(changes);
         }
         if groups.is_empty() {
-            self.tidy();
+            self.tidy()?;
             return Ok(Finish::Done);
         }
         self.send(ROWS_MAX, out)?;
@@ -237,7 +235,7 @@ impl Operator for TopK {
     }
 
     fn stats(&self) -> OpStats {
-        let bytes = self.index.n_bytes() + self.counts.capacity() * 8 + self.members.n_bytes();
+        let bytes = self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes() + self.members.n_bytes();
         OpStats { state_rows: self.members.n_rows() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
     }
 }

@@ -16,6 +16,7 @@ use regauge_types::Delta;
 
 use super::parts::{diffs_of, emit, row_number, schema_of, take_all};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::show;
 
 /// See the module's header.
 pub struct Window {
@@ -68,7 +69,8 @@ impl Operator for Window {
             let n_before = starts.len();
             if self.starts(times.value(row), &mut starts, &mut recent).is_none() {
                 starts.truncate(n_before);
-                out.error(EvalError::new("22008", "timestamp out of range"), delta.diff(row));
+                let named = show::row("row", delta.rows.columns(), row);
+                out.error(EvalError::new("22008", "timestamp out of range"), named, delta.diff(row));
             }
             rows.resize(starts.len(), row_number(row));
         }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use regauge_flow::engine::Cluster;
+use regauge_flow::engine::{Cluster, Engine, Feed, History, Install};
 use regauge_plan::flowplan::*;
-use regauge_types::Epoch;
+use regauge_state::trace::TraceReader;
+use regauge_types::{Delta, Epoch};
 
 use crate::call;
-use crate::drive::{Rng, history, on, plan, source};
+use crate::drive::{Rng, history, on, plan, random_row, source};
 use crate::naive::evaluate;
 use crate::run::*;
 use crate::value::*;
@@ -47,6 +49,7 @@ fn one_process_of_a_cluster() {
     let addresses: Vec<String> = parts.map(str::to_owned).collect();
     let n = addresses.len();
     let engine = start(WORKERS, Some(Cluster { process, addresses }), regauge_types::env::Env::real());
+    failures_are_heard_of_in_both(&engine, process);
     let epochs = epochs();
     let plans = [joined_and_grouped(), global()];
     // the past is the same log for both; each worker of the cluster reads its share
@@ -72,6 +75,40 @@ fn one_process_of_a_cluster() {
     // a dropped flow is dropped in all processes before they stop
     engine.drop_flow(1);
     drop(engine);
+}
+
+/// A past that one worker cannot read.
+struct Damaged;
+
+impl History for Damaged {
+    fn open(&self, worker: usize, _: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        let damaged = (worker == 0).then(|| Err("bytes are damaged".to_owned()));
+        Box::new(damaged.into_iter())
+    }
+}
+
+/// Flows that fail in one process: readers in the other hear why, and the flows after them are not touched.
+fn failures_are_heard_of_in_both(engine: &Engine, process: usize) {
+    let failure = |reader: &TraceReader, epoch, told: &str, elsewhere: bool| {
+        let why = reader.wait(Epoch(epoch), LONG).expect_err("the failure is heard of in time").to_string();
+        assert!(why.contains(told), "process {process}: {why}");
+        assert_eq!(why.contains("in another process"), elsewhere, "process {process}: {why}");
+    };
+    // in the first stage, while nobody has come to the end of an epoch: worker 0 is of process 0
+    let p = joined_and_grouped();
+    let feeds = p.sources().into_iter().map(|id| (id, Feed::History(Arc::new(Damaged)))).collect();
+    let reader = engine.install(Install { id: 101, plan: p, sources: feeds, as_of: Epoch(1) }).unwrap();
+    failure(&reader, 1, "past cannot be read: bytes are damaged", process != 0);
+    // in the last stage, which has nobody behind it: all rows of flow 102 are on worker 102 mod 4, which is of process 1
+    let p = global();
+    let reader = install(engine, 102, &p, &[], 1);
+    let row = || (0, random_row(&mut Rng(1), 3), -1);
+    let mine: Vec<Change> = if process == 0 { vec![row()] } else { vec![] };
+    engine.feed(102, Epoch(2), by_topic(&mine, false));
+    // the shards of process 0 are complete at 2: they have no rows of it; what comes after must not be waited for
+    failure(&reader, 3, "negative multiplicity in aggregate", process != 1);
+    engine.drop_flow(101);
+    engine.drop_flow(102);
 }
 
 fn free_addresses(n: usize) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use regauge_flow::operator::Failed;
 use regauge_flow::ops::Serial;
 use regauge_plan::flowplan::*;
 use regauge_types::{ColumnId, TopicId};
@@ -132,6 +133,8 @@ pub struct Run {
     append_only: bool,
     pub rows: Bag,
     pub errors: Errors,
+    /// Every error with the row that it names: a retraction must take away what its row had added.
+    pub named: BTreeMap<Failed, i64>,
 }
 
 impl Run {
@@ -142,6 +145,7 @@ impl Run {
             append_only: plan.nodes[0].append_only,
             rows: Bag::new(),
             errors: Errors::new(),
+            named: BTreeMap::new(),
         }
     }
 
@@ -155,8 +159,10 @@ impl Run {
         let step = self.serial.step(&inputs).unwrap();
         step.deltas.iter().for_each(|d| add_delta(&mut self.rows, d));
         for (e, d) in step.errors {
-            *self.errors.entry(e.sqlstate.to_string()).or_insert(0) += d;
+            *self.errors.entry(e.error.sqlstate.to_string()).or_insert(0) += d;
+            *self.named.entry(e).or_insert(0) += d;
         }
+        self.named.retain(|_, n| *n != 0);
         self.errors.retain(|_, n| *n != 0);
     }
 }
@@ -174,11 +180,19 @@ pub fn check(plan: &FlowPlan, epochs: &[Vec<(u32, Row, i64)>]) {
             run.step(epoch, *batch_max);
             assert_eq!(run.rows, rows, "epoch {i}, batches of {batch_max}, plan {:?}", plan.nodes);
             assert_eq!(run.errors, errors, "errors in epoch {i}, batches of {batch_max}, plan {:?}", plan.nodes);
+            assert!(run.named.values().all(|n| *n > 0), "an error is taken back that was not there: {:?}", run.named);
         }
+        let named = &runs[0].1.named;
+        assert!(
+            runs.iter().all(|(_, run)| &run.named == named),
+            "rows named in epoch {i} depend on batches, plan {:?}",
+            plan.nodes
+        );
     }
     // Many epochs or one: the same sum.
     let mut whole = Run::new(plan);
     whole.step(&epochs.concat(), 50);
     assert_eq!(whole.rows, runs[0].1.rows, "all in one epoch");
     assert_eq!(whole.errors, runs[0].1.errors, "errors, all in one epoch");
+    assert_eq!(whole.named, runs[0].1.named, "rows named, all in one epoch");
 }

@@ -6,6 +6,8 @@ mod drive;
 mod engine;
 mod measure;
 mod naive;
+mod naive_over;
+mod over;
 mod run;
 mod value;
 
@@ -123,9 +125,11 @@ proptest! {
     }
 
     #[test]
-    fn a_join_without_keys_is_a_cross_join(seed: u64) {
-        for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::LeftSemi, JoinKind::LeftAnti] {
-            run(Op::Join { kind, on: vec![], nulls_equal: false, residual: None }, 2, seed, false);
+    fn a_join_without_keys_sums_to_its_query(seed: u64, append_only: bool, with_residual: bool, nulls_equal: bool) {
+        let residual = with_residual.then(|| compare(CompareOp::Lt, Scalar::Column(4), Scalar::Column(11)));
+        use JoinKind::*;
+        for kind in [Inner, Left, Right, Full, LeftSemi, LeftAnti] {
+            run(Op::Join { kind, on: vec![], nulls_equal, residual: residual.clone() }, 2, seed, append_only);
         }
     }
 
@@ -176,7 +180,7 @@ fn grow_tree(rng: &mut Rng, p: &mut FlowPlan) {
     let (a, b) = if p.nodes[a].types == base() { (a, b) } else { (p.root, b) };
     let b = if p.nodes[b].types == base() { b } else { 0 };
     let half = |exprs: [usize; 7]| Op::Map { filter: None, exprs: Some(exprs.into_iter().map(c).collect()) };
-    match rng.below(9) {
+    match rng.below(10) {
         0 => {
             let op = rng.pick(&[CompareOp::Lt, CompareOp::Ne, CompareOp::Ge]);
             on(p, Op::Map { filter: Some(compare(op, c(0), Scalar::Literal(Value::int8(1)))), exprs: None }, vec![a]);
@@ -231,6 +235,17 @@ fn grow_tree(rng: &mut Rng, p: &mut FlowPlan) {
                 let exprs = vec![c(1), Scalar::Literal(Value::text("k")), c(2), c(3), c(4), c(5), c(6)];
                 on(p, Op::Map { filter: None, exprs: Some(exprs) }, vec![g]);
             }
+        }
+        8 => {
+            // No keys: every row meets every row.
+            let kind = rng.pick(&[JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::LeftAnti]);
+            let residual = Some(compare(rng.pick(&[CompareOp::Lt, CompareOp::Ge]), c(0), c(7)));
+            let half_only = kind == JoinKind::LeftAnti;
+            let j = on(p, Op::Join { kind, on: vec![], nulls_equal: rng.one_in(2), residual }, vec![a, b]);
+            if !half_only {
+                on(p, half([7, 1, 9, 3, 11, 5, 13]), vec![j]);
+            }
+            on(p, Op::Distinct, vec![p.root]);
         }
         _ => {
             let w = on(p, Op::Hop { ts: 4, slide_us: 10, size_us: 20, offset_us: 3 }, vec![a]);

@@ -13,7 +13,7 @@ use crate::value::*;
 /// Errors by SQLSTATE.
 pub type Errors = BTreeMap<String, i64>;
 
-fn literal(d: &Datum) -> V {
+pub fn literal(d: &Datum) -> V {
     match d {
         Datum::Null => V::Null,
         Datum::Bool(b) => V::Bool(*b),
@@ -55,7 +55,7 @@ fn eval(s: &Scalar, row: &[V]) -> Result<V, String> {
     })
 }
 
-fn order_rows(rows: &mut [Row], order: &[OrderKey], tie: impl Fn(&Row) -> Row) {
+pub fn order_rows(rows: &mut [Row], order: &[OrderKey], tie: impl Fn(&Row) -> Row) {
     rows.sort_by(|a, b| {
         for k in order {
             let (x, y) = (&a[k.column], &b[k.column]);
@@ -100,7 +100,7 @@ fn round_div(a: i128, b: i128) -> i128 {
     if 2 * r.abs() >= b { q + a.signum() } else { q }
 }
 
-fn aggregate(call: &AggCall, input: &[DataType], rows: &[Row]) -> Result<V, String> {
+pub fn aggregate(call: &AggCall, input: &[DataType], rows: &[Row]) -> Result<V, String> {
     let mut rows: Vec<Row> = rows
         .iter()
         .filter(|r| call.filter.is_none_or(|f| r[f] == V::Bool(true)))
@@ -297,6 +297,21 @@ pub fn evaluate(plan: &FlowPlan, sources: &BTreeMap<SourceId, Bag>) -> (Bag, Err
                         if i >= *offset && i - offset < *limit {
                             row.extend(row_number.then_some(V::Int(i128::from(i) + 1)));
                             add(&mut out, row, 1);
+                        }
+                    }
+                }
+            }
+            Op::Window { partition, order, calls } => {
+                let mut parts: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
+                for row in copies(input(0)) {
+                    parts.entry(partition.iter().map(|k| row[*k].clone()).collect()).or_default().push(row);
+                }
+                for (_, mut rows) in parts {
+                    order_rows(&mut rows, order, Row::clone);
+                    for (row, values) in rows.iter().zip(crate::naive_over::results(&rows, types(0), order, calls)) {
+                        match values {
+                            Ok(values) => add(&mut out, row.iter().cloned().chain(values).collect(), 1),
+                            Err(state) => *errors.entry(state).or_insert(0) += 1,
                         }
                     }
                 }

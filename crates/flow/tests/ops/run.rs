@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use regauge_flow::engine::{Cluster, Engine, EngineConfig, Feed, History, Install};
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
-use regauge_state::trace::{Snapshot, TraceReader};
+use regauge_state::trace::{RowError, Snapshot, TraceReader};
 use regauge_types::env::{Env, Joining, Threads};
 use regauge_types::{COLUMN_ID_KEY, Delta, Epoch, TopicId};
 
@@ -81,7 +81,7 @@ pub fn install(engine: &Engine, id: u64, plan: &FlowPlan, past: &[Change], as_of
 }
 
 /// The published rows at an epoch, with their errors.
-pub fn at(reader: &TraceReader, epoch: u64) -> (Bag, Vec<(String, i64)>) {
+pub fn at(reader: &TraceReader, epoch: u64) -> (Bag, Vec<(RowError, i64)>) {
     let snapshot = snapshot(reader, epoch);
     let mut rows = Bag::new();
     snapshot.net().unwrap().chunks(8192).for_each(|piece| add_delta(&mut rows, &piece));

@@ -9,7 +9,9 @@
 
 mod data;
 mod expr;
+mod over;
 mod query;
+mod related;
 mod schedule;
 
 use crate::case::{Case, Text, View};

@@ -7,7 +7,7 @@ use crate::case::{Text, Window};
 use crate::rng::Rng;
 
 /// A join may give so many rows, by estimate; PostgreSQL recomputes it after every commit.
-const ROWS_MAX: f64 = 40_000.0;
+pub(super) const ROWS_MAX: f64 = 40_000.0;
 
 /// A query and what it gives.
 #[derive(Debug, Clone)]
@@ -23,11 +23,11 @@ pub struct Query {
 }
 
 /// A relation in a FROM clause: its alias and its columns, qualified.
-struct Item {
-    sql: Text,
-    scope: Vec<Col>,
-    rows: f64,
-    uses: Vec<usize>,
+pub(super) struct Item {
+    pub sql: Text,
+    pub scope: Vec<Col>,
+    pub rows: f64,
+    pub uses: Vec<usize>,
 }
 
 /// Makes the query of one view.
@@ -50,8 +50,13 @@ enum Shape {
     SetOp,
     Top,
     RowNumber,
+    Over,
     Window,
     Shared,
+    Product,
+    Asked,
+    Lateral,
+    First,
 }
 
 const SHAPES: &[(usize, Shape)] = &[
@@ -63,8 +68,13 @@ const SHAPES: &[(usize, Shape)] = &[
     (11, Shape::SetOp),
     (6, Shape::Top),
     (6, Shape::RowNumber),
+    (12, Shape::Over),
     (7, Shape::Window),
     (3, Shape::Shared),
+    (6, Shape::Product),
+    (14, Shape::Asked),
+    (6, Shape::Lateral),
+    (4, Shape::First),
 ];
 
 impl<'a> Maker<'a> {
@@ -91,19 +101,24 @@ impl<'a> Maker<'a> {
             Shape::SetOp => self.set_op(depth),
             Shape::Top => self.top(depth),
             Shape::RowNumber => self.row_number(depth),
+            Shape::Over => self.over(depth),
             Shape::Window => self.window(),
             Shape::Shared => self.shared(depth),
+            Shape::Product => self.product(depth),
+            Shape::Asked => self.asked(depth),
+            Shape::Lateral => self.lateral(depth),
+            Shape::First => self.first(depth),
         }
     }
 
     // -- what is read ----------------------------------------------------------------------------
 
-    fn alias(&mut self) -> String {
+    pub(super) fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("q{}", self.aliases)
     }
 
-    fn item(&mut self, depth: usize) -> Item {
+    pub(super) fn item(&mut self, depth: usize) -> Item {
         let rel = if depth > 0 && self.rng.percent(60) {
             let query = self.query(depth - 1);
             let sql = Text::same("(").and(&query.sql).with(")");
@@ -131,7 +146,7 @@ impl<'a> Maker<'a> {
     // -- what is given ---------------------------------------------------------------------------
 
     /// Some expressions over the scope, and some columns as they are, the inexact ones among them.
-    fn outputs(&mut self, scope: &[Col], exact: bool) -> Vec<Expr> {
+    pub(super) fn outputs(&mut self, scope: &[Col], exact: bool) -> Vec<Expr> {
         let n = 1 + self.rng.below(4);
         let types = expr::present(scope);
         (0..n)
@@ -152,7 +167,7 @@ impl<'a> Maker<'a> {
     }
 
     /// `SELECT [DISTINCT] a AS c0, ...` and the columns; `rows` bounds the distinct values.
-    fn select(word: &str, outputs: &[Expr], rows: f64) -> (String, Vec<Col>) {
+    pub(super) fn select(word: &str, outputs: &[Expr], rows: f64) -> (String, Vec<Col>) {
         let list: Vec<String> = outputs.iter().enumerate().map(|(at, e)| format!("{} AS c{at}", e.sql)).collect();
         let cols = outputs.iter().enumerate().map(|(at, e)| Col {
             name: format!("c{at}"),
@@ -165,13 +180,13 @@ impl<'a> Maker<'a> {
         (format!("{word} {}", list.join(", ")), cols.collect())
     }
 
-    fn filter(&mut self, scope: &[Col], percent: usize) -> String {
+    pub(super) fn filter(&mut self, scope: &[Col], percent: usize) -> String {
         if self.rng.percent(percent) { format!(" WHERE {}", expr::predicate(&mut self.rng, scope, 2)) } else { String::new() }
     }
 
     // -- the operators ---------------------------------------------------------------------------
 
-    fn project(&mut self, depth: usize) -> Query {
+    pub(super) fn project(&mut self, depth: usize) -> Query {
         let item = self.item(depth);
         let outputs = self.outputs(&item.scope, false);
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
@@ -354,7 +369,11 @@ impl<'a> Maker<'a> {
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 30);
         let mut tail = filter;
-        if !keys.is_empty() {
+        // Only columns: a constant among the keys of a set is a position.
+        let plain = keys.iter().all(|k| item.scope.iter().any(|c| c.name == k.sql));
+        if !keys.is_empty() && plain && self.rng.percent(20) {
+            tail = format!("{tail} GROUP BY {}", self.sets(keys));
+        } else if !keys.is_empty() {
             let positions: Vec<String> = (1..=keys.len()).map(|at| at.to_string()).collect();
             tail = format!("{tail} GROUP BY {}", positions.join(", "));
         }
@@ -373,9 +392,9 @@ impl<'a> Maker<'a> {
         let types = expr::present(scope);
         let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
         let arg = expr::value(&mut self.rng, scope, ty, 1);
-        let a = &arg.sql;
-        // A bare literal has no type yet where ORDER BY must find it among the arguments.
-        let distinct = if self.rng.percent(15) && !a.starts_with('\'') { "DISTINCT " } else { "" };
+        // A bare literal has no type yet: `array_agg('x')` is not unique in PostgreSQL, and ORDER BY would not find it among the arguments.
+        let a = &if arg.sql.starts_with('\'') { format!("{}::text", arg.sql) } else { arg.sql.clone() };
+        let distinct = if self.rng.percent(15) { "DISTINCT " } else { "" };
         let (sql, ty, digits, exact) = match (arg.ty, self.rng.below(10)) {
             (_, 0) => ("count(*)".into(), Ty::BigInt, 6, true),
             (_, 1) => (format!("count({distinct}{a})"), Ty::BigInt, 6, true),
@@ -403,6 +422,25 @@ impl<'a> Maker<'a> {
         let sql =
             if self.rng.percent(15) { format!("{sql} FILTER (WHERE {})", expr::predicate(&mut self.rng, scope, 1)) } else { sql };
         Expr { sql, ty, digits, exact }
+    }
+
+    /// Some columns of some rows, all exact: text, columns, rows, and the views read.
+    pub(super) fn derived(&mut self, depth: usize) -> (Text, Vec<Col>, f64, Vec<usize>) {
+        let item = self.item(depth);
+        let outputs = self.outputs(&item.scope, true);
+        let (head, cols) = Self::select("SELECT", &outputs, item.rows);
+        let filter = self.filter(&item.scope, 30);
+        (Text::same(head).with(" FROM ").and(&item.sql).with(&filter), cols, item.rows, item.uses)
+    }
+
+    /// An aggregate call that does not look at an order: text, type, digits, and whether it is exact.
+    pub(super) fn plain_call(&mut self, scope: &[Col]) -> (String, Ty, u8, bool) {
+        loop {
+            let call = self.call(scope);
+            if !call.sql.contains("DISTINCT") && !call.sql.contains("_agg(") {
+                return (call.sql, call.ty, call.digits, call.exact);
+            }
+        }
     }
 
     /// The order of a list: its own values last, so that what ties is equal wherever it stands.
@@ -454,7 +492,7 @@ impl<'a> Maker<'a> {
     }
 
     /// All outputs as an order: total up to equal rows.
-    fn order(&mut self, names: &[String]) -> String {
+    pub(super) fn order(&mut self, names: &[String]) -> String {
         let mut names = names.to_vec();
         self.rng.shuffle(&mut names);
         let words = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"];

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{setop, sort, spelling};
+use super::{frames, row_in, setop, sort, spelling, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -25,6 +25,12 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
     struct V;
     impl VisitorMut for V {
         type Break = PlanError;
+        fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
+            row_in::conjuncts(q).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        }
+        fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+            row_in::anywhere(e).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        }
         fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
             if !q.locks.is_empty() {
                 return ControlFlow::Break(PlanError::unsupported(
@@ -32,8 +38,11 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
                     "transactions are snapshot isolation: the first to commit wins, the other retries",
                 ));
             }
+            if let Err(e) = using::merge(q) {
+                return ControlFlow::Break(e);
+            }
             name_columns(&mut q.body);
-            match set_operations(&mut q.body) {
+            match frames::place(q).and_then(|()| set_operations(&mut q.body)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),
             }

@@ -1,25 +1,17 @@
 //! What is refused on the raw plan, before the optimiser hides it.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
 use crate::error::PlanError;
 
-/// A view's query must be a function of its inputs, and a scalar subquery must have at most one row.
+/// A view's query must be a function of its inputs.
 pub(super) fn view(plan: &LogicalPlan) -> Result<(), PlanError> {
     let mut first: Option<PlanError> = None;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::RecursiveQuery(_) = node {
             first.get_or_insert_with(|| {
                 PlanError::unsupported("WITH RECURSIVE in a view is not offered yet", "unroll the recursion to a fixed depth")
-            });
-        }
-        if let LogicalPlan::Distinct(Distinct::On(_)) = node {
-            first.get_or_insert_with(|| {
-                PlanError::unsupported(
-                    "DISTINCT ON is not offered in a view",
-                    "write row_number() OVER (PARTITION BY .. ORDER BY ..) AS rn in a subquery and WHERE rn = 1 around it",
-                )
             });
         }
         for e in node.expressions() {
@@ -39,10 +31,6 @@ fn expr(e: &Expr) -> Result<(), PlanError> {
     match e {
         Expr::ScalarFunction(f) => volatility(f.name(), f.func.signature().volatility),
         Expr::AggregateFunction(f) => volatility(f.func.name(), f.func.signature().volatility),
-        Expr::ScalarSubquery(q) if !at_most_one_row(&q.subquery) => Err(PlanError::unsupported(
-            "a scalar subquery that may return more than one row is not offered in a view",
-            "put its column into an aggregate such as max(..), or add LIMIT 1",
-        )),
         Expr::Placeholder(p) => {
             Err(PlanError::invalid("42P02", format!("there is no parameter {}", p.id)).with_hint("write the value itself"))
         }
@@ -69,7 +57,8 @@ fn volatility(name: &str, v: Volatility) -> Result<(), PlanError> {
     })
 }
 
-fn at_most_one_row(plan: &LogicalPlan) -> bool {
+/// Whether a query has at most one row, whatever it reads; for a correlated one, for each value of its outer columns.
+pub(super) fn at_most_one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => at_most_one_row(&p.input),
         LogicalPlan::SubqueryAlias(a) => at_most_one_row(&a.input),

@@ -6,19 +6,27 @@
 
 pub(crate) mod ast;
 mod check;
+mod distinct_on;
+pub(crate) mod equijoin;
+pub(crate) mod frames;
+mod grouping;
 mod order;
 mod provider;
+mod row_in;
 pub(crate) mod rules;
 pub(crate) mod series;
 pub(crate) mod setop;
 mod sort;
 mod source;
 mod spelling;
+mod unnest;
+mod using;
 pub(crate) mod window;
 mod window_batch;
 
 pub(crate) use provider::Functions;
 pub(crate) use source::RelationSource;
+pub(crate) use unnest::Unnest;
 
 use std::sync::Arc;
 
@@ -48,7 +56,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let mut query = query.clone();
     ast::prepare(&mut query)?;
     let mut notices = vec![];
-    if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() {
+    if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(&query.body) {
         query.order_by = None;
         notices.push("ORDER BY without LIMIT has no effect in a view and was dropped; order the SELECT that reads it".into());
     }
@@ -60,6 +68,11 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let plan = rules::analyze(raw, &config, Mode::View)?;
     let plan = rules::optimize(plan, config)?;
     Ok(Bound { plan, names, notices })
+}
+
+/// Whether ORDER BY decides which rows there are.
+fn is_distinct_on(body: &sql::SetExpr) -> bool {
+    matches!(body, sql::SetExpr::Select(s) if matches!(s.distinct, Some(sql::Distinct::On(_))))
 }
 
 /// Binds and types a query for DataFusion's executor.
@@ -102,6 +115,12 @@ fn raw_plan(query: sql::Query, catalog: &Relations<'_>, functions: &Functions, d
 
 /// A scalar expression over no columns, bound, cast to `ty` and folded to a constant: a DEFAULT, an element of VALUES.
 pub(crate) fn constant(e: &sql::Expr, ty: &arrow::datatypes::DataType) -> Result<crate::value::Value, PlanError> {
+    constant_of(rules::cast_ast(e.clone(), ty)?)
+}
+
+/// The same, of the type that it has by itself.
+pub(crate) fn constant_of(e: sql::Expr) -> Result<crate::value::Value, PlanError> {
+    let shown = e.to_string();
     struct Nothing;
     impl CatalogView for Nothing {
         fn relation(&self, _: &crate::parse::RelationName) -> Option<crate::catalog::RelationInfo> {
@@ -110,8 +129,7 @@ pub(crate) fn constant(e: &sql::Expr, ty: &arrow::datatypes::DataType) -> Result
     }
     let mut q = crate::parse::parse_query("SELECT NULL", &crate::parse::ParseLimits::default())?;
     if let sql::SetExpr::Select(s) = q.body.as_mut() {
-        let cast = rules::cast_ast(e.clone(), ty)?;
-        s.projection = vec![sql::SelectItem::UnnamedExpr(cast)];
+        s.projection = vec![sql::SelectItem::UnnamedExpr(e)];
     }
     let bound = bind_view(&q, &Nothing)?;
     let plan = crate::lower::lower(&bound.plan)?;
@@ -119,5 +137,5 @@ pub(crate) fn constant(e: &sql::Expr, ty: &arrow::datatypes::DataType) -> Result
         Some(crate::flowplan::Op::Rows { rows }) => rows.first().and_then(|r| r.first()).cloned(),
         _ => None,
     }
-    .ok_or_else(|| PlanError::unsupported(format!("not a constant: {e}"), "write a literal"))
+    .ok_or_else(|| PlanError::unsupported(format!("not a constant: {shown}"), "write a literal"))
 }

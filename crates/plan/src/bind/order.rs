@@ -6,13 +6,15 @@ use std::sync::Arc;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Sort as SortExpr;
-use datafusion::logical_expr::{Expr, Limit, LogicalPlan, Projection, Sort, SubqueryAlias};
+use datafusion::logical_expr::{Distinct, Expr, Limit, LogicalPlan, Projection, Sort, SubqueryAlias};
 
+use super::distinct_on;
 use crate::error::PlanError;
 
 /// Every Limit of the raw plan, subqueries included.
 pub(super) fn total(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
     let rewritten = plan.transform_up_with_subqueries(|p| match p {
+        LogicalPlan::Distinct(Distinct::On(d)) => Ok(Transformed::yes(distinct_on::spell_out(d)?)),
         LogicalPlan::Limit(l) => {
             let input = Arc::unwrap_or_clone(l.input);
             let input = if has_sort(&input) { extend(input)? } else { sorted(input) };
@@ -27,11 +29,21 @@ pub(super) fn total(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
 /// has to agree with, and which then need not read everything.
 pub(super) fn total_below(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
     match plan {
-        LogicalPlan::Limit(l) if !has_sort(&l.input) => {
+        LogicalPlan::Limit(l) if !is_ordered(&l.input) => {
             let input = Arc::new(total(Arc::unwrap_or_clone(l.input))?);
             Ok(LogicalPlan::Limit(Limit { input, ..l }))
         }
         plan => total(plan),
+    }
+}
+
+/// As [`has_sort`], before DISTINCT ON is spelt out, which ends in a sort.
+fn is_ordered(p: &LogicalPlan) -> bool {
+    match p {
+        LogicalPlan::Distinct(Distinct::On(d)) => d.sort_expr.is_some(),
+        LogicalPlan::SubqueryAlias(a) => is_ordered(&a.input),
+        LogicalPlan::Projection(p) => is_ordered(&p.input),
+        p => has_sort(p),
     }
 }
 

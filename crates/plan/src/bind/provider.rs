@@ -78,8 +78,9 @@ impl Functions {
             for udf in SessionStateDefaults::default_window_functions() {
                 f.window.insert(udf.name().to_owned(), udf);
             }
-            f.window.insert("row_number".to_owned(), Arc::new(crate::row_number::udwf()));
-            f.window.extend(crate::ranks::udwfs().into_iter().map(|f| (f.name().to_owned(), f)));
+            for udf in functions::over::functions() {
+                f.window.insert(udf.name().to_owned(), Arc::new(udf));
+            }
             f
         })
     }

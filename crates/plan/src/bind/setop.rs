@@ -61,6 +61,15 @@ impl SetOpNode {
         let schema = crate::functions::retyped(&self.schema, &types)?;
         Ok(SetOpNode { kind: self.kind, all: self.all, left, right, schema })
     }
+
+    /// The same over inputs that have `n` columns more, the left one's names for them.
+    pub(super) fn widened(&self, left: LogicalPlan, right: LogicalPlan, n: usize) -> DfResult<SetOpNode> {
+        let mut fields: Vec<_> = self.schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
+        let more = left.schema().fields().iter().skip(left.schema().fields().len().saturating_sub(n));
+        fields.extend(more.map(|f| (None, Arc::new(f.as_ref().clone().with_nullable(true)))));
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
+        Ok(SetOpNode { kind: self.kind, all: self.all, left, right, schema })
+    }
 }
 
 impl Hash for SetOpNode {
@@ -135,7 +144,7 @@ fn spell_out(node: &SetOpNode) -> DfResult<LogicalPlan> {
             return Ok(plan);
         }
         let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        let call = WindowFunctionDefinition::WindowUDF(Arc::new(crate::row_number::udwf()));
+        let call = WindowFunctionDefinition::WindowUDF(Arc::new(crate::functions::over::row_number()));
         let call = Expr::from(WindowFunction::new(call, vec![])).partition_by(columns).build()?.alias(number);
         LogicalPlanBuilder::from(plan).window(vec![call])?.build()
     };

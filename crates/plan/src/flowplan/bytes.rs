@@ -7,6 +7,7 @@ use regauge_types::{ColumnId, TopicId, VersionNo, ViewId};
 
 use super::codec::{Bad, Reader, Writer};
 use super::op::{AggCall, AggFunc, JoinKind, Op, OrderKey, SetOpKind};
+use super::window_bytes::{read_call, write_call};
 use super::{FlowPlan, Node, OutputColumn, SourceId, ValidationError};
 
 /// Fifth byte of the encoding.
@@ -193,6 +194,13 @@ fn write_op(w: &mut Writer, op: &Op) {
             w.i64(*size_us);
             w.i64(*offset_us);
         }
+        Op::Window { partition, order, calls } => {
+            w.u8(12);
+            w.positions(partition);
+            write_order(w, order);
+            w.len(calls.len());
+            calls.iter().for_each(|c| write_call(w, c));
+        }
     }
 }
 
@@ -241,6 +249,7 @@ fn read_op(r: &mut Reader<'_>) -> Result<Op, Bad> {
         }
         10 => Op::Tumble { ts: r.position()?, size_us: r.i64()?, offset_us: r.i64()? },
         11 => Op::Hop { ts: r.position()?, slide_us: r.i64()?, size_us: r.i64()?, offset_us: r.i64()? },
+        12 => Op::Window { partition: r.list(Reader::position)?, order: read_order(r)?, calls: r.list(read_call)? },
         _ => return r.bad("unknown operator"),
     })
 }
@@ -251,8 +260,9 @@ fn number<T: TryFrom<u64>>(r: &mut Reader<'_>) -> Result<T, Bad> {
     T::try_from(v).or_else(|_| r.bad("id out of range"))
 }
 
-fn write_agg(w: &mut Writer, a: &AggCall) {
-    w.u8(match a.func {
+/// An aggregate's number.
+pub(super) fn agg_tag(f: AggFunc) -> u8 {
+    match f {
         AggFunc::Count => 1,
         AggFunc::Sum => 2,
         AggFunc::Avg => 3,
@@ -262,16 +272,12 @@ fn write_agg(w: &mut Writer, a: &AggCall) {
         AggFunc::BoolOr => 7,
         AggFunc::StringAgg => 8,
         AggFunc::ArrayAgg => 9,
-    });
-    w.positions(&a.args);
-    w.flag(a.distinct);
-    w.option(a.filter, Writer::len);
-    write_order(w, &a.order);
-    w.ty(&a.output);
+    }
 }
 
-fn read_agg(r: &mut Reader<'_>) -> Result<AggCall, Bad> {
-    let func = match r.u8()? {
+/// The aggregate of a number.
+pub(super) fn agg_of(tag: u8) -> Option<AggFunc> {
+    Some(match tag {
         1 => AggFunc::Count,
         2 => AggFunc::Sum,
         3 => AggFunc::Avg,
@@ -281,8 +287,21 @@ fn read_agg(r: &mut Reader<'_>) -> Result<AggCall, Bad> {
         7 => AggFunc::BoolOr,
         8 => AggFunc::StringAgg,
         9 => AggFunc::ArrayAgg,
-        _ => return r.bad("unknown aggregate"),
-    };
+        _ => return None,
+    })
+}
+
+fn write_agg(w: &mut Writer, a: &AggCall) {
+    w.u8(agg_tag(a.func));
+    w.positions(&a.args);
+    w.flag(a.distinct);
+    w.option(a.filter, Writer::len);
+    write_order(w, &a.order);
+    w.ty(&a.output);
+}
+
+fn read_agg(r: &mut Reader<'_>) -> Result<AggCall, Bad> {
+    let Some(func) = agg_of(r.u8()?) else { return r.bad("unknown aggregate") };
     Ok(AggCall {
         func,
         args: r.list(Reader::position)?,

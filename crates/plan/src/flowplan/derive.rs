@@ -26,6 +26,11 @@ impl Op {
                 types.extend(row_number.then_some(DataType::Int64));
                 Some(types)
             }
+            (Op::Window { calls, .. }, [i]) => {
+                let mut types = i.to_vec();
+                types.extend(calls.iter().map(|c| c.output.clone()));
+                Some(types)
+            }
             (Op::Union, [first, ..]) => Some(first.to_vec()),
             (Op::SetOp { .. }, [l, _]) => Some(l.to_vec()),
             (Op::Tumble { ts, .. } | Op::Hop { ts, .. }, [i]) => {
@@ -50,7 +55,7 @@ impl Op {
             Op::Map { .. } | Op::Distinct | Op::Union | Op::Tumble { .. } | Op::Hop { .. } => all,
             Op::Join { kind: JoinKind::Inner | JoinKind::LeftSemi, .. } => all,
             Op::SetOp { kind: SetOpKind::Intersect, .. } => all,
-            Op::Join { .. } | Op::SetOp { .. } | Op::Aggregate { .. } | Op::TopK { .. } => false,
+            Op::Join { .. } | Op::SetOp { .. } | Op::Aggregate { .. } | Op::TopK { .. } | Op::Window { .. } => false,
         }
     }
 }

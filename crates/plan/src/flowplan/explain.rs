@@ -1,9 +1,10 @@
-//! EXPLAIN: the plan as an indented tree, the root first. Columns of an operator's input are `$0, $1, ..`; a shared node is
+//! EXPLAIN: the plan as an indented tree, the root first, and warnings of what grows with the product of two inputs. Columns of an operator's input are `$0, $1, ..`; a shared node is
 //! printed once, and later as a reference. For people and golden files; nothing parses it.
 
 use std::fmt::Write;
 
 use super::op::{AggCall, JoinKind, Op, OrderKey, SetOpKind};
+use super::window::{Arg, Bound, Exclude, Frame, Units, WindowCall};
 use super::{FlowPlan, types::sql_name};
 use crate::scalar::{CompareOp, IsTest, Scalar};
 
@@ -30,6 +31,15 @@ impl FlowPlan {
         let name = |k: &usize| self.output.get(*k).map_or_else(|| format!("${k}"), |c| c.name.clone());
         let key = self.key.as_ref().map_or("none".to_owned(), |k| format!("({})", join(k, name)));
         let _ = writeln!(out, "key: {key}");
+        for (node, shown) in self.nodes.iter().zip(&seen) {
+            if let (Op::Join { on, .. }, true) = (&node.op, shown)
+                && on.is_empty()
+            {
+                let what = describe(&node.op, node.types.len());
+                let _ = writeln!(out, "warning: every row of one side meets every row of the other, on one worker: {what}");
+                let _ = writeln!(out, "  what a change costs grows with the other side; an equality (a.x = b.y) would divide it");
+            }
+        }
         out
     }
 }
@@ -89,6 +99,12 @@ fn describe(op: &Op, width: usize) -> String {
             }
             s
         }
+        Op::Window { partition, order, calls } => format!(
+            "Window partition=[{}] order=[{}] calls=[{}]",
+            join(partition, |k| format!("${k}")),
+            order_text(order),
+            join(calls, window_call)
+        ),
         Op::Union => "Union".into(),
         Op::SetOp { kind, all } => {
             let kind = match kind {
@@ -120,6 +136,39 @@ fn order_text(order: &[OrderKey]) -> String {
         };
         format!("${}{direction}{nulls}", k.column)
     })
+}
+
+fn window_call(c: &WindowCall) -> String {
+    let args = join(&c.args, |a| match a {
+        Arg::Column(i) => format!("${i}"),
+        Arg::Constant(v) => v.to_string(),
+    });
+    let filter = c.filter.map_or(String::new(), |f| format!(" filter ${f}"));
+    let frame = if c.func.looks_at_frame() && c.frame != Frame::default() { frame_text(&c.frame) } else { String::new() };
+    format!("{}({args}){filter}{frame} {}", c.func.name(), sql_name(&c.output))
+}
+
+/// A frame that is not the default, with a blank before.
+pub(crate) fn frame_text(f: &Frame) -> String {
+    let bound = |b: &Bound| match b {
+        Bound::UnboundedPreceding => "unbounded preceding".to_owned(),
+        Bound::Preceding(v) => format!("{v} preceding"),
+        Bound::CurrentRow => "current row".to_owned(),
+        Bound::Following(v) => format!("{v} following"),
+        Bound::UnboundedFollowing => "unbounded following".to_owned(),
+    };
+    let units = match f.units {
+        Units::Rows => "rows",
+        Units::Range => "range",
+        Units::Groups => "groups",
+    };
+    let exclude = match f.exclude {
+        Exclude::NoOthers => "",
+        Exclude::CurrentRow => " exclude current row",
+        Exclude::Group => " exclude group",
+        Exclude::Ties => " exclude ties",
+    };
+    format!(" {units} between {} and {}{exclude}", bound(&f.start), bound(&f.end))
 }
 
 fn agg(a: &AggCall) -> String {

@@ -16,12 +16,14 @@ mod fingerprint;
 mod op;
 pub mod types;
 mod validate;
+mod window;
+pub(crate) mod window_bytes;
 
 pub use bytes::{FORMAT_VERSION, PlanBytesError};
-pub(crate) use explain::text as scalar_text;
 pub use fingerprint::Fingerprint;
 pub use op::{AggCall, AggFunc, JoinKind, Op, OrderKey, SetOpKind};
 pub use validate::{MAX_NODES, MAX_SCALAR_DEPTH, ValidationError};
+pub use window::{Arg, Bound, Exclude, Frame, Units, WindowCall, WindowFunc};
 
 use arrow::datatypes::DataType;
 use regauge_types::{TopicId, VersionNo, ViewId};

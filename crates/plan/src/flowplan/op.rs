@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use regauge_types::ColumnId;
 
 use super::SourceId;
+use super::window::WindowCall;
 use crate::scalar::Scalar;
 use crate::value::Value;
 
@@ -38,8 +39,8 @@ pub enum Op {
     },
     /// Two inputs, left and right. A pair (l, r) matches when for every `(a, b)` of `on` column a of l equals column b of r
     /// and `residual` over the concatenated row (l then r) is true. With `nulls_equal: false` a NULL on either side of a
-    /// key pair matches nothing; with `true` NULL equals NULL. The types of a pair are equal. An empty `on` is a cross
-    /// join: every pair meets (planned only where one side has at most one row). m(l, r) = m(l) * m(r).
+    /// key pair matches nothing; with `true` NULL equals NULL. The types of a pair are equal. An empty `on` is a
+    /// product: every pair meets, all on one worker; EXPLAIN warns of it. m(l, r) = m(l) * m(r).
     /// Output columns: l then r; for LeftSemi and LeftAnti l alone.
     Join {
         /// Which rows without a match are kept.
@@ -77,6 +78,18 @@ pub enum Op {
         offset: u64,
         /// Append the position.
         row_number: bool,
+    },
+    /// One input. Appends a column for each call with OVER. Within each partition (NULL is a partition of its own) rows stand in
+    /// `order`; ties are broken by the whole row, columns ascending in position order with NULLs last, where a result depends on
+    /// it; a row stands m times, and its copies may get different results. A row for which a call fails yields that error and no
+    /// row (the leftmost call's).
+    Window {
+        /// Columns that make the partition; none: all rows are one.
+        partition: Vec<usize>,
+        /// The order within it; may be empty: then all rows are peers.
+        order: Vec<OrderKey>,
+        /// The calls.
+        calls: Vec<WindowCall>,
     },
     /// One or more inputs of the same types: multiplicities add up (UNION ALL; UNION is Distinct over it).
     Union,

@@ -4,8 +4,9 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-use super::op::{AggCall, AggFunc, JoinKind, Op, OrderKey};
+use super::op::{AggCall, AggFunc, Op, OrderKey};
 use super::types::{MAX_HOP_WINDOWS, is_supported};
+use super::window_bytes::check_call;
 use super::{FlowPlan, Node};
 use crate::scalar::{IsTest, Scalar};
 
@@ -75,7 +76,7 @@ impl FlowPlan {
     }
 }
 
-fn ok(condition: bool, what: &'static str) -> Result<(), &'static str> {
+pub(super) fn ok(condition: bool, what: &'static str) -> Result<(), &'static str> {
     if condition { Ok(()) } else { Err(what) }
 }
 
@@ -83,7 +84,7 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
     let n_inputs = inputs.len();
     let arity = match op {
         Op::Source { .. } | Op::Rows { .. } => n_inputs == 0,
-        Op::Map { .. } | Op::Aggregate { .. } | Op::Distinct | Op::TopK { .. } => n_inputs == 1,
+        Op::Map { .. } | Op::Aggregate { .. } | Op::Distinct | Op::TopK { .. } | Op::Window { .. } => n_inputs == 1,
         Op::Tumble { .. } | Op::Hop { .. } => n_inputs == 1,
         Op::Join { .. } | Op::SetOp { .. } => n_inputs == 2,
         Op::Union => n_inputs >= 1,
@@ -94,10 +95,9 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
             filter.iter().try_for_each(|f| check_boolean(f, input))?;
             exprs.iter().flatten().try_for_each(|e| check_scalar(e, input))
         }
-        (Op::Join { on, residual, kind, .. }, [l, r]) => {
+        (Op::Join { on, residual, .. }, [l, r]) => {
             let pair_fits = |(a, b): &(usize, usize)| l.get(*a).is_some_and(|t| r.get(*b) == Some(t));
             ok(on.iter().all(pair_fits), "a join key is out of bounds or its sides differ in type")?;
-            ok(!on.is_empty() || *kind != JoinKind::Full, "a full join needs a key")?;
             residual.iter().try_for_each(|s| check_boolean(s, &[*l, *r].concat()))
         }
         (Op::Aggregate { keys, aggs }, [input]) => {
@@ -107,6 +107,11 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
         (Op::TopK { partition, order, .. }, [input]) => {
             ok(partition.iter().all(|k| *k < input.len()), "a partition column is out of bounds")?;
             check_order(order, input)
+        }
+        (Op::Window { partition, order, calls }, [input]) => {
+            ok(partition.iter().all(|k| *k < input.len()), "a partition column is out of bounds")?;
+            check_order(order, input)?;
+            calls.iter().try_for_each(|c| check_call(c, order, input))
         }
         (Op::Union | Op::SetOp { .. }, [first, rest @ ..]) => ok(rest.iter().all(|r| r == first), "the inputs differ in type"),
         (Op::Tumble { ts, size_us, offset_us }, [input]) => {

@@ -314,11 +314,12 @@ fn negate(args: &Args<'_>) -> EvalResult<ArrayRef> {
     if let DataType::Interval(_) = args.col(0)?.array.data_type() {
         return temporal::negate(args);
     }
-    by_number!(args, |x| x.overflowing_neg(), |x| (if x.is_nan() { x } else { -x }, false), |x| (-x, false))
+    // A numeric has no least value that overflows; what stands under a NULL may be anything.
+    by_number!(args, |x| x.overflowing_neg(), |x| (if x.is_nan() { x } else { -x }, false), |x| (x.wrapping_neg(), false))
 }
 
 fn absolute(args: &Args<'_>) -> EvalResult<ArrayRef> {
-    by_number!(args, |x| x.overflowing_abs(), |x| (x.abs(), false), |x| (x.abs(), false))
+    by_number!(args, |x| x.overflowing_abs(), |x| (x.abs(), false), |x| (x.wrapping_abs(), false))
 }
 
 /// Key by which floats compare as in PostgreSQL under any bitwise order: one zero, one NaN.

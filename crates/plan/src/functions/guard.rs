@@ -23,17 +23,19 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use super::cast::cast_target;
+use super::over_exec;
 use super::udf::PgFunction;
 
-/// Plans physically after putting the guards in place.
+/// Plans physically after putting the guards, and our operator of window functions, in place.
 #[derive(Debug, Default)]
 pub struct GuardedQueryPlanner;
 
 #[async_trait]
 impl QueryPlanner for GuardedQueryPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let plan = guard(plan.clone())?;
-        DefaultPhysicalPlanner::default().create_physical_plan(&plan, session).await
+        let plan = over_exec::replace(guard(crate::bind::equijoin::null_safe(plan.clone())?)?)?;
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(over_exec::OverPlanner)]);
+        planner.create_physical_plan(&plan, session).await
     }
 }
 

@@ -280,7 +280,7 @@ fn rounded(args: &Args<'_>, float: fn(f64) -> f64, drop: fn(i128, i8) -> i128) -
     let digits = if args.cols.len() > 1 { Some(args.lanes::<Int32Type>(1)?) } else { None };
     args.rows::<Decimal128Type>(|i| {
         let n = digits.map_or(0, |(n, sn)| n[i * sn]);
-        let cut = i8::try_from((i32::from(from) - n).clamp(0, 39)).unwrap_or(39);
+        let cut = i8::try_from(i32::from(from).saturating_sub(n).clamp(0, 39)).unwrap_or(39);
         // 10^39 is beyond every numeric: what is left is 0 (or, rounded, still 0)
         let kept = if cut > 38 { 0 } else { drop(x[i * sx], cut) };
         let left = from - cut;

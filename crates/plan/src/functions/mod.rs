@@ -21,6 +21,8 @@ mod digest;
 pub mod error;
 pub mod exact_sum;
 pub mod extract;
+#[cfg(test)]
+mod extremes;
 mod forms;
 pub mod guard;
 mod like;
@@ -29,6 +31,9 @@ pub mod math;
 mod moment;
 pub mod moments;
 pub mod numbers;
+pub(crate) mod only_row;
+pub(crate) mod over;
+pub(crate) mod over_exec;
 mod pattern;
 pub mod planner;
 mod quantified;
@@ -224,6 +229,7 @@ pub static BUILTINS: &[&Builtin] = &[
     &compare::GREATEST,
     &compare::LEAST,
     &compare::NULLIF,
+    &only_row::ONLY_ROW,
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.
@@ -363,7 +369,8 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
 
 /// Analyzer rules for views: ours, then DataFusion's own, then what stands on settled types.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(semantics::PgSemantics)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(crate::bind::Unnest), Arc::new(semantics::PgSemantics)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(absent::AbsentRows));
     rules
@@ -372,8 +379,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// Analyzer rules for DataFusion's executor, which knows no INTERSECT and EXCEPT of ours.
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
-    rules.insert(1, Arc::new(crate::bind::setop::SpellOut));
-    rules.insert(2, Arc::new(like::LikeCalls));
+    rules.insert(2, Arc::new(crate::bind::setop::SpellOut));
+    rules.insert(3, Arc::new(like::LikeCalls));
     rules
 }
 
@@ -389,9 +396,11 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(scalars());
     builder.scalar_functions().get_or_insert_default().push(moment::now());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates());
+    builder.window_functions().get_or_insert_default().extend(over::functions().into_iter().map(Arc::new));
     builder
         .with_expr_planners(expr_planners())
         .with_type_planner(type_planner())
         .with_analyzer_rules(batch_analyzer_rules())
+        .with_optimizer_rules(crate::bind::equijoin::optimizer_rules())
         .with_query_planner(Arc::new(guard::GuardedQueryPlanner))
 }

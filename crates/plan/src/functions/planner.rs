@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Exact
 
 use super::bind::is_number;
 use super::error::EvalError;
-use super::{arith, extract, function, lists, math, regexp, strings, text};
+use super::{arith, extract, function, lists, math, over, regexp, strings, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -86,7 +86,15 @@ impl ExprPlanner for PgExprPlanner {
 
     fn plan_window(&self, mut expr: RawWindowExpr) -> DfResult<PlannerResult<RawWindowExpr>> {
         expr.args = expr.args.into_iter().map(casts_named).collect::<DfResult<_>>()?;
-        Ok(PlannerResult::Original(expr))
+        // Two calls may differ by a cast in their OVER or FILTER clause alone.
+        expr.partition_by = expr.partition_by.into_iter().map(casts_named).collect::<DfResult<_>>()?;
+        let named = |s: SortExpr| Ok(SortExpr { expr: casts_named(s.expr)?, ..s });
+        expr.order_by = expr.order_by.into_iter().map(named).collect::<DfResult<_>>()?;
+        expr.filter = expr.filter.map(|e| casts_named(*e).map(Box::new)).transpose()?;
+        Ok(match over::plan(expr)? {
+            Ok(call) => PlannerResult::Planned(call),
+            Err(other) => PlannerResult::Original(other),
+        })
     }
 
     fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {

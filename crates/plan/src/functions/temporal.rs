@@ -117,6 +117,11 @@ pub(super) fn add_span(t: i64, s: IntervalMonthDayNano) -> EvalResult<i64> {
     finite(days.checked_mul(DAY_US).and_then(|d| d.checked_add(time)).and_then(|t| t.checked_add(us(s))))
 }
 
+/// `t + s`, or `t - s`.
+pub(crate) fn moved(t: i64, s: IntervalMonthDayNano, minus: bool) -> EvalResult<i64> {
+    add_span(t, if minus { negated(s)? } else { s })
+}
+
 fn add_clock(t: i64, clock: i64) -> EvalResult<i64> {
     if is_infinite(t) { Ok(t) } else { finite(t.checked_add(clock)) }
 }
@@ -176,7 +181,7 @@ pub(super) fn negate(args: &Args<'_>) -> EvalResult<ArrayRef> {
 }
 
 /// A date as a timestamp at midnight.
-pub(super) fn date_to_timestamp(d: i32) -> EvalResult<i64> {
+pub(crate) fn date_to_timestamp(d: i32) -> EvalResult<i64> {
     match d {
         DATE_INFINITY => Ok(TS_INFINITY),
         DATE_MINUS_INFINITY => Ok(TS_MINUS_INFINITY),

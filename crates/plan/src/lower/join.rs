@@ -1,10 +1,11 @@
-//! Joins. An equi-join needs a key; where one side has at most one row (an aggregate without GROUP BY), both sides get a
-//! constant one. `NOT IN` follows PostgreSQL's three-valued logic by counting the right side.
+//! Joins. Keys are the equalities between the sides, IS NOT DISTINCT FROM among them. Without one, and where one side has at most
+//! one row (an aggregate without GROUP BY), both sides get a constant key; otherwise every pair meets, which EXPLAIN warns of.
+//! `NOT IN` follows PostgreSQL's three-valued logic by counting the right side.
 
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::Join;
 
-use super::{Builder, Rel, Result, columns, first_line, scalar};
+use super::{Builder, Rel, Result, columns, scalar};
 use crate::error::PlanError;
 use crate::flowplan::{AggCall, AggFunc, JoinKind, Op};
 use crate::scalar::{CompareOp, IsTest, Scalar};
@@ -75,7 +76,8 @@ impl Builder {
         out: Out,
     ) -> Result<Rel> {
         let (n_left, n_right) = (left.exprs.len(), right.exprs.len());
-        let on = if on.is_empty() { self.constant_key(&left, &right, kind, residual.as_ref())? } else { on };
+        let Keys { on, nulls_equal, residual } = null_safe(Keys { on, nulls_equal, residual }, n_left);
+        let on = if on.is_empty() { self.constant_key(&left, &right, kind, residual.as_ref()) } else { on };
         let (lefts, rights): (Vec<_>, Vec<_>) = on.into_iter().unzip();
         let (left, left_keys) = self.with_columns(left, lefts)?;
         let (right, right_keys) = self.with_columns(right, rights)?;
@@ -112,22 +114,15 @@ impl Builder {
         Ok((self.materialize_wide(rel)?, places))
     }
 
-    /// A cross join is maintained only where one side has at most one row: changes of the other then cost what they are.
-    fn constant_key(&self, left: &Rel, right: &Rel, kind: JoinKind, residual: Option<&Scalar>) -> Result<Vec<(Scalar, Scalar)>> {
+    /// A key that every row has, where one side has at most one row: changes of the other then cost what they are. No key else.
+    fn constant_key(&self, left: &Rel, right: &Rel, kind: JoinKind, residual: Option<&Scalar>) -> Vec<(Scalar, Scalar)> {
         let single = |r: &Rel| self.keys.get(r.node).is_some_and(|k| k.as_ref().is_some_and(Vec::is_empty));
         let uncorrelated = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti) && residual.is_none();
         if single(left) || single(right) || uncorrelated {
             let key = Scalar::Literal(Value::bool(true));
-            return Ok(vec![(key.clone(), key)]);
+            return vec![(key.clone(), key)];
         }
-        let (what, hint) = match residual {
-            Some(r) => (
-                format!("a join without an equality is not offered in a view: {}", first_line(&crate::flowplan::scalar_text(r))),
-                "join on at least one equality (a.x = b.y); further conditions may follow it",
-            ),
-            None => ("a cross join is not offered in a view".to_owned(), "join on an equality, as a.x = b.y"),
-        };
-        Err(PlanError::unsupported(what, hint))
+        vec![]
     }
 
     /// `x NOT IN (SELECT y ..)`: true for every row where the right side is empty; otherwise only where x is not NULL, no y is
@@ -170,5 +165,58 @@ impl Builder {
         let rel = self.filter(with_counts, possible)?;
         let rel = self.project(rel, columns(n_left))?;
         self.equi_join(JoinKind::LeftAnti, rel, right, vec![(x, y)], false, None, Out::Left)
+    }
+}
+
+/// A join's condition in parts.
+struct Keys {
+    on: Vec<(Scalar, Scalar)>,
+    nulls_equal: bool,
+    residual: Option<Scalar>,
+}
+
+/// `l IS NOT DISTINCT FROM r` between the sides becomes a key. A join has one rule for the NULLs of all its keys; so where others
+/// are plain equalities, these ask for a value in the residual.
+fn null_safe(keys: Keys, n_left: usize) -> Keys {
+    let Keys { mut on, nulls_equal, residual: Some(residual) } = keys else { return keys };
+    let arms = if let Scalar::And(arms) = residual { arms } else { vec![residual] };
+    let (mut pairs, mut rest) = (vec![], vec![]);
+    for arm in arms {
+        match arm {
+            Scalar::Compare { op: CompareOp::NotDistinct, left, right } => match sides(&left, &right, n_left) {
+                Some(pair) => pairs.push(pair),
+                None => rest.push(Scalar::Compare { op: CompareOp::NotDistinct, left, right }),
+            },
+            other => rest.push(other),
+        }
+    }
+    if pairs.is_empty() {
+        return Keys { on, nulls_equal, residual: Scalar::all(rest) };
+    }
+    if !nulls_equal {
+        let present = |(l, _): &(Scalar, Scalar)| Scalar::Is { test: IsTest::Null, negated: true, arg: Box::new(l.clone()) };
+        rest.extend(on.iter().map(present));
+    }
+    on.extend(pairs);
+    Keys { on, nulls_equal: true, residual: Scalar::all(rest) }
+}
+
+/// Two expressions over left then right columns as a pair, if each reads one side.
+fn sides(a: &Scalar, b: &Scalar, n_left: usize) -> Option<(Scalar, Scalar)> {
+    let reads = |s: &Scalar| {
+        let (mut left, mut right) = (false, false);
+        s.walk(&mut |s| {
+            if let Scalar::Column(i) = s {
+                left |= *i < n_left;
+                right |= *i >= n_left;
+            }
+        });
+        (left, right)
+    };
+    let shifted = |s: &Scalar| s.clone().map_columns(&|i| Scalar::Column(i - n_left));
+    match (reads(a), reads(b)) {
+        ((true, false), (false, true)) => Some((a.clone(), shifted(b))),
+        ((false, true), (true, false)) => Some((b.clone(), shifted(a))),
+        _ => None,
     }
 }

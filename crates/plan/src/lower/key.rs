@@ -2,7 +2,7 @@
 //! key is always sound; a wrong one would not be.
 
 use super::Builder;
-use crate::flowplan::{JoinKind, Op, SetOpKind};
+use crate::flowplan::{JoinKind, Op, SetOpKind, WindowFunc};
 use crate::scalar::Scalar;
 
 pub(super) fn derive(b: &Builder, op: &Op, inputs: &[usize]) -> Option<Vec<usize>> {
@@ -24,6 +24,11 @@ pub(super) fn derive(b: &Builder, op: &Op, inputs: &[usize]) -> Option<Vec<usize
             }
             key(0).or_else(|| row_number.then(|| partition.iter().copied().chain([width(0)]).collect()))
         }
+        // A window keeps its input's rows; with a number for each of a partition they differ in any case.
+        Op::Window { partition, calls, .. } => key(0).or_else(|| {
+            let number = calls.iter().position(|c| c.func == WindowFunc::RowNumber)?;
+            Some(partition.iter().copied().chain([width(0) + number]).collect())
+        }),
         Op::Union => {
             if inputs.len() == 1 {
                 key(0)

@@ -9,6 +9,7 @@ mod builder;
 mod join;
 mod key;
 mod leaf;
+pub(crate) mod over;
 mod scalar;
 mod setop;
 mod topk;
@@ -37,8 +38,11 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<FlowPlan> {
     let output = plan.schema().fields().iter().zip(types);
     let output = output.map(|(f, ty)| OutputColumn { name: f.name().clone(), ty }).collect();
     let plan = FlowPlan { root, output, key, ..b.plan };
-    let plan = compact(plan);
-    topk::check_bounded(&plan)?;
+    let mut plan = compact(plan);
+    for node in &mut plan.nodes {
+        let op = std::mem::replace(&mut node.op, crate::flowplan::Op::Distinct);
+        node.op = over::unbounded(op);
+    }
     plan.validate()?;
     Ok(plan)
 }
@@ -75,7 +79,7 @@ impl Builder {
             }
             LogicalPlan::Union(u) => self.union(u),
             LogicalPlan::Limit(l) => self.limit(l),
-            LogicalPlan::Window(w) => self.row_number(w),
+            LogicalPlan::Window(w) => self.over(w),
             LogicalPlan::Extension(x) => {
                 let node = x.node.as_any();
                 if let Some(w) = node.downcast_ref::<WindowNode>() {

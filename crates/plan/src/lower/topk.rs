@@ -1,11 +1,11 @@
-//! ORDER BY .. LIMIT, and row_number() <= k per partition.
+//! ORDER BY .. LIMIT, and row_number() <= k per partition; without a bound above it the number is a window's ([`super::over`]).
 
-use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
-use datafusion::logical_expr::{Expr, Limit, LogicalPlan, Window};
+use datafusion::logical_expr::expr::Sort as SortExpr;
+use datafusion::logical_expr::{Expr, Limit, LogicalPlan};
 
-use super::{Builder, Rel, Result, first_line, scalar};
+use super::{Builder, Rel, Result, scalar};
 use crate::error::PlanError;
-use crate::flowplan::{FlowPlan, Op, OrderKey};
+use crate::flowplan::{Op, OrderKey};
 use crate::scalar::{CompareOp, Scalar};
 use crate::value::Datum;
 
@@ -79,47 +79,6 @@ impl Builder {
         Ok((rel, order, width))
     }
 
-    /// `row_number()` as a top-k without bound; the filter above gives the bound ([`Builder::bound_row_number`]).
-    pub(super) fn row_number(&mut self, w: &Window) -> Result<Rel> {
-        let [e] = w.window_expr.as_slice() else {
-            return Err(PlanError::unsupported(
-                "several window functions in one query are not offered in a view",
-                "compute each in its own view",
-            ));
-        };
-        let f = window_function(e)?;
-        let schema = w.input.schema();
-        let rel = self.lower(&w.input)?;
-        let mut partition = vec![];
-        let mut exprs = super::columns(rel.exprs.len());
-        for e in &f.params.partition_by {
-            let e = scalar::lower(e, schema)?;
-            if !matches!(e, Scalar::Literal(_)) {
-                partition.push(exprs.iter().position(|x| *x == e).unwrap_or_else(|| {
-                    exprs.push(e);
-                    exprs.len() - 1
-                }));
-            }
-        }
-        partition.sort_unstable();
-        partition.dedup();
-        let width = rel.exprs.len();
-        let rel = if exprs.len() == width { rel } else { self.project(rel, exprs)? };
-        let mut keys = vec![];
-        for s in &f.params.order_by {
-            keys.push((scalar::lower(&s.expr, schema)?, s));
-        }
-        let (rel, order, _) = self.with_order(rel, &keys)?;
-        let node = self.materialize_wide(rel)?;
-        let op = Op::TopK { partition, order, limit: u64::MAX, offset: 0, row_number: true };
-        let node = self.push(op, vec![node])?;
-        let last = self.types(node).len() - 1;
-        let mut rel = self.rel(node);
-        rel.exprs.truncate(width);
-        rel.exprs.push(Scalar::Column(last));
-        Ok(rel)
-    }
-
     /// Moves `row_number <= k` out of a pending filter into a top-k of that bound in the place of the one below it, and drops the
     /// number's column where nobody reads it (it would change whenever a row above it does).
     pub(super) fn bound_row_number(&mut self, mut rel: Rel) -> Result<Rel> {
@@ -129,6 +88,7 @@ impl Builder {
         // Positions kept are low <= p <= high; the number counts what an offset skips, too.
         let first = offset + 1;
         let (mut low, mut high) = (first, u64::MAX);
+        let whole = rel.clone();
         rel.filter.retain(|c| match bound(c, number) {
             Some((l, h)) => {
                 low = low.max(l);
@@ -137,11 +97,11 @@ impl Builder {
             }
             None => true,
         });
-        if high == u64::MAX && low == first {
-            return Ok(rel);
+        if high == u64::MAX {
+            return Ok(whole);
         }
         let offset = low - 1;
-        let limit = if high == u64::MAX { u64::MAX } else { high.saturating_sub(offset) };
+        let limit = high.saturating_sub(offset);
         let mut row_number = false;
         for e in rel.filter.iter().chain(&rel.exprs) {
             e.walk(&mut |s| row_number |= *s == Scalar::Column(number));
@@ -190,18 +150,6 @@ fn bound(c: &Scalar, number: usize) -> Option<(u64, u64)> {
     }
 }
 
-fn window_function(e: &Expr) -> Result<&WindowFunction> {
-    match e {
-        Expr::Alias(a) => window_function(&a.expr),
-        Expr::WindowFunction(f) if f.fun.name() == "row_number" => Ok(f),
-        Expr::WindowFunction(f) => Err(PlanError::unsupported(
-            format!("window function {} is not offered in a view", f.fun.name()),
-            "row_number() OVER (PARTITION BY .. ORDER BY ..) with WHERE rn <= k around it is; a join with a grouped subquery replaces aggregates OVER",
-        )),
-        other => Err(PlanError::internal(format!("no window function: {}", first_line(&other.to_string())))),
-    }
-}
-
 fn count(e: Option<&Expr>, default: u64) -> Result<u64> {
     let Some(e) = e else { return Ok(default) };
     let odd = || PlanError::unsupported(format!("LIMIT and OFFSET take a constant in a view, not {e}"), "write a number");
@@ -213,16 +161,4 @@ fn count(e: Option<&Expr>, default: u64) -> Result<u64> {
         },
         _ => Err(odd()),
     }
-}
-
-/// A row number that no filter bounds would move with every change above it. Asked of a plan without unused nodes.
-pub(super) fn check_bounded(plan: &FlowPlan) -> Result<()> {
-    let unbounded = |op: &Op| matches!(op, Op::TopK { limit: u64::MAX, row_number: true, .. });
-    if plan.nodes.iter().any(|n| unbounded(&n.op)) {
-        return Err(PlanError::unsupported(
-            "row_number() without a bound is not offered in a view",
-            "write it in a subquery and WHERE rn <= k directly around it",
-        ));
-    }
-    Ok(())
 }

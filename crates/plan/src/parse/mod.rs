@@ -6,6 +6,7 @@
 
 mod create;
 mod dml;
+mod exclude;
 mod limits;
 mod precedence;
 mod prepared;
@@ -13,6 +14,7 @@ mod session;
 mod statement;
 pub(crate) mod types;
 
+pub(crate) use exclude::EXCLUDE_MARK;
 pub use limits::ParseLimits;
 pub use statement::*;
 
@@ -38,7 +40,7 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     stacker::grow(STACK_BYTES, || {
         let dialect = PostgreSqlDialect {};
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
-        let tokens = rewrite_tokens(tokens);
+        let tokens = exclude::rewrite(rewrite_tokens(tokens));
         refuse_emit(&tokens)?;
         // A bracket costs the parser up to four levels of its own.
         let recursion = limits.nesting_max * 6 + 50;
@@ -65,6 +67,17 @@ pub fn parse_query(sql: &str, limits: &ParseLimits) -> Result<Box<ast::Query>> {
         (Some(Statement::Query(q)), true) => Ok(q),
         _ => Err(PlanError::syntax("expected one query")),
     }
+}
+
+/// Reads one expression.
+pub(crate) fn parse_expr(sql: &str) -> Result<ast::Expr> {
+    let query = parse_query(&format!("SELECT {sql}"), &ParseLimits::default())?;
+    if let ast::SetExpr::Select(mut s) = *query.body
+        && let (Some(ast::SelectItem::UnnamedExpr(e)), true) = (s.projection.pop(), s.projection.is_empty())
+    {
+        return Ok(e);
+    }
+    Err(PlanError::syntax(format!("not an expression: {sql}")))
 }
 
 /// Joins `v @ 2` written without spaces into one name, drops TABLE in `TUMBLE(TABLE t, ..)`, and marks BETWEEN SYMMETRIC.

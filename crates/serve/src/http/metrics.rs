@@ -43,6 +43,7 @@ pub(super) struct VersionFigures {
     pub(super) epoch: Option<u64>,
     pub(super) n_rows: Option<usize>,
     pub(super) error: Option<String>,
+    pub(super) n_errors: i64,
 }
 
 /// All versions of all materialized views.
@@ -60,6 +61,7 @@ pub(super) fn versions(instance: &Instance) -> Vec<VersionFigures> {
                 epoch: report.upper.map(|e| e.0),
                 n_rows: report.n_rows,
                 error: report.error,
+                n_errors: report.n_errors,
             });
         }
     }
@@ -119,7 +121,11 @@ pub(super) async fn metrics(State(door): State<Shared>) -> Response {
 fn versions_of(page: &mut Page, instance: &Instance, durable: u64) {
     let versions = versions(instance);
     let labels: Vec<String> = versions.iter().map(|v| v.version.to_string()).collect();
-    page.metric("regauge_view_up", "gauge", "1 if the version answers reads, 0 if it is being built or has failed.");
+    page.metric(
+        "regauge_view_up",
+        "gauge",
+        "1 if the version answers reads, 0 if it is being built, has failed, or a row of it has.",
+    );
     for (v, no) in versions.iter().zip(&labels) {
         let up = u8::from(v.error.is_none() && v.epoch.is_some());
         page.sample("regauge_view_up", &[("view", &v.view), ("version", no), ("state", &v.state)], up);
@@ -129,6 +135,10 @@ fn versions_of(page: &mut Page, instance: &Instance, durable: u64) {
         if let Some(epoch) = v.epoch {
             page.sample("regauge_view_lag_commits", &[("view", &v.view), ("version", no)], durable.saturating_sub(epoch));
         }
+    }
+    page.metric("regauge_view_error_rows", "gauge", "Rows of the version that fail; while there are any, reads of it do.");
+    for (v, no) in versions.iter().zip(&labels) {
+        page.sample("regauge_view_error_rows", &[("view", &v.view), ("version", no)], v.n_errors);
     }
     page.metric("regauge_view_stored_rows", "gauge", "Rows in the version's published layers, not yet merged ones included.");
     for (v, no) in versions.iter().zip(&labels) {

@@ -87,3 +87,26 @@ async fn metrics_and_the_page_say_what_is_here() {
     assert!(server.get("/openapi.yaml").await.body.starts_with("openapi: 3"));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_with_a_row_that_fails_is_shown_as_errored_until_it_heals() {
+    let server = server().await;
+    server.sql("CREATE MATERIALIZED VIEW q AS SELECT 10 / n AS q FROM t").await.rows();
+    server.sql("INSERT INTO t VALUES (7, 'z', 0)").await.rows();
+    server.sql("FLUSH").await;
+    let refusal = server.get("/v1/views/q").await.fails(503, "RG002");
+    assert_eq!(refusal["message"], "view \"q\" has an error: division by zero table=t k=7");
+    let metrics = server.get("/metrics").await.body;
+    for line in
+        ["regauge_view_up{view=\"q\",version=\"1\",state=\"errored\"} 0", "regauge_view_error_rows{view=\"q\",version=\"1\"} 1"]
+    {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let page = server.get("/").await.body;
+    assert!(page.contains("<td>q<td class=n>1<td>errored") && page.contains("division by zero row=(0) n_rows=1"), "{page}");
+    server.sql("DELETE FROM t WHERE k = 7").await.rows();
+    server.sql("FLUSH").await;
+    assert_eq!(server.get("/v1/views/q?limit=2").await.status, 200);
+    assert!(server.get("/metrics").await.body.contains("regauge_view_up{view=\"q\",version=\"1\",state=\"live\"} 1"));
+    server.stop().await;
+}

@@ -87,6 +87,15 @@ async fn information_schema_tells_tables_and_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_type_tells_whether_it_is_an_array_by_the_name_of_its_input_function() {
+    let (_site, mut s) = site().await;
+    let arrays =
+        "SELECT typname FROM pg_type WHERE typinput = 'pg_catalog.array_in'::regproc AND typname IN ('_int8', 'int8') ORDER BY 1";
+    assert_eq!(run(&mut s, arrays).await, ["_int8"]);
+    assert_eq!(run(&mut s, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_index_keys'").await, ["32"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn functions_know_the_session() {
     let (_site, mut s) = site().await;
     let version = run(&mut s, "select pg_catalog.version()").await;
@@ -228,4 +237,59 @@ async fn the_schema_regauge_tells_views_versions_and_topics_of_the_moment() {
         run(&mut s, "SELECT name, kind, partitions FROM regauge.topics ORDER BY name").await,
         ["friends|table|1", "messages|stream|1"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_regauge_tells_rows_that_fail_until_they_heal() {
+    let (_site, mut s) = site().await;
+    run(&mut s, "CREATE MATERIALIZED VIEW part AS SELECT 100 / friend_id AS p FROM friends").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW whole AS SELECT sum(p) AS s FROM part").await;
+    run(&mut s, "INSERT INTO friends VALUES (1, 0, 'a', 1), (2, 0, 'b', 2), (3, 5, 'c', 3)").await;
+    run(&mut s, "FLUSH").await;
+    let states = "SELECT name, state, error FROM regauge.views WHERE kind = 'materialized view' ORDER BY name";
+    let told = "division by zero row=(0) n_rows=2";
+    let below = "division by zero in view \"part\" row=(0) n_rows=2";
+    assert_eq!(
+        run(&mut s, states).await,
+        ["mv|live|NULL".to_owned(), format!("part|errored|{told}"), format!("whole|errored|{below}")]
+    );
+    let versions = "SELECT view, state, error, error_rows FROM regauge.versions WHERE error_rows > 0 ORDER BY view";
+    assert_eq!(run(&mut s, versions).await, [format!("part|errored|{told}|2"), format!("whole|errored|{below}|2")]);
+    let errors = "SELECT view, version, sqlstate, message, met_in, subject, n_rows FROM regauge.errors ORDER BY view";
+    assert_eq!(
+        run(&mut s, errors).await,
+        ["part|1|22012|division by zero|part|row=(0)|2", "whole|1|22012|division by zero|part|row=(0)|2"]
+    );
+    run(&mut s, "DELETE FROM friends WHERE friend_id = 0").await;
+    run(&mut s, "FLUSH").await;
+    assert_eq!(run(&mut s, errors).await, [""; 0]);
+    assert_eq!(run(&mut s, states).await, ["mv|live|NULL", "part|live|NULL", "whole|live|NULL"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_regauge_tells_operators_lag_epochs_partitions_and_the_catalogs_history() {
+    let (_site, mut s) = site().await;
+    run(&mut s, "CREATE STREAM wide (k bigint, v bigint) WITH (partitions = 3)").await;
+    run(&mut s, "INSERT INTO messages VALUES (1, 'a', NULL), (1, 'b', NULL), (2, 'c', NULL)").await;
+    run(&mut s, "INSERT INTO wide SELECT g, g FROM (VALUES (1), (2), (3), (4), (5)) AS x (g)").await;
+    run(&mut s, "FLUSH").await;
+    let operators = "SELECT operator, rows_in, state_rows, busy_us >= 0 FROM regauge.operators WHERE view = 'mv' AND \
+                     operator = 'Aggregate'";
+    assert_eq!(run(&mut s, operators).await, ["Aggregate|3|2|true"]);
+    let lag = "SELECT view, version, epoch = durable, commits, lag_ms FROM regauge.lag";
+    assert_eq!(run(&mut s, lag).await, ["mv|1|true|0|0"]);
+    let epochs = "SELECT max(e.epoch) = (SELECT max(durable) FROM regauge.lag), bool_and(visible), min(commits) > 0 FROM \
+                  regauge.epochs e";
+    assert_eq!(run(&mut s, epochs).await, ["true|true|true"]);
+    let partitions = "SELECT name, count(*), sum(next_offset) FROM regauge.partitions GROUP BY name ORDER BY name";
+    assert_eq!(run(&mut s, partitions).await, ["friends|1|0", "messages|1|3", "wide|3|5"]);
+    let ends = "SELECT p.partition, p.next_offset = (SELECT count(*) FROM wide WHERE _partition = p.partition) FROM \
+                regauge.partitions p WHERE name = 'wide' ORDER BY 1";
+    assert_eq!(run(&mut s, ends).await, ["0|true", "1|true", "2|true"]);
+    run(&mut s, "DROP STREAM wide").await;
+    let events = "SELECT event, name FROM regauge.catalog_events WHERE name = 'wide' ORDER BY lsn";
+    assert_eq!(run(&mut s, events).await, ["stream_created|wide", "dropped|wide"]);
+    let moments = "SELECT count(*) > 6, bool_and(committed_at > TIMESTAMPTZ '2020-01-01 00:00:00+00'), bool_and(lsn > 0), \
+                   bool_and(body LIKE '{%}') FROM regauge.catalog_events";
+    assert_eq!(run(&mut s, moments).await, ["true|true|true|true"]);
 }

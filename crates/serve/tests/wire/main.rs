@@ -7,6 +7,7 @@ mod cancel;
 mod common;
 mod copy;
 mod drivers;
+mod handbook;
 mod hostile;
 mod queries;
 mod raw;

@@ -241,3 +241,23 @@ async fn an_answer_that_nobody_reads_holds_up_nobody_else() {
     assert_eq!(rows(&client, "SELECT count(*) FROM t").await, ["2000"]);
     assert_eq!(code(&client, "INSERT INTO t VALUES (-1, '')").await, "00000");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_with_a_row_that_fails_says_which_in_both_protocols() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE STREAM clicks (page TEXT, ms INT)").await.unwrap();
+    client.batch_execute("CREATE MATERIALIZED VIEW speed AS SELECT page, 1000 / ms AS r FROM clicks").await.unwrap();
+    client.batch_execute("INSERT INTO clicks VALUES ('a', 10), ('b', 0)").await.unwrap();
+    let simple = client.batch_execute("SELECT * FROM speed").await.unwrap_err();
+    let extended = client.query("SELECT * FROM speed", &[]).await.unwrap_err();
+    for error in [simple, extended] {
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "RG002");
+        assert_eq!(error.message(), "view \"speed\" has an error: division by zero topic=clicks partition=0 offset=1");
+        assert_eq!(error.detail(), Some("row=(b, 0) n_rows=1"));
+        assert!(error.hint().is_some());
+    }
+    let shown = rows(&client, "SHOW MATERIALIZED VIEWS").await;
+    assert!(shown[0].contains("errored"), "{shown:?}");
+}

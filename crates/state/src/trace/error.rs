@@ -13,9 +13,9 @@ pub enum TraceError {
     /// The rows' own error collection is not empty at this epoch; it heals when the cause is retracted.
     #[error("{message} n_rows={n}")]
     Errored {
-        /// The first message in order.
+        /// The first error in order.
         message: String,
-        /// Errors of all messages.
+        /// Rows that fail.
         n: i64,
     },
     /// More was retracted than was ever added.

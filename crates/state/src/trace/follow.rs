@@ -33,7 +33,7 @@ impl TraceReader {
         for layer in layers {
             let rows = layer.pieces.iter().map(|rows| Change { epoch: layer.epoch, rows: rows.clone(), errors: vec![] });
             changes.extend(rows);
-            if !layer.errors.is_empty() {
+            if !layer.errors.is_empty() && !self.diverts {
                 let rows = Delta::empty(Arc::clone(&self.shared.schema));
                 changes.push(Change { epoch: layer.epoch, rows, errors: layer.errors.clone() });
             }

@@ -9,10 +9,10 @@
 //! Cost of a sum: the rows that are not in the base, and the hashes of the base, which are computed once; when the rest is not
 //! much smaller than the base, everything is hashed. A look-up by key costs one probe a layer; the index is made by the first one.
 
-use super::TraceError;
-use arrow::array::{ArrayRef, Int64Array, UInt32Array};
+use super::{RowError, TraceError, key_index::KeyIndex};
+use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use regauge_types::{Delta, Diffs, Epoch, hash::hash_columns, key};
 use std::{
     collections::BTreeMap,
@@ -32,22 +32,21 @@ type Frozen = foldhash::fast::FixedState;
 pub(super) struct Layer {
     pub epoch: Epoch,
     pub pieces: Vec<Delta>,
-    pub errors: Vec<(String, i64)>,
+    pub errors: Vec<(RowError, i64)>,
     n_rows: usize,
     /// Of each row, over all columns.
     hashes: OnceLock<Vec<u64>>,
-    /// Hash of the key columns, and row.
-    by_key: OnceLock<HashTable<(u64, u32)>>,
+    by_key: OnceLock<KeyIndex>,
 }
 
 impl Layer {
     /// A layer of deltas of one epoch, in whatever state they come.
-    pub fn new(schema: &SchemaRef, epoch: Epoch, deltas: Vec<Delta>, errors: Vec<(String, i64)>) -> Result<Layer, TraceError> {
+    pub fn new(schema: &SchemaRef, epoch: Epoch, deltas: Vec<Delta>, errors: Vec<(RowError, i64)>) -> Result<Layer, TraceError> {
         let pieces = if only_adds(&deltas) { joined(schema, deltas)? } else { consolidated(schema, &deltas)? };
         Ok(Layer::of(epoch, pieces, errors))
     }
 
-    fn of(epoch: Epoch, pieces: Vec<Delta>, errors: Vec<(String, i64)>) -> Layer {
+    fn of(epoch: Epoch, pieces: Vec<Delta>, errors: Vec<(RowError, i64)>) -> Layer {
         let n_rows = pieces.iter().map(Delta::n_rows).sum();
         Layer { epoch, pieces, errors, n_rows, hashes: OnceLock::new(), by_key: OnceLock::new() }
     }
@@ -65,6 +64,19 @@ impl Layer {
         self.size() == 0
     }
 
+    /// Bytes of memory held: rows, hashes and index. What pieces share is counted for each.
+    pub fn n_bytes(&self) -> usize {
+        let of_piece = |piece: &Delta| {
+            let diffs = match &piece.diffs {
+                Diffs::Ones => 0,
+                Diffs::Each(diffs) => diffs.get_array_memory_size(),
+            };
+            piece.rows.get_array_memory_size() + diffs
+        };
+        let rows: usize = self.pieces.iter().map(of_piece).sum();
+        rows + self.hashes.get().map_or(0, |h| h.capacity() * 8) + self.by_key.get().map_or(0, KeyIndex::n_bytes)
+    }
+
     fn hashes(&self) -> Result<&Vec<u64>, TraceError> {
         if let Some(known) = self.hashes.get() {
             return Ok(known);
@@ -76,29 +88,17 @@ impl Layer {
         Ok(self.hashes.get_or_init(|| all))
     }
 
-    /// Rows whose key columns hash like this; the caller compares keys.
+    /// Rows whose key columns may hash like this; the caller compares keys.
     pub fn with_key_hash(&self, columns: &[usize], hash: u64) -> Result<Vec<u32>, TraceError> {
         let index = match self.by_key.get() {
             Some(index) => index,
             None => {
-                let index = self.index(columns)?;
+                let key = |piece: &Delta| columns.iter().map(|c| Arc::clone(piece.rows.column(*c))).collect();
+                let index = KeyIndex::new(self.n_rows, self.pieces.iter().map(|piece| (key(piece), piece.n_rows())))?;
                 self.by_key.get_or_init(|| index)
             }
         };
-        Ok(index.iter_hash(hash).filter(|(h, _)| *h == hash).map(|(_, row)| *row).collect())
-    }
-
-    fn index(&self, columns: &[usize]) -> Result<HashTable<(u64, u32)>, TraceError> {
-        let mut index = HashTable::with_capacity(self.n_rows);
-        let mut row = 0;
-        for piece in &self.pieces {
-            let keys: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(piece.rows.column(*c))).collect();
-            for hash in hash_columns(&keys, piece.n_rows())? {
-                index.insert_unique(hash, (hash, row), |(h, _)| *h);
-                row += 1;
-            }
-        }
-        Ok(index)
+        Ok(index.rows(hash).collect())
     }
 
     /// One row as a delta.
@@ -155,11 +155,11 @@ fn joined(schema: &SchemaRef, pieces: Vec<Delta>) -> Result<Vec<Delta>, TraceErr
     Ok(out)
 }
 
-/// Sums of equal messages, zeros left out, in order of the message.
-pub(super) fn sum_errors<'a>(errors: impl Iterator<Item = &'a (String, i64)>) -> Vec<(String, i64)> {
-    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
-    errors.for_each(|(message, diff)| *sums.entry(message).or_default() += diff);
-    sums.into_iter().filter(|(_, diff)| *diff != 0).map(|(message, diff)| (message.to_owned(), diff)).collect()
+/// Sums of equal errors, zeros left out, in their order.
+pub(super) fn sum_errors<'a>(errors: impl Iterator<Item = &'a (RowError, i64)>) -> Vec<(RowError, i64)> {
+    let mut sums: BTreeMap<&RowError, i64> = BTreeMap::new();
+    errors.for_each(|(error, diff)| *sums.entry(error).or_default() += diff);
+    sums.into_iter().filter(|(_, diff)| *diff != 0).map(|(error, diff)| (error.clone(), diff)).collect()
 }
 
 /// Layers as one, under the last one's epoch; what cancels out is gone. None for no layers.

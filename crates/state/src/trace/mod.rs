@@ -14,14 +14,17 @@
 
 mod error;
 mod follow;
+mod key_index;
 mod layer;
 mod reader;
+mod row_error;
 mod shard;
 mod writer;
 
 pub use error::TraceError;
 pub use follow::Waker;
 pub use reader::{Change, Pin, Snapshot, TraceReader};
+pub use row_error::RowError;
 pub use writer::Publisher;
 
 use arrow::datatypes::SchemaRef;

@@ -1,7 +1,7 @@
 //! Readers: they pin an epoch, take pointers, and do their work outside every lock.
 
 use super::{
-    Shared, TraceError,
+    RowError, Shared, TraceError,
     layer::{Layer, concat, merge, sum, sum_errors},
     shard::Shard,
 };
@@ -21,6 +21,8 @@ use std::{
 #[derive(Clone)]
 pub struct TraceReader {
     pub(super) shared: Arc<Shared>,
+    /// Rows that fail are left out, instead of making the others unreadable.
+    pub(super) diverts: bool,
 }
 
 /// What one epoch changed.
@@ -30,8 +32,8 @@ pub struct Change {
     pub epoch: Epoch,
     /// Rows, consolidated.
     pub rows: Delta,
-    /// Errors by message.
-    pub errors: Vec<(String, i64)>,
+    /// Errors of rows.
+    pub errors: Vec<(RowError, i64)>,
 }
 
 /// Keeps an epoch, and all after it, readable.
@@ -75,7 +77,14 @@ fn unpin(pins: &mut BTreeMap<Epoch, usize>, at: Epoch) {
 
 impl TraceReader {
     pub(super) fn new(shared: Arc<Shared>) -> TraceReader {
-        TraceReader { shared }
+        TraceReader { shared, diverts: false }
+    }
+
+    /// The same trace, for those who take the rows that have a value and leave the others aside: reads do not fail by them, and who
+    /// follows does not hear of them. [`TraceReader::errors`] and [`Snapshot::errors`] still tell them.
+    #[must_use]
+    pub fn diverting(&self) -> TraceReader {
+        TraceReader { shared: Arc::clone(&self.shared), diverts: true }
     }
 
     /// The last epoch that is complete in all shards.
@@ -131,7 +140,15 @@ impl TraceReader {
             self.refuse_negative(piece, at)?;
         }
         let errors = sum_errors(layers.iter().flat_map(|l| &l.errors));
-        Ok(Snapshot { pin, schema: Arc::clone(schema), pieces, whole: OnceLock::new(), errors, key: self.shared.key.clone() })
+        let (schema, key) = (Arc::clone(schema), self.shared.key.clone());
+        Ok(Snapshot { pin, schema, pieces, whole: OnceLock::new(), errors, diverts: self.diverts, key })
+    }
+
+    /// Errors of the rows at an epoch with since <= at <= upper; no row is looked at.
+    pub fn errors(&self, at: Epoch) -> Result<Vec<(RowError, i64)>, TraceError> {
+        let _pin = self.pin(at)?;
+        let layers = self.layers(at, |layer| layer.epoch <= at && !layer.errors.is_empty())?;
+        Ok(sum_errors(layers.iter().flat_map(|l| &l.errors)))
     }
 
     /// Rows at an epoch whose key columns equal the one row of `key` (in the order of the trace's key); none but the layers' few
@@ -141,7 +158,9 @@ impl TraceReader {
         let columns = self.shared.key.as_ref().filter(|k| k.len() == key.len() && key.iter().all(|c| c.len() == 1));
         let columns = columns.ok_or(TraceError::NoKey { n_columns: key.len() })?;
         let layers = self.layers(at, |layer| layer.epoch <= at)?;
-        refuse_errors(&sum_errors(layers.iter().flat_map(|l| &l.errors)))?;
+        if !self.diverts {
+            refuse_errors(&sum_errors(layers.iter().flat_map(|l| &l.errors)))?;
+        }
         let hash = hash_columns(key, 1)?.first().copied().unwrap_or_default();
         let mut found = vec![];
         for layer in &layers {
@@ -185,6 +204,12 @@ impl TraceReader {
         })
     }
 
+    /// Bytes of memory held by all shards: rows, hashes and look-up indexes.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        self.shared.shards.iter().map(|shard| shard.lock().layers.iter().map(|l| l.n_bytes()).sum::<usize>()).sum()
+    }
+
     fn layers(&self, at: Epoch, wanted: impl Fn(&Layer) -> bool) -> Result<Vec<Arc<Layer>>, TraceError> {
         self.layers_of(at, self.shared.shards.iter(), wanted)
     }
@@ -215,7 +240,8 @@ pub struct Snapshot {
     schema: SchemaRef,
     pieces: Vec<Delta>,
     whole: OnceLock<Delta>,
-    errors: Vec<(String, i64)>,
+    errors: Vec<(RowError, i64)>,
+    diverts: bool,
     key: Option<Vec<usize>>,
 }
 
@@ -226,9 +252,9 @@ impl Snapshot {
         self.pin.at()
     }
 
-    /// Errors by message.
+    /// Errors of rows, summed.
     #[must_use]
-    pub fn errors(&self) -> &[(String, i64)] {
+    pub fn errors(&self) -> &[(RowError, i64)] {
         &self.errors
     }
 
@@ -273,14 +299,14 @@ impl Snapshot {
     }
 
     fn healthy(&self) -> Result<(), TraceError> {
-        refuse_errors(&self.errors)
+        if self.diverts { Ok(()) } else { refuse_errors(&self.errors) }
     }
 }
 
-fn refuse_errors(errors: &[(String, i64)]) -> Result<(), TraceError> {
+fn refuse_errors(errors: &[(RowError, i64)]) -> Result<(), TraceError> {
     match errors.first() {
         None => Ok(()),
-        Some((message, _)) => Err(TraceError::Errored { message: message.clone(), n: errors.iter().map(|(_, n)| n).sum() }),
+        Some((error, _)) => Err(TraceError::Errored { message: error.to_string(), n: errors.iter().map(|(_, n)| n).sum() }),
     }
 }
 

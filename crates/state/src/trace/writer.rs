@@ -1,13 +1,13 @@
 //! The single writer of a shard.
 
 use super::{
-    Shared, TraceError,
+    RowError, Shared, TraceError,
     layer::{Layer, merge, sum_errors},
 };
 use regauge_types::{Delta, Epoch};
 use std::{collections::BTreeMap, sync::Arc};
 
-type Waiting = (Vec<Delta>, Vec<(String, i64)>);
+type Waiting = (Vec<Delta>, Vec<(RowError, i64)>);
 
 /// Writes one shard of a trace; nothing it publishes is seen before [`Publisher::advance`].
 pub struct Publisher {
@@ -23,15 +23,15 @@ impl Publisher {
     }
 
     /// Takes in changes of an epoch that is not closed. Epoch 0 is open until the first `advance`.
-    pub fn publish(&mut self, epoch: Epoch, rows: Delta, errors: Vec<(String, i64)>) -> Result<(), TraceError> {
+    pub fn publish(&mut self, epoch: Epoch, rows: Delta, errors: Vec<(RowError, i64)>) -> Result<(), TraceError> {
         if epoch <= self.upper && self.upper > Epoch(0) {
             return Err(TraceError::Closed { epoch, upper: self.upper });
         }
-        let (deltas, messages) = self.waiting.entry(epoch).or_default();
+        let (deltas, waiting) = self.waiting.entry(epoch).or_default();
         if !rows.is_empty() {
             deltas.push(rows);
         }
-        messages.extend(errors);
+        waiting.extend(errors);
         Ok(())
     }
 

@@ -47,7 +47,7 @@ proptest! {
             prop_assert_eq!(index.n_groups(), known.len());
             // every second batch, one group goes; its id may serve another key
             if let Some((key, id)) = known.iter().next().map(|(k, id)| (k.clone(), *id)).filter(|_| batch.len() % 2 == 0) {
-                index.remove(id);
+                index.remove(&[id], &hashes(std::slice::from_ref(&key)));
                 known.remove(&key);
             }
         }
@@ -73,7 +73,7 @@ proptest! {
             }
             prop_assert_eq!(index.n_groups(), known.len());
             if let Some((key, id)) = known.iter().next().map(|(k, id)| (*k, *id)).filter(|(_, id)| id % 2 == 0) {
-                index.remove(id);
+                index.remove(&[id], &[7]);
                 known.remove(&key);
             }
         }
@@ -94,10 +94,10 @@ proptest! {
             side.apply(&Incoming { columns: &cols, rows: &rows, key_hashes: &key_hashes, row_hashes: &hashes(&keys), diffs: Some(&diffs) }, &mut placed).unwrap();
             batch.iter().for_each(|(k, d)| *known.entry(k.clone()).or_insert(0) += d);
             known.retain(|_, w| *w != 0);
-            let mut zero: Vec<u32> = placed.iter().map(|p| p.slot).filter(|s| side.weight(*s) == 0).collect();
+            let mut zero: Vec<(u32, usize)> = placed.iter().filter(|p| side.weight(p.slot) == 0).map(|p| (p.slot, p.row as usize)).collect();
             zero.sort_unstable();
-            zero.dedup();
-            zero.into_iter().for_each(|s| side.remove(s));
+            zero.dedup_by_key(|z| z.0);
+            zero.into_iter().for_each(|(s, row)| side.remove(s, key_hashes[row], hashes(&keys)[row]));
             prop_assert_eq!(side.n_rows(), known.len());
 
             let (mut found, mut slots, mut at) = (Vec::new(), Vec::new(), ProbeAt::default());

@@ -5,7 +5,7 @@
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use proptest::prelude::*;
-use regauge_state::trace::{Publisher, TraceError, TraceReader, published};
+use regauge_state::trace::{Publisher, RowError, TraceError, TraceReader, published};
 use regauge_types::{Delta, Digest, Epoch};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -86,18 +86,25 @@ fn a_row_taken_away_more_often_than_added_fails_the_version_and_names_the_row() 
     assert!(matches!(reader.wait(Epoch(1), Duration::ZERO), Err(TraceError::Failed(_))));
 }
 
+fn divided() -> RowError {
+    RowError::new("22012", "division by zero".to_owned(), 1, "row=(1, 0)".to_owned())
+}
+
 #[test]
 fn errors_make_rows_unreadable_until_their_cause_is_retracted_on_another_shard() {
     let (mut writers, reader) = published(schema(), None, 2);
-    writers[0].publish(Epoch(1), delta(&[(1, 1, 1)]), vec![("division by zero".into(), 2)]).unwrap();
+    writers[0].publish(Epoch(1), delta(&[(1, 1, 1)]), vec![(divided(), 2)]).unwrap();
     writers[0].advance(Epoch(3)).unwrap();
     assert_eq!(reader.upper(), Epoch(0));
     assert!(matches!(reader.snapshot(Epoch(1)), Err(TraceError::NotYet { .. })));
     writers[1].advance(Epoch(1)).unwrap();
-    assert!(matches!(reader.snapshot(Epoch(1)).unwrap().batches(), Err(TraceError::Errored { n: 2, .. })));
-    writers[1].publish(Epoch(2), delta(&[]), vec![("division by zero".into(), -2)]).unwrap();
+    let told = reader.snapshot(Epoch(1)).unwrap().batches().unwrap_err();
+    assert_eq!(told.to_string(), "division by zero row=(1, 0) n_rows=2");
+    assert_eq!(reader.errors(Epoch(1)).unwrap(), [(divided(), 2)]);
+    writers[1].publish(Epoch(2), delta(&[]), vec![(divided(), -2)]).unwrap();
     writers[1].advance(Epoch(2)).unwrap();
     assert_eq!(at(&reader, 2), [(1, 1)]);
+    assert_eq!(reader.errors(Epoch(2)).unwrap(), []);
     assert!(matches!(writers[1].publish(Epoch(2), delta(&[]), vec![]), Err(TraceError::Closed { .. })));
 }
 
@@ -156,4 +163,20 @@ proptest! {
         }
         drop(held);
     }
+}
+
+#[test]
+fn who_diverts_reads_the_rows_beside_errors_and_hands_none_of_them_on() {
+    let (mut writers, strict) = published(schema(), Some(vec![0]), 1);
+    writers[0].publish(Epoch(1), delta(&[(1, 10, 1), (2, 20, 1)]), vec![(divided(), 1)]).unwrap();
+    writers[0].advance(Epoch(1)).unwrap();
+    let diverting = strict.diverting();
+    assert_eq!(at(&diverting, 1), [(1, 10), (2, 20)]);
+    let key: ArrayRef = Arc::new(Int64Array::from(vec![2]));
+    assert_eq!(rows(&[diverting.lookup(Epoch(1), std::slice::from_ref(&key)).unwrap()]), [(2, 20)]);
+    assert!(matches!(strict.lookup(Epoch(1), &[key]), Err(TraceError::Errored { .. })));
+    assert_eq!(diverting.snapshot(Epoch(1)).unwrap().errors(), [(divided(), 1)], "and may ask for them");
+    let handed_on =
+        |reader: &TraceReader| reader.follow(0, None, Epoch(1)).unwrap().iter().map(|c| c.errors.len()).sum::<usize>();
+    assert_eq!((handed_on(&diverting), handed_on(&strict)), (0, 1));
 }

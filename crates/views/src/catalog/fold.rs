@@ -6,6 +6,7 @@
 
 use super::{
     Catalog, Column, ColumnSpec, DefinitionSpec, Event, Kind, Name, ObjectId, PUBLIC, Relation, VersionSpec, WatermarkSpec,
+    diverted,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::{ErrorKind, Lsn, VersionNo};
@@ -75,11 +76,18 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
         Wish::Materialized { name, version } => {
             free(catalog, &name)?;
             let view = catalog.last_view + 1;
-            Ok(vec![
-                Event::MaterializedViewCreated { view, name },
+            let diverts = version.options.get(diverted::OPTION).is_some_and(|v| v == diverted::DIVERT);
+            let mut events = vec![
+                Event::MaterializedViewCreated { view, name: name.clone() },
                 Event::VersionAdded { view, version: 1, spec: version },
                 Event::Routed { view, version: 1 },
-            ])
+            ];
+            if diverts {
+                let (aside, definition) = (diverted::name(&name), diverted::definition(ObjectId::View(view), &name));
+                free(catalog, &aside)?;
+                events.push(Event::ViewCreated { view: view + 1, name: aside, columns: diverted::columns(), definition });
+            }
+            Ok(events)
         }
         Wish::Drop { objects, cascade } => drops(catalog, &objects, cascade),
     }
@@ -129,8 +137,14 @@ fn drops(catalog: &Catalog, objects: &[ObjectId], cascade: bool) -> Result<Vec<E
             continue;
         }
         stack.push((id, true));
+        if let Some(whole) = relation.depends_on().filter_map(|of| catalog.get(of)).find(|of| diverted::is_of(relation, of))
+            && !seen.contains(&whole.id)
+            && !wanted.contains(&whole.id)
+        {
+            return Err(belongs(relation, whole));
+        }
         for dependant in catalog.dependants(id) {
-            if !cascade && !wanted.contains(&dependant.id) {
+            if !cascade && !wanted.contains(&dependant.id) && !diverted::is_of(dependant, relation) {
                 return Err(in_use(relation, dependant));
             }
             stack.push((dependant.id, false));
@@ -144,6 +158,12 @@ fn in_use(relation: &Relation, dependant: &Relation) -> Error {
     Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
         .detail(format!("{} {} depends on {} {}", dependant.kind_name(), dependant.name, relation.kind_name(), relation.name))
         .hint("use DROP ... CASCADE to drop the dependent objects too")
+}
+
+fn belongs(relation: &Relation, whole: &Relation) -> Error {
+    let message = format!("cannot drop view {} because materialized view {} requires it", relation.name, whole.name);
+    Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+        .hint(format!("DROP MATERIALIZED VIEW {} drops both", whole.name))
 }
 
 impl Catalog {

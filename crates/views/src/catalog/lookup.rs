@@ -1,10 +1,7 @@
 //! The catalog as the planner of views asks for it.
 
 use super::{Catalog, Kind, Relation};
-use crate::{
-    error::{Error, Result},
-    read::names::Scope,
-};
+use crate::{error::Result, read::names::Scope};
 use arrow::datatypes::{Field, Schema};
 use datafusion::sql::sqlparser::ast;
 use regauge_plan::{
@@ -12,7 +9,7 @@ use regauge_plan::{
     catalog::{CatalogView, RelationInfo, RelationKind},
     parse::RelationName,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 struct Lookup<'a> {
     catalog: &'a Catalog,
@@ -49,13 +46,8 @@ fn info(relation: &Relation, version: Option<u32>) -> Option<RelationInfo> {
     })
 }
 
-/// Plans a materialized view of a query. Options that the planner takes are removed from `options`.
-pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query, options: &mut BTreeMap<String, String>) -> Result<FlowPlan> {
+/// Plans a materialized view of a query.
+pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query) -> Result<FlowPlan> {
     let lookup = Lookup { catalog, search_path: &scope.search_path };
-    // Only on_error = 'fail' is offered, and it is what happens without saying so.
-    if let Some(on_error) = options.remove("on_error").filter(|v| v != "fail") {
-        return Err(Error::unsupported(format!("on_error = '{on_error}' is not offered"))
-            .hint("leave it out: an error makes the view fail until its cause is gone"));
-    }
     Ok(regauge_plan::plan_view(query, &lookup, &regauge_plan::PlanOptions::default())?)
 }

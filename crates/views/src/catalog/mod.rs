@@ -11,6 +11,7 @@
 //! readers keep an `Arc` of the one they planned with. Cost: a change copies the maps of `Arc`s, which is bounded by the number
 //! of relations. It does not know the log, plans' content, nor which version is running.
 
+pub(crate) mod diverted;
 mod event;
 mod fold;
 pub(crate) mod lookup;
@@ -110,6 +111,14 @@ pub struct Version {
     pub key: Option<Vec<usize>>,
     /// CREATE is to return at once instead of waiting for the backfill.
     pub options: BTreeMap<String, String>,
+}
+
+impl Version {
+    /// Whether rows that fail go to [`diverted::name`], instead of making the view unreadable.
+    #[must_use]
+    pub fn diverts(&self) -> bool {
+        self.options.get(diverted::OPTION).is_some_and(|v| v == diverted::DIVERT)
+    }
 }
 
 /// What a stream says of its event time.

@@ -48,6 +48,12 @@ impl Cuts {
         self.closed.push_back(at);
     }
 
+    /// Boundaries that were fed, as far as they are remembered, ascending.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Lsn> {
+        self.closed.iter().copied().collect()
+    }
+
     /// The last boundary that was fed.
     #[must_use]
     pub fn last(&self) -> Lsn {

@@ -23,7 +23,7 @@ use crate::{
         FlowId, Versions,
         life::{Action, Fact, State},
         registry::Key,
-        trace::Start,
+        trace::{Begin, Start},
     },
 };
 use deltas::Gathered;
@@ -312,8 +312,10 @@ impl Driver {
     fn install(&mut self, key: Key, at: Lsn) {
         let flow = self.next_flow;
         self.next_flow += 1;
-        let routed = self.catalog.get(ObjectId::View(key.0.0)).and_then(|r| r.routed()).is_some_and(|v| v.no == key.1);
-        self.versions.add(key, flow, routed);
+        let relation = self.catalog.get(ObjectId::View(key.0.0));
+        let routed = relation.and_then(|r| r.routed()).is_some_and(|v| v.no == key.1);
+        let name = relation.map(|r| r.name.to_string()).unwrap_or_default();
+        self.versions.add(key, name, flow, routed);
         match self.try_install(key, flow, at) {
             Ok(topics) => {
                 self.running.insert(key, Running { flow, topics, fed: at, alone: true });
@@ -348,7 +350,9 @@ impl Driver {
             };
             sources.insert(id, start);
         }
-        let trace = self.versions.flows().install(flow, &plan, sources, at.into()).map_err(|e| e.to_string())?;
+        let diverts = version.diverts();
+        let begin = Begin { id: flow, plan: &plan, sources, as_of: at.into(), diverts };
+        let trace = self.versions.flows().install(begin).map_err(|e| e.to_string())?;
         self.versions.set_trace(key, trace);
         Ok(topics)
     }

@@ -11,7 +11,7 @@ use super::Reading;
 use crate::{
     catalog::ObjectId,
     core::Core,
-    error::Result,
+    error::{Error, Result},
     session::txn::{Mode, Txn},
 };
 use regauge_types::{VersionNo, ViewId};
@@ -35,21 +35,32 @@ impl Core {
             }
         }
         let Some(pin) = txn.snapshot.clone() else {
-            return Err(crate::error::Error::internal("transaction without a snapshot"));
+            return Err(Error::internal("transaction without a snapshot"));
         };
         let missing: Vec<_> = versions.iter().filter(|v| !txn.versions.contains_key(v)).copied().collect();
         if !missing.is_empty() {
             let rows = self.versions.at(&missing, pin.at(), timeout).await?;
             txn.versions.extend(rows);
         }
-        Ok(Reading {
+        let reading = Reading {
             at: pin.at(),
             judged: self.judged.clone(),
             log: self.log.clone(),
             own: txn.tables.clone(),
             versions: txn.versions.clone(),
             pin: Some(pin),
-        })
+        };
+        self.refuse_errored(&reading, &versions).await?;
+        Ok(reading)
+    }
+
+    /// No version that a statement uses may have rows that fail; which record it is may have to be looked for in the log.
+    async fn refuse_errored(&self, reading: &Reading, versions: &[(ViewId, VersionNo)]) -> Result<()> {
+        let errored = |key: &(ViewId, VersionNo)| Some((*key, reading.versions.get(key).filter(|r| !r.errors().is_empty())?));
+        let Some((key, rows)) = versions.iter().find_map(errored) else { return Ok(()) };
+        let (culprits, reading, rows) = (self.culprits.clone(), reading.clone(), rows.clone());
+        let refusal = tokio::task::spawn_blocking(move || culprits.refusal(&reading, key, rows.errors())).await;
+        Err(refusal.unwrap_or_else(|_| Error::internal("looking for the record of an error panicked")))
     }
 
     /// The epoch may be forgotten by the heads between being chosen and being pinned: then another one is chosen.

@@ -7,9 +7,12 @@ use super::{
     reading::Reading,
     relation::{Source, system_fields},
 };
-use crate::table::writes::{Key, RowRef, gather};
+use crate::{
+    catalog::{ObjectId, diverted},
+    table::writes::{Key as RowKey, RowRef, gather},
+};
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray},
     compute::cast,
     datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };
@@ -26,7 +29,8 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use regauge_log::{ScanColumn, ScanSpec};
-use regauge_types::{COLUMN_ID_KEY, ColumnId, Hlc, TopicId};
+use regauge_state::trace::RowError;
+use regauge_types::{COLUMN_ID_KEY, ColumnId, Hlc, TopicId, ViewId};
 use std::{fmt, sync::Arc};
 
 const PAGE_ROWS: usize = 8192;
@@ -38,13 +42,13 @@ pub struct RelationExec {
     /// Of the whole relation.
     schema: SchemaRef,
     projection: Vec<usize>,
-    point: Option<Key>,
+    point: Option<RowKey>,
     properties: Arc<PlanProperties>,
 }
 
 impl RelationExec {
     /// Reads these columns, of one row only where `point` is a key.
-    pub fn new(source: Source, schema: SchemaRef, projection: Option<Vec<usize>>, point: Option<Key>) -> Result<RelationExec> {
+    pub fn new(source: Source, schema: SchemaRef, projection: Option<Vec<usize>>, point: Option<RowKey>) -> Result<RelationExec> {
         let projection = projection.unwrap_or_else(|| (0..schema.fields().len()).collect());
         let output = Arc::new(schema.project(&projection)?);
         let properties = PlanProperties::new(
@@ -82,7 +86,7 @@ impl RelationExec {
         let pin = reading.pin.clone();
         let own_rows: Vec<RowRef> = own.iter().flat_map(|own| own.changes().iter().filter_map(|c| c.after.clone())).collect();
         let (schema_, projection_, output_) = (schema.clone(), projection.clone(), output.clone());
-        let pages = stream::try_unfold((head, None::<Key>), move |(head, after)| {
+        let pages = stream::try_unfold((head, None::<RowKey>), move |(head, after)| {
             let own = own.clone();
             let _keep = &pin;
             let page = head.as_ref().map(|head| head.read().page(at, after.as_ref(), PAGE_ROWS)).unwrap_or_default();
@@ -123,6 +127,23 @@ impl RelationExec {
         });
         Ok(builder.build())
     }
+}
+
+/// Rows that failed, as rows.
+fn set_aside(reading: &Reading, view: ViewId, errors: &[(RowError, i64)]) -> Result<RecordBatch> {
+    let catalog = reading.judged.catalog();
+    let name = |view: ViewId| catalog.get(ObjectId::View(view.0)).map(|r| r.name.to_string());
+    let text = |of: &dyn Fn(&RowError) -> Option<String>| -> ArrayRef {
+        Arc::new(errors.iter().map(|(error, _)| of(error)).collect::<StringArray>())
+    };
+    let columns = vec![
+        text(&|e| Some(e.sqlstate.to_owned())),
+        text(&|e| Some(e.message.clone())),
+        text(&|e| name(e.origin.map_or(view, |(view, _)| view))),
+        text(&|e| Some(e.row.clone())),
+        Arc::new(errors.iter().map(|(_, n)| Some(*n)).collect::<Int64Array>()),
+    ];
+    Ok(RecordBatch::try_new(diverted::schema(), columns)?)
 }
 
 /// What the scan has to bring for the output's columns, by column id, system columns by name.
@@ -190,6 +211,7 @@ impl DisplayAs for RelationExec {
             (Source::Table { topic, .. }, Some(_)) => write!(f, "Table topic={topic} by key columns={columns:?}"),
             (Source::Stream { topic }, _) => write!(f, "Stream topic={topic} columns={columns:?}"),
             (Source::Version { view, version }, _) => write!(f, "Version view={view} version={version} columns={columns:?}"),
+            (Source::Diverted { view, version }, _) => write!(f, "Diverted view={view} version={version}"),
             (Source::Rows(batches), _) => write!(f, "Rows batches={}", batches.len()),
         }
     }
@@ -241,6 +263,11 @@ impl ExecutionPlan for RelationExec {
                 let rows = rows.ok_or_else(|| exec_datafusion_err!("version is not bound view={view} version={version}"))?;
                 let batches = rows.batches().map_err(|e| DataFusionError::External(Box::new(e)))?;
                 self.rows(&batches)
+            }
+            Source::Diverted { view, version } => {
+                let rows = reading.versions.get(&(*view, *version));
+                let rows = rows.ok_or_else(|| exec_datafusion_err!("version is not bound view={view} version={version}"))?;
+                self.rows(&[set_aside(&reading, *view, rows.diverted())?])
             }
             Source::Rows(batches) => self.rows(batches),
         }

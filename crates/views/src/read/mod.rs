@@ -7,6 +7,8 @@
 //! point look-up by key and the statement's own transaction's writes take the same way.
 
 mod bind;
+mod budget;
+pub mod culprit;
 pub mod exec;
 pub mod failure;
 pub mod names;

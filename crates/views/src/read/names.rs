@@ -9,7 +9,7 @@ use super::{
     relation::{RelationTable, Source},
 };
 use crate::{
-    catalog::{Catalog, Definition, Kind, Relation},
+    catalog::{Catalog, Definition, Kind, Relation, diverted},
     error::{Error, Result},
 };
 use arrow::array::RecordBatch;
@@ -158,6 +158,12 @@ impl SchemaProvider for Names {
             let schema = rows.schema();
             return Ok(Some(Arc::new(RelationTable::new(Source::Rows(Arc::new(vec![rows])), schema))));
         }
+        if let Some(of) = diverted::find(&self.scope.catalog, Some(&self.schema), name)
+            && let (Some(view), Some(version)) = (of.view(), of.routed())
+        {
+            let source = Source::Diverted { view, version: version.no };
+            return Ok(Some(Arc::new(RelationTable::new(source, diverted::schema()))));
+        }
         match self.scope.catalog.resolve(Some(&self.schema), name, &[]) {
             None => Ok(None),
             Some(relation) => self.provide(relation).await.map(Some).map_err(|e| DataFusionError::External(Box::new(e))),
@@ -165,6 +171,7 @@ impl SchemaProvider for Names {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.scope.catalog.resolve(Some(&self.schema), name, &[]).is_some()
+        let catalog = &self.scope.catalog;
+        catalog.resolve(Some(&self.schema), name, &[]).or_else(|| diverted::find(catalog, Some(&self.schema), name)).is_some()
     }
 }

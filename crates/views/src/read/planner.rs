@@ -6,6 +6,7 @@
 
 use super::{
     Reading,
+    budget::Budget,
     names::{DATABASE, Names, Scope, SystemRelations},
     relation::{RelationTable, Source},
     subplan,
@@ -13,7 +14,7 @@ use super::{
     window,
 };
 use crate::{
-    catalog::{Kind, ObjectId, PUBLIC, Relation},
+    catalog::{Kind, ObjectId, PUBLIC, Relation, diverted},
     config::Limits,
     error::{Error, Result, sqlstate as code},
 };
@@ -56,6 +57,8 @@ pub struct Planner(Arc<Inner>);
 struct Inner {
     base: SessionState,
     limits: Limits,
+    /// What all queries hold together.
+    memory: Arc<GreedyMemoryPool>,
     systems: RwLock<HashMap<String, SystemRelations>>,
     dialect: RwLock<Option<Arc<dyn SystemDialect>>>,
 }
@@ -64,7 +67,8 @@ impl Planner {
     /// With our functions and rules in DataFusion's place.
     #[must_use]
     pub fn new(base: SessionState, limits: Limits) -> Planner {
-        Planner(Arc::new(Inner { base, limits, systems: RwLock::default(), dialect: RwLock::default() }))
+        let memory = Arc::new(GreedyMemoryPool::new(limits.all_queries_memory_bytes));
+        Planner(Arc::new(Inner { base, limits, memory, systems: RwLock::default(), dialect: RwLock::default() }))
     }
 
     /// Settings that every statement is planned with.
@@ -173,6 +177,9 @@ impl Planner {
                 format!("cross-database references are not implemented: \"{database}.{}.{name}\"", schema.unwrap_or(PUBLIC));
             return Err(Error::unsupported(message));
         }
+        if diverted::find(&scope.catalog, schema, name).is_some() {
+            return Ok(());
+        }
         let own = schema.is_none() && scope.own.contains_key(name);
         let system = schema.is_some_and(|s| self.system_rows(scope, s, name).is_some());
         if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
@@ -215,7 +222,9 @@ impl Planner {
         for reference in &references {
             let (schema, name) = (reference.schema(), reference.table());
             self.check(reference, scope)?;
-            if let Some(relation) = scope.catalog.resolve(schema, name, &scope.search_path)
+            if let Some(relation) = diverted::find(&scope.catalog, schema, name) {
+                found.push(relation.clone());
+            } else if let Some(relation) = scope.catalog.resolve(schema, name, &scope.search_path)
                 && !(schema.is_none() && scope.own.contains_key(name))
             {
                 found.push(relation.clone());
@@ -273,7 +282,7 @@ impl Planner {
     }
 
     fn runtime(&self) -> Result<Arc<RuntimeEnv>> {
-        let pool = GreedyMemoryPool::new(self.0.limits.query_memory_bytes);
+        let pool = Budget::new(self.0.limits.query_memory_bytes, Arc::clone(&self.0.memory));
         RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))

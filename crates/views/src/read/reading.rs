@@ -6,6 +6,7 @@ use super::Pin;
 use crate::{judge::Judged, table::writes::TableWrites};
 use arrow::array::RecordBatch;
 use regauge_log::Log;
+use regauge_state::trace::RowError;
 use regauge_types::{Lsn, TopicId, VersionNo, ViewId};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,6 +16,14 @@ use std::{
 
 /// Rows of a version at an epoch.
 pub trait VersionRows: Send + Sync {
+    /// Rows that failed; if there are any, the others are not given.
+    fn errors(&self) -> &[(RowError, i64)] {
+        &[]
+    }
+    /// Rows that failed and were set aside.
+    fn diverted(&self) -> &[(RowError, i64)] {
+        &[]
+    }
     /// All of them, net.
     fn batches(&self) -> Result<Vec<RecordBatch>, crate::error::Error>;
 }

@@ -41,6 +41,13 @@ pub enum Source {
         /// Its version.
         version: VersionNo,
     },
+    /// Rows of a trace that failed and were set aside.
+    Diverted {
+        /// The view.
+        view: ViewId,
+        /// Its version.
+        version: VersionNo,
+    },
     /// Rows that are known when the plan is made: what SHOW and system relations give, or what a statement has computed.
     Rows(Arc<Vec<RecordBatch>>),
 }

@@ -2,8 +2,9 @@
 
 use super::{Session, txn::Txn};
 use crate::{
-    catalog::{Column, DefinitionSpec, Event, Kind, ObjectId, Relation, VersionSpec, WatermarkSpec, Wish, hex, schema_of, ty},
-    core::Core,
+    catalog::{
+        Column, DefinitionSpec, Event, Kind, ObjectId, Relation, VersionSpec, WatermarkSpec, Wish, diverted, hex, schema_of, ty,
+    },
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
     response::Response,
@@ -104,10 +105,19 @@ impl Session {
         self.core.versions.flows().ready()?;
         let mut options = options(&create.options);
         let wait = options.remove("async").is_none_or(|v| v == "false" || v == "off");
-        let plan = self.core.plan_view(&txn.catalog, &self.scope(Some(txn)), &create.query, &mut options)?;
+        let diverts = diverted::option(options.remove(diverted::OPTION).as_deref())?;
+        let scope = self.scope(Some(txn));
+        if let Some(aside) = diverted::among(&txn.catalog, &self.core.planner.uses(&create.query, &scope)?) {
+            let message = format!("a materialized view cannot read \"{}\", which shows rows that failed", aside.name);
+            return Err(Error::unsupported(message).hint("read it with SELECT, or make a plain view"));
+        }
+        let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, &create.query)?;
         if let Some(unknown) = options.keys().next() {
             let error = Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\""));
-            return Err(error.hint("a materialized view takes WITH (async)"));
+            return Err(error.hint("a materialized view takes WITH (async, on_error = 'fail' or 'divert')"));
+        }
+        if diverts {
+            options.insert(diverted::OPTION.to_owned(), diverted::DIVERT.to_owned());
         }
         let outputs = plan.output.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
         let columns = output_columns(outputs, &create.columns)?;
@@ -185,19 +195,6 @@ impl Session {
                 }
             }
         }
-    }
-}
-
-impl Core {
-    /// Plans a materialized view; options that the planner takes are removed.
-    pub(crate) fn plan_view(
-        &self,
-        catalog: &crate::catalog::Catalog,
-        scope: &Scope,
-        query: &datafusion::sql::sqlparser::ast::Query,
-        options: &mut BTreeMap<String, String>,
-    ) -> Result<regauge_plan::FlowPlan> {
-        crate::catalog::lookup::plan(catalog, scope, query, options)
     }
 }
 

@@ -9,7 +9,6 @@ use crate::{
 use datafusion::{physical_plan::displayable, sql::sqlparser::ast};
 use futures::TryStreamExt;
 use regauge_plan::{FlowPlan, parse::RelationName};
-use std::collections::BTreeMap;
 
 impl Session {
     pub(super) fn explain_view(&mut self, txn: &mut Txn, name: &RelationName, analyze: bool) -> Result<Response> {
@@ -46,7 +45,7 @@ impl Session {
     ) -> Result<Response> {
         let scope = self.scope(Some(txn));
         if as_view {
-            let plan = self.core.plan_view(&txn.catalog, &scope, query, &mut BTreeMap::new())?;
+            let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, query)?;
             return plan_lines(plan.explain().lines().map(str::to_owned).collect());
         }
         let kept = self.planned(txn, query.clone(), scope, None, None).await?;

@@ -4,17 +4,21 @@
 //!   epoch: bigint    [progress: boolean]    diff: bigint    the relation's columns
 //! ```
 //! Guarantee: rows come in the order of epochs, all of an epoch before the next; summed up to an epoch they are the relation at
-//! it. With `progress`, a row of progress = true says that an epoch is complete. Not promised: that an epoch's rows come in one
-//! batch. A reader that is slow holds up its own thread and the trace's compaction, nobody else.
+//! it; an error among the view's rows ends it, as it fails a SELECT. With `progress`, a row of progress = true says that an epoch is
+//! complete. Not promised: that an epoch's rows come in one batch; that an error is told which was gone again before it was looked. A reader that is slow holds up its own thread and the trace's compaction, nobody else.
 
 use super::Session;
 use crate::{
     catalog::{Kind, Relation},
     core::Core,
     error::{Error, Result},
+    read::Reading,
     response::RowStream,
     table::layout::Changes,
-    version::trace::{Trace, trace_error},
+    version::{
+        registry::Key,
+        trace::{Trace, trace_error},
+    },
 };
 use arrow::{
     array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, new_null_array},
@@ -23,8 +27,13 @@ use arrow::{
 };
 use futures::StreamExt;
 use regauge_plan::parse::Subscribe;
+use regauge_state::trace::RowError;
 use regauge_types::{Delta, Lsn, TopicId};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::mpsc::{Sender, channel};
 
 /// How long a quiet subscription sleeps before it looks whether its client is still there.
@@ -69,7 +78,7 @@ impl Session {
                 let (at, _) = self.core.versions.freshest(&[key], from.unwrap_or(self.seen.lsn), timeout).await?;
                 let reader = self.core.versions.reader(key)?;
                 let start = from.unwrap_or(at);
-                tokio::task::spawn_blocking(move || feed.version(&reader, start, snapshot));
+                tokio::task::spawn_blocking(move || feed.version(key, &reader, start, snapshot));
             }
         }
         let stream = futures::stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|item| (item, rx)) });
@@ -209,12 +218,26 @@ impl Feed {
         }
     }
 
-    fn version(&self, reader: &Arc<dyn Trace>, start: Lsn, snapshot: bool) {
+    /// Rows are sent only while none of the view's fails: a sum that lacks some would be a wrong answer.
+    fn healthy(&self, key: Key, at: Lsn, errors: &[(RowError, i64)]) -> Result<()> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let (judged, log) = (self.core.judged.clone(), self.core.log.clone());
+        let (own, versions, pin) = (BTreeMap::new(), HashMap::new(), self.core.pins.pin(at));
+        let reading = Reading { at, judged, log, own, versions, pin };
+        Err(self.core.culprits.refusal(&reading, key, errors))
+    }
+
+    fn version(&self, key: Key, reader: &Arc<dyn Trace>, start: Lsn, snapshot: bool) {
         let mut at = start;
         // what a slow client has not been sent yet stays readable
         let mut held = self.core.pins.pin(at);
         if snapshot {
-            let rows = reader.snapshot(start.into()).map_err(|e| trace_error(&e)).and_then(|s| s.batches());
+            let rows = reader.snapshot(start.into()).map_err(|e| trace_error(&e)).and_then(|rows| {
+                self.healthy(key, start, rows.errors())?;
+                rows.batches()
+            });
             match rows {
                 Ok(rows) => {
                     if !rows.into_iter().all(|rows| self.delta(start, &Delta::ones(rows))) {
@@ -240,6 +263,11 @@ impl Feed {
                             return;
                         }
                     };
+                    let errors = if reader.diverts() { vec![] } else { reader.errors(upper) };
+                    if let Err(error) = self.healthy(key, upper.into(), &errors) {
+                        self.send(Err(error));
+                        return;
+                    }
                     for (epoch, delta) in &changes {
                         if !self.delta((*epoch).into(), delta) {
                             return;

@@ -34,6 +34,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("is_superuser", "on", false),
     ("lock_timeout", "0", true),
     ("max_identifier_length", "63", false),
+    ("max_index_keys", "32", false),
     ("regauge.causal_timeout", "5s", true),
     ("regauge.producer", "", true),
     ("regauge.user", "", true),

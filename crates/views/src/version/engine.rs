@@ -10,8 +10,8 @@
 //! forget an epoch as soon as the next is complete, and no two versions could be read at the same one.
 
 use super::{
-    healthy,
-    trace::{Dataflows, FlowId, Past, Start, Trace, TraceFailure},
+    errors::healthy,
+    trace::{Begin, Dataflows, Figures, FlowId, Past, Start, Trace, TraceFailure},
 };
 use crate::{
     config::Config,
@@ -21,24 +21,31 @@ use crate::{
 use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
 use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install};
-use regauge_plan::{FlowPlan, SourceId};
-use regauge_state::trace::{Pin, Snapshot, TraceError, TraceReader};
+use regauge_state::trace::{Pin, RowError, Snapshot, TraceError, TraceReader};
 use regauge_types::{Delta, Epoch, TopicId};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// Rows per batch of what is read of a version.
 const BATCH_ROWS: usize = 8192;
 
-struct Workers(Engine);
+struct Workers {
+    engine: Engine,
+    /// Dataflows whose failing rows are set aside.
+    diverting: Mutex<HashSet<FlowId>>,
+}
 
 struct Reads(Arc<dyn Past>);
 
 struct Output {
     reader: TraceReader,
     kept: Mutex<Pin>,
+    diverts: bool,
 }
 
-struct Rows(Snapshot);
+struct Rows {
+    snapshot: Snapshot,
+    diverts: bool,
+}
 
 impl History for Reads {
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
@@ -47,40 +54,58 @@ impl History for Reads {
 }
 
 impl Dataflows for Workers {
-    fn install(&self, id: FlowId, plan: &FlowPlan, sources: HashMap<SourceId, Start>, as_of: Epoch) -> Result<Arc<dyn Trace>> {
+    fn install(&self, begin: Begin<'_>) -> Result<Arc<dyn Trace>> {
+        let Begin { id, plan, sources, as_of, diverts } = begin;
+        let mut diverting = self.diverting.lock();
         let gone = |up| Error::internal(format!("a version that it reads is not running flow={up}"));
         let feed = |start| -> Result<Feed> {
             Ok(match start {
                 Start::Past(past) => Feed::History(Arc::new(Reads(past))),
-                Start::Flow(up) => Feed::Trace(self.0.reader(up).ok_or_else(|| gone(up))?),
+                Start::Flow(up) => {
+                    let reader = self.engine.reader(up).ok_or_else(|| gone(up))?;
+                    Feed::Trace(if diverting.contains(&up) { reader.diverting() } else { reader })
+                }
             })
         };
         let sources = sources.into_iter().map(|(id, start)| Ok((id, feed(start)?))).collect::<Result<_>>()?;
-        let reader =
-            self.0.install(Install { id, plan: plan.clone(), sources, as_of }).map_err(|e| Error::internal(e.to_string()))?;
+        let reader = self
+            .engine
+            .install(Install { id, plan: plan.clone(), sources, as_of })
+            .map_err(|e| Error::internal(e.to_string()))?;
         // nothing is fed before this returns, so the trace cannot have gone past `as_of`
         let kept = Mutex::new(reader.pin(as_of).map_err(|e| Error::internal(e.to_string()))?);
-        Ok(Arc::new(Output { reader, kept }))
+        if diverts {
+            diverting.insert(id);
+        }
+        let reader = if diverts { reader.diverting() } else { reader };
+        Ok(Arc::new(Output { reader, kept, diverts }))
     }
 
     fn feed(&self, id: FlowId, epoch: Epoch, deltas: &[(TopicId, Delta)]) {
-        self.0.feed(id, epoch, deltas.to_vec());
+        self.engine.feed(id, epoch, deltas.to_vec());
     }
 
     fn stop(&self, id: FlowId) {
-        self.0.drop_flow(id);
+        self.engine.drop_flow(id);
+        self.diverting.lock().remove(&id);
     }
 
-    fn operators(&self, id: FlowId) -> Vec<String> {
-        let line = |n: regauge_flow::engine::NodeStats| {
-            let s = n.stats;
-            let (node, op, rows_in, rows_out) = (n.node, n.op, s.rows_in, s.rows_out);
-            format!(
-                "node {node} {op} rows_in={rows_in} rows_out={rows_out} touched={} state_rows={} state_bytes={}",
-                s.touched, s.state_rows, s.state_bytes
-            )
+    fn operators(&self, id: FlowId) -> Vec<Figures> {
+        let figures = |n: regauge_flow::engine::NodeStats| {
+            let (node, operator, s) = (n.node, n.op, n.stats);
+            let (rows_in, rows_out, touched) = (s.rows_in, s.rows_out, s.touched);
+            Figures {
+                node,
+                operator,
+                rows_in,
+                rows_out,
+                touched,
+                state_rows: s.state_rows,
+                state_bytes: s.state_bytes,
+                busy: s.busy,
+            }
         };
-        self.0.stats(id).into_iter().map(line).collect()
+        self.engine.stats(id).into_iter().map(figures).collect()
     }
 }
 
@@ -102,7 +127,7 @@ impl Trace for Output {
     }
 
     fn snapshot(&self, at: Epoch) -> Result<Arc<dyn VersionRows>, TraceFailure> {
-        Ok(Arc::new(Rows(self.reader.snapshot(at).map_err(failure)?)))
+        Ok(Arc::new(Rows { snapshot: self.reader.snapshot(at).map_err(failure)?, diverts: self.diverts }))
     }
 
     fn lookup(&self, at: Epoch, key: &[ArrayRef]) -> Option<Result<RecordBatch, TraceFailure>> {
@@ -118,6 +143,15 @@ impl Trace for Output {
         Ok(changes.into_iter().map(|c| (c.epoch, c.rows)).collect())
     }
 
+    fn diverts(&self) -> bool {
+        self.diverts
+    }
+
+    fn errors(&self, at: Epoch) -> Vec<(RowError, i64)> {
+        // one that has failed says so by itself
+        self.reader.errors(at).unwrap_or_default()
+    }
+
     fn failure(&self) -> Option<String> {
         self.reader.failure()
     }
@@ -126,15 +160,27 @@ impl Trace for Output {
         Some(self.reader.size().1)
     }
 
+    fn n_bytes(&self) -> Option<usize> {
+        Some(self.reader.n_bytes())
+    }
+
     fn forget_before(&self, since: Epoch) {
         self.kept.lock().advance(since);
     }
 }
 
 impl VersionRows for Rows {
+    fn errors(&self) -> &[(RowError, i64)] {
+        if self.diverts { &[] } else { self.snapshot.errors() }
+    }
+
+    fn diverted(&self) -> &[(RowError, i64)] {
+        if self.diverts { self.snapshot.errors() } else { &[] }
+    }
+
     fn batches(&self) -> Result<Vec<RecordBatch>> {
-        healthy(self.0.errors())?;
-        let whole = self.0.batches().map_err(|e| Error::internal(e.to_string()))?;
+        healthy(self.errors())?;
+        let whole = self.snapshot.batches().map_err(|e| Error::internal(e.to_string()))?;
         let pieces = |b: &RecordBatch| {
             let n = b.num_rows();
             (0..n).step_by(BATCH_ROWS).map(|at| b.slice(at, BATCH_ROWS.min(n - at))).collect::<Vec<_>>()
@@ -149,5 +195,5 @@ pub fn start(config: &Config) -> Result<Arc<dyn Dataflows>> {
     let queue_epochs = config.limits.epochs_in_flight.saturating_mul(2).saturating_add(2);
     let engine = EngineConfig { workers: config.workers, queue_epochs, cluster: None };
     let engine = Engine::start(engine, config.env.clone()).map_err(|e| Error::internal(e.to_string()))?;
-    Ok(Arc::new(Workers(engine)))
+    Ok(Arc::new(Workers { engine, diverting: Mutex::default() }))
 }

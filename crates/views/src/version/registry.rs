@@ -7,8 +7,9 @@
 //! versions, of tables and of streams belongs together (I4). Lock order: cuts before entries; neither is held while waiting.
 
 use super::{
+    errors::{self, failed},
     life::{self, Action, Fact, State},
-    trace::{Dataflows, FlowId, Trace, TraceFailure, errored, trace_error},
+    trace::{Dataflows, Figures, FlowId, Trace, TraceFailure, trace_error},
 };
 use crate::{
     core::causal_timeout,
@@ -19,6 +20,7 @@ use crate::{
 use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::{Mutex, RwLock};
 use regauge_log::Log;
+use regauge_state::trace::RowError;
 use regauge_types::{Epoch, ErrorKind, Lsn, VersionNo, ViewId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
@@ -33,10 +35,24 @@ pub type Rows = HashMap<Key, Arc<dyn VersionRows>>;
 type Traces = (Vec<(Key, Arc<dyn Trace>)>, Lsn);
 
 struct Entry {
+    /// For people.
+    name: String,
     state: State,
     routed: bool,
     flow: FlowId,
     trace: Option<Arc<dyn Trace>>,
+}
+
+impl Entry {
+    fn diverts(&self) -> bool {
+        self.trace.as_ref().is_some_and(|trace| trace.diverts())
+    }
+
+    /// Errors of rows, of a version that can be asked for rows.
+    fn errors(&self) -> Vec<(RowError, i64)> {
+        let readable = self.state.readable_since().and(self.trace.as_ref());
+        readable.map(|trace| trace.errors(trace.upper())).unwrap_or_default()
+    }
 }
 
 /// What SHOW tells of a version.
@@ -48,8 +64,10 @@ pub struct Report {
     pub upper: Option<Epoch>,
     /// Rows that its published trace holds, older layers' included.
     pub n_rows: Option<usize>,
-    /// Why it failed.
+    /// Why it failed, or what its rows' first error is.
     pub error: Option<String>,
+    /// How many rows fail, those set aside among them.
+    pub n_errors: i64,
 }
 
 /// All versions.
@@ -88,22 +106,49 @@ impl Versions {
     /// What SHOW tells.
     #[must_use]
     pub fn report(&self, view: ViewId, no: VersionNo) -> Report {
-        match self.entries.read().get(&(view, no)) {
-            None => Report { state: "planned".to_owned(), upper: None, n_rows: None, error: None },
-            Some(entry) => Report {
-                state: entry.state.name().to_owned(),
-                upper: entry.trace.as_ref().map(|t| t.upper()),
-                n_rows: entry.trace.as_ref().and_then(|t| t.n_rows()),
-                error: if let State::Failed { why } = &entry.state { Some(why.clone()) } else { None },
-            },
+        let key = (view, no);
+        let entries = self.entries.read();
+        let Some(entry) = entries.get(&key) else {
+            return Report { state: "planned".to_owned(), upper: None, n_rows: None, error: None, n_errors: 0 };
+        };
+        let errors = entry.errors();
+        let n_errors = errors::n_rows(&errors);
+        let of_rows = errors.first().filter(|_| !entry.diverts()).map(|(error, _)| {
+            let name = |key: Key| entries.get(&key).map_or_else(|| key.0.to_string(), |e| e.name.clone());
+            format!("{} {} n_rows={n_errors}", errors::told(key, error, name), error.row)
+        });
+        Report {
+            state: if errors.is_empty() || entry.diverts() { entry.state.name() } else { "errored" }.to_owned(),
+            upper: entry.trace.as_ref().map(|t| t.upper()),
+            n_rows: entry.trace.as_ref().and_then(|t| t.n_rows()),
+            error: if let State::Failed { why } = &entry.state { Some(why.clone()) } else { of_rows },
+            n_errors,
         }
+    }
+
+    /// Rows of a version that fail at its upper.
+    #[must_use]
+    pub fn errors(&self, view: ViewId, no: VersionNo) -> Vec<(RowError, i64)> {
+        self.entries.read().get(&(view, no)).map(Entry::errors).unwrap_or_default()
     }
 
     /// What a version's operators have done.
     #[must_use]
-    pub fn operator_lines(&self, view: ViewId, no: VersionNo) -> Vec<String> {
+    pub fn operators(&self, view: ViewId, no: VersionNo) -> Vec<Figures> {
         let flow = self.entries.read().get(&(view, no)).map(|e| e.flow);
         flow.map(|flow| self.flows.operators(flow)).unwrap_or_default()
+    }
+
+    /// As [`Versions::operators`], a line each.
+    #[must_use]
+    pub fn operator_lines(&self, view: ViewId, no: VersionNo) -> Vec<String> {
+        self.operators(view, no).iter().map(ToString::to_string).collect()
+    }
+
+    /// The boundaries of epochs that are remembered, ascending.
+    #[must_use]
+    pub fn boundaries(&self) -> Vec<Lsn> {
+        self.cuts.lock().recent()
     }
 
     /// A version's trace.
@@ -120,7 +165,7 @@ impl Versions {
             {
                 let entries = self.entries.read();
                 match entries.get(&(view, no)).map(|e| &e.state) {
-                    Some(State::Failed { why }) => return Err(errored(why)),
+                    Some(State::Failed { why }) => return Err(failed(why)),
                     Some(state) if state.is_final() => return Err(not_ready((view, no))),
                     Some(state) if state.readable_since().is_some() => return Ok(()),
                     _ => {}
@@ -231,7 +276,7 @@ impl Versions {
         for key in keys {
             let Some(entry) = entries.get(key) else { return Ok(Err(*key)) };
             if let State::Failed { why } = &entry.state {
-                return Err(errored(why));
+                return Err(failed(why));
             }
             match (entry.state.readable_since(), &entry.trace) {
                 (Some(from), Some(trace)) => {
@@ -273,9 +318,9 @@ impl Versions {
         &self.flows
     }
 
-    /// A version appears, with its dataflow's name.
-    pub(crate) fn add(&self, key: Key, flow: FlowId, routed: bool) {
-        self.entries.write().insert(key, Entry { state: State::Planned, routed, flow, trace: None });
+    /// A version of a view of this name appears, with its dataflow's.
+    pub(crate) fn add(&self, key: Key, name: String, flow: FlowId, routed: bool) {
+        self.entries.write().insert(key, Entry { name, state: State::Planned, routed, flow, trace: None });
     }
 
     pub(crate) fn set_trace(&self, key: Key, trace: Arc<dyn Trace>) {

@@ -3,12 +3,14 @@
 //! The traits are the seam between the life of a version and the engine that runs it: [`super::engine`] stands behind them in an
 //! instance, a plain evaluator may in a test. Clauses that callers rely on stand at the methods.
 
+use super::errors::failed;
 use crate::{
     error::{Error, Result, sqlstate as code},
     read::reading::VersionRows,
 };
 use arrow::array::{ArrayRef, RecordBatch};
 use regauge_plan::{FlowPlan, SourceId};
+use regauge_state::trace::RowError;
 use regauge_types::{Delta, Epoch, ErrorKind, TopicId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -41,10 +43,22 @@ pub trait Trace: Send + Sync {
     }
     /// Changes of the epochs after `after` up to `up_to`, ascending.
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure>;
+    /// Whether rows that fail are set aside.
+    fn diverts(&self) -> bool {
+        false
+    }
+    /// Errors of its rows at an epoch that can be read, summed; those of rows set aside, too.
+    fn errors(&self, _at: Epoch) -> Vec<(RowError, i64)> {
+        vec![]
+    }
     /// Why its version failed, if it did.
     fn failure(&self) -> Option<String>;
     /// Rows that it holds, older layers' included, where that is known without counting.
     fn n_rows(&self) -> Option<usize> {
+        None
+    }
+    /// Bytes of memory that it holds, where that is known.
+    fn n_bytes(&self) -> Option<usize> {
         None
     }
     /// Nobody asks for an epoch before this one any more.
@@ -57,6 +71,35 @@ pub trait Past: Send + Sync {
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send>;
 }
 
+/// What an operator of a dataflow has done, on all workers.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Its node in the plan.
+    pub node: usize,
+    /// Its name.
+    pub operator: String,
+    /// Rows that came in.
+    pub rows_in: u64,
+    /// Rows that went out.
+    pub rows_out: u64,
+    /// Entries of state that were looked at or changed.
+    pub touched: u64,
+    /// Rows or groups that it holds.
+    pub state_rows: u64,
+    /// Bytes that it holds.
+    pub state_bytes: u64,
+    /// Time spent in it.
+    pub busy: Duration,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Figures { node, operator, rows_in, rows_out, touched, state_rows, state_bytes, busy } = self;
+        write!(f, "node {node} {operator} rows_in={rows_in} rows_out={rows_out} touched={touched} state_rows={state_rows} ")?;
+        write!(f, "state_bytes={state_bytes} busy_us={}", busy.as_micros())
+    }
+}
+
 /// Where a source of a dataflow begins.
 #[derive(Clone)]
 pub enum Start {
@@ -66,6 +109,20 @@ pub enum Start {
     Flow(FlowId),
 }
 
+/// A dataflow to start.
+pub struct Begin<'a> {
+    /// Its name.
+    pub id: FlowId,
+    /// What it runs.
+    pub plan: &'a FlowPlan,
+    /// One for each of the plan's sources.
+    pub sources: HashMap<SourceId, Start>,
+    /// The past reaches up to here.
+    pub as_of: Epoch,
+    /// Whether rows that fail are set aside, instead of making the others unreadable.
+    pub diverts: bool,
+}
+
 /// Running dataflows.
 pub trait Dataflows: Send + Sync {
     /// Whether plans can be run at all; asked before a version enters the catalog.
@@ -73,37 +130,22 @@ pub trait Dataflows: Send + Sync {
         Ok(())
     }
     /// Starts a plan. Its trace is complete up to `as_of` once the past has been read.
-    fn install(&self, id: FlowId, plan: &FlowPlan, sources: HashMap<SourceId, Start>, as_of: Epoch) -> Result<Arc<dyn Trace>>;
+    fn install(&self, begin: Begin<'_>) -> Result<Arc<dyn Trace>>;
     /// Gives a dataflow everything up to an epoch; epochs ascend per dataflow.
     fn feed(&self, id: FlowId, epoch: Epoch, deltas: &[(TopicId, Delta)]);
     /// Ends a dataflow.
     fn stop(&self, id: FlowId);
-    /// What its operators have done, a line each.
-    fn operators(&self, id: FlowId) -> Vec<String>;
+    /// What its operators have done, in the plan's order.
+    fn operators(&self, id: FlowId) -> Vec<Figures>;
 }
 
 /// What a client hears of a trace that cannot be read.
 #[must_use]
 pub fn trace_error(failure: &TraceFailure) -> Error {
     match failure {
-        TraceFailure::Failed(why) => errored(why),
+        TraceFailure::Failed(why) => failed(why),
         TraceFailure::OutOfRange(why) => {
             Error::new(ErrorKind::Conflict, code::SERIALIZATION, format!("snapshot is no longer there: {why}"))
         }
-    }
-}
-
-/// A version that cannot answer because of an error in it.
-#[must_use]
-pub fn errored(why: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, code::VIEW_ERRORED, format!("view has an error: {why}"))
-        .hint("change or delete the rows that cause it, and the view heals; or DROP it and CREATE it with a guard such as NULLIF or CASE")
-}
-
-/// Errors are part of a result: rows are given only when there is none.
-pub fn healthy(errors: &[(String, i64)]) -> Result<()> {
-    match errors.iter().find(|(_, n)| *n != 0) {
-        None => Ok(()),
-        Some((what, n)) => Err(errored(what).detail(format!("n_rows={n}"))),
     }
 }

@@ -7,6 +7,8 @@ mod copy;
 mod ddl;
 mod dml;
 mod engine;
+mod errors;
+mod memory;
 mod mirror;
 mod moments;
 mod pg;

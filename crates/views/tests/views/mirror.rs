@@ -6,12 +6,12 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parking_lot::{Condvar, Mutex};
-use regauge_plan::{FlowPlan, Op, Scalar, SourceId};
+use regauge_plan::{Op, Scalar};
 use regauge_types::{COLUMN_ID_KEY, ColumnId, Delta, Epoch, TopicId};
 use regauge_views::{
     Error, Result,
     read::reading::VersionRows,
-    version::trace::{Dataflows, FlowId, Start, Trace, TraceFailure},
+    version::trace::{Begin, Dataflows, Figures, FlowId, Start, Trace, TraceFailure},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -107,7 +107,8 @@ impl Flow {
 }
 
 impl Dataflows for Mirror {
-    fn install(&self, id: FlowId, plan: &FlowPlan, sources: HashMap<SourceId, Start>, as_of: Epoch) -> Result<Arc<dyn Trace>> {
+    fn install(&self, begin: Begin<'_>) -> Result<Arc<dyn Trace>> {
+        let Begin { id, plan, sources, as_of, .. } = begin;
         let (mut columns, mut source, mut picks) = (vec![], None, None);
         for node in &plan.nodes {
             match &node.op {
@@ -155,8 +156,8 @@ impl Dataflows for Mirror {
         self.flows.lock().remove(&id);
     }
 
-    fn operators(&self, id: FlowId) -> Vec<String> {
-        vec![format!("mirror {id}")]
+    fn operators(&self, _: FlowId) -> Vec<Figures> {
+        vec![Figures { operator: "mirror".to_owned(), ..Figures::default() }]
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray};
 
+use regauge_state::Segments;
+
 use super::{Accumulator, Rows, Values};
 use crate::operator::FlowError;
 
@@ -11,18 +13,18 @@ use crate::operator::FlowError;
 #[derive(Debug)]
 pub(super) struct Bools {
     is_and: bool,
-    counts: Vec<[i64; 2]>,
+    counts: Segments<[i64; 2]>,
 }
 
 impl Bools {
     pub(super) fn new(is_and: bool) -> Self {
-        Bools { is_and, counts: Vec::new() }
+        Bools { is_and, counts: Segments::default() }
     }
 }
 
 impl Accumulator for Bools {
     fn resize(&mut self, n_ids: usize) {
-        self.counts.resize(n_ids, [0; 2]);
+        self.counts.grow(n_ids, [0; 2]);
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
@@ -50,6 +52,6 @@ impl Accumulator for Bools {
     }
 
     fn n_bytes(&self) -> usize {
-        self.counts.capacity() * 16
+        self.counts.n_bytes()
     }
 }

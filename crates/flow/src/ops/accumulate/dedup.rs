@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::DataType;
-use regauge_state::{GroupIndex, canonical_floats};
+use regauge_state::{GroupIndex, Segments, canonical_floats};
 use regauge_types::hash::hash_columns;
 
 use super::{Accumulator, Rows, Values};
@@ -17,7 +17,7 @@ pub(super) struct Dedup {
     inner: Box<dyn Accumulator>,
     n_args: usize,
     index: GroupIndex,
-    counts: Vec<i64>,
+    counts: Segments<i64>,
 }
 
 impl Dedup {
@@ -25,7 +25,7 @@ impl Dedup {
     pub(super) fn new(inner: Box<dyn Accumulator>, n_args: usize, types: &[DataType]) -> Result<Self, FlowError> {
         let mut keys = vec![DataType::UInt32];
         keys.extend_from_slice(&types[..n_args]);
-        Ok(Dedup { inner, n_args, index: GroupIndex::new(&keys)?, counts: Vec::new() })
+        Ok(Dedup { inner, n_args, index: GroupIndex::new(&keys)?, counts: Segments::default() })
     }
 }
 
@@ -41,7 +41,7 @@ impl Accumulator for Dedup {
         let hashes = hash_columns(&keys, rows.groups.len())?;
         let mut ids = Vec::new();
         self.index.intern(&keys, &hashes, &mut ids, &mut Vec::new())?;
-        self.counts.resize(self.index.n_ids(), 0);
+        self.counts.grow(self.index.n_ids(), 0);
         let (mut changed, mut groups, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         for (row, id) in ids.iter().enumerate() {
             let count = &mut self.counts[*id as usize];
@@ -57,9 +57,7 @@ impl Accumulator for Dedup {
         ids.retain(|id| self.counts[*id as usize] == 0);
         ids.sort_unstable();
         ids.dedup();
-        for id in ids {
-            self.index.remove(id);
-        }
+        self.index.forget(&ids)?;
         let args = take_all(&canonical, &UInt32Array::from(changed))?;
         self.inner.update(&Rows { groups: &groups, args: &args, diffs: Some(&steps) })
     }
@@ -77,6 +75,6 @@ impl Accumulator for Dedup {
     }
 
     fn n_bytes(&self) -> usize {
-        self.inner.n_bytes() + self.index.n_bytes() + self.counts.capacity() * 8
+        self.inner.n_bytes() + self.index.n_bytes() + self.counts.n_bytes()
     }
 }

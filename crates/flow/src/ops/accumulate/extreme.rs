@@ -12,7 +12,7 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
-use regauge_state::OrderedGroups;
+use regauge_state::{OrderedGroups, Segments};
 use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::{Accumulator, Rows, Values};
@@ -22,7 +22,7 @@ use crate::ops::parts::row_number;
 /// The accumulator for arguments of type `ty`.
 pub(super) fn extreme(is_max: bool, ty: &DataType, append_only: bool) -> Result<Box<dyn Accumulator>, FlowError> {
     Ok(match (is_small(ty), append_only) {
-        (true, true) => Box::new(Best { is_max, ty: ty.clone(), best: Vec::new() }),
+        (true, true) => Box::new(Best { is_max, ty: ty.clone(), best: Segments::default(), has: Segments::default() }),
         (true, false) => Box::new(All { is_max, ty: ty.clone(), counts: BTreeMap::new() }),
         (false, _) => {
             Box::new(Wide { append_only, is_max, ty: ty.clone(), members: OrderedGroups::new(std::slice::from_ref(ty))? })
@@ -87,35 +87,40 @@ fn unrank(ranks: impl Iterator<Item = Option<i64>>, ty: &DataType, is_max: bool)
 struct Best {
     is_max: bool,
     ty: DataType,
-    best: Vec<Option<i64>>,
+    best: Segments<i64>,
+    /// Whether there is one.
+    has: Segments<bool>,
 }
 
 impl Accumulator for Best {
     fn resize(&mut self, n_ids: usize) {
-        self.best.resize(n_ids, None);
+        self.best.grow(n_ids, 0);
+        self.has.grow(n_ids, false);
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
         let ranks = ranks(&rows.args[0], self.is_max)?;
         for (rank, group) in ranks.into_iter().zip(rows.groups) {
-            let best = &mut self.best[*group as usize];
-            if best.is_none_or(|b| rank < b) {
-                *best = Some(rank);
+            let group = *group as usize;
+            if !self.has[group] || rank < self.best[group] {
+                self.best[group] = rank;
+                self.has[group] = true;
             }
         }
         Ok(())
     }
 
     fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
-        Ok((unrank(groups.iter().map(|g| self.best[*g as usize]), &self.ty, self.is_max)?, Vec::new()))
+        let best = |g: &u32| self.has[*g as usize].then(|| self.best[*g as usize]);
+        Ok((unrank(groups.iter().map(best), &self.ty, self.is_max)?, Vec::new()))
     }
 
     fn clear(&mut self, group: u32) {
-        self.best[group as usize] = None;
+        self.has[group as usize] = false;
     }
 
     fn n_bytes(&self) -> usize {
-        self.best.capacity() * size_of::<Option<i64>>()
+        self.best.n_bytes() + self.has.n_bytes()
     }
 }
 

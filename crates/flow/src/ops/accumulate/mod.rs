@@ -10,12 +10,14 @@ mod bools;
 mod dedup;
 mod extreme;
 mod lists;
+mod sums;
 mod total;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{AggCall, AggFunc};
+use regauge_state::Segments;
 use std::sync::Arc;
 
 use crate::operator::FlowError;
@@ -72,15 +74,15 @@ pub(super) fn accumulator(call: &AggCall, args: &[DataType], append_only: bool) 
     if distinct { Ok(Box::new(dedup::Dedup::new(inner, call.args.len(), args)?)) } else { Ok(inner) }
 }
 
-/// count(*), count(x): the sum of the diffs.
+/// count(x), and count(*) with a filter: the sum of the diffs. A plain count(*) needs none: it is the number of the group's rows.
 #[derive(Debug, Default)]
 struct Count {
-    counts: Vec<i64>,
+    counts: Segments<i64>,
 }
 
 impl Accumulator for Count {
     fn resize(&mut self, n_ids: usize) {
-        self.counts.resize(n_ids, 0);
+        self.counts.grow(n_ids, 0);
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
@@ -101,6 +103,6 @@ impl Accumulator for Count {
     }
 
     fn n_bytes(&self) -> usize {
-        self.counts.capacity() * 8
+        self.counts.n_bytes()
     }
 }

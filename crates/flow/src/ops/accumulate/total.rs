@@ -1,7 +1,8 @@
 //! sum, avg: exact totals, judged for range only when read, so that order and batching change nothing and an overflow heals.
 //!
 //! ```text
-//! integers, numerics   two's complement of 192 bits: low u128, high i64     (2^64 numerics of any size cannot overflow it)
+//! integers, numerics   64 bits a group until the first sum that does not fit; from then on two's complement of 192 bits: low
+//!                      u128, high i64 (2^64 numerics of any size cannot overflow it)
 //! floats               ExactSum: correctly rounded sum of any order; NaN and infinities counted apart
 //! ```
 //! Result types are PostgreSQL's as the plan fixed them: sum(int2/4) bigint, sum(bigint) numeric(38,0), sum(numeric) its scale,
@@ -13,7 +14,9 @@ use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Arra
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256};
 use regauge_plan::eval::EvalError;
 use regauge_plan::functions::exact_sum::ExactSum;
+use regauge_state::Segments;
 
+use super::sums::Sums;
 use super::{Accumulator, Rows, Values};
 use crate::operator::FlowError;
 
@@ -24,7 +27,7 @@ const NUMERIC_END: u128 = 10u128.pow(38);
 pub(super) fn total(is_avg: bool, ty: &DataType, output: &DataType) -> Result<Box<dyn Accumulator>, FlowError> {
     match ty {
         DataType::Float32 | DataType::Float64 => {
-            Ok(Box::new(FloatTotal { is_avg, output: output.clone(), sums: Vec::new(), counts: Vec::new() }))
+            Ok(Box::new(FloatTotal { is_avg, output: output.clone(), sums: Segments::default(), counts: Segments::default() }))
         }
         DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) => {
             let scale = if let DataType::Decimal128(_, s) = ty { *s } else { 0 };
@@ -32,9 +35,8 @@ pub(super) fn total(is_avg: bool, ty: &DataType, output: &DataType) -> Result<Bo
                 is_avg,
                 scale,
                 output: output.clone(),
-                low: Vec::new(),
-                high: Vec::new(),
-                counts: Vec::new(),
+                sums: Sums::Narrow(Segments::default()),
+                counts: Segments::default(),
             }))
         }
         other => Err(FlowError::Plan(format!("sum or avg over type {other}"))),
@@ -45,26 +47,15 @@ struct ExactTotal {
     is_avg: bool,
     scale: i8,
     output: DataType,
-    low: Vec<u128>,
-    high: Vec<i64>,
-    counts: Vec<i64>,
+    sums: Sums,
+    counts: Segments<i64>,
 }
 
 impl ExactTotal {
     #[inline]
     fn add(&mut self, group: u32, value: i128, diff: i64) {
-        let g = group as usize;
-        let (low, high) = match value.checked_mul(i128::from(diff)) {
-            Some(product) => (product.cast_unsigned(), if product < 0 { -1 } else { 0 }),
-            None => {
-                let (low, high) = i256::from_i128(value).wrapping_mul(i256::from_i128(i128::from(diff))).to_parts();
-                (low, i64::try_from(high).expect("a product of 127 and 63 bits"))
-            }
-        };
-        let (sum, carry) = self.low[g].overflowing_add(low);
-        self.low[g] = sum;
-        self.high[g] = self.high[g].wrapping_add(high).wrapping_add(i64::from(carry));
-        self.counts[g] += diff;
+        self.sums.add(group as usize, value, diff);
+        self.counts[group as usize] += diff;
     }
 
     fn value(&self, group: u32) -> Result<Option<i128>, EvalError> {
@@ -72,7 +63,7 @@ impl ExactTotal {
         if self.counts[g] == 0 {
             return Ok(None);
         }
-        let sum = i256::from_parts(self.low[g], i128::from(self.high[g]));
+        let sum = self.sums.get(g);
         let value = if self.is_avg { self.mean(sum, self.counts[g]) } else { sum.to_i128() };
         let value = value.ok_or_else(EvalError::numeric_overflow)?;
         match &self.output {
@@ -104,9 +95,8 @@ impl ExactTotal {
 
 impl Accumulator for ExactTotal {
     fn resize(&mut self, n_ids: usize) {
-        self.low.resize(n_ids, 0);
-        self.high.resize(n_ids, 0);
-        self.counts.resize(n_ids, 0);
+        self.sums.grow(n_ids);
+        self.counts.grow(n_ids, 0);
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
@@ -151,20 +141,20 @@ impl Accumulator for ExactTotal {
     }
 
     fn clear(&mut self, group: u32) {
-        let g = group as usize;
-        (self.low[g], self.high[g], self.counts[g]) = (0, 0, 0);
+        self.sums.clear(group as usize);
+        self.counts[group as usize] = 0;
     }
 
     fn n_bytes(&self) -> usize {
-        self.low.capacity() * 16 + self.high.capacity() * 8 + self.counts.capacity() * 8
+        self.sums.n_bytes() + self.counts.n_bytes()
     }
 }
 
 struct FloatTotal {
     is_avg: bool,
     output: DataType,
-    sums: Vec<ExactSum>,
-    counts: Vec<i64>,
+    sums: Segments<ExactSum>,
+    counts: Segments<i64>,
 }
 
 impl FloatTotal {
@@ -189,8 +179,8 @@ impl FloatTotal {
 
 impl Accumulator for FloatTotal {
     fn resize(&mut self, n_ids: usize) {
-        self.sums.resize_with(n_ids, ExactSum::new);
-        self.counts.resize(n_ids, 0);
+        self.sums.grow_with(n_ids, ExactSum::new);
+        self.counts.grow(n_ids, 0);
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
@@ -234,6 +224,6 @@ impl Accumulator for FloatTotal {
     }
 
     fn n_bytes(&self) -> usize {
-        self.sums.iter().map(|s| s.heap_bytes() + size_of::<ExactSum>()).sum::<usize>() + self.counts.capacity() * 8
+        self.sums.iter().map(ExactSum::heap_bytes).sum::<usize>() + self.sums.n_bytes() + self.counts.n_bytes()
     }
 }

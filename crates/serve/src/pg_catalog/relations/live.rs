@@ -1,6 +1,6 @@
 //! Schema `regauge`: what the instance knows of its own views and topics at this moment.
 
-use super::{System, columns};
+use super::System;
 use crate::pg_catalog::{
     facts::Facts,
     shape::{Cell, NULL, row},
@@ -8,34 +8,42 @@ use crate::pg_catalog::{
 use regauge_views::{
     Instance,
     catalog::{Kind, ObjectId, Relation},
+    overview::Overview,
 };
 use std::sync::Arc;
 
 /// Where the facts of the moment come from. It does not keep the instance alive.
 #[derive(Clone)]
 pub struct Live {
-    versions: Arc<regauge_views::version::Versions>,
+    pub(super) overview: Overview,
 }
 
 impl Live {
     pub fn new(instance: &Instance) -> Live {
-        Live { versions: instance.versions().clone() }
+        Live { overview: Overview::new(instance) }
     }
 }
 
 macro_rules! regauge {
     ($name:literal, $oid:literal, $rows:expr, [$($columns:tt)*]) => {
-        System { schema: "regauge", name: $name, oid: $oid, columns: columns![$($columns)*], rows: $rows }
+        $crate::pg_catalog::relations::System {
+            schema: "regauge",
+            name: $name,
+            oid: $oid,
+            columns: $crate::pg_catalog::relations::columns![$($columns)*],
+            rows: $rows,
+        }
     };
 }
+pub(super) use regauge;
 
 pub const RELATIONS: &[System] = &[
     regauge!("views", 14001, views, [
-        schema: Text, name: Text, kind: Text, routed_version: Int4, versions: Int4, definition: Text,
+        schema: Text, name: Text, kind: Text, routed_version: Int4, versions: Int4, definition: Text, state: Text, error: Text,
     ]),
     regauge!("versions", 14002, versions, [
         schema: Text, view: Text, version: Int4, routed: Bool, state: Text, epoch: Int8, error: Text, fingerprint: Text,
-        definition: Text,
+        definition: Text, error_rows: Int8,
     ]),
     regauge!("topics", 14003, topics, [
         topic: Int4, schema: Text, name: Text, kind: Text, partitions: Int4,
@@ -46,14 +54,16 @@ fn relations(facts: &Facts) -> impl Iterator<Item = &Arc<Relation>> {
     facts.scope.catalog.relations()
 }
 
-fn views(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+fn views(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     let of = |r: &Arc<Relation>| {
         let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
         match &r.kind {
             Kind::View { definition } => Some(row![schema, name, r.kind_name(), NULL, NULL, definition.sql.as_str()]),
             Kind::Materialized { versions, routed } => {
                 let sql = r.routed().map(|v| v.definition.sql.as_str());
-                Some(row![schema, name, r.kind_name(), i64::from(routed.0), versions.len(), sql])
+                let report = live.overview.versions().report(r.view()?, *routed);
+                let (state, error) = (report.state, report.error);
+                Some(row![schema, name, r.kind_name(), i64::from(routed.0), versions.len(), sql, state, error])
             }
             _ => None,
         }
@@ -66,7 +76,7 @@ fn versions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     for r in relations(facts) {
         let (Kind::Materialized { versions, routed }, Some(view)) = (&r.kind, r.view()) else { continue };
         for (no, version) in versions {
-            let report = live.versions.report(view, *no);
+            let report = live.overview.versions().report(view, *no);
             let epoch = report.upper.and_then(|e| i64::try_from(e.0).ok());
             let fingerprint: String = version.fingerprint.iter().map(|b| format!("{b:02x}")).collect();
             rows.push(row![
@@ -74,11 +84,12 @@ fn versions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
                 r.name.name.as_str(),
                 i64::from(no.0),
                 no == routed,
-                report.state.to_string(),
+                report.state,
                 epoch,
                 report.error,
                 fingerprint,
                 version.definition.sql.as_str(),
+                report.n_errors,
             ]);
         }
     }

@@ -9,6 +9,7 @@ mod information;
 pub mod live;
 mod namespace;
 mod overviews;
+mod running;
 mod types;
 
 use super::{
@@ -59,6 +60,7 @@ const PARTS: &[&[System]] = &[
     empty::RELATIONS,
     information::RELATIONS,
     live::RELATIONS,
+    running::RELATIONS,
 ];
 
 /// All of them.

@@ -3,7 +3,7 @@
 //! A `reg*` value is a number where it is compared and a name where it is shown: in a select list and where it is cast to text.
 
 use super::tree;
-use regauge_plan::sqlparser::ast::{DataType, Expr, ObjectName, SelectItem};
+use regauge_plan::sqlparser::ast::{DataType, Expr, ObjectName, SelectItem, Value};
 
 /// Types whose values are oids with a name.
 const NAMED_OIDS: &[&str] = &["regclass", "regtype", "regnamespace", "regrole", "regproc", "regprocedure", "regoper"];
@@ -83,6 +83,12 @@ pub fn rewrite(e: &mut Expr) {
             "regprocedure" | "regoper" => "regproc",
             other => other,
         };
+        if function == "regproc" && tree::literal(expr).is_some_and(|name| name.parse::<i64>().is_err()) {
+            // Functions have no oids here; where catalogues name one (`pg_type.typinput`) they hold its bare name.
+            let bare = tree::literal(expr).map(|name| name.strip_prefix("pg_catalog.").unwrap_or(name).to_owned());
+            *e = bare.map_or_else(|| tree::take(expr), |name| Expr::value(Value::SingleQuotedString(name)));
+            return;
+        }
         *e = tree::call(function, vec![tree::take(expr)]);
         return;
     }

@@ -1,0 +1,121 @@
+//! GROUPING SETS, ROLLUP and CUBE: the union of one aggregate for each set, over one input. `grouping()` is a constant of each.
+//!
+//! A column that a set does not group by is NULL in its rows. The empty set has one row, also over no input; a set that is
+//! written twice counts twice. Cost: one aggregate a set; in a view they share their input.
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, Projection, Union, lit};
+
+use crate::error::PlanError;
+use crate::functions;
+
+/// As many as PostgreSQL takes.
+const SETS_MAX: usize = 4096;
+
+/// Whether it groups by several sets of keys.
+pub(super) fn has_sets(a: &Aggregate) -> bool {
+    matches!(a.group_expr.as_slice(), [Expr::GroupingSet(_)])
+}
+
+/// The same without sets; `spare` begins names that nothing has. The aggregate's own column of DataFusion that tells the sets apart is left
+/// out: nobody has read it yet.
+pub(super) fn spell_out(a: Aggregate, spare: &str) -> Result<LogicalPlan> {
+    let [Expr::GroupingSet(grouping)] = a.group_expr.as_slice() else { return Ok(LogicalPlan::Aggregate(a)) };
+    let keys: Vec<Expr> = grouping.distinct_expr().into_iter().cloned().collect();
+    let columns = a.schema.columns();
+    let key_columns = &columns[..keys.len().min(columns.len())];
+    let call_columns = &columns[columns.len().saturating_sub(a.aggr_expr.len())..];
+    let mut arms = vec![];
+    for set in sets(grouping)? {
+        arms.push(Arc::new(arm(&a, &keys, key_columns, call_columns, &set, spare)?));
+    }
+    // The arms and the union have names of their own: rules that look at unions know no qualified ones.
+    let fields = key_columns.iter().chain(call_columns).enumerate().map(|(i, c)| {
+        let field = a.schema.field_from_column(c)?;
+        Ok((None, Arc::new(field.as_ref().clone().with_nullable(true).with_name(name(spare, i)))))
+    });
+    let schema = DFSchema::new_with_metadata(fields.collect::<Result<Vec<_>>>()?, Default::default())?;
+    let union = LogicalPlan::Union(Union { inputs: arms, schema: Arc::new(schema) });
+    let out =
+        key_columns.iter().chain(call_columns).enumerate().map(|(i, c)| {
+            Expr::Column(Column::new_unqualified(name(spare, i))).alias_qualified(c.relation.clone(), c.name.clone())
+        });
+    Ok(LogicalPlan::Projection(Projection::try_new(out.collect(), Arc::new(union))?))
+}
+
+fn name(spare: &str, i: usize) -> String {
+    format!("{spare}_{i}")
+}
+
+fn sets(grouping: &GroupingSet) -> Result<Vec<Vec<Expr>>> {
+    let too_many = || PlanError::invalid("54001", format!("too many grouping sets present (maximum {SETS_MAX})"));
+    let sets: Vec<Vec<Expr>> = match grouping {
+        GroupingSet::GroupingSets(sets) => sets.clone(),
+        GroupingSet::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys[..n].to_vec()).collect(),
+        GroupingSet::Cube(keys) => {
+            if keys.len() > 12 {
+                return Err(too_many().into());
+            }
+            let chosen =
+                |bits: usize| keys.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, e)| e.clone()).collect();
+            (0..1usize << keys.len()).rev().map(chosen).collect()
+        }
+    };
+    if sets.len() > SETS_MAX { Err(too_many().into()) } else { Ok(sets) }
+}
+
+fn arm(
+    a: &Aggregate,
+    keys: &[Expr],
+    key_columns: &[Column],
+    call_columns: &[Column],
+    set: &[Expr],
+    spare: &str,
+) -> Result<LogicalPlan> {
+    let group: Vec<Expr> = keys.iter().filter(|k| set.contains(k)).cloned().collect();
+    let mut calls: Vec<Expr> = a.aggr_expr.iter().filter(|e| grouping_args(e).is_none()).cloned().collect();
+    if group.is_empty() && calls.is_empty() {
+        let count = functions::aggregate("count").ok_or_else(|| PlanError::internal("no count"))?;
+        calls.push(count.call(vec![lit(1i64)]).alias(spare));
+    }
+    let grouped = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(&a.input), group, calls)?);
+    let mut out = vec![];
+    for (key, c) in keys.iter().zip(key_columns) {
+        let e = if set.contains(key) { Expr::Column(c.clone()) } else { lit(ScalarValue::Null) };
+        out.push(e.alias(name(spare, out.len())));
+    }
+    for (e, c) in a.aggr_expr.iter().zip(call_columns) {
+        let e = match grouping_args(e) {
+            None => Expr::Column(c.clone()),
+            Some(args) => lit(bits(args, keys, set)?),
+        };
+        out.push(e.alias(name(spare, out.len())));
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(out, Arc::new(grouped))?))
+}
+
+/// The arguments, if the call is `grouping(..)`.
+fn grouping_args(e: &Expr) -> Option<&[Expr]> {
+    match e {
+        Expr::Alias(a) => grouping_args(&a.expr),
+        Expr::AggregateFunction(f) if f.func.name() == "grouping" => Some(&f.params.args),
+        _ => None,
+    }
+}
+
+/// A bit for each argument, the last one's lowest: 1 where the set does not group by it.
+fn bits(args: &[Expr], keys: &[Expr], set: &[Expr]) -> Result<i64> {
+    let wrong = "arguments to GROUPING must be grouping expressions of the associated query level";
+    if args.len() > 31 {
+        return Err(PlanError::invalid("54023", "GROUPING must have fewer than 32 arguments").into());
+    }
+    args.iter().try_fold(0i64, |bits, arg| {
+        if !keys.contains(arg) {
+            return Err(PlanError::invalid("42803", wrong).into());
+        }
+        Ok(bits << 1 | i64::from(!set.contains(arg)))
+    })
+}

@@ -1,0 +1,107 @@
+//! `(a, b) IN (SELECT x, y ..)`: rows compared with rows, spelt out before binding, as DataFusion compares one column only.
+//!
+//! Joined by AND into a WHERE it is EXISTS with the equalities. Elsewhere it may be NULL, namely where no row is equal and some row is not
+//! certainly different: `CASE WHEN EXISTS (equal) THEN true WHEN EXISTS (equal IS NOT FALSE) THEN NULL ELSE false END`.
+
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor};
+
+use crate::error::PlanError;
+
+type Result<T> = std::result::Result<T, PlanError>;
+
+/// Those that a query's own WHERE asks for, by AND.
+pub(super) fn conjuncts(query: &mut Query) -> Result<()> {
+    let mut bodies = vec![query.body.as_mut()];
+    while let Some(body) = bodies.pop() {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_mut(), right.as_mut()]),
+            SetExpr::Select(s) => {
+                let mut todo: Vec<&mut Expr> = s.selection.iter_mut().collect();
+                while let Some(e) = todo.pop() {
+                    if matches!(e, Expr::InSubquery { expr, negated: false, .. } if is_row(expr)) {
+                        let Expr::InSubquery { expr, subquery, .. } = &*e else { continue };
+                        *e = exists(expr, subquery, false)?;
+                        continue;
+                    }
+                    match e {
+                        Expr::BinaryOp { left, op: BinaryOperator::And, right } => todo.extend([left.as_mut(), right.as_mut()]),
+                        Expr::Nested(inner) => todo.push(inner),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// One that stands anywhere.
+pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
+    let Expr::InSubquery { expr, subquery, negated } = &*e else { return Ok(()) };
+    if !is_row(expr) {
+        return Ok(());
+    }
+    let (equal, open) = (exists(expr, subquery, false)?, exists(expr, subquery, true)?);
+    let mut case = parsed("CASE WHEN true THEN true WHEN true THEN NULL ELSE false END")?;
+    if let Expr::Case { conditions, .. } = &mut case {
+        for (when, condition) in conditions.iter_mut().zip([equal, open]) {
+            when.condition = condition;
+        }
+    }
+    let case = Expr::Nested(Box::new(case));
+    *e = if *negated { Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(case) } } else { case };
+    Ok(())
+}
+
+fn is_row(e: &Expr) -> bool {
+    match e {
+        Expr::Tuple(items) => items.len() > 1,
+        Expr::Nested(e) => is_row(e),
+        _ => false,
+    }
+}
+
+/// Whether a row of the query is equal, or at least not certainly different.
+fn exists(row: &Expr, query: &Query, or_open: bool) -> Result<Expr> {
+    let odd = || PlanError::internal("a comparison of rows could not be written");
+    let items = match row {
+        Expr::Tuple(items) => items,
+        Expr::Nested(e) => return exists(e, query, or_open),
+        _ => return Err(odd()),
+    };
+    let names: Vec<String> = (1..=items.len()).map(|i| format!("regauge_r{i}")).collect();
+    let test = if or_open { " IS NOT FALSE" } else { "" };
+    let conditions: Vec<String> = names.iter().map(|n| format!("(regauge_row.{n} = 1){test}")).collect();
+    let text =
+        format!("EXISTS (SELECT 1 FROM (SELECT 1) AS regauge_row ({}) WHERE {})", names.join(", "), conditions.join(" AND "));
+    let mut e = parsed(&text)?;
+    let Expr::Exists { subquery, .. } = &mut e else { return Err(odd()) };
+    let SetExpr::Select(s) = subquery.body.as_mut() else { return Err(odd()) };
+    let Some(TableFactor::Derived { subquery: derived, .. }) = s.from.first_mut().map(|f| &mut f.relation) else {
+        return Err(odd());
+    };
+    **derived = query.clone();
+    let mut given = items.iter().rev();
+    let mut todo: Vec<&mut Expr> = s.selection.iter_mut().collect();
+    // The last comparison is met first: a chain of AND leans to the left.
+    while let Some(e) = todo.pop() {
+        match e {
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => todo.extend([left.as_mut(), right.as_mut()]),
+            Expr::Nested(inner) | Expr::IsNotFalse(inner) => todo.push(inner),
+            Expr::BinaryOp { right, .. } => **right = given.next().ok_or_else(odd)?.clone(),
+            _ => return Err(odd()),
+        }
+    }
+    Ok(e)
+}
+
+fn parsed(text: &str) -> Result<Expr> {
+    let query = crate::parse::parse_query(&format!("SELECT {text}"), &crate::parse::ParseLimits::default())?;
+    if let SetExpr::Select(s) = *query.body
+        && let Some(SelectItem::UnnamedExpr(e)) = s.projection.into_iter().next()
+    {
+        return Ok(e);
+    }
+    Err(PlanError::internal("a comparison of rows could not be written"))
+}

@@ -1,0 +1,125 @@
+//! Schema `regauge`, what goes on: errors of rows, operators, lag, epochs, where partitions end, and what happened to the catalog.
+
+use super::{
+    System,
+    live::{Live, regauge},
+};
+use crate::pg_catalog::{
+    facts::Facts,
+    shape::{Cell, row},
+};
+use regauge_types::{TopicId, VersionNo, ViewId};
+use regauge_views::catalog::{Kind, ObjectId, Relation};
+use std::sync::Arc;
+
+pub const RELATIONS: &[System] = &[
+    regauge!("errors", 14004, errors, [
+        schema: Text, view: Text, version: Int4, sqlstate: Text, message: Text, met_in: Text, subject: Text, n_rows: Int8,
+    ]),
+    regauge!("operators", 14005, operators, [
+        schema: Text, view: Text, version: Int4, node: Int4, operator: Text, rows_in: Int8, rows_out: Int8, touched: Int8,
+        state_rows: Int8, state_bytes: Int8, busy_us: Int8,
+    ]),
+    regauge!("lag", 14006, lag, [
+        schema: Text, view: Text, version: Int4, epoch: Int8, durable: Int8, commits: Int8, lag_ms: Int8,
+    ]),
+    regauge!("epochs", 14007, epochs, [epoch: Int8, commits: Int8, visible: Bool]),
+    regauge!("partitions", 14008, partitions, [topic: Int4, schema: Text, name: Text, partition: Int4, next_offset: Int8]),
+    regauge!("catalog_events", 14009, catalog_events, [
+        lsn: Int8, committed_at: Time, event: Text, name: Text, body: Text,
+    ]),
+];
+
+fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Every version of every materialized view.
+fn versions(facts: &Facts) -> Vec<(&Arc<Relation>, ViewId, VersionNo)> {
+    let mut all = vec![];
+    for relation in facts.scope.catalog.relations() {
+        if let (Kind::Materialized { versions, .. }, Some(view)) = (&relation.kind, relation.view()) {
+            all.extend(versions.keys().map(|no| (relation, view, *no)));
+        }
+    }
+    all
+}
+
+fn errors(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let name = |view: ViewId| facts.scope.catalog.get(ObjectId::View(view.0)).map(|r| r.name.to_string());
+    let mut rows = vec![];
+    for (r, view, no) in versions(facts) {
+        for (error, n) in live.overview.versions().errors(view, no) {
+            let met_in = name(error.origin.map_or(view, |(view, _)| view));
+            let (schema, of) = (r.name.schema.as_str(), r.name.name.as_str());
+            rows.push(row![schema, of, i64::from(no.0), error.sqlstate, error.message, met_in, error.row, n]);
+        }
+    }
+    rows
+}
+
+fn operators(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let mut rows = vec![];
+    for (r, view, no) in versions(facts) {
+        for f in live.overview.versions().operators(view, no) {
+            rows.push(row![
+                r.name.schema.as_str(),
+                r.name.name.as_str(),
+                i64::from(no.0),
+                f.node,
+                f.operator,
+                int(f.rows_in),
+                int(f.rows_out),
+                int(f.touched),
+                int(f.state_rows),
+                int(f.state_bytes),
+                i64::try_from(f.busy.as_micros()).unwrap_or(i64::MAX),
+            ]);
+        }
+    }
+    rows
+}
+
+fn lag(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let of = |(r, view, no): (&Arc<Relation>, ViewId, VersionNo)| {
+        let lag = live.overview.lag(view, no);
+        let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+        row![
+            schema,
+            name,
+            i64::from(no.0),
+            lag.map(|l| int(l.epoch.0)),
+            lag.map(|l| int(l.durable.0)),
+            lag.map(|l| int(l.commits)),
+            lag.and_then(|l| l.ms).map(int),
+        ]
+    };
+    versions(facts).into_iter().map(of).collect()
+}
+
+/// The last ones; the first that is remembered has an unknown number of commits.
+fn epochs(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let (all, visible) = (live.overview.versions().boundaries(), live.overview.versions().visible());
+    let commits = |i: usize| i.checked_sub(1).map(|before| int(all[i].0 - all[before].0));
+    all.iter().enumerate().map(|(i, at)| row![int(at.0), commits(i), at.0 <= visible.0]).collect()
+}
+
+fn partitions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let mut rows = vec![];
+    for r in facts.scope.catalog.relations() {
+        let ObjectId::Topic(topic) = r.id else { continue };
+        for (partition, next) in live.overview.next_offsets(TopicId(topic)).into_iter().enumerate() {
+            rows.push(row![i64::from(topic), r.name.schema.as_str(), r.name.name.as_str(), partition, int(next)]);
+        }
+    }
+    rows
+}
+
+fn catalog_events(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let events = live.overview.catalog_events().unwrap_or_else(|error| {
+        tracing::error!(%error, "the catalog's history cannot be read");
+        vec![]
+    });
+    let us = |ms: u64| int(ms.saturating_mul(1000));
+    events.into_iter().map(|e| row![int(e.lsn.0), us(e.committed_ms), e.kind, e.name, e.body]).collect()
+}

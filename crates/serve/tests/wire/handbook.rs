@@ -1,0 +1,110 @@
+//! `docs/sql.md`, run: each block of SQL gives the block of text after it, and each row of a table of calls what it says.
+
+use crate::common::{Site, site, sqlstate};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+const PAGE: &str = include_str!("../../../../docs/sql.md");
+
+/// What a block is answered with: the rows of its last statement, or the error. Statements end where a line ends with `;`; each is
+/// sent by itself, because several in one message are one transaction.
+async fn answer(client: &Client, block: &str) -> String {
+    let mut lines = vec![];
+    for sql in block.split(";\n").filter(|sql| !sql.trim().is_empty()) {
+        lines.clear();
+        match client.simple_query(sql).await {
+            Ok(messages) => lines.extend(messages.iter().filter_map(line)),
+            Err(error) => return format!("ERROR {}", sqlstate(&error)),
+        }
+    }
+    lines.join("\n")
+}
+
+fn line(message: &SimpleQueryMessage) -> Option<String> {
+    let SimpleQueryMessage::Row(row) = message else { return None };
+    let values: Vec<&str> = (0..row.len()).map(|i| row.get(i).unwrap_or("NULL")).collect();
+    Some(values.join("|"))
+}
+
+/// A part of the page: a block with what it must give, if anything is said, or a call.
+enum Part {
+    Block { sql: String, gives: Option<String> },
+    Call { expr: String, gives: String },
+}
+
+/// The parts of a section, in their order.
+fn parts(section: &str) -> Vec<Part> {
+    let mut parts = vec![];
+    let mut fence: Option<(&str, String)> = None;
+    for line in section.lines() {
+        match (&mut fence, line.strip_prefix("```")) {
+            (None, Some(language)) => fence = Some((language, String::new())),
+            (Some((language, text)), Some(_)) => {
+                let text = std::mem::take(text);
+                match (*language, parts.last_mut()) {
+                    ("sql", _) => parts.push(Part::Block { sql: text, gives: None }),
+                    ("text", Some(Part::Block { gives: gives @ None, .. })) => *gives = Some(text.trim_end().to_owned()),
+                    (other, _) => panic!("a block of `{other}` that belongs to nothing: {text}"),
+                }
+                fence = None;
+            }
+            (Some((_, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {
+                if let Some((expr, gives)) = call(line) {
+                    parts.push(Part::Call { expr, gives });
+                }
+            }
+        }
+    }
+    assert!(fence.is_none(), "a block has no end: {section}");
+    parts
+}
+
+/// "| `expr` | `value` |", a pipe within written `\|`.
+fn call(line: &str) -> Option<(String, String)> {
+    let (expr, gives) = line.strip_prefix("| `")?.strip_suffix("` |")?.split_once("` | `")?;
+    Some((expr.replace("\\|", "|"), gives.replace("\\|", "|")))
+}
+
+async fn differences(site: &Site, title: &str, section: &str) -> Vec<String> {
+    let client = site.client().await;
+    let mut differ = vec![];
+    for part in parts(section) {
+        let (sql, gives) = match part {
+            Part::Block { sql, gives } => (sql, gives),
+            Part::Call { expr, gives } => (format!("SELECT {expr}"), Some(gives)),
+        };
+        let got = answer(&client, &sql).await;
+        match gives {
+            Some(gives) if gives == got => {}
+            Some(gives) => differ.push(format!("{title}: {sql}\n  page says:\n{gives}\n  it gives:\n{got}")),
+            None if got.starts_with("ERROR") => differ.push(format!("{title}: {sql}\n  it gives {got}")),
+            None => {}
+        }
+    }
+    differ
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_of_the_page_gives_what_the_page_says() {
+    let (mut differ, mut n) = (vec![], 0);
+    for section in PAGE.split("\n## ").skip(1) {
+        let (title, text) = section.split_once('\n').unwrap();
+        let site = site().await;
+        n += parts(text).len();
+        differ.extend(differences(&site, title, text).await);
+    }
+    assert!(n > 60, "the page has only {n} examples: its form may not have been understood");
+    assert!(differ.is_empty(), "{} of {n} differ\n{}", differ.len(), differ.join("\n"));
+}
+
+#[test]
+fn the_form_of_the_page_is_understood() {
+    let page = "words\n```sql\nSELECT 1;\n```\n```text\n1\n```\n| call | gives |\n|---|---|\n| `'a' \\|\\| 'b'` | `ab` |\n";
+    let parts = parts(page);
+    assert!(matches!(&parts[0], Part::Block { sql, gives: Some(gives) } if sql == "SELECT 1;\n" && gives == "1"));
+    assert!(matches!(&parts[1], Part::Call { expr, gives } if expr == "'a' || 'b'" && gives == "ab"));
+    assert_eq!(parts.len(), 2);
+}
