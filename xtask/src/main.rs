@@ -88,6 +88,7 @@ fn test() -> Result<()> {
 
 /// The workspace's root: the folder above this crate.
 fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // Of the checkout that `cargo run` runs in: a target folder may be shared, and the binary have been built in another one.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     here.parent().map_or(here.clone(), PathBuf::from)
 }

@@ -78,7 +78,7 @@ fn series(args: &Args<'_>) -> EvalResult<ArrayRef> {
             let numbers = |i: usize, out: &mut Vec<i128>| {
                 let step = step.map_or(one, |(s, ss)| s[i * ss]);
                 let (from, to) = (a[i * sa], b[i * sb]);
-                counted(from, to, steps(from.into(), to.into(), step.into()), step == 0, step > 0, |v| v.checked_add(step), out)
+                counted(from, to, steps(from, to, step), step == 0, step > 0, |v| v.checked_add(step), out)
             };
             arrays(args, numbers, |values| boxed(Decimal128Array::from(values).with_data_type(ty.clone())))
         }
