@@ -30,6 +30,7 @@ pub mod lists;
 pub mod math;
 mod moment;
 pub mod moments;
+mod number_template;
 pub mod numbers;
 pub(crate) mod only_row;
 pub(crate) mod over;
@@ -181,7 +182,7 @@ pub static BUILTINS: &[&Builtin] = &[
     &moments::JUSTIFY_INTERVAL,
     &moments::AGE,
     &template::TO_CHAR,
-    &template::TO_NUMBER,
+    &number_template::TO_NUMBER,
     &template::TO_DATE,
     &template::TO_TIMESTAMP,
     &regexp::REGEX_MATCH,

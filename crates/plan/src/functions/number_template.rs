@@ -1,0 +1,312 @@
+//! Templates of numbers, which `to_char` and `to_number` share: `9 0 . , D G S MI PL SG PR FM`.
+//!
+//! What else PostgreSQL knows (`EEEE`, `RN`, `V`, `L`, `TH`) is refused with 0A000.
+
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
+
+use super::arith::drop_digits;
+use super::bind;
+use super::error::{EvalError, EvalResult};
+use super::forms::{K, builtin};
+use super::pattern::Known;
+use super::udf::Args;
+use crate::pgtypes;
+
+/// Digits of a row's number, rounded to so many behind the point, without sign and point; and whether it is negative. `None` for what
+/// has no digits.
+pub(super) type Digits<'a> = Box<dyn Fn(usize, usize) -> EvalResult<(Option<String>, bool)> + 'a>;
+
+pub(super) fn digits<'a>(a: &'a Args<'_>, ty: &DataType) -> EvalResult<Digits<'a>> {
+    let plain = |v: i128, scale: i8, fraction: usize| {
+        let want = i8::try_from(fraction).unwrap_or(i8::MAX);
+        let (v, missing) =
+            if want >= scale { (v, fraction - usize::try_from(scale).unwrap_or(0)) } else { (drop_digits(v, scale - want), 0) };
+        let text = format!("{}{}", v.unsigned_abs(), "0".repeat(missing));
+        let text = if text.len() <= fraction { format!("{text:0>width$}", width = fraction + 1) } else { text };
+        (Some(text), v < 0)
+    };
+    Ok(match ty {
+        DataType::Int32 => {
+            let (v, s) = a.lanes::<Int32Type>(0)?;
+            Box::new(move |i, fraction| Ok(plain(v[i * s].into(), 0, fraction)))
+        }
+        DataType::Int64 => {
+            let (v, s) = a.lanes::<Int64Type>(0)?;
+            Box::new(move |i, fraction| Ok(plain(v[i * s].into(), 0, fraction)))
+        }
+        DataType::Float64 => {
+            let (v, s) = a.lanes::<Float64Type>(0)?;
+            Box::new(move |i, fraction| {
+                let v = v[i * s];
+                if !v.is_finite() {
+                    return Ok((None, v < 0.0));
+                }
+                Ok((Some(format!("{:.fraction$}", v.abs()).replace('.', "")), v < 0.0))
+            })
+        }
+        ty => {
+            let scale = bind::scale_of(ty);
+            let (v, s) = a.lanes::<Decimal128Type>(0)?;
+            Box::new(move |i, fraction| Ok(plain(v[i * s], scale, fraction)))
+        }
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Digit,
+    Zero,
+    Point,
+    Comma,
+    /// S: by the number.
+    Sign,
+    Minus,
+    Plus,
+    Either,
+    Text(char),
+}
+
+/// A template of numbers.
+#[derive(Debug)]
+pub(super) struct Shape {
+    tokens: Vec<Token>,
+    fill: bool,
+    angled: bool,
+    whole: usize,
+    /// Digits behind the point.
+    pub(super) fraction: usize,
+}
+
+impl Shape {
+    pub(super) fn parse(template: &str) -> EvalResult<Shape> {
+        let mut shape = Shape { tokens: vec![], fill: true, angled: false, whole: 0, fraction: 0 };
+        let mut rest = template;
+        let mut quoted = false;
+        let mut behind_point = false;
+        while let Some(c) = rest.chars().next() {
+            let upper = rest.get(..2).unwrap_or("").to_ascii_uppercase();
+            let mut len = c.len_utf8();
+            if c == '"' {
+                quoted = !quoted;
+                rest = &rest[1..];
+                continue;
+            }
+            if quoted {
+                shape.tokens.push(Token::Text(c));
+                rest = &rest[len..];
+                continue;
+            }
+            let two = match upper.as_str() {
+                "FM" => {
+                    shape.fill = false;
+                    true
+                }
+                "PR" => {
+                    shape.angled = true;
+                    true
+                }
+                "MI" => {
+                    shape.tokens.push(Token::Minus);
+                    true
+                }
+                "PL" => {
+                    shape.tokens.push(Token::Plus);
+                    true
+                }
+                "SG" => {
+                    shape.tokens.push(Token::Either);
+                    true
+                }
+                "TH" | "RN" | "EE" => {
+                    return Err(EvalError::new("0A000", format!("\"{upper}\" in a template of numbers is not offered")));
+                }
+                _ => false,
+            };
+            if two {
+                len = 2;
+            } else {
+                match c.to_ascii_uppercase() {
+                    '9' | '0' => {
+                        shape.tokens.push(if c == '9' { Token::Digit } else { Token::Zero });
+                        *(if behind_point { &mut shape.fraction } else { &mut shape.whole }) += 1;
+                    }
+                    '.' | 'D' if behind_point => return Err(EvalError::new("42601", "multiple decimal points")),
+                    '.' | 'D' => {
+                        behind_point = true;
+                        shape.tokens.push(Token::Point);
+                    }
+                    ',' | 'G' => shape.tokens.push(Token::Comma),
+                    'S' => shape.tokens.push(Token::Sign),
+                    'V' | 'L' => {
+                        return Err(EvalError::new("0A000", format!("\"{c}\" in a template of numbers is not offered")));
+                    }
+                    c => shape.tokens.push(Token::Text(c)),
+                }
+            }
+            rest = &rest[len..];
+        }
+        Ok(shape)
+    }
+
+    /// Writes a number of these digits.
+    pub(super) fn write(&self, digits: Option<&str>, negative: bool, out: &mut String) {
+        let room = self.whole + self.fraction;
+        let digits: Option<Vec<char>> = digits
+            .map(|d| d.chars().collect())
+            .filter(|d: &Vec<char>| d.len() <= room || (self.whole == 0 && d.len() == room + 1 && d[0] == '0'));
+        let overflow = digits.is_none();
+        let mut digits = digits.unwrap_or_else(|| vec!['#'; room]);
+        let negative = negative && (overflow || digits.iter().any(|c| *c != '0'));
+        while digits.len() > room {
+            digits.remove(0);
+        }
+        // Nothing before the point is nothing to show, unless there is no point.
+        let shown_whole = digits.len() - self.fraction;
+        let zero_whole = !overflow && digits[..shown_whole].iter().all(|c| *c == '0');
+        let has_point = self.tokens.contains(&Token::Point);
+        let significant = if zero_whole && (has_point || shown_whole == 0) { 0 } else { shown_whole };
+        let first_zero = self
+            .tokens
+            .iter()
+            .take_while(|t| **t != Token::Point)
+            .filter(|t| matches!(t, Token::Digit | Token::Zero))
+            .position(|t| *t == Token::Zero);
+        let starts = first_zero.map_or(self.whole - significant, |z| z.min(self.whole - significant));
+        // Zeros at the end behind the point go where FM stands before a 9.
+        let mut last = self.fraction;
+        if !self.fill && !overflow {
+            let behind: Vec<Token> = self
+                .tokens
+                .iter()
+                .skip_while(|t| **t != Token::Point)
+                .filter(|t| matches!(t, Token::Digit | Token::Zero))
+                .copied()
+                .collect();
+            let keep = behind.iter().rposition(|t| *t == Token::Zero).map_or(0, |at| at + 1);
+            while last > keep && digits[shown_whole + last - 1] == '0' {
+                last -= 1;
+            }
+        }
+        let own_sign = self.tokens.iter().any(|t| matches!(t, Token::Sign | Token::Minus | Token::Plus | Token::Either));
+        let leading = self
+            .tokens
+            .iter()
+            .position(|t| *t == Token::Sign)
+            .is_some_and(|at| self.tokens[..at].iter().all(|t| !matches!(t, Token::Digit | Token::Zero)));
+        let sign = if self.angled {
+            if negative {
+                "<"
+            } else if self.fill {
+                " "
+            } else {
+                ""
+            }
+        } else if leading {
+            if negative { "-" } else { "+" }
+        } else if !own_sign {
+            if negative {
+                "-"
+            } else if self.fill {
+                " "
+            } else {
+                ""
+            }
+        } else {
+            ""
+        };
+        let mut body = String::new();
+        let (mut at_whole, mut at_fraction, mut begun, mut point) = (0, 0, false, false);
+        let begin = |begun: &mut bool, body: &mut String| {
+            if !std::mem::replace(begun, true) {
+                body.push_str(sign);
+            }
+        };
+        for token in &self.tokens {
+            match token {
+                Token::Digit | Token::Zero if !point => {
+                    if at_whole >= starts {
+                        begin(&mut begun, &mut body);
+                        let place = (at_whole + shown_whole).checked_sub(self.whole);
+                        body.push(place.map_or('0', |p| digits[p]));
+                    } else if self.fill {
+                        body.push(' ');
+                    }
+                    at_whole += 1;
+                }
+                Token::Digit | Token::Zero => {
+                    if at_fraction < last {
+                        body.push(digits[shown_whole + at_fraction]);
+                    }
+                    at_fraction += 1;
+                }
+                Token::Point => {
+                    begin(&mut begun, &mut body);
+                    body.push('.');
+                    point = true;
+                }
+                Token::Comma if begun => body.push(','),
+                Token::Comma if self.fill => body.push(' '),
+                Token::Comma => {}
+                Token::Sign if leading => {}
+                Token::Sign | Token::Either => body.push(if negative { '-' } else { '+' }),
+                Token::Minus => match (negative, self.fill) {
+                    (true, _) => body.push('-'),
+                    (false, true) => body.push(' '),
+                    (false, false) => {}
+                },
+                Token::Plus => match (negative, self.fill) {
+                    (false, _) => body.push('+'),
+                    (true, true) => body.push(' '),
+                    (true, false) => {}
+                },
+                Token::Text(c) => body.push(*c),
+            }
+        }
+        if self.angled {
+            body.push_str(if negative {
+                ">"
+            } else if self.fill {
+                " "
+            } else {
+                ""
+            });
+        }
+        out.push_str(&body);
+    }
+}
+
+builtin!(TO_NUMBER, "to_number", [], &[(&[K::Text, K::Text], K::Num)], false, |a| {
+    let ((text, ss), (templates, st)) = (a.texts(0)?, a.texts(1)?);
+    let known = Known::new();
+    let scale = bind::scale_of(a.ret);
+    a.rows::<Decimal128Type>(|i| {
+        let (text, template) = (text.value(i * ss), templates.value(i * st));
+        let shape = known.get(template, || Shape::parse(template))?;
+        let mut number = String::new();
+        let mut negative = false;
+        let (mut whole, mut fraction, mut point) = (0, 0, false);
+        for c in text.chars() {
+            match c {
+                '-' | '<' => negative = true,
+                '0'..='9' if !point && whole < shape.whole => {
+                    whole += 1;
+                    number.push(c);
+                }
+                '0'..='9' if point && fraction < shape.fraction => {
+                    fraction += 1;
+                    number.push(c);
+                }
+                '.' if !point && shape.tokens.contains(&Token::Point) => {
+                    point = true;
+                    number.push(c);
+                }
+                _ => {}
+            }
+        }
+        if whole + fraction == 0 {
+            return Err(EvalError::invalid_text("numeric", " "));
+        }
+        let number = format!("{}{number}", if negative { "-" } else { "" });
+        pgtypes::parse_decimal(&number, pgtypes::NUMERIC_PRECISION, scale)
+    })
+});
