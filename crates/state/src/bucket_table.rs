@@ -188,7 +188,8 @@ impl BucketTable {
                     at = table.find(tag, |_| false).unwrap_or_else(|at| at);
                 }
                 table.insert(at, Place { tag, id });
-                self.n_places += table.places.capacity() - n_before;
+                // a grown table may hold less than one that equal tags had made long
+                self.n_places = self.n_places + table.places.capacity() - n_before;
                 (id, true)
             }
         }

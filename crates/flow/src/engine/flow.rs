@@ -81,12 +81,13 @@ impl Flow {
         if self.over.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.reader.fail(why);
+        // Readers last: whoever hears of it may drop the flow, and its bell must have been told to ring by then.
         self.aheads.iter().for_each(|a| a.close());
         for source in self.sources.lock().iter() {
             // a worker that is gone needs no telling
             let _ = source.activate();
         }
+        self.reader.fail(why);
     }
 
     pub fn add_source(&self, source: SyncActivator) {

@@ -100,6 +100,10 @@ pub(super) fn run(allocator: Allocator, seat: Seat, started: impl FnOnce(std::th
                 }
                 Command::Drop(id) => {
                     if let Some(flow) = running.0.remove(&id) {
+                        // A flow that failed here may not have told the other processes yet.
+                        if flow.local.flow.failure().is_some() {
+                            worker.step();
+                        }
                         worker.drop_dataflow(flow.dataflow);
                     }
                 }

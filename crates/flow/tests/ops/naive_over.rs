@@ -62,7 +62,8 @@ impl Part<'_> {
                         let base = as_f64(a);
                         let sum = if down { base - by } else { base + by };
                         if sum.is_nan() && !base.is_nan() {
-                            return true;
+                            // everything is in range, but NaN is above everything
+                            return at_least || !as_f64(b).is_nan();
                         }
                         let edge = float(sum);
                         if at_least { *b >= edge } else { *b <= edge }

@@ -250,7 +250,9 @@ const KEPT_AGGREGATES: &[&str] =
 /// Names of all functions and aggregates that SQL may call; those that stand for operators and other syntax are not among them.
 pub fn offered() -> Vec<String> {
     let scalars = BUILTINS.iter().flat_map(|def| std::iter::once(&def.name).chain(def.aliases));
-    let scalars = scalars.filter(|name| !name.starts_with("pg_") || **name == "pg_typeof").map(|name| (*name).to_owned());
+    let scalars = scalars
+        .filter(|name| !(name.starts_with("pg_") || name.starts_with("regauge_")) || **name == "pg_typeof")
+        .map(|name| (*name).to_owned());
     let ours =
         aggregates().into_iter().flat_map(|f| f.aliases().iter().cloned().chain([f.name().to_owned()]).collect::<Vec<_>>());
     let kept = KEPT_AGGREGATES.iter().map(|name| (*name).to_owned());
