@@ -7,7 +7,7 @@ use regauge_oracle::system::Dialect;
 const SIZES: Sizes = Sizes { views: 8, commits: 10, batch_max: 1_000 };
 
 fn scripts(dialect: Dialect) -> String {
-    (0..80).map(|seed| case(seed, &SIZES).script(dialect)).collect()
+    (0..1000).map(|seed| case(seed, &SIZES).script(dialect)).collect()
 }
 
 #[test]
