@@ -25,7 +25,7 @@ pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanE
             ast::SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_mut(), right.as_mut()]),
             ast::SetExpr::Select(s) => {
                 let ast::GroupByExpr::Expressions(keys, _) = &mut s.group_by else { continue };
-                for e in keys {
+                for e in keys.iter_mut() {
                     let sets = match e {
                         ast::Expr::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys[..n].concat()).collect(),
                         ast::Expr::Cube(keys) => {
@@ -42,10 +42,31 @@ pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanE
                     };
                     *e = ast::Expr::GroupingSets(sets);
                 }
+                one_list(keys)?;
             }
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// `k, GROUPING SETS (..)` as one list of sets. Beside a plain key DataFusion groups by what the key determines, in every set.
+fn one_list(keys: &mut Vec<ast::Expr>) -> std::result::Result<(), PlanError> {
+    let is_set = |e: &ast::Expr| matches!(e, ast::Expr::GroupingSets(_));
+    // A position in the select list is known for what it is only outside of sets.
+    let has_position = keys.iter().any(|e| matches!(e, ast::Expr::Value(_)));
+    if keys.len() < 2 || has_position || !keys.iter().any(is_set) {
+        return Ok(());
+    }
+    let mut sets: Vec<Vec<ast::Expr>> = vec![vec![]];
+    for e in keys.drain(..) {
+        let choices = if let ast::Expr::GroupingSets(choices) = e { choices } else { vec![vec![e]] };
+        if sets.len().saturating_mul(choices.len()) > SETS_MAX {
+            return Err(too_many());
+        }
+        sets = sets.iter().flat_map(|set| choices.iter().map(|more| [set.as_slice(), more.as_slice()].concat())).collect();
+    }
+    keys.push(ast::Expr::GroupingSets(sets));
     Ok(())
 }
 
