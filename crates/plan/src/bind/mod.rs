@@ -4,6 +4,7 @@
 //! over a [`provider`]; [`check`] refuses on the *raw* plan (the optimiser would fold `now()` away); the analyzer types it;
 //! [`rules`] optimise it. No session, no clock, no statistics: the same text over the same catalog gives the same plan.
 
+pub(crate) mod asof;
 pub(crate) mod ast;
 mod check;
 mod distinct_on;
@@ -19,6 +20,7 @@ pub(crate) mod setop;
 mod sort;
 mod source;
 mod spelling;
+pub(crate) mod temporal;
 mod unnest;
 mod using;
 pub(crate) mod window;
@@ -62,6 +64,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     }
     let raw = raw_plan(query, &Relations::View(catalog), functions, 0)?;
     let names = raw.schema().fields().iter().map(|f| ast::shown_name(f.name()).to_owned()).collect();
+    let raw = temporal::place(raw)?;
     check::view(&raw)?;
     let config = rules::config();
     let raw = order::total(raw)?;

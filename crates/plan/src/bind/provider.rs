@@ -67,6 +67,9 @@ impl Functions {
                     f.moody.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
                 }
             }
+            for name in ["now", "current_timestamp", "transaction_timestamp"] {
+                f.moody.insert(name.into(), functions::now());
+            }
             for udf in SessionStateDefaults::default_aggregate_functions() {
                 let names: Vec<String> = udf.aliases().iter().cloned().chain([udf.name().to_owned()]).collect();
                 f.other_aggregates.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
