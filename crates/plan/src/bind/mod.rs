@@ -20,6 +20,7 @@ pub(crate) mod setop;
 mod sort;
 mod source;
 mod spelling;
+mod system_time;
 pub(crate) mod temporal;
 mod unnest;
 mod using;
@@ -56,6 +57,7 @@ pub(crate) struct Bound {
 pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result<Bound, PlanError> {
     let functions = Functions::get();
     let mut query = query.clone();
+    system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
     ast::prepare(&mut query)?;
     let mut notices = vec![];
     if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(&query.body) {
@@ -73,6 +75,16 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     Ok(Bound { plan, names, notices })
 }
 
+/// What [`system_time`] asks of a relation.
+fn shape(info: crate::catalog::RelationInfo) -> Option<(arrow::datatypes::SchemaRef, Option<Vec<usize>>)> {
+    Some((info.schema, info.key))
+}
+
+/// FOR SYSTEM_TIME AS OF, for who binds by itself: before [`prepare`].
+pub(crate) fn versions(query: &mut sql::Query, shapes: system_time::Shapes<'_>) -> Result<(), PlanError> {
+    system_time::resolve(query, shapes)
+}
+
 /// Whether ORDER BY decides which rows there are.
 fn is_distinct_on(body: &sql::SetExpr) -> bool {
     matches!(body, sql::SetExpr::Select(s) if matches!(s.distinct, Some(sql::Distinct::On(_))))
@@ -82,6 +94,7 @@ fn is_distinct_on(body: &sql::SetExpr) -> bool {
 pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Result<(LogicalPlan, Vec<String>), PlanError> {
     let functions = Functions::get();
     let mut query = query.clone();
+    system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
     ast::prepare(&mut query)?;
     let raw = raw_plan(query, &Relations::Batch(catalog), functions, 0)?;
     let names = raw.schema().fields().iter().map(|f| ast::shown_name(f.name()).to_owned()).collect();

@@ -134,6 +134,11 @@ impl<'a> Provider<'a> {
         }
         let text = info.view_sql.as_deref().ok_or_else(|| PlanError::internal("a plain view without its query"))?;
         let mut query = parse_query(text, &ParseLimits::default())?;
+        let shapes = |name: &RelationName| match self.catalog {
+            Relations::View(c) => super::shape(c.relation(name)?),
+            Relations::Batch(c) => super::shape(c.relation(name)?),
+        };
+        super::system_time::resolve(&mut query, &shapes)?;
         ast::prepare(&mut query)?;
         let plan = super::raw_plan(*query, self.catalog, self.functions, self.depth + 1)?;
         Ok(Arc::new(RelationSource::expanded(info, plan)?))

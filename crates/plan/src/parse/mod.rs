@@ -15,7 +15,7 @@ mod session;
 mod statement;
 pub(crate) mod types;
 
-pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT};
+pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use limits::ParseLimits;
 pub use statement::*;
