@@ -208,7 +208,15 @@ impl AsOf {
             columns.extend(partners);
         } else {
             let mut n = 0;
-            let places: UInt32Array = rows.iter().map(|(_, right, _)| right.map(|_| { n += 1; n - 1 })).collect();
+            let places: UInt32Array = rows
+                .iter()
+                .map(|(_, right, _)| {
+                    right.map(|_| {
+                        n += 1;
+                        n - 1
+                    })
+                })
+                .collect();
             for column in partners {
                 columns.push(take(column.as_ref(), &places, None)?);
             }

@@ -78,7 +78,8 @@ impl Temporal {
 
     fn spans(&self, columns: &[ArrayRef], n: usize) -> Vec<Option<Span>> {
         let moments = |of: &[(usize, bool)]| {
-            let columns = of.iter().map(|(c, inclusive)| (columns[*c].as_primitive::<TimestampMicrosecondType>().clone(), *inclusive));
+            let columns =
+                of.iter().map(|(c, inclusive)| (columns[*c].as_primitive::<TimestampMicrosecondType>().clone(), *inclusive));
             columns.collect::<Vec<_>>()
         };
         let (from, until) = (moments(&self.from), moments(&self.until));
@@ -122,7 +123,8 @@ impl Temporal {
     /// The next rows whose moment has come, out of their timeline: slots and copies. Ends when there is none.
     fn due(&mut self) -> ControlFlow<(), Vec<(u32, i64)>> {
         let timeline = if self.closing_showing { &mut self.showing } else { &mut self.waiting };
-        let found: Vec<_> = timeline.range(&self.at, &behind(self.clock_us)).take(ROWS_MAX).map(|(k, s)| (k.to_vec(), s)).collect();
+        let found: Vec<_> =
+            timeline.range(&self.at, &behind(self.clock_us)).take(ROWS_MAX).map(|(k, s)| (k.to_vec(), s)).collect();
         let Some((last, _)) = found.last() else { return ControlFlow::Break(()) };
         self.at = after(last);
         let mut rows = Vec::with_capacity(found.len());

@@ -37,9 +37,11 @@ impl Maker<'_> {
         let ours = Text::same(format!(" ASOF {outer}JOIN ")).and(&right.sql).with(&format!(" ON {condition}"));
         let all: Vec<&str> = right.scope.iter().map(|col| col.name.as_str()).collect();
         let alias = all.first().and_then(|name| name.split('.').next()).unwrap_or_default();
-        let postgres = Text::same(format!(" {outer}JOIN LATERAL (SELECT * FROM "))
-            .and(&right.sql)
-            .with(&format!(" WHERE {condition} ORDER BY {}{order}, {} LIMIT 1) AS {alias} ON true", r.name, all.join(", ")));
+        let postgres = Text::same(format!(" {outer}JOIN LATERAL (SELECT * FROM ")).and(&right.sql).with(&format!(
+            " WHERE {condition} ORDER BY {}{order}, {} LIMIT 1) AS {alias} ON true",
+            r.name,
+            all.join(", ")
+        ));
         let scope: Vec<Col> = left.scope.iter().chain(&right.scope).cloned().collect();
         let outputs = self.outputs(&scope, false);
         let (head, cols) = Self::select("SELECT", &outputs, left.rows);

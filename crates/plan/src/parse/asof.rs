@@ -68,7 +68,8 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> 
         }
         if own && is_word(&t.token, "on") {
             let (function, moment) = open.pop().map_or((INNER, None), |o| (o.function, o.moment));
-            let call = [word("MATCH_CONDITION", Keyword::MATCH_CONDITION), symbol(Token::LParen), word(function, Keyword::NoKeyword)];
+            let call =
+                [word("MATCH_CONDITION", Keyword::MATCH_CONDITION), symbol(Token::LParen), word(function, Keyword::NoKeyword)];
             out.extend(call.into_iter().flat_map(|t| [t, blank()]));
             if let Some(moment) = moment {
                 out.push(symbol(Token::LParen));

@@ -60,7 +60,14 @@ fn project(input: LogicalPlan, exprs: Vec<Expr>) -> DfResult<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?))
 }
 
-fn windowed(input: LogicalPlan, udf: WindowUDF, args: Vec<Expr>, by: Vec<Expr>, order: Vec<SortExpr>, as_: &str) -> DfResult<LogicalPlan> {
+fn windowed(
+    input: LogicalPlan,
+    udf: WindowUDF,
+    args: Vec<Expr>,
+    by: Vec<Expr>,
+    order: Vec<SortExpr>,
+    as_: &str,
+) -> DfResult<LogicalPlan> {
     let call = WindowFunctionDefinition::WindowUDF(Arc::new(udf));
     let call = Expr::from(WindowFunction::new(call, args)).partition_by(by).order_by(order).build()?.alias(as_);
     LogicalPlanBuilder::from(input).window(vec![call])?.build()

@@ -2,7 +2,8 @@
 
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint, JoinOperator, Query, SetExpr, TableFactor, TableWithJoins,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint, JoinOperator, Query, SetExpr, TableFactor,
+    TableWithJoins,
 };
 
 use crate::error::PlanError;
@@ -77,7 +78,12 @@ fn marked(said: &Expr, constraint: &JoinConstraint) -> Result<JoinOperator> {
     match constraint {
         JoinConstraint::On(e) => conditions.push(e.clone()),
         JoinConstraint::None => {}
-        _ => return Err(PlanError::unsupported("ASOF JOIN by USING or NATURAL is not offered", "write ON a.k = b.k AND b.ts <= a.ts")),
+        _ => {
+            return Err(PlanError::unsupported(
+                "ASOF JOIN by USING or NATURAL is not offered",
+                "write ON a.k = b.k AND b.ts <= a.ts",
+            ));
+        }
     }
     let all = conditions.iter().map(|e| format!("({e})")).collect::<Vec<_>>().join(" AND ");
     if all.is_empty() {

@@ -59,7 +59,10 @@ fn refused() -> PlanError {
 }
 
 fn correlated() -> PlanError {
-    PlanError::unsupported("an ASOF JOIN that reads a query around it is not offered", "put the outer condition into WHERE above the join")
+    PlanError::unsupported(
+        "an ASOF JOIN that reads a query around it is not offered",
+        "put the outer condition into WHERE above the join",
+    )
 }
 
 /// Makes nodes of the joins that [`mark()`] marked, subqueries included.
@@ -190,8 +193,8 @@ impl UserDefinedLogicalNodeCore for AsOfNode {
         write!(f, "AsOf: outer={} {}", self.outer, conditions.join(" AND "))
     }
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
-        let [left, right] = <[LogicalPlan; 2]>::try_from(inputs)
-            .map_err(|_| DataFusionError::Internal("an ASOF join has two inputs".into()))?;
+        let [left, right] =
+            <[LogicalPlan; 2]>::try_from(inputs).map_err(|_| DataFusionError::Internal("an ASOF join has two inputs".into()))?;
         let schema = schema_over(&left, &right, self.outer)?;
         Ok(AsOfNode { left, right, outer: self.outer, conditions: exprs, schema })
     }
