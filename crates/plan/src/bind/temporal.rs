@@ -221,7 +221,8 @@ impl UserDefinedLogicalNodeCore for TemporalNode {
         let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else {
             return Err(DataFusionError::Internal("a temporal filter has one input".into()));
         };
-        Ok(TemporalNode { input, conditions: exprs })
+        // Rules that keep the names of columns give conditions one, too.
+        Ok(TemporalNode { input, conditions: exprs.into_iter().map(Expr::unalias).collect() })
     }
 }
 

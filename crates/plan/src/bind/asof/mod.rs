@@ -196,6 +196,8 @@ impl UserDefinedLogicalNodeCore for AsOfNode {
         let [left, right] =
             <[LogicalPlan; 2]>::try_from(inputs).map_err(|_| DataFusionError::Internal("an ASOF join has two inputs".into()))?;
         let schema = schema_over(&left, &right, self.outer)?;
-        Ok(AsOfNode { left, right, outer: self.outer, conditions: exprs, schema })
+        // Rules that keep the names of columns give conditions one, too.
+        let conditions = exprs.into_iter().map(Expr::unalias).collect();
+        Ok(AsOfNode { left, right, outer: self.outer, conditions, schema })
     }
 }
