@@ -56,6 +56,8 @@ pub enum Routing {
     Any,
     /// The one that owns the frozen hash of these columns.
     Hash(Vec<usize>),
+    /// Every worker gets all rows.
+    All,
     /// All rows on one worker, and only that worker's instance is finished.
     One,
 }

@@ -80,6 +80,8 @@ pub struct Text(Vec<Piece>);
 enum Piece {
     Same(String),
     Window(Window),
+    /// Regauge's words, and PostgreSQL's.
+    Either(Text, Text),
 }
 
 /// A windowed relation: TUMBLE when size and slide are equal, else HOP.
@@ -108,6 +110,12 @@ impl Text {
         Self(vec![Piece::Window(window)])
     }
 
+    /// Regauge's words, and PostgreSQL's.
+    #[must_use]
+    pub fn either(ours: Self, postgres: Self) -> Self {
+        Self(vec![Piece::Either(ours, postgres)])
+    }
+
     /// Adds words.
     #[must_use]
     pub fn with(mut self, sql: &str) -> Self {
@@ -130,6 +138,10 @@ impl Text {
             match piece {
                 Piece::Same(same) => sql.push_str(same),
                 Piece::Window(window) => sql.push_str(&window.render(dialect)),
+                Piece::Either(ours, postgres) => {
+                    let words = if dialect == Dialect::Regauge { ours } else { postgres };
+                    sql.push_str(&words.render(dialect));
+                }
             }
         }
         sql

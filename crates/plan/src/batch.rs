@@ -75,6 +75,17 @@ pub fn prepare(query: &mut ast::Query) -> Result<(), PlanError> {
     bind::prepare(query)
 }
 
+/// A relation's columns and the positions of its key, by its name.
+pub type Shapes<'a> = &'a dyn Fn(&RelationName) -> Option<(SchemaRef, Option<Vec<usize>>)>;
+
+/// Makes ASOF JOINs of joins with FOR SYSTEM_TIME AS OF; for callers that bind by themselves, before [`prepare`].
+///
+/// # Errors
+/// When a relation's key does not tell its versions.
+pub fn versions(query: &mut ast::Query, shapes: Shapes<'_>) -> Result<(), PlanError> {
+    bind::versions(query, shapes)
+}
+
 /// Whether a name with arguments in FROM is a function that gives rows, not a relation.
 #[must_use]
 pub fn is_set_returning(name: &ast::ObjectName) -> bool {

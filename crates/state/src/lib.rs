@@ -14,6 +14,7 @@ mod join_side;
 mod ordered;
 mod segments;
 mod sequences;
+pub mod timeline;
 pub mod trace;
 mod weights;
 
@@ -28,3 +29,4 @@ pub use join_side::{Incoming, JoinSide, Placed, ProbeAt};
 pub use ordered::{Member, OrderedGroups};
 pub use segments::Segments;
 pub use sequences::{Sequences, Weights};
+pub use timeline::Timeline;

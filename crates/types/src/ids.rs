@@ -52,6 +52,9 @@ id!(
 /// The catalog's own topic.
 pub const CATALOG_TOPIC: TopicId = TopicId(0);
 
+/// No topic of the log: a source by this name is the commit clock, one row for each epoch with the clock of its last commit.
+pub const CLOCK_TOPIC: TopicId = TopicId(u32::MAX);
+
 /// Field metadata key under which a schema carries its [`ColumnId`]s (decimal).
 pub const COLUMN_ID_KEY: &str = "regauge.column";
 

@@ -20,6 +20,8 @@ pub(super) enum Spread {
     Stay,
     /// The flow's one worker.
     One,
+    /// Every worker gets all rows.
+    All,
     /// The owner of the frozen hash of these columns.
     Hash(Vec<usize>),
 }
@@ -136,6 +138,7 @@ fn exchange(need: &Routing, place: &Place, peers: usize) -> Option<Spread> {
         (Routing::Any, _) | (Routing::One, Place::One) => None,
         (Routing::Hash(need), Place::Hash(have)) if need == have => None,
         (Routing::One, _) => Some(Spread::One),
+        (Routing::All, _) => Some(Spread::All),
         (Routing::Hash(need), _) => Some(Spread::Hash(need.clone())),
     }
 }
@@ -156,7 +159,10 @@ fn place(plan: &FlowPlan, node: usize, places: &[Place]) -> Place {
         Op::Map { exprs: Some(exprs), .. } => renamed(of_input(0), exprs),
         // A window keeps its input's columns and puts the bounds behind them.
         Op::Tumble { .. } | Op::Hop { .. } => of_input(0),
-        Op::Join { on, .. } if on.is_empty() => Place::One,
+        Op::Temporal { .. } if plan.nodes[spec.inputs[0]].append_only => of_input(0),
+        Op::Temporal { by, .. } => Place::Hash(by.clone()),
+        Op::Join { on, .. } | Op::AsOf { on, .. } if on.is_empty() => Place::One,
+        Op::AsOf { on, .. } => Place::Hash(on.iter().map(|(left, _)| *left).collect()),
         Op::Join { kind: JoinKind::Full, .. } => Place::Anywhere,
         Op::Join { kind: JoinKind::Right, on, .. } => {
             let n_left = plan.nodes[spec.inputs[0]].types.len();

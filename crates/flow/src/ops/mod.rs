@@ -10,6 +10,7 @@
 
 mod accumulate;
 mod aggregate;
+mod asof;
 mod distinct;
 mod join;
 mod linear;
@@ -20,6 +21,7 @@ mod reach;
 pub mod serial;
 mod set_op;
 mod shown;
+mod temporal;
 mod top_k;
 mod window;
 
@@ -31,6 +33,7 @@ use regauge_plan::value::Value;
 use regauge_types::Delta;
 
 pub use aggregate::Aggregate;
+pub use asof::AsOf;
 pub use distinct::Distinct;
 pub use join::{Join, JoinSpec};
 pub use linear::{Constant, Union};
@@ -38,6 +41,7 @@ pub use map::Map;
 pub use over::Over;
 pub use serial::Serial;
 pub use set_op::SetOp;
+pub use temporal::Temporal;
 pub use top_k::TopK;
 pub use window::Window;
 
@@ -63,6 +67,10 @@ pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowErro
             types: [left, right],
             append_only: [append_only[0], append_only[1]],
         })?),
+        (Op::AsOf { outer, on, moment, matching }, [left, right]) => {
+            Box::new(AsOf::new(*outer, on, *moment, *matching, [left, right], output)?)
+        }
+        (Op::Temporal { from, until, by }, [rows, _]) => Box::new(Temporal::new(from, until, by, rows, append_only[0])?),
         (Op::Aggregate { keys, aggs }, [input]) => Box::new(Aggregate::new(keys, aggs, input, output, append_only[0])?),
         (Op::Distinct, [_]) => Box::new(Distinct::new(output, append_only[0])?),
         (Op::TopK { partition, order, limit, offset, row_number }, [input]) => {

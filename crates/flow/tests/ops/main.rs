@@ -165,12 +165,64 @@ proptest! {
     }
 
     #[test]
+    fn an_as_of_join_sums_to_its_query(seed: u64, append_only: bool, outer: bool, two_keys: bool) {
+        use AsOfMatch::*;
+        for matching in [AtOrBefore, Before, AtOrAfter, After] {
+            let on = if two_keys { vec![(5, 5), (0, 0)] } else { vec![(0, 0)] };
+            // timestamps, floats (with NaN), text, numerics and integers are moments alike
+            for moment in [(4, 4), (2, 2), (1, 1), (6, 6), (0, 0)] {
+                run(Op::AsOf { outer, on: on.clone(), moment, matching }, 2, seed, append_only);
+            }
+            run(Op::AsOf { outer, on: vec![], moment: (4, 4), matching }, 2, seed, append_only);
+        }
+    }
+
+    #[test]
+    fn a_temporal_filter_sums_to_its_query_as_the_clock_goes(seed: u64, append_only: bool, inclusive: bool, sides in 0usize..5) {
+        let rng = &mut Rng(seed);
+        let p = temporal(sides, inclusive, append_only);
+        let past = history(rng, 1, 6, 30, !append_only, 4);
+        let epochs = with_clock(rng, past);
+        check(&p, &epochs);
+    }
+
+    #[test]
     fn random_trees_of_operators_sum_to_their_queries(seed: u64, append_only: bool) {
         let rng = &mut Rng(seed);
         let p = random_tree(rng, append_only);
         let epochs = history(rng, 3, 4, 12, !append_only, 4);
         check(&p, &epochs);
     }
+}
+
+/// A filter of source 0 by its timestamps; the clock is source 1's.
+pub(crate) fn temporal(sides: usize, inclusive: bool, append_only: bool) -> FlowPlan {
+    let mut p = plan(2, append_only);
+    let clock = on(&mut p, Op::Map { filter: None, exprs: Some(vec![Scalar::Column(4)]) }, vec![1]);
+    let (from, until) = match sides {
+        0 => (vec![(4, inclusive)], vec![]),
+        1 => (vec![], vec![(4, inclusive)]),
+        2 => (vec![(4, true)], vec![(4, true)]),
+        3 => (vec![(4, inclusive)], vec![(4, true)]),
+        _ => (vec![], vec![]),
+    };
+    on(&mut p, Op::Temporal { from, until, by: (0..7).collect() }, vec![0, clock]);
+    p
+}
+
+/// The history of source 0 with a clock that goes on in most epochs.
+pub(crate) fn with_clock(rng: &mut Rng, mut epochs: Vec<Vec<(u32, Row, i64)>>) -> Vec<Vec<(u32, Row, i64)>> {
+    let mut now = -40;
+    for epoch in &mut epochs {
+        if rng.one_in(5) {
+            continue;
+        }
+        now += rng.below(25) as i128;
+        let mut row = rows(0..1)[0].1.clone();
+        row[4] = V::Int(now);
+        epoch.insert(rng.below(epoch.len() + 1), (1, row, 1));
+    }
+    epochs
 }
 
 /// A node whose output has the base columns again, over random nodes before it.
@@ -300,6 +352,66 @@ fn an_epoch_of_one_row_costs_one_row_whatever_the_state() {
         let (touched, sent) = touched_by_one_row(op, n, row.clone());
         assert!((1..=8).contains(&touched) && sent <= 4, "{what}: touched={touched} sent={sent}");
     }
+}
+
+#[test]
+fn a_right_row_of_an_as_of_join_costs_the_left_rows_up_to_its_neighbour_whatever_the_state() {
+    use AsOfMatch::*;
+    // one group: 20,000 left rows, and a right row at each hundredth moment
+    let at = |source: u32, ts: i128| {
+        let mut row = rows(ts..ts + 1)[0].1.clone();
+        row[0] = V::Int(1);
+        (source, row, 1)
+    };
+    for (matching, moment) in [(AtOrBefore, 1930), (Before, 1930), (AtOrAfter, 1970), (After, 1970)] {
+        let mut p = plan(2, false);
+        let node = on(&mut p, Op::AsOf { outer: true, on: vec![(0, 0)], moment: (4, 4), matching }, vec![0, 1]);
+        let mut run = Run::new(&p);
+        run.step(&(0..20_000).map(|ts| at(0, ts)).collect::<Vec<_>>(), 8192);
+        run.step(&(0..200).map(|n| at(1, n * 100)).collect::<Vec<_>>(), 8192);
+        let before = run.serial.stats(node).unwrap();
+        run.step(&[at(1, moment)], 1);
+        let (s, row, _) = at(1, moment);
+        let after = run.serial.stats(node).unwrap();
+        // 1930..2000 or 1900..1970, each taken back and sent again
+        let (touched, sent) = (after.touched - before.touched, after.rows_out - before.rows_out);
+        assert!((138..=142).contains(&sent), "{matching:?}: sent={sent}");
+        assert!((69..=80).contains(&touched), "{matching:?}: touched={touched}");
+        run.step(&[(s, row, -1)], 1);
+        let healed = run.serial.stats(node).unwrap();
+        assert_eq!(healed.rows_out - after.rows_out, sent, "{matching:?}: back again");
+        // a left row costs itself
+        run.step(&[at(0, moment)], 1);
+        let last = run.serial.stats(node).unwrap();
+        assert!(last.touched - healed.touched <= 4 && last.rows_out - healed.rows_out == 1, "{matching:?}");
+    }
+}
+
+#[test]
+fn an_epoch_of_a_temporal_filter_costs_what_comes_and_goes_whatever_the_state() {
+    let mut p = temporal(1, false, false);
+    let node = p.root;
+    p.output.truncate(7);
+    let mut run = Run::new(&p);
+    let clock = |now: i128| {
+        let mut row = rows(0..1)[0].1.clone();
+        row[4] = V::Int(now);
+        (1, row, 1)
+    };
+    run.step(&[rows(0..20_000), vec![clock(-1)]].concat(), 8192);
+    assert_eq!(run.rows.len(), 20_000);
+    let before = run.serial.stats(node).unwrap();
+    run.step(&[clock(6)], 1);
+    let after = run.serial.stats(node).unwrap();
+    assert_eq!((after.touched - before.touched, after.rows_out - before.rows_out), (7, 7), "0 to 6 went");
+    assert_eq!(run.rows.len(), 19_993);
+    // what has gone may be taken back, and changes nothing
+    let (s, row, _) = rows(3..4)[0].clone();
+    run.step(&[(s, row, -1)], 1);
+    assert_eq!(run.rows.len(), 19_993);
+    run.step(&[clock(i128::from(i64::MAX) - 1)], 1);
+    assert!(run.rows.is_empty());
+    assert_eq!(run.serial.stats(node).unwrap().state_rows, 0, "nothing is kept of what has gone");
 }
 
 #[test]

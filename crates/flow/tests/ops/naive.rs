@@ -331,6 +331,49 @@ pub fn evaluate(plan: &FlowPlan, sources: &BTreeMap<SourceId, Bag>) -> (Bag, Err
                     }
                 }
             }
+            Op::Temporal { from, until, .. } => {
+                let now = input(1).keys().map(|r| r[0].clone()).max();
+                for (row, n) in input(0) {
+                    let come = from.iter().all(|(c, inclusive)| {
+                        let v = &row[*c];
+                        v != &V::Null && now.as_ref().is_some_and(|now| if *inclusive { v <= now } else { v < now })
+                    });
+                    let stays = until.iter().all(|(c, inclusive)| {
+                        let v = &row[*c];
+                        v != &V::Null && now.as_ref().is_none_or(|now| if *inclusive { now <= v } else { now < v })
+                    });
+                    if come && stays {
+                        add(&mut out, row.clone(), *n);
+                    }
+                }
+            }
+            Op::AsOf { outer, on, moment: (ml, mr), matching } => {
+                let rights = copies(input(1));
+                for (l, n) in input(0) {
+                    let fits = |r: &Row| {
+                        let known = |v: &V| v != &V::Null;
+                        let stands = match matching {
+                            AsOfMatch::AtOrBefore => r[*mr] <= l[*ml],
+                            AsOfMatch::Before => r[*mr] < l[*ml],
+                            AsOfMatch::AtOrAfter => r[*mr] >= l[*ml],
+                            AsOfMatch::After => r[*mr] > l[*ml],
+                        };
+                        let equal = on.iter().all(|(a, b)| known(&l[*a]) && l[*a] == r[*b]);
+                        known(&l[*ml]) && known(&r[*mr]) && stands && equal
+                    };
+                    let mut found: Vec<Row> = rights.iter().filter(|r| fits(r)).cloned().collect();
+                    let descending = matches!(matching, AsOfMatch::AtOrBefore | AsOfMatch::Before);
+                    order_rows(&mut found, &[OrderKey { column: *mr, descending, nulls_first: false }], Row::clone);
+                    match found.into_iter().next() {
+                        Some(r) => add(&mut out, l.iter().cloned().chain(r).collect(), *n),
+                        None if *outer => {
+                            let nulls = types(1).iter().map(|_| V::Null);
+                            add(&mut out, l.iter().cloned().chain(nulls).collect(), *n);
+                        }
+                        None => {}
+                    }
+                }
+            }
             Op::Tumble { ts, size_us, offset_us } => out = windows(input(0), *ts, *size_us, *size_us, *offset_us),
             Op::Hop { ts, slide_us, size_us, offset_us } => out = windows(input(0), *ts, *slide_us, *size_us, *offset_us),
         }

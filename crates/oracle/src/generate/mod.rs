@@ -7,6 +7,7 @@
 //! fail stands only at the top of a view that nothing reads, because SQL does not say which rows an
 //! inner expression is evaluated for.
 
+mod asof;
 mod data;
 mod expr;
 mod over;

@@ -57,6 +57,7 @@ enum Shape {
     Asked,
     Lateral,
     First,
+    AsOf,
 }
 
 const SHAPES: &[(usize, Shape)] = &[
@@ -75,6 +76,7 @@ const SHAPES: &[(usize, Shape)] = &[
     (14, Shape::Asked),
     (6, Shape::Lateral),
     (4, Shape::First),
+    (6, Shape::AsOf),
 ];
 
 impl<'a> Maker<'a> {
@@ -108,6 +110,7 @@ impl<'a> Maker<'a> {
             Shape::Asked => self.asked(depth),
             Shape::Lateral => self.lateral(depth),
             Shape::First => self.first(depth),
+            Shape::AsOf => self.as_of(depth),
         }
     }
 
@@ -135,7 +138,7 @@ impl<'a> Maker<'a> {
         self.named(rel)
     }
 
-    fn named(&mut self, rel: Rel) -> Item {
+    pub(super) fn named(&mut self, rel: Rel) -> Item {
         let alias = self.alias();
         let qualify = |col: &Col| Col { name: format!("{alias}.{}", col.name), ..col.clone() };
         let scope = rel.cols.iter().map(qualify).collect();
@@ -238,7 +241,7 @@ impl<'a> Maker<'a> {
     }
 
     /// A pair of columns of one type, one from each side; the rows that an equality leaves.
-    fn key(&mut self, left: &Item, right: &Item) -> Option<(String, f64)> {
+    pub(super) fn key(&mut self, left: &Item, right: &Item) -> Option<(String, f64)> {
         let mut pairs = Vec::new();
         for a in left.scope.iter().filter(|col| col.exact && col.ty != Ty::Array) {
             for b in expr::columns_of(&right.scope, a.ty) {

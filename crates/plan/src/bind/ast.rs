@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{frames, grouping, row_in, setop, sort, spelling, using};
+use super::{asof, frames, grouping, row_in, setop, sort, spelling, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -54,7 +54,7 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
                     "transactions are snapshot isolation: the first to commit wins, the other retries",
                 ));
             }
-            if let Err(e) = using::merge(q) {
+            if let Err(e) = asof::mark(q).and_then(|()| using::merge(q)) {
                 return ControlFlow::Break(e);
             }
             name_columns(&mut q.body);

@@ -3,6 +3,7 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
+use super::temporal::TemporalNode;
 use crate::error::PlanError;
 
 /// A view's query must be a function of its inputs.
@@ -14,7 +15,8 @@ pub(super) fn view(plan: &LogicalPlan) -> Result<(), PlanError> {
                 PlanError::unsupported("WITH RECURSIVE in a view is not offered yet", "unroll the recursion to a fixed depth")
             });
         }
-        for e in node.expressions() {
+        let temporal = matches!(node, LogicalPlan::Extension(x) if x.node.as_any().is::<TemporalNode>());
+        for e in node.expressions().into_iter().filter(|_| !temporal) {
             e.apply(|e| {
                 if let Err(e) = expr(e) {
                     first.get_or_insert(e);
@@ -45,7 +47,11 @@ fn volatility(name: &str, v: Volatility) -> Result<(), PlanError> {
         Volatility::Volatile => "gives another result at each call",
     };
     let hint = match name {
-        "now" | "current_timestamp" | "current_date" | "current_time" | "today" | "clock_timestamp" => {
+        "now" => {
+            "a condition of WHERE by itself may compare it, as ts > now() - INTERVAL '1 hour' (days and shorter); else put the moment \
+             into the data: a timestamp column with the event's time"
+        }
+        "current_timestamp" | "current_date" | "current_time" | "today" | "clock_timestamp" => {
             "put the moment into the data: a timestamp column with the event's time"
         }
         _ => "store the value in a column when the row is written",

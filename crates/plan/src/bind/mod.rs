@@ -4,6 +4,7 @@
 //! over a [`provider`]; [`check`] refuses on the *raw* plan (the optimiser would fold `now()` away); the analyzer types it;
 //! [`rules`] optimise it. No session, no clock, no statistics: the same text over the same catalog gives the same plan.
 
+pub(crate) mod asof;
 pub(crate) mod ast;
 mod check;
 mod distinct_on;
@@ -20,6 +21,8 @@ pub(crate) mod setop;
 mod sort;
 mod source;
 mod spelling;
+mod system_time;
+pub(crate) mod temporal;
 mod unnest;
 mod using;
 pub(crate) mod window;
@@ -55,6 +58,7 @@ pub(crate) struct Bound {
 pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result<Bound, PlanError> {
     let functions = Functions::get();
     let mut query = query.clone();
+    system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
     ast::prepare(&mut query)?;
     let mut notices = vec![];
     if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(&query.body) {
@@ -63,12 +67,23 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     }
     let raw = raw_plan(query, &Relations::View(catalog), functions, 0)?;
     let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));
+    let raw = temporal::place(raw)?;
     check::view(&raw)?;
     let config = rules::config();
     let raw = order::total(raw)?;
     let plan = rules::analyze(raw, &config, Mode::View)?;
     let plan = rules::optimize(plan, config)?;
     Ok(Bound { plan, names, notices })
+}
+
+/// What [`system_time`] asks of a relation.
+fn shape(info: crate::catalog::RelationInfo) -> Option<(arrow::datatypes::SchemaRef, Option<Vec<usize>>)> {
+    Some((info.schema, info.key))
+}
+
+/// FOR SYSTEM_TIME AS OF, for who binds by itself: before [`prepare`].
+pub(crate) fn versions(query: &mut sql::Query, shapes: system_time::Shapes<'_>) -> Result<(), PlanError> {
+    system_time::resolve(query, shapes)
 }
 
 /// Whether ORDER BY decides which rows there are.
@@ -80,6 +95,7 @@ fn is_distinct_on(body: &sql::SetExpr) -> bool {
 pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Result<(LogicalPlan, Vec<String>), PlanError> {
     let functions = Functions::get();
     let mut query = query.clone();
+    system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
     ast::prepare(&mut query)?;
     let raw = raw_plan(query, &Relations::Batch(catalog), functions, 0)?;
     let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));

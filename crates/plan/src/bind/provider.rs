@@ -67,6 +67,9 @@ impl Functions {
                     f.moody.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
                 }
             }
+            for name in ["now", "current_timestamp", "transaction_timestamp"] {
+                f.moody.insert(name.into(), functions::now());
+            }
             for udf in SessionStateDefaults::default_aggregate_functions() {
                 let names: Vec<String> = udf.aliases().iter().cloned().chain([udf.name().to_owned()]).collect();
                 f.other_aggregates.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
@@ -131,6 +134,11 @@ impl<'a> Provider<'a> {
         }
         let text = info.view_sql.as_deref().ok_or_else(|| PlanError::internal("a plain view without its query"))?;
         let mut query = parse_query(text, &ParseLimits::default())?;
+        let shapes = |name: &RelationName| match self.catalog {
+            Relations::View(c) => super::shape(c.relation(name)?),
+            Relations::Batch(c) => super::shape(c.relation(name)?),
+        };
+        super::system_time::resolve(&mut query, &shapes)?;
         ast::prepare(&mut query)?;
         let plan = super::raw_plan(*query, self.catalog, self.functions, self.depth + 1)?;
         Ok(Arc::new(RelationSource::expanded(info, plan)?))

@@ -6,7 +6,7 @@
 use regauge_types::{ColumnId, TopicId, VersionNo, ViewId};
 
 use super::codec::{Bad, Reader, Writer};
-use super::op::{AggCall, AggFunc, JoinKind, Op, OrderKey, SetOpKind};
+use super::op::{AggCall, AggFunc, AsOfMatch, JoinKind, Op, OrderKey, SetOpKind};
 use super::window_bytes::{read_call, write_call};
 use super::{FlowPlan, Node, OutputColumn, SourceId, ValidationError};
 
@@ -181,6 +181,32 @@ fn write_op(w: &mut Writer, op: &Op) {
             });
             w.flag(*all);
         }
+        Op::Temporal { from, until, by } => {
+            w.u8(32);
+            for side in [from, until] {
+                w.len(side.len());
+                for (column, inclusive) in side {
+                    w.len(*column);
+                    w.flag(*inclusive);
+                }
+            }
+            w.positions(by);
+        }
+        Op::AsOf { outer, on, moment, matching } => {
+            w.u8(30);
+            w.flag(*outer);
+            w.len(on.len());
+            for (a, b) in on.iter().chain([moment]) {
+                w.len(*a);
+                w.len(*b);
+            }
+            w.u8(match matching {
+                AsOfMatch::AtOrBefore => 1,
+                AsOfMatch::Before => 2,
+                AsOfMatch::AtOrAfter => 3,
+                AsOfMatch::After => 4,
+            });
+        }
         Op::Tumble { ts, size_us, offset_us } => {
             w.u8(10);
             w.len(*ts);
@@ -250,6 +276,24 @@ fn read_op(r: &mut Reader<'_>) -> Result<Op, Bad> {
         10 => Op::Tumble { ts: r.position()?, size_us: r.i64()?, offset_us: r.i64()? },
         11 => Op::Hop { ts: r.position()?, slide_us: r.i64()?, size_us: r.i64()?, offset_us: r.i64()? },
         12 => Op::Window { partition: r.list(Reader::position)?, order: read_order(r)?, calls: r.list(read_call)? },
+        32 => {
+            let mut side = || r.list(|r| Ok((r.position()?, r.flag()?)));
+            let (from, until) = (side()?, side()?);
+            Op::Temporal { from, until, by: r.list(Reader::position)? }
+        }
+        30 => {
+            let outer = r.flag()?;
+            let on = r.list(|r| Ok((r.position()?, r.position()?)))?;
+            let moment = (r.position()?, r.position()?);
+            let matching = match r.u8()? {
+                1 => AsOfMatch::AtOrBefore,
+                2 => AsOfMatch::Before,
+                3 => AsOfMatch::AtOrAfter,
+                4 => AsOfMatch::After,
+                _ => return r.bad("unknown match"),
+            };
+            Op::AsOf { outer, on, moment, matching }
+        }
         _ => return r.bad("unknown operator"),
     })
 }

@@ -16,11 +16,12 @@ impl Op {
             (Op::Map { exprs: None, .. } | Op::Distinct, [i]) => Some(i.to_vec()),
             (Op::Map { exprs: Some(exprs), .. }, [i]) => exprs.iter().map(|e| e.data_type(i)).collect(),
             (Op::Join { kind: JoinKind::LeftSemi | JoinKind::LeftAnti, .. }, [l, _]) => Some(l.to_vec()),
-            (Op::Join { .. }, [l, r]) => Some([*l, *r].concat()),
+            (Op::Join { .. } | Op::AsOf { .. }, [l, r]) => Some([*l, *r].concat()),
             (Op::Aggregate { keys, aggs }, [i]) => {
                 let keys = keys.iter().map(|k| i.get(*k).cloned());
                 keys.chain(aggs.iter().map(|a| Some(a.output.clone()))).collect()
             }
+            (Op::Temporal { .. }, [rows, _]) => Some(rows.to_vec()),
             (Op::TopK { row_number, .. }, [i]) => {
                 let mut types = i.to_vec();
                 types.extend(row_number.then_some(DataType::Int64));
@@ -55,6 +56,9 @@ impl Op {
             Op::Map { .. } | Op::Distinct | Op::Union | Op::Tumble { .. } | Op::Hop { .. } => all,
             Op::Join { kind: JoinKind::Inner | JoinKind::LeftSemi, .. } => all,
             Op::SetOp { kind: SetOpKind::Intersect, .. } => all,
+            Op::Temporal { until, .. } => all && until.is_empty(),
+            // A nearer row takes the place of the one before.
+            Op::AsOf { .. } => false,
             Op::Join { .. } | Op::SetOp { .. } | Op::Aggregate { .. } | Op::TopK { .. } | Op::Window { .. } => false,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::op::{AggCall, JoinKind, Op, OrderKey, SetOpKind};
+use super::op::{AggCall, AsOfMatch, JoinKind, Op, OrderKey, SetOpKind};
 use super::window::{Arg, Bound, Exclude, Frame, Units, WindowCall};
 use super::{FlowPlan, types::sql_name};
 use crate::scalar::{CompareOp, IsTest, Scalar};
@@ -84,6 +84,23 @@ fn describe(op: &Op, width: usize) -> String {
         }
         Op::Aggregate { keys, aggs } => {
             format!("Aggregate keys=[{}] aggs=[{}]", join(keys, |k| format!("${k}")), join(aggs, agg))
+        }
+        Op::Temporal { from, until, .. } => {
+            let sign = |inclusive: bool| if inclusive { "<=" } else { "<" };
+            let from = from.iter().map(|(c, inclusive)| format!("${c} {} now", sign(*inclusive)));
+            let until = until.iter().map(|(c, inclusive)| format!("now {} ${c}", sign(*inclusive)));
+            format!("Temporal {}", from.chain(until).collect::<Vec<_>>().join(" and "))
+        }
+        Op::AsOf { outer, on, moment: (a, b), matching } => {
+            let kind = if *outer { "left" } else { "inner" };
+            let sign = match matching {
+                AsOfMatch::AtOrBefore => "<=",
+                AsOfMatch::Before => "<",
+                AsOfMatch::AtOrAfter => ">=",
+                AsOfMatch::After => ">",
+            };
+            let on = join(on, |(a, b)| format!("l.${a} = r.${b}"));
+            format!("AsOf {kind} on [{on}] nearest r.${b} {sign} l.${a}")
         }
         Op::Distinct => "Distinct".into(),
         Op::TopK { partition, order, limit, offset, row_number } => {

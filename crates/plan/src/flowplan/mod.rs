@@ -21,7 +21,7 @@ pub(crate) mod window_bytes;
 
 pub use bytes::{FORMAT_VERSION, PlanBytesError};
 pub use fingerprint::Fingerprint;
-pub use op::{AggCall, AggFunc, JoinKind, Op, OrderKey, SetOpKind};
+pub use op::{AggCall, AggFunc, AsOfMatch, JoinKind, Op, OrderKey, SetOpKind};
 pub use validate::{MAX_NODES, MAX_SCALAR_DEPTH, ValidationError};
 pub use window::{Arg, Bound, Exclude, Frame, Units, WindowCall, WindowFunc};
 
@@ -40,6 +40,7 @@ pub enum SourceId {
 impl std::fmt::Display for SourceId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            SourceId::Topic(regauge_types::CLOCK_TOPIC) => f.write_str("clock"),
             SourceId::Topic(t) => write!(f, "topic {}", t.0),
             SourceId::Version(v, n) => write!(f, "view {} version {}", v.0, n.0),
         }

@@ -101,6 +101,31 @@ pub enum Op {
         /// Keep multiplicities.
         all: bool,
     },
+    /// Two inputs, left and right. Each left row meets at most one right row: of those whose columns equal its own for every pair of
+    /// `on` and whose moment stands to its own as `matching` says, the one nearest in time; of several at one moment the first by
+    /// the whole row, columns ascending in position order with NULLs last. A NULL key or moment matches nothing. A left row without a
+    /// match is kept with `outer`, right columns NULL. m(l, r) = m(l). Output columns: l then r.
+    AsOf {
+        /// Whether left rows without a match are kept.
+        outer: bool,
+        /// (left column, right column) pairs that must be equal; may be empty.
+        on: Vec<(usize, usize)>,
+        /// The moments: a left column and a right column of one type, any that has an order.
+        moment: (usize, usize),
+        /// Where the right moment stands.
+        matching: AsOfMatch,
+    },
+    /// Two inputs: rows, and the commit clock (a source of `CLOCK_TOPIC`: one timestamptz; the greatest counts, and before any it is
+    /// before everything). The rows for which every `from` has come and no `until` has passed, at the end of each epoch. Output columns: the
+    /// rows'. A row of which one of these moments is NULL is never there.
+    Temporal {
+        /// Timestamptz columns of the rows, each `column <= clock` (true) or `column < clock` (false).
+        from: Vec<(usize, bool)>,
+        /// The same, each `clock <= column` (true) or `clock < column` (false).
+        until: Vec<(usize, bool)>,
+        /// Columns of the rows that a row is found by when it is taken back: its key, or all.
+        by: Vec<usize>,
+    },
     /// One input. Appends `window_start` and `window_end` (of the type of `ts`, a timestamp with or without time zone): the window
     /// `[start, start + size)` that holds ts, with start = offset + k * size, counted from 1970-01-01 00:00 (UTC). A row whose ts
     /// is NULL lies in no window and is dropped. A bound beyond the type's range is an error of the row (22008).
@@ -142,6 +167,19 @@ pub enum JoinKind {
     /// Left rows without a match, m(l) times, left columns only. With `nulls_equal: false` a left row with a NULL key
     /// has no match and is kept (NOT EXISTS).
     LeftAnti,
+}
+
+/// Which right moment an as-of join looks for, seen from the left row's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AsOfMatch {
+    /// The last at or before it (`r <= l`).
+    AtOrBefore,
+    /// The last before it (`r < l`).
+    Before,
+    /// The first at or after it (`r >= l`).
+    AtOrAfter,
+    /// The first after it (`r > l`).
+    After,
 }
 
 /// INTERSECT or EXCEPT.

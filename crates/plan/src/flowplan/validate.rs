@@ -86,7 +86,7 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
         Op::Source { .. } | Op::Rows { .. } => n_inputs == 0,
         Op::Map { .. } | Op::Aggregate { .. } | Op::Distinct | Op::TopK { .. } | Op::Window { .. } => n_inputs == 1,
         Op::Tumble { .. } | Op::Hop { .. } => n_inputs == 1,
-        Op::Join { .. } | Op::SetOp { .. } => n_inputs == 2,
+        Op::Join { .. } | Op::SetOp { .. } | Op::AsOf { .. } | Op::Temporal { .. } => n_inputs == 2,
         Op::Union => n_inputs >= 1,
     };
     ok(arity, "wrong number of inputs")?;
@@ -99,6 +99,16 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
             let pair_fits = |(a, b): &(usize, usize)| l.get(*a).is_some_and(|t| r.get(*b) == Some(t));
             ok(on.iter().all(pair_fits), "a join key is out of bounds or its sides differ in type")?;
             residual.iter().try_for_each(|s| check_boolean(s, &[*l, *r].concat()))
+        }
+        (Op::AsOf { on, moment, .. }, [l, r]) => {
+            let pair_fits = |(a, b): &(usize, usize)| l.get(*a).is_some_and(|t| r.get(*b) == Some(t));
+            ok(on.iter().chain([moment]).all(pair_fits), "a join key is out of bounds or its sides differ in type")
+        }
+        (Op::Temporal { from, until, by }, [rows, clock]) => {
+            let timestamptz = crate::pgtypes::timestamptz();
+            let moments = from.iter().chain(until).all(|(c, _)| rows.get(*c) == Some(&timestamptz));
+            ok(moments && **clock == [timestamptz], "a moment is no timestamp with time zone")?;
+            ok(by.iter().all(|c| *c < rows.len()), "a column is out of bounds")
         }
         (Op::Aggregate { keys, aggs }, [input]) => {
             ok(keys.iter().all(|k| *k < input.len()), "a group key is out of bounds")?;

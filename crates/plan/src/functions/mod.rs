@@ -68,6 +68,7 @@ pub use error::{EvalError, EvalResult};
 pub use udf::Builtin;
 
 pub(crate) use branches::retyped;
+pub(crate) use moment::now;
 
 use aggregates::{PgTotal, Total};
 use udf::PgFunction;
@@ -231,6 +232,7 @@ pub static BUILTINS: &[&Builtin] = &[
     &compare::LEAST,
     &compare::NULLIF,
     &only_row::ONLY_ROW,
+    &crate::bind::asof::ASOF,
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.
@@ -383,7 +385,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
     rules.insert(2, Arc::new(crate::bind::setop::SpellOut));
-    rules.insert(3, Arc::new(like::LikeCalls));
+    rules.insert(3, Arc::new(crate::bind::asof::SpellOut));
+    rules.insert(4, Arc::new(like::LikeCalls));
     rules
 }
 

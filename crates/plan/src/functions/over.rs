@@ -48,7 +48,12 @@ pub(crate) fn functions() -> Vec<WindowUDF> {
 
 /// `row_number` over the default frame.
 pub(crate) fn row_number() -> WindowUDF {
-    WindowUDF::new_from_impl(PgWindow::new(WindowFunc::RowNumber, None, false))
+    plain(WindowFunc::RowNumber)
+}
+
+/// A function over the default frame.
+pub(crate) fn plain(func: WindowFunc) -> WindowUDF {
+    WindowUDF::new_from_impl(PgWindow::new(func, None, false))
 }
 
 fn aggregate(name: &str) -> Option<AggFunc> {

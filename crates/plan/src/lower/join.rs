@@ -100,7 +100,7 @@ impl Builder {
     }
 
     /// The relation with these expressions as columns too, and where they stand.
-    fn with_columns(&mut self, rel: Rel, wanted: Vec<Scalar>) -> Result<(usize, Vec<usize>)> {
+    pub(super) fn with_columns(&mut self, rel: Rel, wanted: Vec<Scalar>) -> Result<(usize, Vec<usize>)> {
         let mut exprs = columns(rel.exprs.len());
         let width = exprs.len();
         let mut places = vec![];

@@ -44,6 +44,8 @@ pub(super) fn derive(b: &Builder, op: &Op, inputs: &[usize]) -> Option<Vec<usize
             k.push(width(0));
             Some(k)
         }
+        // Each left row once at most.
+        Op::AsOf { .. } | Op::Temporal { .. } => key(0),
         Op::Join { kind: JoinKind::LeftSemi | JoinKind::LeftAnti, .. } => key(0),
         // A row of one side without a partner may look like a row of the other.
         Op::Join { kind: JoinKind::Full, .. } => None,

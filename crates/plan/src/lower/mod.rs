@@ -5,6 +5,7 @@
 //! refused by name with what to write instead. Cost linear in the plan.
 
 mod aggregate;
+mod asof;
 mod builder;
 mod join;
 mod key;
@@ -12,6 +13,7 @@ mod leaf;
 pub(crate) mod over;
 mod scalar;
 mod setop;
+mod temporal;
 mod topk;
 mod window;
 
@@ -20,7 +22,9 @@ pub(crate) use scalar::output_type;
 
 use datafusion::logical_expr::{Distinct, LogicalPlan};
 
+use crate::bind::asof::AsOfNode;
 use crate::bind::setop::SetOpNode;
+use crate::bind::temporal::TemporalNode;
 use crate::bind::window::WindowNode;
 use crate::error::PlanError;
 use crate::flowplan::{FlowPlan, OutputColumn};
@@ -84,6 +88,10 @@ impl Builder {
                 let node = x.node.as_any();
                 if let Some(w) = node.downcast_ref::<WindowNode>() {
                     self.time_window(w)
+                } else if let Some(a) = node.downcast_ref::<AsOfNode>() {
+                    self.asof(a)
+                } else if let Some(t) = node.downcast_ref::<TemporalNode>() {
+                    self.temporal(t)
                 } else if let Some(s) = node.downcast_ref::<SetOpNode>() {
                     self.set_operation(s)
                 } else {

@@ -4,6 +4,7 @@
 //! Invariant: no text makes it panic or overflow a stack: [`limits`] are judged on the bytes first, and the parser runs on a
 //! stack of [`STACK_BYTES`].
 
+mod asof;
 mod create;
 mod dml;
 mod exclude;
@@ -15,6 +16,7 @@ mod statement;
 pub(crate) mod types;
 mod weight;
 
+pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use limits::ParseLimits;
 pub use statement::*;
@@ -42,7 +44,7 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     stacker::grow(STACK_BYTES, || {
         let dialect = PostgreSqlDialect {};
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
-        let tokens = exclude::rewrite(rewrite_tokens(tokens));
+        let tokens = asof::rewrite(exclude::rewrite(rewrite_tokens(tokens)))?;
         refuse_emit(&tokens)?;
         // A bracket costs the parser up to four levels of its own.
         let recursion = limits.nesting_max * 6 + 50;

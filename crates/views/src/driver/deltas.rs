@@ -1,15 +1,16 @@
-//! Commits as deltas: what changed in each topic, in the topic's own columns.
+//! Commits as deltas: what changed in each topic, in the topic's own columns; and the clock of the last one.
 //!
 //! A stream's records are added; a table's changes take the row before away and add the row after. Consecutive commits of one
 //! epoch go into one delta per topic; a row that came and went within the epoch is cancelled by whoever consolidates.
 
+use super::clock;
 use crate::{
     catalog::{Catalog, Kind, ObjectId},
     table::layout::Changes,
 };
 use arrow::error::ArrowError;
 use regauge_log::Commit;
-use regauge_types::{CATALOG_TOPIC, Delta, TopicId};
+use regauge_types::{CATALOG_TOPIC, CLOCK_TOPIC, Delta, Hlc, TopicId};
 use std::collections::BTreeMap;
 
 /// Deltas of an epoch that is being gathered.
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 pub struct Gathered {
     by_topic: BTreeMap<TopicId, Vec<Delta>>,
     n_rows: usize,
+    clock: Option<Hlc>,
 }
 
 impl Gathered {
@@ -28,6 +30,7 @@ impl Gathered {
 
     /// Takes in a commit. Topics that the catalog does not know (dropped ones) are left out: nobody reads them.
     pub fn take_in(&mut self, catalog: &Catalog, commit: &Commit) -> Result<(), ArrowError> {
+        self.clock = self.clock.max(Some(commit.hlc));
         for part in commit.parts.iter().filter(|p| p.topic != CATALOG_TOPIC) {
             let Some(relation) = catalog.get(ObjectId::Topic(part.topic.0)) else { continue };
             let delta = match relation.kind {
@@ -40,12 +43,13 @@ impl Gathered {
         Ok(())
     }
 
-    /// One delta per topic.
+    /// One delta per topic, the commit clock's among them.
     pub fn finish(self) -> Result<Vec<(TopicId, Delta)>, ArrowError> {
         let whole = |(topic, deltas): (TopicId, Vec<Delta>)| {
             let schema = deltas.first().map(|d| d.rows.schema()).unwrap_or_else(|| arrow::datatypes::Schema::empty().into());
             Ok((topic, Delta::concat(&schema, &deltas)?))
         };
-        self.by_topic.into_iter().map(whole).collect()
+        let clock = self.clock.map(|hlc| Ok((CLOCK_TOPIC, clock::delta(hlc)?)));
+        self.by_topic.into_iter().map(whole).chain(clock).collect()
     }
 }

@@ -10,6 +10,7 @@
 //! epoch before it is left behind. DDL takes effect where its commit stands: versions are installed and dropped between epochs.
 //! Not promised: that epochs are cut at the same commits after a restart.
 
+pub mod clock;
 pub mod cuts;
 pub mod deltas;
 pub mod past;
@@ -29,7 +30,7 @@ use crate::{
 use deltas::Gathered;
 use regauge_log::{Commit, Log, Tail};
 use regauge_plan::{FlowPlan, Op, SourceId};
-use regauge_types::{CATALOG_TOPIC, ColumnId, Delta, Env, Epoch, Lsn, TopicId, VersionNo, ViewId};
+use regauge_types::{CATALOG_TOPIC, CLOCK_TOPIC, ColumnId, Delta, Env, Epoch, Hlc, Lsn, TopicId, VersionNo, ViewId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
@@ -84,6 +85,9 @@ pub struct Driver {
     /// When traces were told last to forget, and what nobody could ask for then.
     forgotten: (Lsn, Lsn),
     stop: Arc<AtomicBool>,
+    ticking: clock::Ticking,
+    /// The last commit when the driver began, and its clock.
+    began: (Lsn, Hlc),
 }
 
 /// A version with a dataflow.
@@ -102,6 +106,7 @@ impl Driver {
         let Parts { log, env, judged, pins, versions, limits, stop } = parts;
         let tail = log.tail(at);
         let running = BTreeMap::new();
+        let began = (log.durable(), log.last_hlc());
         let mut driver = Driver {
             log,
             env,
@@ -116,6 +121,8 @@ impl Driver {
             compacted: at,
             forgotten: (at, Lsn::ZERO),
             stop,
+            ticking: clock::Ticking::default(),
+            began,
         };
         let all: Vec<Key> = driver
             .catalog
@@ -136,6 +143,9 @@ impl Driver {
     pub fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
             let busy = self.tend();
+            if self.running.values().any(|r| r.topics.contains(&CLOCK_TOPIC)) {
+                self.ticking.tick(&self.log, &self.env);
+            }
             match self.tail.next(self.limits.epoch_rows) {
                 Ok(commits) if commits.is_empty() => {
                     let _ = self.log.wait_beyond(self.tail.after(), if busy { BUSY } else { IDLE });
@@ -337,6 +347,13 @@ impl Driver {
         let mut topics = BTreeSet::new();
         for (id, columns) in source_columns(&plan) {
             let start = match id {
+                SourceId::Topic(CLOCK_TOPIC) => {
+                    topics.insert(CLOCK_TOPIC);
+                    // The journal may have let go of what the log was opened with.
+                    let (began, hlc) = self.began;
+                    let hlc = if at == began { hlc } else { clock::of(&self.log, at)? };
+                    Start::Past(Arc::new(clock::ClockPast(hlc)))
+                }
                 SourceId::Topic(topic) => {
                     let relation =
                         self.catalog.get(ObjectId::Topic(topic.0)).ok_or_else(|| format!("topic is gone topic={topic}"))?;

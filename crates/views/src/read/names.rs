@@ -12,12 +12,14 @@ use crate::{
     catalog::{Catalog, Definition, Kind, Relation, diverted},
     error::{Error, Result},
 };
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider},
     common::DataFusionError,
     datasource::ViewTable,
 };
+use regauge_plan::parse::RelationName;
+use regauge_types::VersionNo;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -63,6 +65,19 @@ impl Scope {
             let full = schema.map_or(name.to_owned(), |s| format!("{s}.{name}"));
             Error::no_relation(full).hint("SHOW TABLES, SHOW STREAMS and SHOW VIEWS list what there is")
         })
+    }
+
+    /// A relation's columns, and the positions of its key.
+    pub(super) fn shape(&self, name: &RelationName) -> Option<(SchemaRef, Option<Vec<usize>>)> {
+        let relation = self.catalog.resolve(name.schema.as_deref(), &name.name, &self.search_path)?;
+        let key = match &relation.kind {
+            Kind::Table { key } => Some(key.clone()),
+            Kind::Materialized { versions, routed } => {
+                versions.get(&name.version.map_or(*routed, VersionNo)).and_then(|v| v.key.clone())
+            }
+            _ => None,
+        };
+        Some((relation.schema(), key))
     }
 
     fn of_definition(&self, definition: &Definition) -> Scope {

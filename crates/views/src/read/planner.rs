@@ -149,6 +149,7 @@ impl Planner {
             let unseen: Vec<&TableReference> = references.iter().filter(|r| !seen.contains(r)).collect();
             window::mention(&mut query, &unseen)?;
         }
+        batch::versions(&mut query, &|name| scope.shape(name)).map_err(Error::from)?;
         batch::prepare(&mut query).map_err(Error::from)?;
         let statement = statement(query);
         scope.system_columns |= names_system_column(&statement);

@@ -14,5 +14,6 @@ mod moments;
 mod pg;
 mod prepared;
 mod reopen;
+mod temporal;
 mod transactions;
 mod versions;
