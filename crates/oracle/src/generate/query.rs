@@ -57,6 +57,8 @@ enum Shape {
     Asked,
     Lateral,
     First,
+    Unfold,
+    Recursive,
 }
 
 const SHAPES: &[(usize, Shape)] = &[
@@ -75,6 +77,8 @@ const SHAPES: &[(usize, Shape)] = &[
     (14, Shape::Asked),
     (6, Shape::Lateral),
     (4, Shape::First),
+    (9, Shape::Unfold),
+    (7, Shape::Recursive),
 ];
 
 impl<'a> Maker<'a> {
@@ -108,6 +112,8 @@ impl<'a> Maker<'a> {
             Shape::Asked => self.asked(depth),
             Shape::Lateral => self.lateral(depth),
             Shape::First => self.first(depth),
+            Shape::Unfold => self.unfold(depth),
+            Shape::Recursive => self.recursive(depth),
         }
     }
 

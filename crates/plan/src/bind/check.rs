@@ -9,11 +9,6 @@ use crate::error::PlanError;
 pub(super) fn view(plan: &LogicalPlan) -> Result<(), PlanError> {
     let mut first: Option<PlanError> = None;
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::RecursiveQuery(_) = node {
-            first.get_or_insert_with(|| {
-                PlanError::unsupported("WITH RECURSIVE in a view is not offered yet", "unroll the recursion to a fixed depth")
-            });
-        }
         for e in node.expressions() {
             e.apply(|e| {
                 if let Err(e) = expr(e) {

@@ -39,6 +39,7 @@ mod pattern;
 pub mod planner;
 mod quantified;
 pub mod regexp;
+pub(crate) mod rows;
 pub mod semantics;
 pub mod series;
 mod spread;
@@ -231,6 +232,10 @@ pub static BUILTINS: &[&Builtin] = &[
     &compare::LEAST,
     &compare::NULLIF,
     &only_row::ONLY_ROW,
+    &rows::MARK,
+    &rows::ARRAY,
+    &rows::PLACES,
+    &rows::FULL,
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.
