@@ -116,7 +116,7 @@ impl FlatMap {
     fn next(&mut self, out: &mut Out) -> Result<Option<Slice>, FlowError> {
         let Some((rows, estimates)) = self.waiting.pop_front() else { return Ok(None) };
         let mut elements = 0u64;
-        let fits = |n: &u64| {
+        let mut fits = |n: &u64| {
             elements = elements.saturating_add(*n);
             elements <= ELEMENTS_MAX
         };

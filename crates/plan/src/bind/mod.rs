@@ -27,6 +27,7 @@ pub(crate) mod window;
 mod window_batch;
 
 pub(crate) use provider::Functions;
+pub(crate) use recursive::Recursion;
 pub(crate) use source::{RelationSource, WorkTable};
 pub(crate) use unnest::Unnest;
 

@@ -8,12 +8,11 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{Distinct, Expr, Limit, LogicalPlan, Projection, Sort, SubqueryAlias};
 
-use super::{distinct_on, recursive};
+use super::distinct_on;
 use crate::error::PlanError;
 
 /// Every Limit of the raw plan, subqueries included.
 pub(super) fn total(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
-    let plan = recursive::settle(plan)?;
     let rewritten = plan.transform_up_with_subqueries(|p| match p {
         LogicalPlan::Distinct(Distinct::On(d)) => Ok(Transformed::yes(distinct_on::spell_out(d)?)),
         LogicalPlan::Limit(l) => {

@@ -1,27 +1,38 @@
 //! WITH RECURSIVE as PostgreSQL has it: which queries are one at all, and which types they may have.
 //!
 //! DataFusion's binder casts a recursive term to the types of the non-recursive one, however much is lost; PostgreSQL refuses. So what a
-//! recursive term selects is marked before it is bound ([`check`]), and [`settle`] compares the types of what was marked and takes
-//! the marks away. A select list with `*` has no place for marks: what it gives are columns, and the cast then is what PostgreSQL
+//! recursive term selects is marked before it is bound ([`check`]), and [`Recursion`] compares the types of what was marked and
+//! takes the marks away. A select list with `*` has no place for marks: what it gives are columns, and the cast then is what PostgreSQL
 //! would ask for.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::catalog::default_table_source::source_as_provider;
+use datafusion::common::Column;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, RecursiveQuery};
+use datafusion::logical_expr::{
+    Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, TableSource, cast,
+};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::{
     self, Cte, Ident, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::ast::column_name;
+use super::source::WorkTable;
 use super::spelling::call;
 use crate::error::PlanError;
 use crate::flowplan::types::sql_name;
 use crate::functions::bind::common;
 use crate::functions::rows::{MARKED, marked};
+use crate::functions::semantics;
 use crate::lower::output_type;
 use crate::parse::fold;
 
@@ -204,56 +215,116 @@ fn references_rows(e: &ast::Expr) -> bool {
     e.visit(&mut Look).is_break()
 }
 
-/// Compares the types of both terms of each recursion, and takes the marks away.
-pub(super) fn settle(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
-    let settled = plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::RecursiveQuery(r) => {
-            types(&r)?;
-            let term = unmark(Arc::unwrap_or_clone(r.recursive_term))?;
-            let r = RecursiveQuery::try_new(r.name, r.static_term, Arc::new(term), r.is_distinct)?;
-            Ok(Transformed::yes(LogicalPlan::RecursiveQuery(r)))
-        }
-        node => Ok(Transformed::no(node)),
-    })?;
-    Ok(settled.data)
-}
+/// The rule that settles the types of recursions: those of the non-recursive term first, which then are the types of the rows that the
+/// recursive term reads. It runs before types are settled elsewhere, which finds nothing left to do here.
+#[derive(Debug)]
+pub(crate) struct Recursion;
 
-fn types(r: &RecursiveQuery) -> DfResult<()> {
-    let LogicalPlan::Projection(p) = r.recursive_term.as_ref() else { return Ok(()) };
-    for (i, (e, first)) in p.expr.iter().zip(r.static_term.schema().fields()).enumerate() {
-        let Some(own) = marked(e) else { continue };
-        let (first, own) = (output_type(first.data_type()), output_type(&own.get_type(p.input.schema())?));
-        let overall = common(&first, &own).map_err(|_| {
-            let message = format!("UNION types {} and {} cannot be matched", sql_name(&first), sql_name(&own));
-            PlanError::invalid("42804", message)
-        })?;
-        if overall != first {
-            let message = format!(
-                "recursive query \"{}\" column {} has type {} in non-recursive term but type {} overall",
-                r.name,
-                i + 1,
-                sql_name(&first),
-                sql_name(&overall)
-            );
-            let hint = "Cast the output of the non-recursive term to the correct type.";
-            return Err(PlanError::invalid("42804", message).with_hint(hint).into());
-        }
+impl AnalyzerRule for Recursion {
+    fn name(&self) -> &str {
+        "settle_recursions"
     }
-    Ok(())
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        let settled = plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::RecursiveQuery(r) => Ok(Transformed::yes(LogicalPlan::RecursiveQuery(settle(r)?))),
+            node => Ok(Transformed::no(node)),
+        })?;
+        Ok(settled.data)
+    }
 }
 
-fn unmark(term: LogicalPlan) -> DfResult<LogicalPlan> {
-    let LogicalPlan::Projection(_) = &term else { return Ok(term) };
-    let names = NamePreserver::new(&term);
-    let term = term.map_expressions(|e| {
-        let name = names.save(&e);
-        let e = e.transform_up(|e| match e {
-            Expr::ScalarFunction(mut f) if f.name() == MARKED && f.args.len() == 1 => {
-                Ok(Transformed::yes(f.args.pop().unwrap_or_default()))
-            }
-            e => Ok(Transformed::no(e)),
-        })?;
-        Ok(Transformed::yes(name.restore(e.data)))
+fn settle(r: RecursiveQuery) -> DfResult<RecursiveQuery> {
+    let first = semantics::settle(Arc::unwrap_or_clone(r.static_term))?;
+    let columns = first.schema().columns().into_iter().zip(first.schema().fields());
+    let known: Vec<(Column, DataType, DataType)> =
+        columns.map(|(c, f)| (c, f.data_type().clone(), output_type(f.data_type()))).collect();
+    let first = if known.iter().all(|(_, have, want)| have == want) {
+        first
+    } else {
+        let exprs = known.iter().map(|(c, have, want)| {
+            let e = Expr::Column(c.clone());
+            if have == want { e } else { cast(e, want.clone()).alias(&c.name) }
+        });
+        LogicalPlan::Projection(Projection::try_new(exprs.collect(), Arc::new(first))?)
+    };
+    let types: Vec<DataType> = known.into_iter().map(|(_, _, want)| want).collect();
+    let term = retyped(Arc::unwrap_or_clone(r.recursive_term), &r.name, &types)?;
+    let term = coerced(semantics::settle(term)?, &r.name, &types)?;
+    RecursiveQuery::try_new(r.name, Arc::new(first), Arc::new(term), r.is_distinct)
+}
+
+/// The term over rows of these types.
+fn retyped(term: LogicalPlan, name: &str, types: &[DataType]) -> DfResult<LogicalPlan> {
+    let schema = |old: &Schema| {
+        let field = |(f, ty): (&FieldRef, &DataType)| Field::new(f.name(), ty.clone(), true);
+        Arc::new(Schema::new(old.fields().iter().zip(types).map(field).collect::<Vec<_>>()))
+    };
+    let term = term.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = node else {
+            let node = node.recompute_schema()?;
+            return Ok(Transformed::yes(node));
+        };
+        let any: &dyn std::any::Any = scan.source.as_ref();
+        let source: Arc<dyn TableSource> = if let Some(work) = any.downcast_ref::<WorkTable>().filter(|w| w.name == name) {
+            Arc::new(WorkTable { name: work.name.clone(), schema: schema(&work.schema) })
+        } else if let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(work) = provider.downcast_ref::<CteWorkTable>().filter(|w| w.name() == name)
+        {
+            provider_as_source(Arc::new(CteWorkTable::new(name, schema(&work.schema()))))
+        } else {
+            return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+        };
+        let scan = LogicalPlanBuilder::scan(scan.table_name, source, scan.projection)?.build()?;
+        Ok(Transformed::yes(scan))
     })?;
-    term.data.recompute_schema()
+    Ok(term.data)
+}
+
+/// The settled term in these types, which its own may be but for what PostgreSQL lets be.
+fn coerced(term: LogicalPlan, name: &str, types: &[DataType]) -> DfResult<LogicalPlan> {
+    let (exprs, input) = match term {
+        LogicalPlan::Projection(p) => (p.expr, p.input),
+        term => (term.schema().columns().into_iter().map(Expr::Column).collect(), Arc::new(term)),
+    };
+    let mut out = vec![];
+    for (i, (e, first)) in exprs.into_iter().zip(types).enumerate() {
+        let shown = e.schema_name().to_string();
+        let e = match marked(&e).cloned().or_else(|| distinct_column(&e, &input)) {
+            None => e,
+            Some(own) => {
+                compare(name, i + 1, first, &output_type(&own.get_type(input.schema())?))?;
+                own.alias(&shown)
+            }
+        };
+        let same = e.get_type(input.schema())? == *first;
+        out.push(if same { e } else { cast(e.unalias(), first.clone()).alias(shown) });
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(out, input)?))
+}
+
+/// The column under a cast, if it is one that SELECT DISTINCT computes.
+fn distinct_column(e: &Expr, input: &LogicalPlan) -> Option<Expr> {
+    let column = match e {
+        Expr::Alias(a) => return distinct_column(&a.expr, input),
+        Expr::Cast(c) => c.expr.as_ref(),
+        e => e,
+    };
+    let (Expr::Column(c), LogicalPlan::Distinct(Distinct::All(below))) = (column, input) else { return None };
+    let LogicalPlan::Projection(p) = below.as_ref() else { return None };
+    p.schema.maybe_index_of_column(c).and_then(|i| p.expr.get(i)).and_then(marked).map(|_| column.clone())
+}
+
+fn compare(name: &str, column: usize, first: &DataType, own: &DataType) -> Result<(), PlanError> {
+    let overall = common(first, own).map_err(|_| {
+        let message = format!("UNION types {} and {} cannot be matched", sql_name(first), sql_name(own));
+        PlanError::invalid("42804", message)
+    })?;
+    if overall == *first {
+        return Ok(());
+    }
+    let (first, overall) = (sql_name(first), sql_name(&overall));
+    let message =
+        format!("recursive query \"{name}\" column {column} has type {first} in non-recursive term but type {overall} overall");
+    Err(PlanError::invalid("42804", message).with_hint("Cast the output of the non-recursive term to the correct type."))
 }

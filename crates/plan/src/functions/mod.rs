@@ -378,7 +378,7 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
 /// Analyzer rules for views: ours, then DataFusion's own, then what stands on settled types.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(crate::bind::Unnest), Arc::new(semantics::PgSemantics)];
+        vec![Arc::new(crate::bind::Unnest), Arc::new(crate::bind::Recursion), Arc::new(semantics::PgSemantics)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(absent::AbsentRows));
     rules
@@ -387,8 +387,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// Analyzer rules for DataFusion's executor, which knows no INTERSECT and EXCEPT of ours.
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
-    rules.insert(2, Arc::new(crate::bind::setop::SpellOut));
-    rules.insert(3, Arc::new(like::LikeCalls));
+    rules.insert(3, Arc::new(crate::bind::setop::SpellOut));
+    rules.insert(4, Arc::new(like::LikeCalls));
     rules
 }
 

@@ -44,7 +44,7 @@ impl AnalyzerRule for PgSemantics {
 }
 
 /// Inputs first, then the queries within the node's expressions (which may name the inputs' columns), then the expressions.
-fn settle(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+pub(crate) fn settle(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let settled = plan.transform_up(|node| {
         let outer = merge_schema(&node.inputs());
         let node = node.map_subqueries(|query| Ok(Transformed::yes(settle(outer_types(query, &outer)?)?)))?.data;

@@ -154,8 +154,8 @@ impl Cut<'_> {
             levels.push(level);
         }
         let twice = || {
-            let message = format!("recursive reference to query \"{name}\" must not appear more than once");
-            PlanError::invalid("42P19", message)
+            let message = format!("a correlated subquery over recursive query \"{name}\" is not offered in a view");
+            PlanError::unsupported(message, "write a join")
         };
         if levels.iter().flatten().count() > 1 {
             return Err(twice());

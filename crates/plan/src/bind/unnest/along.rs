@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, JoinType, UnnestOptions};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue, UnnestOptions};
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Unnest};
 
@@ -33,6 +33,8 @@ impl Unnester {
         kept: &[Column],
         outer: &[Outer],
     ) -> Result<Option<LogicalPlan>> {
+        let is_true = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
+        let conditions: Vec<Expr> = conditions.iter().filter(|e| !is_true(e)).cloned().collect();
         let is_left = kind == JoinType::Left;
         if (is_left && !conditions.is_empty())
             || conditions.iter().any(has_query)
@@ -48,7 +50,7 @@ impl Unnester {
         let mut out = columns(&left.schema().columns());
         out.extend(exprs.into_iter().zip(kept.iter().skip(n_left)).map(|(e, c)| named(e, c)));
         let joined = project(plan, out)?;
-        Ok(Some(match datafusion::logical_expr::utils::conjunction(conditions.to_vec()) {
+        Ok(Some(match datafusion::logical_expr::utils::conjunction(conditions) {
             Some(e) => filter(joined, e)?,
             None => joined,
         }))
