@@ -132,7 +132,9 @@ impl FlatMap {
         let (mut lists, mut lens, mut failed) = (vec![], vec![0usize; n], BTreeMap::new());
         for list in &self.lists {
             let evaluated = list.list.eval(&rows.rows);
-            evaluated.errors.into_iter().for_each(|(row, error)| drop(failed.entry(row).or_insert(error)));
+            for (row, error) in evaluated.errors {
+                failed.entry(row).or_insert(error);
+            }
             let list = evaluated.values.as_list_opt::<i32>();
             let list = list.ok_or_else(|| FlowError::Plan("what is unfolded is no list".into()))?.clone();
             for (row, len) in lens.iter_mut().enumerate().filter(|(row, _)| list.is_valid(*row)) {

@@ -21,7 +21,7 @@ impl Builder {
         }
         let is_list = |c: usize| u.list_type_columns.iter().any(|(i, _)| *i == c);
         let (rel, exprs) = self.below(&u.input)?;
-        let outer = u.options.preserve_nulls;
+        let outer = u.options.preserve_nulls();
         // Of each output column: a kept expression, or a list.
         let (mut kept, mut lists, mut places) = (vec![], vec![], vec![]);
         for input in &u.dependency_indices {

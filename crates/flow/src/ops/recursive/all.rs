@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use arrow::array::Array;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_types::Delta;
 

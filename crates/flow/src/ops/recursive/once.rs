@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_state::{GroupIndex, canonical_floats};
 use regauge_types::Delta;
