@@ -26,6 +26,12 @@ pub enum FlowError {
         /// The multiplicity at the end of an epoch.
         multiplicity: i64,
     },
+    /// A recursion that goes on and on.
+    #[error("recursion holds more than {rows_max} rows; bound it by a condition, or raise the view's option recursion_rows")]
+    Recursion {
+        /// How many it may.
+        rows_max: u64,
+    },
     /// An expression that does not compile.
     #[error("expression: {0}")]
     Expression(#[from] EvalError),

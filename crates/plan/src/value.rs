@@ -4,7 +4,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use datafusion::scalar::ScalarValue;
 
@@ -49,6 +49,8 @@ pub enum Datum {
         /// Nanoseconds.
         nanos: i64,
     },
+    /// The elements of an array, all of its item's type.
+    List(Vec<Value>),
 }
 
 impl PartialEq for Datum {
@@ -66,6 +68,7 @@ impl PartialEq for Datum {
             (Interval { months: m, days: d, nanos: n }, Interval { months: m2, days: d2, nanos: n2 }) => {
                 (m, d, n) == (m2, d2, n2)
             }
+            (List(a), List(b)) => a == b,
             _ => false,
         }
     }
@@ -87,6 +90,7 @@ impl Hash for Datum {
             Bytes(v) => v.hash(state),
             Date(v) => v.hash(state),
             Interval { months, days, nanos } => (months, days, nanos).hash(state),
+            List(v) => v.hash(state),
         }
     }
 }
@@ -143,6 +147,7 @@ impl Value {
             (Datum::Decimal(v), DataType::Decimal128(p, _)) => {
                 10u128.checked_pow(u32::from(*p)).is_none_or(|bound| v.unsigned_abs() < bound)
             }
+            (Datum::List(items), DataType::List(item)) => items.iter().all(|v| v.ty == *item.data_type() && v.fits()),
             (Datum::Time(v), DataType::Time64(TimeUnit::Microsecond)) => (0..=86_400_000_000).contains(v),
             _ => false,
         }
@@ -175,6 +180,11 @@ impl Value {
             S::Date32(Some(v)) => Datum::Date(*v),
             S::Time64Microsecond(Some(v)) => Datum::Time(*v),
             S::TimestampMicrosecond(Some(v), _) => Datum::Timestamp(*v),
+            S::List(list) if list.len() == 1 => {
+                let items = list.value(0);
+                let item = |i| ScalarValue::try_from_array(&items, i).ok().and_then(|v| Value::from_scalar(&v));
+                Datum::List((0..items.len()).map(item).collect::<Option<_>>()?)
+            }
             S::IntervalMonthDayNano(Some(v)) => Datum::Interval { months: v.months, days: v.days, nanos: v.nanoseconds },
             _ => return None,
         };
@@ -205,6 +215,10 @@ impl Value {
             (Datum::Date(v), _) => S::Date32(Some(*v)),
             (Datum::Time(v), _) => S::Time64Microsecond(Some(*v)),
             (Datum::Timestamp(v), DataType::Timestamp(_, tz)) => S::TimestampMicrosecond(Some(*v), tz.clone()),
+            (Datum::List(items), DataType::List(item)) => {
+                let items = items.iter().map(Value::to_scalar).collect::<Option<Vec<_>>>()?;
+                S::List(ScalarValue::new_list_nullable(&items, item.data_type()))
+            }
             (Datum::Interval { months, days, nanos }, _) => {
                 S::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(*months, *days, *nanos)))
             }
@@ -238,6 +252,10 @@ impl std::fmt::Display for Value {
             (Datum::Timestamp(v), _) => write!(f, "timestamp {v}us"),
             (Datum::Interval { months, days, nanos }, _) => {
                 write!(f, "interval {months} months {days} days {nanos}ns")
+            }
+            (Datum::List(items), _) => {
+                let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+                write!(f, "array[{}]", items.join(", "))
             }
         }
     }

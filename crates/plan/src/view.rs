@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::catalog::CatalogView;
 use crate::error::PlanError;
-use crate::flowplan::FlowPlan;
+use crate::flowplan::{FlowPlan, RecursionLimits};
 use crate::parse::STACK_BYTES;
 use crate::value::Value;
 use crate::{bind, lower};
@@ -15,6 +15,8 @@ use crate::{bind, lower};
 pub struct PlanOptions {
     /// `CREATE VIEW v (a, b)`: new names for the first columns.
     pub columns: Vec<String>,
+    /// When a recursion is given up.
+    pub recursion: RecursionLimits,
 }
 
 /// A plan and what the user should be told.
@@ -39,7 +41,7 @@ pub fn plan_view_with_notices(
 ) -> Result<PlannedView, PlanError> {
     guarded(|| {
         let bound = bind::bind_view(query, catalog)?;
-        let mut plan = lower::lower(&bound.plan)?;
+        let mut plan = lower::lower(&bound.plan, options.recursion)?;
         let names = output_names(bound.names, &options.columns)?;
         if names.len() != plan.output.len() {
             return Err(PlanError::internal("the plan's columns differ from the query's"));

@@ -176,6 +176,11 @@ fn place(plan: &FlowPlan, node: usize, places: &[Place]) -> Place {
             let first = of_input(0);
             if spec.inputs.iter().all(|i| places[*i] == first) { first } else { Place::Anywhere }
         }
+        Op::FlatMap { keep, .. } => {
+            let kept: Vec<Scalar> = keep.iter().map(|c| Scalar::Column(*c)).collect();
+            renamed(of_input(0), &kept)
+        }
+        Op::Recursive { .. } => Place::One,
         #[allow(unreachable_patterns)]
         _ => Place::Anywhere,
     }

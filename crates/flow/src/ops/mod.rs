@@ -12,12 +12,14 @@ mod accumulate;
 mod aggregate;
 mod asof;
 mod distinct;
+mod flat_map;
 mod join;
 mod linear;
 mod map;
 mod over;
 mod parts;
 mod reach;
+mod recursive;
 pub mod serial;
 mod set_op;
 mod shown;
@@ -35,10 +37,12 @@ use regauge_types::Delta;
 pub use aggregate::Aggregate;
 pub use asof::AsOf;
 pub use distinct::Distinct;
+pub use flat_map::FlatMap;
 pub use join::{Join, JoinSpec};
 pub use linear::{Constant, Union};
 pub use map::Map;
 pub use over::Over;
+pub use recursive::Recursive;
 pub use serial::Serial;
 pub use set_op::SetOp;
 pub use temporal::Temporal;
@@ -82,6 +86,10 @@ pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowErro
         (Op::Tumble { ts, size_us, offset_us }, [_]) => Box::new(Window::new(*ts, *size_us, *size_us, *offset_us, output)?),
         (Op::Hop { ts, slide_us, size_us, offset_us }, [_]) => {
             Box::new(Window::new(*ts, *slide_us, *size_us, *offset_us, output)?)
+        }
+        (Op::FlatMap { keep, lists, outer }, [input]) => Box::new(FlatMap::new(keep, lists, *outer, input, output)?),
+        (Op::Recursive { step, distinct, limits }, inputs) => {
+            Box::new(Recursive::new(step, *distinct, *limits, output, inputs.len())?)
         }
         (Op::Source { .. }, _) => return Err(broken("a source is not an operator")),
         _ => return Err(broken("an operator with a wrong number of inputs")),

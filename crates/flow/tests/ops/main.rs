@@ -8,6 +8,8 @@ mod measure;
 mod naive;
 mod naive_over;
 mod over;
+mod recursive;
+mod rows;
 mod run;
 mod value;
 

@@ -14,6 +14,7 @@ mod over;
 mod query;
 mod related;
 mod schedule;
+mod unfold;
 
 use crate::case::{Case, Text, View};
 use crate::rng::Rng;

@@ -58,6 +58,8 @@ enum Shape {
     Lateral,
     First,
     AsOf,
+    Unfold,
+    Recursive,
 }
 
 const SHAPES: &[(usize, Shape)] = &[
@@ -77,6 +79,8 @@ const SHAPES: &[(usize, Shape)] = &[
     (6, Shape::Lateral),
     (4, Shape::First),
     (6, Shape::AsOf),
+    (9, Shape::Unfold),
+    (7, Shape::Recursive),
 ];
 
 impl<'a> Maker<'a> {
@@ -111,6 +115,8 @@ impl<'a> Maker<'a> {
             Shape::Lateral => self.lateral(depth),
             Shape::First => self.first(depth),
             Shape::AsOf => self.as_of(depth),
+            Shape::Unfold => self.unfold(depth),
+            Shape::Recursive => self.recursive(depth),
         }
     }
 

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{asof, frames, grouping, row_in, setop, sort, spelling, using};
+use super::{asof, frames, grouping, recursive, row_in, rows, setop, sort, spelling, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -58,6 +58,10 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
                 return ControlFlow::Break(e);
             }
             name_columns(&mut q.body);
+            rows::spell(&mut q.body);
+            if let Err(e) = recursive::check(q) {
+                return ControlFlow::Break(e);
+            }
             match frames::place(q).and_then(|()| set_operations(&mut q.body)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),

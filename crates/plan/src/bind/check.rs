@@ -10,11 +10,6 @@ use crate::error::PlanError;
 pub(super) fn view(plan: &LogicalPlan) -> Result<(), PlanError> {
     let mut first: Option<PlanError> = None;
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::RecursiveQuery(_) = node {
-            first.get_or_insert_with(|| {
-                PlanError::unsupported("WITH RECURSIVE in a view is not offered yet", "unroll the recursion to a fixed depth")
-            });
-        }
         let temporal = matches!(node, LogicalPlan::Extension(x) if x.node.as_any().is::<TemporalNode>());
         for e in node.expressions().into_iter().filter(|_| !temporal) {
             e.apply(|e| {

@@ -14,7 +14,9 @@ mod grouping;
 pub(crate) mod optimizer;
 mod order;
 mod provider;
+mod recursive;
 mod row_in;
+mod rows;
 pub(crate) mod rules;
 pub(crate) mod series;
 pub(crate) mod setop;
@@ -29,7 +31,8 @@ pub(crate) mod window;
 mod window_batch;
 
 pub(crate) use provider::Functions;
-pub(crate) use source::RelationSource;
+pub(crate) use recursive::Recursion;
+pub(crate) use source::{RelationSource, WorkTable};
 pub(crate) use unnest::Unnest;
 
 use std::sync::Arc;
@@ -72,7 +75,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let config = rules::config();
     let raw = order::total(raw)?;
     let plan = rules::analyze(raw, &config, Mode::View)?;
-    let plan = rules::optimize(plan, config)?;
+    let plan = rules::optimize(rows::unfolded(plan)?, config)?;
     Ok(Bound { plan, names, notices })
 }
 
@@ -149,7 +152,7 @@ pub(crate) fn constant_of(e: sql::Expr) -> Result<crate::value::Value, PlanError
         s.projection = vec![sql::SelectItem::UnnamedExpr(e)];
     }
     let bound = bind_view(&q, &Nothing)?;
-    let plan = crate::lower::lower(&bound.plan)?;
+    let plan = crate::lower::lower(&bound.plan, crate::flowplan::RecursionLimits::default())?;
     match plan.nodes.get(plan.root).map(|n| &n.op) {
         Some(crate::flowplan::Op::Rows { rows }) => rows.first().and_then(|r| r.first()).cloned(),
         _ => None,

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
@@ -12,7 +13,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF};
 
-use super::source::RelationSource;
+use super::source::{RelationSource, WorkTable};
 use super::{ast, rules, series, setop, window};
 use crate::batch::BatchCatalog;
 use crate::catalog::{CatalogView, RelationKind};
@@ -157,6 +158,12 @@ fn relation_name(name: &TableReference) -> RelationName {
 impl ContextProvider for Provider<'_> {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
         self.source(&name).map_err(DataFusionError::from)
+    }
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        Ok(match self.catalog {
+            Relations::View(_) => Arc::new(WorkTable { name: name.to_owned(), schema }),
+            Relations::Batch(_) => provider_as_source(Arc::new(CteWorkTable::new(name, schema))),
+        })
     }
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.functions.expr_planners

@@ -1,13 +1,12 @@
 //! Set-returning functions in FROM: `generate_series`, `unnest` and their kin, with aliases and WITH ORDINALITY. One row per element
 //! of the array that [`super::spelling::array_of`] makes of them.
 //!
-//! Arguments are expressions over no relation: a column of a neighbour in FROM is refused.
+//! Arguments are expressions over the relations before it in FROM, as outer columns: [`super::unnest`] puts them beside each other.
 
-use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, TableAliasColumnDef, TableFactor};
 
 use super::spelling;
@@ -19,7 +18,7 @@ pub(crate) fn is_set_returning(name: &ast::ObjectName) -> bool {
     function_name(name).is_some_and(|name| name == "unnest" || spelling::array_of(&name, vec![]).is_some())
 }
 
-fn function_name(name: &ast::ObjectName) -> Option<String> {
+pub(super) fn function_name(name: &ast::ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [one] => one.as_ident().map(fold),
         [schema, one] if schema.as_ident().map(fold).as_deref() == Some("pg_catalog") => one.as_ident().map(fold),
@@ -84,7 +83,7 @@ fn plan(
     let mut names = vec![];
     let mut exprs = vec![];
     for (i, array) in arrays.iter().enumerate() {
-        let array = context.sql_to_expr(array.clone(), &nothing).map_err(|e| no_columns(name, e))?;
+        let array = context.sql_to_expr(array.clone(), &nothing)?;
         let shown = match alias {
             // a function of one column gives it the relation's name
             Some(alias) if arrays.len() == 1 => fold(&alias.name),
@@ -95,13 +94,7 @@ fn plan(
         names.push((inner, shown));
     }
     if numbered {
-        let one = Expr::value(ast::Value::Number("1".to_owned(), false));
-        // Several arrays are as many rows as the longest has: only one can be counted by its own places.
-        if arrays.len() > 1 {
-            let hint = "number the rows of one array, or by row_number() OVER ()";
-            return Err(PlanError::unsupported("WITH ORDINALITY over several arrays is not offered", hint).into());
-        }
-        let places = spelling::call("pg_subscripts", vec![arrays[0].clone(), one]);
+        let places = spelling::call("pg_places", arrays.clone());
         exprs.push(context.sql_to_expr(places, &nothing)?.alias("\u{1}places"));
         names.push(("\u{1}places".to_owned(), "ordinality".to_owned()));
     }
@@ -109,7 +102,6 @@ fn plan(
     let unnested = LogicalPlanBuilder::empty(true).project(exprs)?.unnest_columns_with_options(columns, options())?;
     let out = names.into_iter().enumerate().map(|(i, (inner, shown))| {
         let column = datafusion::logical_expr::Expr::Column(Column::from_name(&inner));
-        let column = if inner == "\u{1}places" { cast(column, DataType::Int64) } else { column };
         // columns of one name are told apart by a mark that nobody sees
         let repeated = i > 0 && shown != "ordinality";
         column.alias(if repeated { format!("{shown}{}{i}", super::ast::MARK) } else { shown })
@@ -119,21 +111,4 @@ fn plan(
 
 fn options() -> datafusion::common::UnnestOptions {
     datafusion::common::UnnestOptions::new().with_preserve_nulls(false)
-}
-
-/// A column's name within the arguments can only be a neighbour's.
-fn no_columns(name: &str, e: datafusion::error::DataFusionError) -> datafusion::error::DataFusionError {
-    let lateral = matches!(
-        e.find_root(),
-        datafusion::error::DataFusionError::SchemaError(schema, _)
-            if matches!(schema.as_ref(), datafusion::common::SchemaError::FieldNotFound { .. })
-    );
-    if !lateral {
-        return e;
-    }
-    PlanError::unsupported(
-        format!("{name} over columns of other relations in FROM is not offered"),
-        format!("write {name} in a select list: SELECT t.*, {name}(..) FROM t"),
-    )
-    .into()
 }

@@ -49,3 +49,16 @@ impl TableSource for RelationSource {
         self.expansion.as_ref().map(Cow::Borrowed)
     }
 }
+
+/// The rows that a recursive term refers to by its query's own name.
+#[derive(Debug)]
+pub(crate) struct WorkTable {
+    pub name: String,
+    pub schema: SchemaRef,
+}
+
+impl TableSource for WorkTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

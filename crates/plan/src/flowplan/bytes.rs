@@ -13,6 +13,8 @@ use super::{FlowPlan, Node, OutputColumn, SourceId, ValidationError};
 /// Fifth byte of the encoding.
 pub const FORMAT_VERSION: u8 = 1;
 const MAGIC: &[u8; 4] = b"RGFP";
+/// Tag of a recursion.
+const RECURSIVE: u8 = 41;
 
 /// Why bytes are no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,14 +52,7 @@ impl FlowPlan {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer(MAGIC.to_vec());
         w.u8(FORMAT_VERSION);
-        w.len(self.nodes.len());
-        for n in &self.nodes {
-            write_op(&mut w, &n.op);
-            w.positions(&n.inputs);
-            w.len(n.types.len());
-            n.types.iter().for_each(|t| w.ty(t));
-            w.flag(n.append_only);
-        }
+        write_nodes(&mut w, &self.nodes);
         w.len(self.root);
         w.len(self.output.len());
         for c in &self.output {
@@ -85,10 +80,39 @@ impl FlowPlan {
     }
 }
 
+fn write_nodes(w: &mut Writer, nodes: &[Node]) {
+    w.len(nodes.len());
+    for n in nodes {
+        write_op(w, &n.op);
+        w.positions(&n.inputs);
+        w.len(n.types.len());
+        n.types.iter().for_each(|t| w.ty(t));
+        w.flag(n.append_only);
+    }
+}
+
+/// Nodes; those of a step hold no further recursion, which bounds the depth of whatever bytes.
+fn read_nodes(r: &mut Reader<'_>, of_step: bool) -> Result<Vec<Node>, Bad> {
+    r.list(|r| {
+        let op = match r.peek() {
+            Some(RECURSIVE) if of_step => return r.bad("a recursion within a step"),
+            Some(RECURSIVE) => read_recursive(r)?,
+            _ => read_op(r)?,
+        };
+        Ok(Node { op, inputs: r.list(Reader::position)?, types: r.list(Reader::ty)?, append_only: r.flag()? })
+    })
+}
+
+fn read_recursive(r: &mut Reader<'_>) -> Result<Op, Bad> {
+    r.u8()?;
+    let (distinct, limits) = super::recursive::read(r)?;
+    let nodes = read_nodes(r, true)?;
+    let step = Box::new(FlowPlan { nodes, root: r.position()?, output: vec![], key: None });
+    Ok(Op::Recursive { step, distinct, limits })
+}
+
 fn read_plan(r: &mut Reader<'_>) -> Result<FlowPlan, Bad> {
-    let nodes = r.list(|r| {
-        Ok(Node { op: read_op(r)?, inputs: r.list(Reader::position)?, types: r.list(Reader::ty)?, append_only: r.flag()? })
-    })?;
+    let nodes = read_nodes(r, false)?;
     let root = r.position()?;
     let output = r.list(|r| Ok(OutputColumn { name: r.string()?, ty: r.ty()? }))?;
     let key = r.option(|r| r.list(Reader::position))?;
@@ -227,6 +251,20 @@ fn write_op(w: &mut Writer, op: &Op) {
             w.len(calls.len());
             calls.iter().for_each(|c| write_call(w, c));
         }
+        Op::FlatMap { keep, lists, outer } => {
+            w.u8(40);
+            super::rows::write(w, keep, lists, *outer);
+        }
+        Op::Recursive { step, distinct, limits } => {
+            w.u8(RECURSIVE);
+            super::recursive::write(w, *distinct, *limits);
+            write_nodes(w, &step.nodes);
+            w.len(step.root);
+        }
+        Op::Given { input } => {
+            w.u8(42);
+            w.len(*input);
+        }
     }
 }
 
@@ -294,6 +332,11 @@ fn read_op(r: &mut Reader<'_>) -> Result<Op, Bad> {
             };
             Op::AsOf { outer, on, moment, matching }
         }
+        40 => {
+            let (keep, lists, outer) = super::rows::read(r)?;
+            Op::FlatMap { keep, lists, outer }
+        }
+        42 => Op::Given { input: r.position()? },
         _ => return r.bad("unknown operator"),
     })
 }

@@ -89,7 +89,11 @@ impl Writer {
 
     pub fn value(&mut self, v: &Value) {
         self.ty(&v.ty);
-        match &v.datum {
+        self.datum(&v.datum);
+    }
+
+    fn datum(&mut self, datum: &Datum) {
+        match datum {
             Datum::Null => self.u8(0),
             Datum::Bool(b) => {
                 self.u8(1);
@@ -132,6 +136,11 @@ impl Writer {
                 self.i64((*months).into());
                 self.i64((*days).into());
                 self.i64(*nanos);
+            }
+            Datum::List(items) => {
+                self.u8(40);
+                self.len(items.len());
+                items.iter().for_each(|v| self.datum(&v.datum));
             }
         }
     }
@@ -244,6 +253,10 @@ impl<'a> Reader<'a> {
     pub fn bad<T>(&self, what: &'static str) -> Read<T> {
         Err(Bad { what, offset: self.at })
     }
+    /// The next byte, which stays.
+    pub fn peek(&self) -> Option<u8> {
+        self.all.get(self.at).copied()
+    }
     pub fn is_empty(&self) -> bool {
         self.at == self.all.len()
     }
@@ -354,7 +367,20 @@ impl<'a> Reader<'a> {
 
     pub fn value(&mut self) -> Read<Value> {
         let ty = self.ty()?;
-        let datum = match self.u8()? {
+        let datum = match (&ty, self.peek()) {
+            (DataType::List(item), Some(40)) => {
+                self.u8()?;
+                Datum::List(self.list(|r| Ok(Value { ty: item.data_type().clone(), datum: r.datum()? }))?)
+            }
+            _ => self.datum()?,
+        };
+        let v = Value { ty, datum };
+        if v.fits() { Ok(v) } else { self.bad("a constant does not fit its type") }
+    }
+
+    /// The content of a constant that is no list.
+    fn datum(&mut self) -> Read<Datum> {
+        Ok(match self.u8()? {
             0 => Datum::Null,
             1 => Datum::Bool(self.flag()?),
             2 => Datum::Int(self.i64()?),
@@ -370,9 +396,7 @@ impl<'a> Reader<'a> {
             9 => Datum::Timestamp(self.i64()?),
             10 => Datum::Interval { months: self.i32()?, days: self.i32()?, nanos: self.i64()? },
             _ => return self.bad("unknown constant"),
-        };
-        let v = Value { ty, datum };
-        if v.fits() { Ok(v) } else { self.bad("a constant does not fit its type") }
+        })
     }
 
     pub fn scalar(&mut self) -> Read<Scalar> {

@@ -8,7 +8,7 @@ use super::{FlowPlan, Node};
 
 impl Op {
     /// Types of the output over inputs of these types; `None` where a position is out of bounds or the number of inputs is
-    /// wrong. For `Source` and `Rows`, whose types come from outside, `given` is the answer.
+    /// wrong. For `Source`, `Rows` and `Given`, whose types come from outside, `given` is the answer.
     pub fn output_types(&self, inputs: &[&[DataType]], given: &[DataType]) -> Option<Vec<DataType>> {
         match (self, inputs) {
             (Op::Source { columns, .. }, []) => (columns.len() == given.len()).then(|| given.to_vec()),
@@ -40,6 +40,12 @@ impl Op {
                 types.extend([ts.clone(), ts.clone()]);
                 Some(types)
             }
+            (Op::FlatMap { keep, lists, .. }, [i]) => {
+                let kept = keep.iter().map(|c| i.get(*c).cloned());
+                kept.chain(lists.iter().map(|l| Some(l.item.clone()))).collect()
+            }
+            (Op::Recursive { .. }, [base, ..]) => Some(base.to_vec()),
+            (Op::Given { .. }, []) => Some(given.to_vec()),
             _ => None,
         }
     }
@@ -51,15 +57,17 @@ impl Op {
     pub fn append_only(&self, inputs: &[bool], given: bool) -> bool {
         let all = inputs.iter().all(|a| *a);
         match self {
-            Op::Source { .. } => given,
+            Op::Source { .. } | Op::Given { .. } => given,
             Op::Rows { .. } => true,
-            Op::Map { .. } | Op::Distinct | Op::Union | Op::Tumble { .. } | Op::Hop { .. } => all,
+            Op::Map { .. } | Op::Distinct | Op::Union | Op::Tumble { .. } | Op::Hop { .. } | Op::FlatMap { .. } => all,
             Op::Join { kind: JoinKind::Inner | JoinKind::LeftSemi, .. } => all,
             Op::SetOp { kind: SetOpKind::Intersect, .. } => all,
             Op::Temporal { until, .. } => all && until.is_empty(),
             // A nearer row takes the place of the one before.
             Op::AsOf { .. } => false,
             Op::Join { .. } | Op::SetOp { .. } | Op::Aggregate { .. } | Op::TopK { .. } | Op::Window { .. } => false,
+            // A recursion may take back an error, never mind rows; and what it sends within an epoch is net anyway.
+            Op::Recursive { .. } => false,
         }
     }
 }

@@ -12,20 +12,7 @@ impl FlowPlan {
     /// The tree, one operator a line, ending in the output's names and key.
     pub fn explain(&self) -> String {
         let mut out = String::new();
-        let mut seen = vec![false; self.nodes.len()];
-        // Explicit stack: the depth of a plan is bounded only by MAX_NODES.
-        let mut todo = vec![(self.root, 0usize)];
-        while let Some((i, depth)) = todo.pop() {
-            let Some(node) = self.nodes.get(i) else { continue };
-            let indent = depth * 2;
-            if std::mem::replace(&mut seen[i], true) {
-                let _ = writeln!(out, "{:indent$}(node {i}, above)", "");
-                continue;
-            }
-            let mark = if node.append_only { " [append-only]" } else { "" };
-            let _ = writeln!(out, "{:indent$}{}{mark}", "", describe(&node.op, node.types.len()));
-            todo.extend(node.inputs.iter().rev().map(|i| (*i, depth + 1)));
-        }
+        let seen = self.explain_nodes(&mut out, 0);
         let columns: Vec<_> = self.output.iter().map(|c| format!("{} {}", c.name, sql_name(&c.ty))).collect();
         let _ = writeln!(out, "output: {}", columns.join(", "));
         let name = |k: &usize| self.output.get(*k).map_or_else(|| format!("${k}"), |c| c.name.clone());
@@ -41,6 +28,29 @@ impl FlowPlan {
             }
         }
         out
+    }
+
+    /// The tree below the root; which nodes it has.
+    fn explain_nodes(&self, out: &mut String, depth: usize) -> Vec<bool> {
+        let mut seen = vec![false; self.nodes.len()];
+        // Explicit stack: the depth of a plan is bounded only by MAX_NODES.
+        let mut todo = vec![(self.root, depth)];
+        while let Some((i, depth)) = todo.pop() {
+            let Some(node) = self.nodes.get(i) else { continue };
+            let indent = depth * 2;
+            if std::mem::replace(&mut seen[i], true) {
+                let _ = writeln!(out, "{:indent$}(node {i}, above)", "");
+                continue;
+            }
+            let mark = if node.append_only { " [append-only]" } else { "" };
+            let _ = writeln!(out, "{:indent$}{}{mark}", "", describe(&node.op, node.types.len()));
+            if let Op::Recursive { step, .. } = &node.op {
+                let _ = writeln!(out, "{:1$}step:", "", indent + 2);
+                step.explain_nodes(out, depth + 2);
+            }
+            todo.extend(node.inputs.iter().rev().map(|i| (*i, depth + 1)));
+        }
+        seen
     }
 }
 
@@ -134,6 +144,13 @@ fn describe(op: &Op, width: usize) -> String {
         Op::Hop { ts, slide_us, size_us, offset_us } => {
             format!("Hop ts=${ts} slide_us={slide_us} size_us={size_us} offset_us={offset_us}")
         }
+        Op::FlatMap { keep, lists, outer } => super::rows::describe(keep, lists, *outer),
+        Op::Recursive { distinct, limits, .. } => {
+            let word = if *distinct { "union" } else { "union all" };
+            format!("Recursive {word} max_steps={} max_rows={}", limits.steps, limits.rows)
+        }
+        Op::Given { input: 0 } => "Given the rows, with their level".into(),
+        Op::Given { input } => format!("Given input {input}"),
     }
 }
 

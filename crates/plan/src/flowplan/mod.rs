@@ -14,6 +14,8 @@ mod derive;
 mod explain;
 mod fingerprint;
 mod op;
+mod recursive;
+mod rows;
 pub mod types;
 mod validate;
 mod window;
@@ -22,6 +24,8 @@ pub(crate) mod window_bytes;
 pub use bytes::{FORMAT_VERSION, PlanBytesError};
 pub use fingerprint::Fingerprint;
 pub use op::{AggCall, AggFunc, AsOfMatch, JoinKind, Op, OrderKey, SetOpKind};
+pub use recursive::{RecursionLimits, levels};
+pub use rows::RowsOf;
 pub use validate::{MAX_NODES, MAX_SCALAR_DEPTH, ValidationError};
 pub use window::{Arg, Bound, Exclude, Frame, Units, WindowCall, WindowFunc};
 

@@ -7,8 +7,10 @@
 use arrow::datatypes::DataType;
 use regauge_types::ColumnId;
 
-use super::SourceId;
+use super::recursive::RecursionLimits;
+use super::rows::RowsOf;
 use super::window::WindowCall;
+use super::{FlowPlan, SourceId};
 use crate::scalar::Scalar;
 use crate::value::Value;
 
@@ -148,6 +150,33 @@ pub enum Op {
         size_us: i64,
         /// Shift in microseconds, `0 <= offset < slide`.
         offset_us: i64,
+    },
+    /// One input. A row becomes as many rows as the longest of its lists has elements: its columns `keep`, then for each list the
+    /// element of that place, NULL beyond the list's end. A list that is NULL has none. With `outer` a row whose lists have no element
+    /// stands once, with NULLs. A list that cannot be made is an error of the row (the leftmost one's).
+    FlatMap {
+        /// Columns of the input.
+        keep: Vec<usize>,
+        /// At least one.
+        lists: Vec<RowsOf>,
+        /// Keep rows without elements.
+        outer: bool,
+    },
+    /// The base, then the other inputs of the step: the rows of the base and all that `step` makes of them, of what it makes of those, and
+    /// so on (`WITH RECURSIVE`). With `distinct` each row once, whatever made it (UNION); otherwise multiplicities add up over all
+    /// levels (UNION ALL). A row that only more than `limits.steps` steps make is an error. See [`super::recursive`].
+    Recursive {
+        /// One step, over the rows with their level and the other inputs.
+        step: Box<FlowPlan>,
+        /// UNION.
+        distinct: bool,
+        /// When it is given up.
+        limits: RecursionLimits,
+    },
+    /// Within a step: an input of the recursion. 0 are its rows, with their level as the last column.
+    Given {
+        /// Which.
+        input: usize,
     },
 }
 

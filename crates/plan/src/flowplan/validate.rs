@@ -42,6 +42,7 @@ impl FlowPlan {
         plan(self.nodes.len() <= MAX_NODES, "too many nodes")?;
         for (i, node) in self.nodes.iter().enumerate() {
             self.check_node(i, node).map_err(|what| ValidationError::Node { node: i, what })?;
+            plan(!matches!(node.op, Op::Given { .. }), "an input of a step outside of a recursion")?;
         }
         let root = self.nodes.get(self.root).ok_or(ValidationError::Plan { what: "the root is no node" })?;
         let output: Vec<_> = self.output.iter().map(|c| &c.ty).collect();
@@ -50,7 +51,7 @@ impl FlowPlan {
         plan(self.key.as_ref().is_none_or(in_output), "the key names a column that is not there")
     }
 
-    fn check_node(&self, index: usize, node: &Node) -> Result<(), &'static str> {
+    pub(super) fn check_node(&self, index: usize, node: &Node) -> Result<(), &'static str> {
         if node.inputs.iter().any(|i| *i >= index) {
             return Err("an input does not stand before its user");
         }
@@ -87,7 +88,9 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
         Op::Map { .. } | Op::Aggregate { .. } | Op::Distinct | Op::TopK { .. } | Op::Window { .. } => n_inputs == 1,
         Op::Tumble { .. } | Op::Hop { .. } => n_inputs == 1,
         Op::Join { .. } | Op::SetOp { .. } | Op::AsOf { .. } | Op::Temporal { .. } => n_inputs == 2,
-        Op::Union => n_inputs >= 1,
+        Op::Union | Op::Recursive { .. } => n_inputs >= 1,
+        Op::FlatMap { .. } => n_inputs == 1,
+        Op::Given { .. } => n_inputs == 0,
     };
     ok(arity, "wrong number of inputs")?;
     match (op, inputs) {
@@ -132,6 +135,11 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
             check_ts(*ts, input)?;
             ok(*slide_us > 0 && *size_us > 0 && (0..*slide_us).contains(offset_us), "a bad window")?;
             ok(size_us / slide_us <= MAX_HOP_WINDOWS, "too many windows of one row")
+        }
+        (Op::FlatMap { keep, lists, .. }, [input]) => super::rows::check(keep, lists, input),
+        (Op::Recursive { step, .. }, inputs) => {
+            ok(step.nodes.len() <= MAX_NODES, "too many nodes")?;
+            super::recursive::check(step, inputs)
         }
         _ => Ok(()),
     }

@@ -39,6 +39,7 @@ mod pattern;
 pub mod planner;
 mod quantified;
 pub mod regexp;
+pub(crate) mod rows;
 pub mod semantics;
 pub mod series;
 mod spread;
@@ -233,6 +234,10 @@ pub static BUILTINS: &[&Builtin] = &[
     &compare::NULLIF,
     &only_row::ONLY_ROW,
     &crate::bind::asof::ASOF,
+    &rows::MARK,
+    &rows::ARRAY,
+    &rows::PLACES,
+    &rows::FULL,
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.
@@ -375,7 +380,7 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
 /// Analyzer rules for views: ours, then DataFusion's own, then what stands on settled types.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(crate::bind::Unnest), Arc::new(semantics::PgSemantics)];
+        vec![Arc::new(crate::bind::Unnest), Arc::new(crate::bind::Recursion), Arc::new(semantics::PgSemantics)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(absent::AbsentRows));
     rules
@@ -384,9 +389,9 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// Analyzer rules for DataFusion's executor, which knows no INTERSECT and EXCEPT of ours.
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
-    rules.insert(2, Arc::new(crate::bind::setop::SpellOut));
-    rules.insert(3, Arc::new(crate::bind::asof::SpellOut));
-    rules.insert(4, Arc::new(like::LikeCalls));
+    rules.insert(3, Arc::new(crate::bind::setop::SpellOut));
+    rules.insert(4, Arc::new(crate::bind::asof::SpellOut));
+    rules.insert(5, Arc::new(like::LikeCalls));
     rules
 }
 

@@ -44,7 +44,7 @@ impl AnalyzerRule for PgSemantics {
 }
 
 /// Inputs first, then the queries within the node's expressions (which may name the inputs' columns), then the expressions.
-fn settle(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+pub(crate) fn settle(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let settled = plan.transform_up(|node| {
         let outer = merge_schema(&node.inputs());
         let node = node.map_subqueries(|query| Ok(Transformed::yes(settle(outer_types(query, &outer)?)?)))?.data;
@@ -103,6 +103,7 @@ fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
 /// Rows of VALUES take one type for each column, as the arms of a UNION do.
 fn unify_rows(mut rows: Vec<Vec<Expr>>, schema: &DFSchema) -> DfResult<LogicalPlan> {
     let none = DFSchema::empty();
+    rows.iter_mut().flatten().for_each(|e| *e = super::rows::unmarked(std::mem::take(e)));
     for i in 0..schema.fields().len() {
         let types = rows.iter().filter_map(|r| r.get(i)).map(|e| e.get_type(&none)).collect::<DfResult<Vec<_>>>()?;
         let ty = bind::common_all(&types, "VALUES")?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, ListArray, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array, ListArray, TimestampMicrosecondArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType};
 
@@ -134,6 +134,40 @@ fn counted<T: Copy + PartialOrd>(
         at = next(v);
     }
     Ok(())
+}
+
+/// About how many elements each series of these arguments has: none for NULL, and for one that is too long to be made.
+pub fn estimates(args: &[ArrayRef]) -> Vec<u64> {
+    let n = args.first().map_or(0, |a| a.len());
+    let length = |row: usize| -> Option<u64> {
+        let [from, to, rest @ ..] = args else { return None };
+        let (from, to) = (whole(from, row)?, whole(to, row)?);
+        let step = match rest.first() {
+            None => match args[0].data_type() {
+                DataType::Decimal128(_, scale) => super::arith::pow10(*scale),
+                _ => 1,
+            },
+            Some(step) => whole(step, row)?,
+        };
+        let n = steps(from, to, step)?.saturating_add(1);
+        u64::try_from(n).ok().filter(|n| *n <= 2 * SERIES_MAX as u64)
+    };
+    (0..n).map(|row| length(row).unwrap_or(0)).collect()
+}
+
+/// A number or a moment in its smallest units.
+fn whole(column: &ArrayRef, row: usize) -> Option<i128> {
+    if column.is_null(row) {
+        return None;
+    }
+    Some(match column.data_type() {
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Decimal128(..) => column.as_primitive::<Decimal128Type>().value(row),
+        DataType::Timestamp(..) => column.as_primitive_opt::<TimestampMicrosecondType>()?.value(row).into(),
+        DataType::Interval(_) => interval_key(column.as_primitive_opt::<IntervalMonthDayNanoType>()?.value(row)),
+        _ => return None,
+    })
 }
 
 fn arrays<T>(

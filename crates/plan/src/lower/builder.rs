@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use super::{Result, columns, key};
 use crate::error::PlanError;
 use crate::flowplan::types::is_supported;
-use crate::flowplan::{FlowPlan, Node, Op};
+use crate::flowplan::{FlowPlan, Node, Op, RecursionLimits};
 use crate::scalar::Scalar;
 use crate::value::Value;
 
@@ -26,11 +26,16 @@ pub(crate) struct Rel {
 pub(crate) struct Builder {
     pub plan: FlowPlan,
     pub keys: Vec<Option<Vec<usize>>>,
+    /// Recursions whose terms are being lowered, the innermost last.
+    pub(super) open: Vec<super::recursive::Open>,
+    /// Of every recursion.
+    pub limits: RecursionLimits,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { plan: FlowPlan { nodes: vec![], root: 0, output: vec![], key: None }, keys: vec![] }
+        let plan = FlowPlan { nodes: vec![], root: 0, output: vec![], key: None };
+        Builder { plan, keys: vec![], open: vec![], limits: RecursionLimits::default() }
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) fn derive(b: &Builder, op: &Op, inputs: &[usize]) -> Option<Vec<usize
         Op::SetOp { all: false, .. } => Some((0..width(0)).collect()),
         Op::SetOp { kind: SetOpKind::Intersect | SetOpKind::Except, .. } => key(0),
         Op::Tumble { .. } => key(0),
+        Op::FlatMap { .. } | Op::Given { .. } => None,
+        Op::Recursive { distinct, .. } => distinct.then(|| (0..width(0)).collect()),
         Op::Hop { .. } => {
             let mut k = key(0)?;
             k.push(width(0));

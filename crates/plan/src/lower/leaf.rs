@@ -5,7 +5,7 @@ use datafusion::logical_expr::{EmptyRelation, TableScan, Union, Values};
 use regauge_types::{COLUMN_ID_KEY, ColumnId};
 
 use super::{Builder, Rel, Result, scalar};
-use crate::bind::RelationSource;
+use crate::bind::{RelationSource, WorkTable};
 use crate::catalog::RelationKind;
 use crate::error::PlanError;
 use crate::flowplan::Op;
@@ -16,6 +16,9 @@ impl Builder {
     /// The scan's columns by id. A scan of no columns reads the first one (rows are counted, and a batch has columns).
     pub(super) fn scan(&mut self, s: &TableScan) -> Result<Rel> {
         let any: &dyn std::any::Any = s.source.as_ref();
+        if let Some(work) = any.downcast_ref::<WorkTable>() {
+            return self.work_table(work, s);
+        }
         let source = any
             .downcast_ref::<RelationSource>()
             .ok_or_else(|| PlanError::internal(format!("{} is no relation of the catalog", s.table_name)))?;

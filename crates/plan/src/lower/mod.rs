@@ -7,10 +7,12 @@
 mod aggregate;
 mod asof;
 mod builder;
+mod flat_map;
 mod join;
 mod key;
 mod leaf;
 pub(crate) mod over;
+mod recursive;
 mod scalar;
 mod setop;
 mod temporal;
@@ -27,14 +29,14 @@ use crate::bind::setop::SetOpNode;
 use crate::bind::temporal::TemporalNode;
 use crate::bind::window::WindowNode;
 use crate::error::PlanError;
-use crate::flowplan::{FlowPlan, OutputColumn};
+use crate::flowplan::{FlowPlan, OutputColumn, RecursionLimits};
 use crate::scalar::Scalar;
 
 type Result<T> = std::result::Result<T, PlanError>;
 
 /// Lowers a whole query. Output names are the plan's; the caller knows better ones.
-pub(crate) fn lower(plan: &LogicalPlan) -> Result<FlowPlan> {
-    let mut b = Builder::default();
+pub(crate) fn lower(plan: &LogicalPlan, limits: RecursionLimits) -> Result<FlowPlan> {
+    let mut b = Builder { limits, ..Builder::default() };
     let rel = b.lower(plan)?;
     let root = b.materialize(rel)?;
     let key = b.keys.get(root).cloned().flatten();
@@ -102,14 +104,8 @@ impl Builder {
                 "this correlated subquery cannot be maintained incrementally",
                 "rewrite it as a join, or correlate by equality only",
             )),
-            LogicalPlan::Unnest(_) => Err(PlanError::unsupported(
-                "rows out of an array or a series are not offered in a view",
-                "store one row per element, or list constants in VALUES",
-            )),
-            LogicalPlan::RecursiveQuery(_) => Err(PlanError::unsupported(
-                "WITH RECURSIVE in a view is not offered yet",
-                "unroll the recursion to a fixed depth",
-            )),
+            LogicalPlan::Unnest(u) => self.unnest(u),
+            LogicalPlan::RecursiveQuery(r) => self.recursion(r),
             other => Err(PlanError::unsupported(
                 format!(
                     "this part of the query cannot be maintained incrementally: {}",

@@ -38,6 +38,24 @@ pub(crate) fn lower(e: &Expr, schema: &DFSchema) -> Result<Scalar> {
     stacker::maybe_grow(256 << 10, 4 << 20, || lower_expr(e, schema))
 }
 
+/// As [`lower`], for a list that is unfolded: a call may give what no column can hold.
+pub(super) fn lower_list(e: &Expr, schema: &DFSchema) -> Result<Scalar> {
+    match e {
+        Expr::Alias(a) => lower_list(&a.expr, schema),
+        Expr::ScalarFunction(f) if f.name() == crate::functions::rows::FULL_NAME || is_nested(e, schema) => {
+            let args = f.args.iter().map(|a| lower_list(a, schema)).collect::<Result<_>>()?;
+            Ok(Scalar::Call { func: f.name().to_owned(), args, ty: output_type(&e.get_type(schema)?) })
+        }
+        e => lower(e, schema),
+    }
+}
+
+/// Whether it is an array of arrays.
+fn is_nested(e: &Expr, schema: &DFSchema) -> bool {
+    let of = |ty: &DataType| if let DataType::List(item) = ty { Some(item.data_type().clone()) } else { None };
+    e.get_type(schema).ok().as_ref().and_then(of).as_ref().and_then(of).is_some()
+}
+
 fn lower_expr(e: &Expr, schema: &DFSchema) -> Result<Scalar> {
     let sub = |e: &Expr| lower(e, schema);
     let is = |test, negated, e: &Expr| Ok(Scalar::Is { test, negated, arg: Box::new(lower(e, schema)?) });
@@ -232,6 +250,9 @@ fn call(f: &ScalarFunction, whole: &Expr, schema: &DFSchema) -> Result<Scalar> {
     if let (Some(to), [arg]) = (crate::functions::cast_target(&f.func), f.args.as_slice()) {
         return cast(lower(arg, schema)?, to, arg, schema);
     }
+    if f.name() == "make_array" && !f.args.is_empty() {
+        return array(f, whole, schema);
+    }
     if f.name() != "coalesce" && crate::functions::builtin(f.name()).is_none() && crate::functions::scalar(f.name()).is_none() {
         return Err(PlanError::unsupported(
             format!("function {} is not offered in a view", f.name()),
@@ -251,6 +272,17 @@ fn call(f: &ScalarFunction, whole: &Expr, schema: &DFSchema) -> Result<Scalar> {
         return Ok(Scalar::Coalesce(args));
     }
     Ok(Scalar::Call { func: f.name().to_owned(), args, ty })
+}
+
+/// An array written out.
+fn array(f: &ScalarFunction, whole: &Expr, schema: &DFSchema) -> Result<Scalar> {
+    let ty = output_type(&whole.get_type(schema)?);
+    let DataType::List(item) = &ty else { return Err(type_refused(&ty)) };
+    if !is_supported(&ty) {
+        return Err(type_refused(&ty));
+    }
+    let args = f.args.iter().map(|e| arm(lower(e, schema)?, item.data_type(), e, schema)).collect::<Result<_>>()?;
+    Ok(Scalar::Call { func: crate::functions::rows::ARRAY.name.to_owned(), args, ty })
 }
 
 fn in_list(l: &InList, schema: &DFSchema) -> Result<Scalar> {

@@ -35,7 +35,29 @@ pub fn write_value(out: &mut String, value: &Value) {
         (Datum::Time(v), _) => write_time(out, *v),
         (Datum::Timestamp(v), ty) => write_timestamp(out, *v, matches!(ty, DataType::Timestamp(_, Some(_)))),
         (Datum::Interval { months, days, nanos }, _) => out.push_str(&format_interval(*months, *days, *nanos)),
+        (Datum::List(items), _) => write_array(out, items),
     }
+}
+
+/// Elements that could be read otherwise are quoted.
+fn write_array(out: &mut String, items: &[Value]) {
+    out.push('{');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        let Some(text) = format_text(item) else {
+            out.push_str("NULL");
+            continue;
+        };
+        let odd = |c: char| c.is_ascii_whitespace() || matches!(c, '{' | '}' | ',' | '"' | '\\');
+        if text.is_empty() || text.eq_ignore_ascii_case("null") || text.contains(odd) {
+            let _ = write!(out, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        } else {
+            out.push_str(&text);
+        }
+    }
+    out.push('}');
 }
 
 fn write_display(out: &mut String, v: impl std::fmt::Display) {

@@ -68,8 +68,13 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic(cut in 0usize..400, at in 0usize..400, byte in any::<u8>()) {
-        let mut bytes = plan("SELECT customer, count(DISTINCT qty), max(note) FROM orders WHERE qty + 1 > 2 GROUP BY customer").unwrap().to_bytes();
+    fn no_bytes_panic(of in 0usize..3, cut in 0usize..400, at in 0usize..400, byte in any::<u8>()) {
+        let sql = [
+            "SELECT customer, count(DISTINCT qty), max(note) FROM orders WHERE qty + 1 > 2 GROUP BY customer",
+            "WITH RECURSIVE r(n) AS (SELECT a FROM friends UNION SELECT f.b FROM r JOIN friends f ON f.a = r.n) SELECT n FROM r",
+            "SELECT id, x, ARRAY[1, 2] AS l FROM orders, unnest(ARRAY[qty, 7], '{a,NULL}'::text[]) AS u(x, y)",
+        ][of];
+        let mut bytes = plan(sql).unwrap().to_bytes();
         if at < bytes.len() {
             bytes[at] = byte;
         }

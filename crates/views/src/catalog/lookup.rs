@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast;
 use regauge_plan::{
     FlowPlan, SourceId,
     catalog::{CatalogView, RelationInfo, RelationKind},
+    flowplan::RecursionLimits,
     parse::RelationName,
 };
 use std::sync::Arc;
@@ -47,7 +48,7 @@ fn info(relation: &Relation, version: Option<u32>) -> Option<RelationInfo> {
 }
 
 /// Plans a materialized view of a query.
-pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query) -> Result<FlowPlan> {
+pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query, recursion: RecursionLimits) -> Result<FlowPlan> {
     let lookup = Lookup { catalog, search_path: &scope.search_path };
-    Ok(regauge_plan::plan_view(query, &lookup, &regauge_plan::PlanOptions::default())?)
+    Ok(regauge_plan::plan_view(query, &lookup, &regauge_plan::PlanOptions { columns: vec![], recursion })?)
 }

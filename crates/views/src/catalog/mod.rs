@@ -15,6 +15,7 @@ pub(crate) mod diverted;
 mod event;
 mod fold;
 pub(crate) mod lookup;
+pub mod recursion;
 pub mod ty;
 
 pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, decode, encode, hex, topic_schema};

@@ -3,7 +3,8 @@
 use super::{Session, txn::Txn};
 use crate::{
     catalog::{
-        Column, DefinitionSpec, Event, Kind, ObjectId, Relation, VersionSpec, WatermarkSpec, Wish, diverted, hex, schema_of, ty,
+        Column, DefinitionSpec, Event, Kind, ObjectId, Relation, VersionSpec, WatermarkSpec, Wish, diverted, hex, recursion,
+        schema_of, ty,
     },
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
@@ -107,15 +108,18 @@ impl Session {
         let mut options = options(&create.options);
         let wait = options.remove("async").is_none_or(|v| v == "false" || v == "off");
         let diverts = diverted::option(options.remove(diverted::OPTION).as_deref())?;
+        let recursion = recursion::option(&mut options)?;
         let scope = self.scope(Some(txn));
         if let Some(aside) = diverted::among(&txn.catalog, &self.core.planner.uses(&create.query, &scope)?) {
             let message = format!("a materialized view cannot read \"{}\", which shows rows that failed", aside.name);
             return Err(Error::unsupported(message).hint("read it with SELECT, or make a plain view"));
         }
-        let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, &create.query)?;
+        let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, &create.query, recursion)?;
         if let Some(unknown) = options.keys().next() {
             let error = Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\""));
-            return Err(error.hint("a materialized view takes WITH (async, on_error = 'fail' or 'divert')"));
+            return Err(error.hint(
+                "a materialized view takes WITH (async, on_error = 'fail' or 'divert', recursion_steps = n, recursion_rows = n)",
+            ));
         }
         if diverts {
             options.insert(diverted::OPTION.to_owned(), diverted::DIVERT.to_owned());

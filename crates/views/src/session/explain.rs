@@ -8,7 +8,7 @@ use crate::{
 };
 use datafusion::{physical_plan::displayable, sql::sqlparser::ast};
 use futures::TryStreamExt;
-use regauge_plan::{FlowPlan, parse::RelationName};
+use regauge_plan::{FlowPlan, flowplan::RecursionLimits, parse::RelationName};
 
 impl Session {
     pub(super) fn explain_view(&mut self, txn: &mut Txn, name: &RelationName, analyze: bool) -> Result<Response> {
@@ -45,7 +45,7 @@ impl Session {
     ) -> Result<Response> {
         let scope = self.scope(Some(txn));
         if as_view {
-            let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, query)?;
+            let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, query, RecursionLimits::default())?;
             return plan_lines(plan.explain().lines().map(str::to_owned).collect());
         }
         let kept = self.planned(txn, query.clone(), scope, None, None).await?;

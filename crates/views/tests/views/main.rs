@@ -13,6 +13,7 @@ mod mirror;
 mod moments;
 mod pg;
 mod prepared;
+mod recursion;
 mod reopen;
 mod temporal;
 mod transactions;

@@ -110,6 +110,13 @@ impl Unnester {
             LogicalPlan::Window(w) => self.apply_window(w, &kept, dom),
             LogicalPlan::Union(u) => self.apply_union(u, dom),
             LogicalPlan::Values(v) => self.apply_values(v, &kept, dom),
+            LogicalPlan::Unnest(mut u) => {
+                let input = std::mem::replace(&mut u.input, Arc::new(LogicalPlan::default()));
+                let (input, d) = self.apply(Arc::unwrap_or_clone(input), dom)?;
+                let mut out = columns(&kept);
+                out.extend(columns(&d));
+                Ok((project(Self::unfold(u, input)?, out)?, d))
+            }
             LogicalPlan::Extension(x) => {
                 if let Some(s) = x.node.as_any().downcast_ref::<SetOpNode>() {
                     return self.apply_set_operation(s, dom);

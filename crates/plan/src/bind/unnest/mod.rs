@@ -11,6 +11,7 @@
 //!
 //! Invariant: the plan's columns and names stay. It does not know what can be maintained; the same plan serves plain SELECT.
 
+mod along;
 mod answer;
 mod build;
 mod domain;
@@ -213,6 +214,10 @@ impl Unnester {
         let mut conditions: Vec<Expr> = j.filter.into_iter().collect();
         if outer.is_empty() {
             return join(left, Arc::unwrap_or_clone(j.right), j.join_type, j.on, conditions);
+        }
+        let on: Vec<Expr> = j.on.iter().map(|(l, r)| l.clone().eq(r.clone())).chain(conditions.iter().cloned()).collect();
+        if let Some(joined) = self.along_join(&left, &j.right, j.join_type, &on, &kept, &outer)? {
+            return Ok(joined);
         }
         let dom = self.domain(&left, outer)?;
         let (right, d) = self.apply(Arc::unwrap_or_clone(j.right), &dom)?;

@@ -1,0 +1,101 @@
+//! Rows as syntax, before anything is bound: functions that give rows in FROM read the relations before them (LATERAL is implied), and
+//! what stands in VALUES keeps its own type until all rows are known. And series in a bound plan: they stay calls.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, ScalarUDF};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, FunctionArg, FunctionArgExpr, Ident, JoinOperator, SetExpr, TableAlias, TableFactor, TableWithJoins,
+};
+
+use super::series::{function_name, is_set_returning};
+use super::spelling;
+use crate::error::PlanError;
+use crate::functions::rows::MARKED;
+use crate::functions::series::SERIES;
+use crate::functions::udf::PgFunction;
+
+/// Rewrites the bodies of one query; queries within it have been or will be visited themselves.
+pub(super) fn spell(body: &mut SetExpr) {
+    let mut todo = vec![body];
+    while let Some(body) = todo.pop() {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => {
+                todo.push(left);
+                todo.push(right);
+            }
+            SetExpr::Select(s) => s.from.iter_mut().for_each(lateral),
+            SetExpr::Values(v) if v.rows.len() > 1 => v.rows.iter_mut().flat_map(|r| r.content.iter_mut()).for_each(keep_type),
+            _ => {}
+        }
+    }
+}
+
+fn lateral(t: &mut TableWithJoins) {
+    unfold(&mut t.relation);
+    for join in &mut t.joins {
+        // The side that is filled up reads nothing of the other; it is planned by itself.
+        let alone =
+            matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_));
+        if !alone {
+            unfold(&mut join.relation);
+        }
+    }
+}
+
+/// A call in FROM becomes UNNEST of the array it stands for, which the binder takes to be lateral.
+fn unfold(t: &mut TableFactor) {
+    let (name, args, alias, with_ordinality) = match t {
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } if is_set_returning(name) => {
+            (name.clone(), args.args.clone(), alias.clone(), *with_ordinality)
+        }
+        TableFactor::Function { name, args, alias, .. } if is_set_returning(name) => {
+            (name.clone(), args.clone(), alias.clone(), false)
+        }
+        TableFactor::NestedJoin { table_with_joins, .. } => return lateral(table_with_joins),
+        _ => return,
+    };
+    let Some(name) = function_name(&name) else { return };
+    let unnamed = |a: &FunctionArg| match a {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
+        _ => None,
+    };
+    let Some(args) = args.iter().map(unnamed).collect::<Option<Vec<_>>>() else { return };
+    let array_exprs = match spelling::array_of(&name, args.clone()) {
+        Some(array) => vec![array],
+        None => args,
+    };
+    if array_exprs.is_empty() {
+        return;
+    }
+    let alias = alias.or_else(|| Some(TableAlias { explicit: false, name: Ident::new(&name), columns: vec![], at: None }));
+    *t = TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality };
+}
+
+/// Marks what has a type of its own; literals and parameters take theirs from the column.
+fn keep_type(e: &mut Expr) {
+    if matches!(e, Expr::Cast { .. } | Expr::Function(_) | Expr::BinaryOp { .. }) && !e.to_string().contains('$') {
+        *e = spelling::call(MARKED, vec![std::mem::replace(e, Expr::value(ast::Value::Null))]);
+    }
+}
+
+/// A view's series of constants stays a call: as a constant it would stand in the plan, element by element.
+pub(super) fn unfolded(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|e| {
+            let name = names.save(&e);
+            let e = e.transform_up(|e| match e {
+                DfExpr::ScalarFunction(mut f) if f.name() == SERIES.name => {
+                    f.func = Arc::new(ScalarUDF::new_from_impl(PgFunction::unfolded(&SERIES)));
+                    Ok(Transformed::yes(DfExpr::ScalarFunction(f)))
+                }
+                e => Ok(Transformed::no(e)),
+            })?;
+            Ok(e.update_data(|e| name.restore(e)))
+        })
+    })?;
+    Ok(plan.data)
+}
