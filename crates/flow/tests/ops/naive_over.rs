@@ -162,7 +162,7 @@ impl Part<'_> {
                     return Ok(self.list(func, call.filter, &args, rows));
                 }
                 let call =
-                    AggCall { func, args, distinct: false, filter: call.filter, order: vec![], output: call.output.clone() };
+                    AggCall { func, args, distinct: false, filter: call.filter, order: vec![], direct: vec![], output: call.output.clone() };
                 aggregate(&call, self.types, &rows)?
             }
         })

@@ -13,6 +13,7 @@ mod over;
 mod query;
 mod related;
 mod schedule;
+mod statistic;
 
 use crate::case::{Case, Text, View};
 use crate::rng::Rng;

@@ -21,12 +21,14 @@ mod source;
 mod spelling;
 mod unnest;
 mod using;
+mod whole_row;
 pub(crate) mod window;
 mod window_batch;
 
 pub(crate) use provider::Functions;
 pub(crate) use source::RelationSource;
 pub(crate) use unnest::Unnest;
+pub(crate) use whole_row::WholeRows;
 
 use std::sync::Arc;
 

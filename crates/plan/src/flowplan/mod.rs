@@ -14,6 +14,7 @@ mod derive;
 mod explain;
 mod fingerprint;
 mod op;
+mod spread;
 pub mod types;
 mod validate;
 mod window;
@@ -22,6 +23,7 @@ pub(crate) mod window_bytes;
 pub use bytes::{FORMAT_VERSION, PlanBytesError};
 pub use fingerprint::Fingerprint;
 pub use op::{AggCall, AggFunc, JoinKind, Op, OrderKey, SetOpKind};
+pub use spread::Spread;
 pub use validate::{MAX_NODES, MAX_SCALAR_DEPTH, ValidationError};
 pub use window::{Arg, Bound, Exclude, Frame, Units, WindowCall, WindowFunc};
 

@@ -218,7 +218,7 @@ fn floats(
 }
 
 /// What of a stretch is not in these ranges.
-fn gaps(start: usize, end: usize, ranges: [(usize, usize); 3]) -> Vec<(usize, usize)> {
+pub(super) fn gaps(start: usize, end: usize, ranges: [(usize, usize); 3]) -> Vec<(usize, usize)> {
     let mut at = start;
     let mut out = vec![];
     for (a, b) in ranges.into_iter().filter(|(a, b)| a < b) {
