@@ -113,9 +113,9 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             false => return Ok(()),
         },
-        Expr::IsNull(row) | Expr::IsNotNull(row) if fields(row).is_some() => {
+        Expr::IsNull(row) | Expr::IsNotNull(row) if fields(&**row).is_some() => {
             let is_null = matches!(e, Expr::IsNull(_));
-            let (Expr::IsNull(row) | Expr::IsNotNull(row)) = e else { return Ok(()) };
+            let (Expr::IsNull(row) | Expr::IsNotNull(row)) = &*e else { return Ok(()) };
             let test = |field: Expr| if is_null { Expr::IsNull(nested(field)) } else { Expr::IsNotNull(nested(field)) };
             let all = fields(row).unwrap_or_default().into_iter().map(test).reduce(|left, right| Expr::BinaryOp {
                 left: Box::new(left),
@@ -288,8 +288,11 @@ fn approximate(name: &str, f: &mut Function) {
             if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = &list.args[0] {
                 let expr = value.clone();
                 f.name = ObjectName::from(vec![Ident::new("percentile_disc")]);
-                f.within_group =
-                    vec![ast::OrderByExpr { expr, options: ast::OrderByOptions { asc: None, nulls_first: None }, with_fill: None }];
+                f.within_group = vec![ast::OrderByExpr {
+                    expr,
+                    options: ast::OrderByOptions { asc: None, nulls_first: None },
+                    with_fill: None,
+                }];
                 list.args.remove(0);
             }
         }

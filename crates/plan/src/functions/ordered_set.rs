@@ -26,7 +26,6 @@ use super::fractions::{self, Place};
 use crate::flowplan::AggFunc;
 use crate::lower::output_type;
 
-
 /// All of them, for a registry of DataFusion.
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
     let of = |func| AggregateUDF::new_from_impl(PgOrderedSet { func, signature: Signature::user_defined(Volatility::Immutable) });
@@ -59,7 +58,8 @@ impl PgOrderedSet {
     /// Types of arguments and result.
     fn bind(&self, types: &[DataType]) -> EvalResult<(Vec<DataType>, DataType)> {
         let name = self.func.name();
-        let undefined = |shown: &[DataType]| EvalError::undefined(format!("function {name}({}) does not exist", bind_names(shown)));
+        let undefined =
+            |shown: &[DataType]| EvalError::undefined(format!("function {name}({}) does not exist", bind_names(shown)));
         let value = match types.first() {
             Some(t @ DataType::Interval(_)) if self.func == AggFunc::PercentileCont => t.clone(),
             Some(t) if self.func == AggFunc::PercentileCont && (is_number(t) || is_unknown(t)) => DataType::Float64,

@@ -48,14 +48,9 @@ pub(super) fn binary(op: Arith, args: &Args<'_>) -> EvalResult<ArrayRef> {
         (Timestamp(..), Time64(_)) => both::<Ts, Time, Ts>(args, add_clock),
         (Time64(_), Timestamp(..)) => both::<Time, Ts, Ts>(args, |c, t| add_clock(t, c)),
         (Interval(_), Interval(_)) => both::<Span, Span, Span>(args, |a, b| add_spans(a, if minus { negated(b)? } else { b })),
-        (Interval(_), Float64) if op == Arith::Div => {
-            both::<Span, Float64Type, Span>(
-                args,
-                |s, f| {
-                    if f == 0.0 { Err(EvalError::division_by_zero()) } else { scaled(s, |x| x / f) }
-                },
-            )
-        }
+        (Interval(_), Float64) if op == Arith::Div => both::<Span, Float64Type, Span>(args, |s, f| {
+            if f == 0.0 { Err(EvalError::division_by_zero()) } else { scaled(s, |x| x / f) }
+        }),
         (Interval(_), Float64) => both::<Span, Float64Type, Span>(args, |s, f| scaled(s, |x| x * f)),
         (Float64, Interval(_)) => both::<Float64Type, Span, Span>(args, |f, s| scaled(s, |x| x * f)),
         (Time64(_), Interval(_)) => {

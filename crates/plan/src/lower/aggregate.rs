@@ -137,7 +137,7 @@ fn fractions_of(e: &Expr) -> Result<Vec<Value>> {
         Expr::ScalarFunction(f) if f.func.name() == "make_array" => {
             return Ok(f.args.iter().map(fractions_of).collect::<Result<Vec<_>>>()?.concat());
         }
-        Expr::ScalarFunction(f) if !f.args.is_empty() && f.func.name() == crate::functions::cast::CAST.name => {
+        Expr::ScalarFunction(f) if !f.args.is_empty() && crate::functions::cast_target(&f.func).is_some() => {
             return fractions_of(&f.args[0]);
         }
         _ => return Err(odd()),

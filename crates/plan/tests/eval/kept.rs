@@ -116,9 +116,8 @@ proptest! {
 fn a_variance_of_great_numerics_is_exact_and_heals() {
     let ty = DataType::Decimal128(38, 0);
     let keeper = Keeper::new(AggFunc::Spread(Spread::DevPop), std::slice::from_ref(&ty), &DataType::Decimal128(38, 16)).unwrap();
-    let column = |values: Vec<i128>| -> ArrayRef {
-        Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, 0).unwrap())
-    };
+    let column =
+        |values: Vec<i128>| -> ArrayRef { Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, 0).unwrap()) };
     let all = [column(vec![1_000_000_000_000, 3_000_000_000_000, 10i128.pow(38) - 1, -(10i128.pow(38) - 1)])];
     let lanes = Lanes::new(&all).unwrap();
     let mut kept = keeper.empty();

@@ -123,7 +123,9 @@ fn percentiles_read_back_and_what_is_no_fraction_is_refused() {
     assert_eq!(FlowPlan::from_bytes(&plan.to_bytes()).unwrap(), plan);
     let text = plan.explain();
     assert!(text.contains("percentile_cont(0.5, null) within group (order by $0 desc)"), "{text}");
-    for (at, direct) in [(0, vec![Value::float8(1.5)]), (1, vec![]), (1, vec![Value::float8(f64::NAN)]), (2, vec![Value::float8(0.0)])] {
+    for (at, direct) in
+        [(0, vec![Value::float8(1.5)]), (1, vec![]), (1, vec![Value::float8(f64::NAN)]), (2, vec![Value::float8(0.0)])]
+    {
         let mut bad = plan.clone();
         let Op::Aggregate { aggs, .. } = &mut bad.nodes[plan.root].op else { panic!("no aggregate") };
         aggs[at].direct = direct;

@@ -198,8 +198,12 @@ impl Planner {
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message));
         }
         for relation in self.names(query, scope)? {
-            uses.insert(relation.id);
-            if let Kind::View { definition } = &relation.kind {
+            let definition = scope.definition(&relation);
+            // what nothing maintains yet has no rows of its own to wait for
+            if definition.is_none() || matches!(relation.kind, Kind::View { .. }) {
+                uses.insert(relation.id);
+            }
+            if let Some(definition) = definition {
                 let inner = Scope { search_path: definition.search_path.clone(), own: HashMap::new(), ..scope.clone() };
                 self.collect_uses(&crate::syntax::query(&definition.sql)?, &inner, uses, depth + 1)?;
             }

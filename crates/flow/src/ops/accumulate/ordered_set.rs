@@ -102,7 +102,7 @@ impl OrderedSet {
     fn items(&self, sources: &[Source]) -> Result<(ArrayRef, Vec<(usize, EvalError)>), FlowError> {
         let slots = |pick: fn(&(u32, u32, f64)) -> u32| sources.iter().flatten().map(pick).collect::<Vec<u32>>();
         // a gathered row for each source that is there, NULL for the others
-        let mut next = 0;
+        let mut next = 0u32;
         let rows: UInt32Array = sources
             .iter()
             .map(|s| {

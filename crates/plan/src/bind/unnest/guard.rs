@@ -73,9 +73,9 @@ impl Unnester {
                 Some(base) => base.as_ref().clone().eq(when.as_ref().clone()),
                 None => when.as_ref().clone(),
             };
-            **when = self.behind(passed.clone(), std::mem::take(when), site)?;
+            **when = self.behind(passed.clone(), std::mem::take(when.as_mut()), site)?;
             let taken = passed.iter().cloned().chain([condition.clone()]).collect();
-            **then = self.behind(taken, std::mem::take(then), site)?;
+            **then = self.behind(taken, std::mem::take(then.as_mut()), site)?;
             passed.push(Expr::IsNotTrue(Box::new(condition)));
         }
         if let Some(e) = case.else_expr.take() {
