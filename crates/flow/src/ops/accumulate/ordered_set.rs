@@ -1,8 +1,16 @@
 //! percentile_cont, percentile_disc, mode: the values of a group in order, each with its count.
 //!
-//! Invariant: the members of a group are the multiset of its values, so a result depends on no order of arrival. A value costs the
-//! distinct values of its group up to the last place asked for (mode: all of them).
+//! ```text
+//!   values   1  2  2  5  7  7  9       a cursor for each fraction: a sort key, and how many values stand before it
+//!                     ▲                a value that comes or goes before the key shifts the number; when a result is asked for the
+//!            before: 3                 cursor walks to the position that the fraction points at now
+//! ```
+//! Invariant: the members of a group are the multiset of its values, so a result depends on no order of arrival. Cost: a percentile
+//! costs the values between where it was and where it is, a few for a few changes; mode knows the most frequent value and counts
+//! all of them only after that one became rarer. Does not know NULLs and FILTER, which are taken out before.
 
+use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ListArray, UInt32Array};
@@ -30,10 +38,57 @@ pub(super) struct OrderedSet {
     order: KeyOrder,
     members: OrderedGroups,
     counts: Segments<i64>,
+    /// Where reading left off; reading changes nothing else.
+    marks: RefCell<Segments<Marks>>,
+}
+
+/// What is remembered of a group.
+#[derive(Debug, Default)]
+struct Marks {
+    /// One for each fraction, once it was read.
+    cursors: Vec<Cursor>,
+    /// The most frequent value; `None` when it is not known.
+    most: Option<(i64, Box<[u8]>)>,
+}
+
+/// A sort key, which need not be a member's, and the number of values before it.
+#[derive(Debug, Default)]
+struct Cursor {
+    key: Box<[u8]>,
+    before: i64,
 }
 
 /// Where one result comes from: two slots and how far between them.
 type Source = Option<(u32, u32, f64)>;
+
+impl Cursor {
+    /// Walks to the member at this position, counted from 0; its slot, and the number of values up to its end.
+    fn seek(&mut self, members: &OrderedGroups, group: u32, position: i64) -> Option<(u32, i64)> {
+        if position < self.before {
+            let (mut key, mut before) = (None, self.before);
+            for (k, member) in members.members_before(group, &self.key) {
+                (key, before) = (Some(k), before - member.count);
+                if before <= position {
+                    break;
+                }
+            }
+            (self.key, self.before) = (key?.into(), before);
+        }
+        let mut before = self.before;
+        for (key, member) in members.members_from(group, &self.key) {
+            let end = before + member.count;
+            if position < end {
+                if *self.key != *key {
+                    self.key = key.into();
+                }
+                self.before = before;
+                return Some((member.slot, end));
+            }
+            before = end;
+        }
+        None
+    }
+}
 
 impl OrderedSet {
     /// `ty` is the argument's type.
@@ -48,54 +103,68 @@ impl OrderedSet {
             order: KeyOrder { descending: key.descending, nulls_first: key.nulls_first },
             members: OrderedGroups::new(std::slice::from_ref(ty))?,
             counts: Segments::default(),
+            marks: RefCell::default(),
         })
     }
 
-    /// The slots at these places of a group, in the places' order.
-    fn slots(&self, group: u32, places: &[Option<Place>]) -> Vec<Source> {
-        let mut wanted: Vec<(u64, usize, bool)> = Vec::with_capacity(places.len() * 2);
-        for (at, place) in places.iter().enumerate() {
-            if let Some(place) = place {
-                wanted.push((place.low, at, false));
-                wanted.push((place.high, at, true));
+    /// A value has come or gone; its count is now `count`.
+    fn moved(&mut self, group: u32, key: &[u8], diff: i64, count: i64) {
+        let marks = &mut self.marks.get_mut()[group as usize];
+        for cursor in &mut marks.cursors {
+            if *key < *cursor.key {
+                cursor.before += diff;
             }
         }
-        wanted.sort_unstable();
-        let mut found: Vec<Source> = places.iter().map(|p| p.map(|p| (0, 0, p.share))).collect();
-        let (mut next, mut before) = (0, 0u64);
-        for member in self.members.members(group) {
-            let end = before + member.count.unsigned_abs();
-            while let Some((_, at, is_high)) = wanted.get(next).filter(|(row, ..)| *row < end) {
-                if let Some(source) = &mut found[*at] {
-                    *(if *is_high { &mut source.1 } else { &mut source.0 }) = member.slot;
+        let Some((most, of)) = &mut marks.most else { return };
+        match (**of).cmp(key) {
+            Ordering::Equal if diff > 0 => *most = count,
+            Ordering::Equal => marks.most = None,
+            // of equally frequent ones the first
+            order if count > *most || (count == *most && order == Ordering::Greater) => marks.most = Some((count, key.into())),
+            _ => {}
+        }
+    }
+
+    fn mode(&self, group: u32) -> Source {
+        let mut all = self.marks.borrow_mut();
+        let marks = &mut all[group as usize];
+        if marks.most.is_none() {
+            for (key, member) in self.members.members_from(group, &[]) {
+                if marks.most.as_ref().is_none_or(|(count, _)| member.count > *count) {
+                    marks.most = Some((member.count, key.into()));
                 }
-                next += 1;
             }
-            if next == wanted.len() {
-                break;
-            }
-            before = end;
         }
-        found
+        let (_, key) = marks.most.as_ref()?;
+        let (_, member) = self.members.members_from(group, key).next()?;
+        Some((member.slot, member.slot, 0.0))
     }
 
     fn sources(&self, group: u32) -> Vec<Source> {
-        let n = self.counts[group as usize];
-        if self.func == AggFunc::Mode {
-            let mut best: Option<(i64, u32)> = None;
-            for member in self.members.members(group) {
-                if best.is_none_or(|(count, _)| member.count > count) {
-                    best = Some((member.count, member.slot));
-                }
-            }
-            return vec![best.map(|(_, slot)| (slot, slot, 0.0))];
+        let n = u64::try_from(self.counts[group as usize]).unwrap_or(0);
+        if n == 0 {
+            return vec![None; self.fractions.len().max(1)];
         }
-        let Some(n) = u64::try_from(n).ok().filter(|n| *n > 0) else { return vec![None; self.fractions.len()] };
-        let place = |f: &Option<f64>| {
-            f.map(|f| if self.func == AggFunc::PercentileCont { fractions::continuous(f, n) } else { fractions::discrete(f, n) })
+        if self.func == AggFunc::Mode {
+            return vec![self.mode(group)];
+        }
+        let mut marks = self.marks.borrow_mut();
+        let cursors = &mut marks[group as usize].cursors;
+        cursors.resize_with(self.fractions.len(), Cursor::default);
+        let source = |(fraction, cursor): (&Option<f64>, &mut Cursor)| {
+            let fraction = (*fraction)?;
+            let Place { low, high, share } = match self.func {
+                AggFunc::PercentileCont => fractions::continuous(fraction, n),
+                _ => fractions::discrete(fraction, n),
+            };
+            let (slot, end) = cursor.seek(&self.members, group, i64::try_from(low).ok()?)?;
+            if i64::try_from(high).ok()? < end {
+                return Some((slot, slot, share));
+            }
+            let (_, next) = self.members.members_from(group, &cursor.key).nth(1)?;
+            Some((slot, next.slot, share))
         };
-        let places: Vec<Option<Place>> = self.fractions.iter().map(place).collect();
-        self.slots(group, &places)
+        self.fractions.iter().zip(cursors).map(source).collect()
     }
 
     /// The items of these sources, and those that have none by error.
@@ -145,14 +214,17 @@ impl OrderedSet {
 impl Accumulator for OrderedSet {
     fn resize(&mut self, n_ids: usize) {
         self.counts.grow(n_ids, 0);
+        self.marks.get_mut().grow_with(n_ids, Marks::default);
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
         let values = [canonical_floats(&rows.args[0])];
         let keys = encode_ordered(&values, &[self.order], rows.groups.len())?;
         for (row, group) in rows.groups.iter().enumerate() {
-            self.counts[*group as usize] += rows.diff(row);
-            self.members.add(*group, keys.get(row), &values, row_number(row), rows.diff(row))?;
+            let (key, diff) = (keys.get(row), rows.diff(row));
+            self.counts[*group as usize] += diff;
+            let count = self.members.add(*group, key, &values, row_number(row), diff)?;
+            self.moved(*group, key, diff, count);
         }
         Ok(())
     }
@@ -185,6 +257,7 @@ impl Accumulator for OrderedSet {
     fn clear(&mut self, group: u32) {
         self.members.clear(group);
         self.counts[group as usize] = 0;
+        self.marks.get_mut()[group as usize] = Marks::default();
     }
 
     fn settle(&mut self) {
@@ -192,6 +265,11 @@ impl Accumulator for OrderedSet {
     }
 
     fn n_bytes(&self) -> usize {
-        self.members.n_bytes() + self.counts.n_bytes()
+        let marks = self.marks.borrow();
+        let keys = |m: &Marks| {
+            let cursors: usize = m.cursors.iter().map(|c| size_of::<Cursor>() + c.key.len()).sum();
+            cursors + m.most.as_ref().map_or(0, |(_, key)| key.len())
+        };
+        self.members.n_bytes() + self.counts.n_bytes() + marks.n_bytes() + marks.iter().map(keys).sum::<usize>()
     }
 }
