@@ -296,6 +296,8 @@ fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
         PlanError::invalid("42P10", line)
     } else if has("aggregate function calls cannot be nested") {
         PlanError::invalid("42803", "aggregate function calls cannot be nested")
+    } else if has("aggregate function calls cannot contain window function calls") {
+        PlanError::invalid("42803", "aggregate function calls cannot contain window function calls")
     } else if has("window function calls cannot be nested") {
         PlanError::invalid("42P20", "window function calls cannot be nested")
     } else if has("only return one column") {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, Limit, LogicalPlan, Projection, Union, lit};
@@ -101,6 +102,18 @@ fn one_list(keys: &mut Vec<ast::Expr>) -> std::result::Result<(), PlanError> {
 
 fn too_many() -> PlanError {
     PlanError::invalid("54001", format!("too many grouping sets present (maximum {SETS_MAX})"))
+}
+
+/// Keys are known before anything is aggregated.
+pub(crate) fn no_aggregate_among_keys(a: &Aggregate) -> Result<()> {
+    let mut found = false;
+    for key in &a.group_expr {
+        key.apply(|e| {
+            found |= matches!(e, Expr::AggregateFunction(_));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    if found { Err(PlanError::invalid("42803", "aggregate functions are not allowed in GROUP BY").into()) } else { Ok(()) }
 }
 
 /// Whether it groups by several sets of keys.

@@ -25,6 +25,7 @@ mod whole_row;
 pub(crate) mod window;
 mod window_batch;
 
+pub(crate) use grouping::no_aggregate_among_keys;
 pub(crate) use provider::Functions;
 pub(crate) use source::RelationSource;
 pub(crate) use unnest::Unnest;

@@ -85,6 +85,10 @@ impl AggregateUDFImpl for PgSpread {
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         Ok(bind(self.spread, types)?.1)
     }
+    /// Over no rows a count is 0.
+    fn default_value(&self, ty: &DataType) -> DfResult<ScalarValue> {
+        if self.spread == Spread::Count { Ok(ScalarValue::Int64(Some(0))) } else { ScalarValue::try_from(ty) }
+    }
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
         Ok(bind(self.spread, types)?.0)
     }
