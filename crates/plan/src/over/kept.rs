@@ -5,7 +5,6 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::frame::Frames;
-use super::total::gaps;
 use super::{Computed, TakingPart};
 use crate::flowplan::WindowCall;
 use crate::functions::kept::{Keeper, Kept, Lanes};
@@ -71,4 +70,20 @@ pub(super) fn kept(
         out.iter().for_each(|(a, b)| moving.add(*a..*b, 1));
     }
     Ok((keeper.array(values.into_iter())?, errors))
+}
+
+/// What of a stretch is not in these ranges.
+fn gaps(start: usize, end: usize, ranges: [(usize, usize); 3]) -> Vec<(usize, usize)> {
+    let mut at = start;
+    let mut out = vec![];
+    for (a, b) in ranges.into_iter().filter(|(a, b)| a < b) {
+        if at < a {
+            out.push((at, a));
+        }
+        at = b;
+    }
+    if at < end {
+        out.push((at, end));
+    }
+    out
 }
