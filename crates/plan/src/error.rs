@@ -241,6 +241,9 @@ impl PlanError {
             let told = line[at + "External error: ".len()..].split(" No function matches").next().unwrap_or_default();
             return PlanError::invalid("42883", told.trim_end_matches('.')).with_hint("add explicit casts");
         }
+        if let Some(told) = told_of_query(&low, &line) {
+            return told;
+        }
         if has("table not found") || has("no table named") || (has("table ") && has(" not found")) {
             PlanError::invalid("42P01", line)
         } else if has("invalid function") {
@@ -273,4 +276,43 @@ impl PlanError {
             PlanError::invalid("42000", line)
         }
     }
+}
+
+/// Sentences about the parts of a query that do not fit each other.
+fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
+    let has = |s: &str| low.contains(s);
+    let number = || low.split(|c: char| !c.is_ascii_digit()).find(|s| !s.is_empty()).unwrap_or("0").to_owned();
+    Some(if has("cannot find column with position") {
+        PlanError::invalid("42P10", format!("GROUP BY position {} is not in select list", number()))
+    } else if has("order by index starts") {
+        PlanError::invalid("42P10", "ORDER BY position 0 is not in select list")
+    } else if has("order by column out of bounds") {
+        PlanError::invalid("42P10", format!("ORDER BY position {} is not in select list", number()))
+    } else if has("for select distinct, order by") {
+        PlanError::invalid("42P10", "for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+    } else if has("select distinct on expressions must match") {
+        PlanError::invalid("42P10", "SELECT DISTINCT ON expressions must match initial ORDER BY expressions")
+    } else if has("given as column alias") {
+        PlanError::invalid("42P10", line)
+    } else if has("aggregate function calls cannot be nested") {
+        PlanError::invalid("42803", "aggregate function calls cannot be nested")
+    } else if has("aggregate function calls cannot contain window function calls") {
+        PlanError::invalid("42803", "aggregate function calls cannot contain window function calls")
+    } else if has("window function calls cannot be nested") {
+        PlanError::invalid("42P20", "window function calls cannot be nested")
+    } else if has("only return one column") {
+        PlanError::invalid("42601", "subquery must return only one column")
+    } else if has("inconsistent data length across values") {
+        PlanError::invalid("42601", "VALUES lists must all be the same length")
+    } else if has("select * with no tables") {
+        PlanError::invalid("42601", "SELECT * with no tables specified is not valid")
+    } else if has("the window ") && has(" is not defined") {
+        PlanError::invalid("42704", line)
+    } else if has("the window ") && has(" is defined multiple times") {
+        PlanError::invalid("42P20", line)
+    } else if has("within group is only supported") || has("within group") && has("not an ordered-set") {
+        PlanError::invalid("42809", line)
+    } else {
+        return None;
+    })
 }

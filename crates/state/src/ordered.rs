@@ -52,8 +52,8 @@ impl OrderedGroups {
         })
     }
 
-    /// Adds `diff` to the count of row `row` of `from` in `group`.
-    pub fn add(&mut self, group: u32, sort_key: &[u8], from: &[ArrayRef], row: u32, diff: i64) -> Result<(), StateError> {
+    /// Adds `diff` to the count of row `row` of `from` in `group`; gives the count that it has now.
+    pub fn add(&mut self, group: u32, sort_key: &[u8], from: &[ArrayRef], row: u32, diff: i64) -> Result<i64, StateError> {
         self.scratch.clear();
         self.scratch.extend_from_slice(&group.to_be_bytes());
         self.scratch.extend_from_slice(sort_key);
@@ -62,12 +62,12 @@ impl OrderedGroups {
             if member.count == 0 {
                 self.zeroed.push(self.scratch.clone().into_boxed_slice());
             }
-            return Ok(());
+            return Ok(member.count);
         }
         let slot = self.columns.reserve()?;
         self.columns.write(&[slot], from, &[row]);
         self.members.insert(self.scratch.clone().into_boxed_slice(), Member { slot, count: diff });
-        Ok(())
+        Ok(diff)
     }
 
     /// Drops what stands at zero. Slots handed out before are invalid afterwards.
@@ -87,6 +87,22 @@ impl OrderedGroups {
     /// The members of `group` in order, those at or below zero left out.
     pub fn members(&self, group: u32) -> impl Iterator<Item = Member> + '_ {
         self.range(group).map(|(_, m)| *m).filter(|m| m.count > 0)
+    }
+
+    /// The members of `group` in order with their sort keys, from this sort key on, those at or below zero left out.
+    pub fn members_from<'a>(&'a self, group: u32, sort_key: &[u8]) -> impl Iterator<Item = (&'a [u8], Member)> + use<'a> {
+        let start = [&group.to_be_bytes()[..], sort_key].concat();
+        let to = group.checked_add(1).map(u32::to_be_bytes);
+        let upper = to.as_ref().map_or(Bound::Unbounded, |t| Bound::Excluded(&t[..]));
+        let there = self.members.range::<[u8], _>((Bound::Included(&start[..]), upper));
+        there.map(|(k, m)| (&k[4..], *m)).filter(|(_, m)| m.count > 0)
+    }
+
+    /// The members of `group` before this sort key, the nearest first, those at or below zero left out.
+    pub fn members_before<'a>(&'a self, group: u32, sort_key: &[u8]) -> impl Iterator<Item = (&'a [u8], Member)> + use<'a> {
+        let (start, end) = (group.to_be_bytes(), [&group.to_be_bytes()[..], sort_key].concat());
+        let there = self.members.range::<[u8], _>((Bound::Included(&start[..]), Bound::Excluded(&end[..])));
+        there.rev().map(|(k, m)| (&k[4..], *m)).filter(|(_, m)| m.count > 0)
     }
 
     /// The sort key and the member that come first in `group`.

@@ -214,8 +214,15 @@ mod tests {
     }
 
     fn count(keys: Vec<usize>) -> Op {
-        let call =
-            AggCall { func: AggFunc::Count, args: vec![], distinct: false, filter: None, order: vec![], output: DataType::Int64 };
+        let call = AggCall {
+            func: AggFunc::Count,
+            args: vec![],
+            distinct: false,
+            filter: None,
+            order: vec![],
+            direct: vec![],
+            output: DataType::Int64,
+        };
         Op::Aggregate { keys, aggs: vec![call] }
     }
 

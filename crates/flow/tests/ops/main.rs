@@ -36,7 +36,7 @@ fn desc(column: usize) -> OrderKey {
 }
 
 fn call(func: AggFunc, args: &[usize], output: DataType) -> AggCall {
-    AggCall { func, args: args.to_vec(), distinct: false, filter: None, order: vec![], output }
+    AggCall { func, args: args.to_vec(), distinct: false, filter: None, order: vec![], direct: vec![], output }
 }
 
 fn numeric(scale: i8) -> DataType {
@@ -75,7 +75,44 @@ fn all_calls() -> Vec<AggCall> {
     calls.push(AggCall { distinct: true, filter: Some(5), ..call(Sum, &[3], Int64) });
     calls.push(AggCall { distinct: true, order: vec![desc(3)], ..call(ArrayAgg, &[3], list(Int32)) });
     calls.push(AggCall { order: vec![desc(0), asc(2)], ..call(StringAgg, &[1, 1], Utf8) });
+    calls.extend(small_states());
+    calls.extend(ordered_sets());
     calls
+}
+
+/// Bits, and what has an exact result among the statistical ones.
+fn small_states() -> Vec<AggCall> {
+    use AggFunc::*;
+    use DataType::*;
+    let mut calls = vec![
+        call(BitAnd, &[3], Int32),
+        call(BitOr, &[0], Int64),
+        call(BitXor, &[3], Int32),
+        call(AggFunc::Spread(regauge_plan::flowplan::Spread::Count), &[2, 2], Int64),
+    ];
+    calls.push(AggCall { distinct: true, ..call(BitXor, &[0], Int64) });
+    use regauge_plan::flowplan::Spread::{DevPop, DevSamp, VarPop, VarSamp};
+    for spread in [VarSamp, VarPop, DevSamp, DevPop] {
+        calls.push(call(AggFunc::Spread(spread), &[6], numeric(16)));
+    }
+    calls.push(AggCall { distinct: true, filter: Some(5), ..call(AggFunc::Spread(VarPop), &[6], numeric(16)) });
+    calls
+}
+
+fn ordered_sets() -> Vec<AggCall> {
+    use AggFunc::*;
+    use DataType::*;
+    let list = |ty: DataType| List(Arc::new(Field::new_list_field(ty, true)));
+    let half = || vec![Value::float8(0.5)];
+    let some = || vec![Value::float8(0.0), Value::null(Float64), Value::float8(0.3), Value::float8(1.0), Value::float8(0.75)];
+    vec![
+        AggCall { order: vec![asc(2)], direct: half(), ..call(PercentileCont, &[2], Float64) },
+        AggCall { order: vec![desc(2)], direct: some(), ..call(PercentileCont, &[2], list(Float64)) },
+        AggCall { order: vec![asc(1)], direct: half(), ..call(PercentileDisc, &[1], Utf8) },
+        AggCall { order: vec![desc(3)], direct: some(), filter: Some(5), ..call(PercentileDisc, &[3], list(Int32)) },
+        AggCall { order: vec![asc(3)], ..call(Mode, &[3], Int32) },
+        AggCall { order: vec![desc(1)], ..call(Mode, &[1], Utf8) },
+    ]
 }
 
 fn cases(n: u32) -> ProptestConfig {

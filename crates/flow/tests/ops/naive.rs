@@ -100,6 +100,30 @@ fn round_div(a: i128, b: i128) -> i128 {
     if 2 * r.abs() >= b { q + a.signum() } else { q }
 }
 
+/// Over unscaled numerics with two digits: sixteen digits, half away from zero; a root to the nearest.
+fn spread_of(spread: Spread, x: &[i128]) -> V {
+    let n = x.len() as i128;
+    let is_sample = matches!(spread, Spread::VarSamp | Spread::DevSamp);
+    if is_sample && n == 1 {
+        return V::Null;
+    }
+    let above = n * x.iter().map(|v| v * v).sum::<i128>() - x.iter().sum::<i128>().pow(2);
+    let below = n * if is_sample { n - 1 } else { n };
+    if matches!(spread, Spread::VarSamp | Spread::VarPop) {
+        return V::Int(round_div(above * 10i128.pow(12), below));
+    }
+    // the nearest to the root of what is cut off at 32 digits
+    let square = above / below * 10i128.pow(28) + above % below * 10i128.pow(28) / below;
+    let mut root = (square as f64).sqrt() as i128;
+    while root * root > square {
+        root -= 1;
+    }
+    while (root + 1) * (root + 1) <= square {
+        root += 1;
+    }
+    V::Int(if square - root * root > root { root + 1 } else { root })
+}
+
 pub fn aggregate(call: &AggCall, input: &[DataType], rows: &[Row]) -> Result<V, String> {
     let mut rows: Vec<Row> = rows
         .iter()
@@ -113,8 +137,13 @@ pub fn aggregate(call: &AggCall, input: &[DataType], rows: &[Row]) -> Result<V, 
         let mut seen = std::collections::BTreeSet::new();
         rows.retain(|r| seen.insert(args(r)));
     }
+    if let [_, second] = call.args[..]
+        && matches!(call.func, AggFunc::Spread(_))
+    {
+        rows.retain(|r| r[second] != V::Null);
+    }
     let n = rows.len() as i128;
-    if call.func == AggFunc::Count {
+    if matches!(call.func, AggFunc::Count | AggFunc::Spread(Spread::Count)) {
         return Ok(V::Int(n));
     }
     if n == 0 {
@@ -143,6 +172,33 @@ pub fn aggregate(call: &AggCall, input: &[DataType], rows: &[Row]) -> Result<V, 
             V::Int(round_div(firsts.iter().map(as_int).sum::<i128>() * 10i128.pow((16 - scale) as u32), n))
         }
         AggFunc::ArrayAgg => V::List(firsts),
+        AggFunc::BitAnd => V::Int(firsts.iter().map(as_int).reduce(|a, b| a & b).unwrap()),
+        AggFunc::BitOr => V::Int(firsts.iter().map(as_int).reduce(|a, b| a | b).unwrap()),
+        AggFunc::BitXor => V::Int(firsts.iter().map(as_int).reduce(|a, b| a ^ b).unwrap()),
+        AggFunc::Spread(spread) => spread_of(spread, &firsts.iter().map(as_int).collect::<Vec<_>>()),
+        AggFunc::Mode => {
+            let times = |v: &V| firsts.iter().filter(|x| *x == v).count();
+            let most = firsts.iter().map(times).max().unwrap();
+            firsts.iter().find(|v| times(v) == most).unwrap().clone()
+        }
+        AggFunc::PercentileCont | AggFunc::PercentileDisc => {
+            let at = |v: &regauge_plan::value::Value| match v.datum {
+                Datum::Float(f) if call.func == AggFunc::PercentileDisc => {
+                    firsts[((f * n as f64).ceil() as usize).max(1) - 1].clone()
+                }
+                Datum::Float(f) => {
+                    let place = f * (n - 1) as f64;
+                    let (low, high) = (as_f64(&firsts[place.floor() as usize]), as_f64(&firsts[place.ceil() as usize]));
+                    let share = place - place.floor();
+                    float(if share == 0.0 { low } else { low + share * (high - low) })
+                }
+                _ => V::Null,
+            };
+            match call.output {
+                DataType::List(_) => V::List(call.direct.iter().map(at).collect()),
+                _ => at(&call.direct[0]),
+            }
+        }
         AggFunc::StringAgg => {
             let mut text = String::new();
             for (i, r) in rows.iter().enumerate() {

@@ -161,8 +161,15 @@ impl Part<'_> {
                 if matches!(func, AggFunc::ArrayAgg | AggFunc::StringAgg) {
                     return Ok(self.list(func, call.filter, &args, rows));
                 }
-                let call =
-                    AggCall { func, args, distinct: false, filter: call.filter, order: vec![], output: call.output.clone() };
+                let call = AggCall {
+                    func,
+                    args,
+                    distinct: false,
+                    filter: call.filter,
+                    order: vec![],
+                    direct: vec![],
+                    output: call.output.clone(),
+                };
                 aggregate(&call, self.types, &rows)?
             }
         })

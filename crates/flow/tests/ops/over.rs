@@ -53,6 +53,7 @@ fn numbers(rng: &mut Rng) -> Vec<WindowCall> {
 /// Every function that looks at a frame.
 fn framed() -> Vec<WindowCall> {
     use AggFunc::*;
+    use regauge_plan::flowplan::Spread as Kind;
     let agg = |f, args: &[usize], output| call(WindowFunc::Agg(f), args.iter().map(|c| column(*c)).collect(), output);
     let list = |ty: DataType| DataType::List(Arc::new(Field::new_list_field(ty, true)));
     let ts = base()[4].clone();
@@ -74,6 +75,11 @@ fn framed() -> Vec<WindowCall> {
         agg(Max, &[4], ts),
         agg(BoolAnd, &[5], DataType::Boolean),
         agg(BoolOr, &[5], DataType::Boolean),
+        agg(BitAnd, &[0], DataType::Int64),
+        agg(BitXor, &[3], DataType::Int32),
+        agg(AggFunc::Spread(Kind::VarPop), &[6], numeric(16)),
+        agg(AggFunc::Spread(Kind::Count), &[2, 2], DataType::Int64),
+        WindowCall { filter: Some(5), ..agg(AggFunc::Spread(Kind::DevSamp), &[6], numeric(16)) },
         agg(StringAgg, &[1, 1], DataType::Utf8),
         agg(ArrayAgg, &[0], list(DataType::Int64)),
         WindowCall { filter: Some(5), ..agg(Sum, &[3], DataType::Int64) },

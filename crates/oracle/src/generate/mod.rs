@@ -15,6 +15,7 @@ mod query;
 mod related;
 mod schedule;
 mod unfold;
+mod statistic;
 
 use crate::case::{Case, Text, View};
 use crate::rng::Rng;

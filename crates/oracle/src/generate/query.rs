@@ -398,6 +398,11 @@ impl<'a> Maker<'a> {
 
     /// An aggregate call.
     fn call(&mut self, scope: &[Col]) -> Expr {
+        if self.rng.percent(22)
+            && let Some(drawn) = self.statistic(scope)
+        {
+            return self.filtered_call(scope, drawn);
+        }
         let types = expr::present(scope);
         let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
         let arg = expr::value(&mut self.rng, scope, ty, 1);
@@ -428,9 +433,15 @@ impl<'a> Maker<'a> {
                 (format!("{word}({a})"), ty, arg.digits, true)
             }
         };
-        let sql =
-            if self.rng.percent(15) { format!("{sql} FILTER (WHERE {})", expr::predicate(&mut self.rng, scope, 1)) } else { sql };
-        Expr { sql, ty, digits, exact }
+        self.filtered_call(scope, Expr { sql, ty, digits, exact })
+    }
+
+    /// The call over some rows only, sometimes.
+    fn filtered_call(&mut self, scope: &[Col], call: Expr) -> Expr {
+        if !self.rng.percent(15) {
+            return call;
+        }
+        Expr { sql: format!("{} FILTER (WHERE {})", call.sql, expr::predicate(&mut self.rng, scope, 1)), ..call }
     }
 
     /// Some columns of some rows, all exact: text, columns, rows, and the views read.
@@ -446,7 +457,7 @@ impl<'a> Maker<'a> {
     pub(super) fn plain_call(&mut self, scope: &[Col]) -> (String, Ty, u8, bool) {
         loop {
             let call = self.call(scope);
-            if !call.sql.contains("DISTINCT") && !call.sql.contains("_agg(") {
+            if !["DISTINCT", "_agg(", "WITHIN GROUP"].iter().any(|word| call.sql.contains(word)) {
                 return (call.sql, call.ty, call.digits, call.exact);
             }
         }

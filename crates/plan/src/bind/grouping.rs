@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, Limit, LogicalPlan, Projection, Union, lit};
@@ -25,6 +26,9 @@ pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanE
             ast::SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_mut(), right.as_mut()]),
             ast::SetExpr::Select(s) => {
                 let ast::GroupByExpr::Expressions(keys, _) = &mut s.group_by else { continue };
+                if keys.iter().any(is_sets) {
+                    keys.iter_mut().for_each(|e| spell_positions(e, &s.projection));
+                }
                 for e in keys.iter_mut() {
                     let sets = match e {
                         ast::Expr::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys[..n].concat()).collect(),
@@ -50,6 +54,32 @@ pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanE
     Ok(())
 }
 
+fn is_sets(e: &ast::Expr) -> bool {
+    matches!(e, ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_))
+}
+
+/// A position in the select list as what stands there: within sets DataFusion would take it for a number. Behind a star nobody knows
+/// yet what stands where; there it stays.
+fn spell_positions(e: &mut ast::Expr, items: &[ast::SelectItem]) {
+    match e {
+        ast::Expr::Rollup(sets) | ast::Expr::Cube(sets) | ast::Expr::GroupingSets(sets) => {
+            sets.iter_mut().flatten().for_each(|e| spell_positions(e, items));
+        }
+        ast::Expr::Value(v) => {
+            let ast::Value::Number(digits, _) = &v.value else { return };
+            let Some(at) = digits.to_string().parse::<usize>().ok().and_then(|n| n.checked_sub(1)) else { return };
+            let item = |i: &ast::SelectItem| match i {
+                ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. } => Some(e.clone()),
+                _ => None,
+            };
+            if let Some(found) = items.iter().take(at + 1).map(item).collect::<Option<Vec<_>>>().filter(|all| all.len() > at) {
+                *e = found[at].clone();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// `k, GROUPING SETS (..)` as one list of sets. Beside a plain key DataFusion groups by what the key determines, in every set.
 fn one_list(keys: &mut Vec<ast::Expr>) -> std::result::Result<(), PlanError> {
     let is_set = |e: &ast::Expr| matches!(e, ast::Expr::GroupingSets(_));
@@ -72,6 +102,18 @@ fn one_list(keys: &mut Vec<ast::Expr>) -> std::result::Result<(), PlanError> {
 
 fn too_many() -> PlanError {
     PlanError::invalid("54001", format!("too many grouping sets present (maximum {SETS_MAX})"))
+}
+
+/// Keys are known before anything is aggregated.
+pub(crate) fn no_aggregate_among_keys(a: &Aggregate) -> Result<()> {
+    let mut found = false;
+    for key in &a.group_expr {
+        key.apply(|e| {
+            found |= matches!(e, Expr::AggregateFunction(_));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    if found { Err(PlanError::invalid("42803", "aggregate functions are not allowed in GROUP BY").into()) } else { Ok(()) }
 }
 
 /// Whether it groups by several sets of keys.

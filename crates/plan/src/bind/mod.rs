@@ -27,13 +27,16 @@ mod system_time;
 pub(crate) mod temporal;
 mod unnest;
 mod using;
+mod whole_row;
 pub(crate) mod window;
 mod window_batch;
 
+pub(crate) use grouping::no_aggregate_among_keys;
 pub(crate) use provider::Functions;
 pub(crate) use recursive::Recursion;
 pub(crate) use source::{RelationSource, WorkTable};
 pub(crate) use unnest::Unnest;
+pub(crate) use whole_row::WholeRows;
 
 use std::sync::Arc;
 

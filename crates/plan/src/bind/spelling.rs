@@ -113,6 +113,20 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             false => return Ok(()),
         },
+        Expr::IsNull(row) | Expr::IsNotNull(row) if fields(&**row).is_some() => {
+            let is_null = matches!(e, Expr::IsNull(_));
+            let (Expr::IsNull(row) | Expr::IsNotNull(row)) = &*e else { return Ok(()) };
+            let test = |field: Expr| if is_null { Expr::IsNull(nested(field)) } else { Expr::IsNotNull(nested(field)) };
+            let all = fields(row).unwrap_or_default().into_iter().map(test).reduce(|left, right| Expr::BinaryOp {
+                left: Box::new(left),
+                op: BinaryOperator::And,
+                right: Box::new(right),
+            });
+            match all {
+                Some(all) => Expr::Nested(Box::new(all)),
+                None => return Ok(()),
+            }
+        }
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
@@ -142,6 +156,23 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     };
     *e = spelt;
     Ok(())
+}
+
+/// What a row constructor is made of: `(a, b)`, `ROW(a, b)`.
+fn fields(row: &Expr) -> Option<Vec<Expr>> {
+    match row {
+        Expr::Nested(inner) => fields(inner),
+        Expr::Tuple(all) => Some(all.clone()),
+        Expr::Function(f) if matches!(f.name.0.as_slice(), [one] if one.as_ident().is_some_and(|i| fold(i) == "row")) => {
+            let FunctionArguments::List(list) = &f.args else { return None };
+            let arg = |a: &FunctionArg| match a {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
+                _ => None,
+            };
+            list.args.iter().map(arg).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+        }
+        _ => None,
+    }
 }
 
 /// `left op ANY (right)`, `left op ALL (right)` over an array; `None` for a subquery or another operator.
@@ -212,6 +243,7 @@ fn function(f: &mut Function) -> Option<Expr> {
         f.name = ObjectName::from(vec![Ident::new("bool_and")]);
         return None;
     }
+    approximate(&name, f);
     let plain = f.over.is_none() && f.filter.is_none();
     let args = match &f.args {
         FunctionArguments::None => vec![],
@@ -241,6 +273,31 @@ fn function(f: &mut Function) -> Option<Expr> {
         }
         (name, _) => call("unnest", vec![array_of(name, args)?]),
     })
+}
+
+/// What other systems estimate is exact here: `approx_count_distinct(x)` is `count(DISTINCT x)`, `approx_percentile(x, f)` is
+/// `percentile_disc(f) WITHIN GROUP (ORDER BY x)`, so that it does not depend on order or workers. EXPLAIN shows what runs.
+fn approximate(name: &str, f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    match (name, list.args.len()) {
+        ("approx_count_distinct" | "approx_distinct", 1) => {
+            f.name = ObjectName::from(vec![Ident::new("count")]);
+            list.duplicate_treatment = Some(ast::DuplicateTreatment::Distinct);
+        }
+        ("approx_percentile", 2) => {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = &list.args[0] {
+                let expr = value.clone();
+                f.name = ObjectName::from(vec![Ident::new("percentile_disc")]);
+                f.within_group = vec![ast::OrderByExpr {
+                    expr,
+                    options: ast::OrderByOptions { asc: None, nulls_first: None },
+                    with_fill: None,
+                }];
+                list.args.remove(0);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// `make_interval(days => 3)`: named arguments of the one function that lives by them.

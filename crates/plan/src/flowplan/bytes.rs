@@ -7,6 +7,7 @@ use regauge_types::{ColumnId, TopicId, VersionNo, ViewId};
 
 use super::codec::{Bad, Reader, Writer};
 use super::op::{AggCall, AggFunc, AsOfMatch, JoinKind, Op, OrderKey, SetOpKind};
+use super::spread::Spread;
 use super::window_bytes::{read_call, write_call};
 use super::{FlowPlan, Node, OutputColumn, SourceId, ValidationError};
 
@@ -359,6 +360,13 @@ pub(super) fn agg_tag(f: AggFunc) -> u8 {
         AggFunc::BoolOr => 7,
         AggFunc::StringAgg => 8,
         AggFunc::ArrayAgg => 9,
+        AggFunc::BitAnd => 40,
+        AggFunc::BitOr => 41,
+        AggFunc::BitXor => 42,
+        AggFunc::PercentileCont => 43,
+        AggFunc::PercentileDisc => 44,
+        AggFunc::Mode => 45,
+        AggFunc::Spread(s) => s.tag(),
     }
 }
 
@@ -374,7 +382,13 @@ pub(super) fn agg_of(tag: u8) -> Option<AggFunc> {
         7 => AggFunc::BoolOr,
         8 => AggFunc::StringAgg,
         9 => AggFunc::ArrayAgg,
-        _ => return None,
+        40 => AggFunc::BitAnd,
+        41 => AggFunc::BitOr,
+        42 => AggFunc::BitXor,
+        43 => AggFunc::PercentileCont,
+        44 => AggFunc::PercentileDisc,
+        45 => AggFunc::Mode,
+        tag => AggFunc::Spread(Spread::of_tag(tag)?),
     })
 }
 
@@ -385,6 +399,15 @@ fn write_agg(w: &mut Writer, a: &AggCall) {
     w.option(a.filter, Writer::len);
     write_order(w, &a.order);
     w.ty(&a.output);
+    if has_direct(a.func) {
+        w.len(a.direct.len());
+        a.direct.iter().for_each(|v| w.value(v));
+    }
+}
+
+/// Whether constants are given directly.
+fn has_direct(f: AggFunc) -> bool {
+    matches!(f, AggFunc::PercentileCont | AggFunc::PercentileDisc)
 }
 
 fn read_agg(r: &mut Reader<'_>) -> Result<AggCall, Bad> {
@@ -396,5 +419,6 @@ fn read_agg(r: &mut Reader<'_>) -> Result<AggCall, Bad> {
         filter: r.option(Reader::position)?,
         order: read_order(r)?,
         output: r.ty()?,
+        direct: if has_direct(func) { r.list(Reader::value)? } else { vec![] },
     })
 }

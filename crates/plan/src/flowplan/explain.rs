@@ -210,6 +210,10 @@ fn agg(a: &AggCall) -> String {
     let args = if a.args.is_empty() { "*".into() } else { join(&a.args, |c| format!("${c}")) };
     let order = if a.order.is_empty() { String::new() } else { format!(" order by {}", order_text(&a.order)) };
     let filter = a.filter.map_or(String::new(), |f| format!(" filter ${f}"));
+    if a.func.is_ordered_set() {
+        let direct = join(&a.direct, ToString::to_string);
+        return format!("{}({direct}) within group ({}){filter} {}", a.func.name(), order.trim_start(), sql_name(&a.output));
+    }
     format!("{}({distinct}{args}{order}){filter} {}", a.func.name(), sql_name(&a.output))
 }
 

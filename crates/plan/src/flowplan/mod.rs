@@ -16,6 +16,7 @@ mod fingerprint;
 mod op;
 mod recursive;
 mod rows;
+mod spread;
 pub mod types;
 mod validate;
 mod window;
@@ -26,6 +27,7 @@ pub use fingerprint::Fingerprint;
 pub use op::{AggCall, AggFunc, AsOfMatch, JoinKind, Op, OrderKey, SetOpKind};
 pub use recursive::{RecursionLimits, levels};
 pub use rows::RowsOf;
+pub use spread::Spread;
 pub use validate::{MAX_NODES, MAX_SCALAR_DEPTH, ValidationError};
 pub use window::{Arg, Bound, Exclude, Frame, Units, WindowCall, WindowFunc};
 

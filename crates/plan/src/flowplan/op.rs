@@ -9,6 +9,7 @@ use regauge_types::ColumnId;
 
 use super::recursive::RecursionLimits;
 use super::rows::RowsOf;
+use super::spread::Spread;
 use super::window::WindowCall;
 use super::{FlowPlan, SourceId};
 use crate::scalar::Scalar;
@@ -231,8 +232,12 @@ pub struct AggCall {
     pub distinct: bool,
     /// FILTER: a boolean column; only rows where it is true take part.
     pub filter: Option<usize>,
-    /// ORDER BY within the call (string_agg, array_agg); ties are broken by the arguments, ascending, NULLs last.
+    /// ORDER BY within the call (string_agg, array_agg); ties are broken by the arguments, ascending, NULLs last. The one order of
+    /// WITHIN GROUP (percentile_cont, percentile_disc, mode), whose column is the argument.
     pub order: Vec<OrderKey>,
+    /// Constants given directly: the fractions of percentile_cont and percentile_disc, double precision, NULL or from 0 to 1. With
+    /// a list as output all of them, otherwise one.
+    pub direct: Vec<Value>,
     /// The result's type.
     pub output: DataType,
 }
@@ -245,9 +250,9 @@ pub enum AggFunc {
     /// with at most one, except DISTINCT over several which the planner refuses. Result bigint.
     Count,
     /// Exact sum: int2/int4 -> bigint, bigint -> numeric(38,0), numeric(p,s) -> numeric(38,s), float4/8 -> itself by an exact,
-    /// order-free accumulator. Out of range is an error of the group (22003).
+    /// order-free accumulator, interval -> itself. Out of range is an error of the group (22003, 22008).
     Sum,
-    /// sum / count: integers and numerics -> numeric(38,16) rounded half away from zero, floats -> double.
+    /// sum / count: integers and numerics -> numeric(38,16) rounded half away from zero, floats -> double, interval -> itself.
     Avg,
     /// The least; text as C, NaN above all floats.
     Min,
@@ -262,6 +267,20 @@ pub enum AggFunc {
     StringAgg,
     /// One argument, NULLs included; a list in `order`. NULL when no row took part.
     ArrayAgg,
+    /// AND of an integer's bits.
+    BitAnd,
+    /// OR of them.
+    BitOr,
+    /// Exclusive OR of them.
+    BitXor,
+    /// Variances, correlation, regression.
+    Spread(Spread),
+    /// The value at a fraction of the rows in `order`, between two rows by linear interpolation: double precision or interval.
+    PercentileCont,
+    /// The first value in `order` whose position reaches the fraction of the rows.
+    PercentileDisc,
+    /// The most frequent value, of several the first in `order`.
+    Mode,
 }
 
 impl AggFunc {
@@ -277,7 +296,28 @@ impl AggFunc {
             AggFunc::BoolOr => "bool_or",
             AggFunc::StringAgg => "string_agg",
             AggFunc::ArrayAgg => "array_agg",
+            AggFunc::BitAnd => "bit_and",
+            AggFunc::BitOr => "bit_or",
+            AggFunc::BitXor => "bit_xor",
+            AggFunc::Spread(s) => s.name(),
+            AggFunc::PercentileCont => "percentile_cont",
+            AggFunc::PercentileDisc => "percentile_disc",
+            AggFunc::Mode => "mode",
         }
+    }
+
+    /// How many arguments it takes; count takes one or none.
+    pub fn n_args(self) -> usize {
+        match self {
+            AggFunc::StringAgg => 2,
+            AggFunc::Spread(s) => s.n_args(),
+            _ => 1,
+        }
+    }
+
+    /// Whether it looks at its rows in the order of WITHIN GROUP.
+    pub fn is_ordered_set(self) -> bool {
+        matches!(self, AggFunc::PercentileCont | AggFunc::PercentileDisc | AggFunc::Mode)
     }
 }
 

@@ -9,6 +9,7 @@ use super::types::{MAX_HOP_WINDOWS, is_supported};
 use super::window_bytes::check_call;
 use super::{FlowPlan, Node};
 use crate::scalar::{IsTest, Scalar};
+use crate::value::{Datum, Value};
 
 /// Deepest nesting of a scalar expression; bounds recursion wherever plans are read, compiled or printed. An AND of many
 /// arms is one level.
@@ -68,7 +69,7 @@ impl FlowPlan {
             None => return Err("wrong number of inputs or a column out of bounds"),
         }
         if let Op::Rows { rows } = &node.op {
-            let row_fits = |row: &Vec<crate::value::Value>| {
+            let row_fits = |row: &Vec<Value>| {
                 row.len() == node.types.len() && row.iter().zip(&node.types).all(|(v, t)| v.ty == *t && v.fits())
             };
             ok(rows.iter().all(row_fits), "a constant row does not fit the types")?;
@@ -156,17 +157,30 @@ fn check_order(order: &[OrderKey], input: &[DataType]) -> Result<(), &'static st
 
 fn check_agg(a: &AggCall, input: &[DataType]) -> Result<(), &'static str> {
     let n = a.args.len();
-    let count_fits = match a.func {
-        AggFunc::Count => n <= 1,
-        AggFunc::StringAgg => n == 2,
-        _ => n == 1,
-    };
+    let count_fits = n == a.func.n_args() || (n == 0 && a.func == AggFunc::Count);
     ok(count_fits, "an aggregate has the wrong number of arguments")?;
     ok(a.args.iter().all(|c| *c < input.len()), "an aggregate's argument is out of bounds")?;
     let filter_fits = a.filter.is_none_or(|c| input.get(c) == Some(&DataType::Boolean));
     ok(filter_fits, "an aggregate's filter is no boolean column")?;
     check_order(&a.order, input)?;
+    if a.func.is_ordered_set() {
+        check_ordered_set(a)?;
+    }
     ok(is_supported(&a.output), "a type is not supported")
+}
+
+/// WITHIN GROUP: one order, by the argument; fractions are fractions, one unless all are asked for.
+fn check_ordered_set(a: &AggCall) -> Result<(), &'static str> {
+    let ordered = matches!(a.order.as_slice(), [k] if a.args == [k.column]);
+    ok(ordered && !a.distinct, "an aggregate within a group has one order, by its argument")?;
+    let is_fraction = |v: &Value| match v.datum {
+        Datum::Null => v.ty == DataType::Float64,
+        Datum::Float(f) => v.ty == DataType::Float64 && (0.0..=1.0).contains(&f),
+        _ => false,
+    };
+    let is_list = matches!(a.output, DataType::List(_));
+    let count = if a.func == AggFunc::Mode { a.direct.is_empty() } else { is_list || a.direct.len() == 1 };
+    ok(count && a.direct.iter().all(is_fraction), "bad fractions of an aggregate")
 }
 
 fn check_boolean(s: &Scalar, input: &[DataType]) -> Result<(), &'static str> {

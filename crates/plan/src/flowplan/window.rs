@@ -93,8 +93,7 @@ impl WindowFunc {
             WindowFunc::Lag | WindowFunc::Lead => (1, 3),
             WindowFunc::NthValue => (2, 2),
             WindowFunc::Agg(AggFunc::Count) => (0, 1),
-            WindowFunc::Agg(AggFunc::StringAgg) => (2, 2),
-            WindowFunc::Agg(_) => (1, 1),
+            WindowFunc::Agg(f) => (f.n_args(), f.n_args()),
         }
     }
 

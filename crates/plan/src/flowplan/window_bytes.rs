@@ -5,6 +5,7 @@ use arrow::datatypes::{DataType, IntervalUnit};
 use super::bytes::{agg_of, agg_tag};
 use super::codec::{Bad, Reader, Writer};
 use super::op::{AggFunc, OrderKey};
+use super::spread::Spread;
 use super::types::is_supported;
 use super::validate::ok;
 use super::window::{Arg, Bound, Exclude, Frame, Units, WindowCall, WindowFunc};
@@ -163,7 +164,7 @@ pub(super) fn check_call(c: &WindowCall, order: &[OrderKey], input: &[DataType])
 }
 
 fn aggregate_fits(f: AggFunc, types: &[&DataType], output: &DataType) -> bool {
-    use DataType::{Boolean, Decimal128, Float32, Float64, Int16, Int32, Int64, Utf8};
+    use DataType::{Boolean, Decimal128, Float32, Float64, Int16, Int32, Int64, Interval, Utf8};
     match (f, types) {
         (AggFunc::Count, _) => *output == Int64,
         (AggFunc::Sum, [Int16 | Int32]) => *output == Int64,
@@ -173,6 +174,12 @@ fn aggregate_fits(f: AggFunc, types: &[&DataType], output: &DataType) -> bool {
         (AggFunc::Avg, [Int16 | Int32 | Int64]) => matches!(output, Decimal128(_, o) if *o >= 0),
         (AggFunc::Avg, [Decimal128(_, s)]) => matches!(output, Decimal128(_, o) if o >= s),
         (AggFunc::Avg, [Float32]) | (AggFunc::Sum | AggFunc::Avg, [Float64]) => *output == Float64,
+        (AggFunc::Sum | AggFunc::Avg, [t @ Interval(_)]) => *t == output,
+        (AggFunc::BitAnd | AggFunc::BitOr | AggFunc::BitXor, [t @ (Int16 | Int32 | Int64)]) => *t == output,
+        (AggFunc::Spread(s), [Decimal128(_, from)]) => s.n_args() == 1 && matches!(output, Decimal128(_, to) if to >= from),
+        (AggFunc::Spread(Spread::Count), [Float64, Float64]) => *output == Int64,
+        (AggFunc::Spread(s), [Float64]) => s.n_args() == 1 && *output == Float64,
+        (AggFunc::Spread(_), [Float64, Float64]) => *output == Float64,
         (AggFunc::Min | AggFunc::Max, [t]) => *t == output,
         (AggFunc::BoolAnd | AggFunc::BoolOr, [Boolean]) => *output == Boolean,
         (AggFunc::StringAgg, [Utf8, Utf8]) => *output == Utf8,

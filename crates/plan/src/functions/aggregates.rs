@@ -58,7 +58,7 @@ impl Total {
             (_, t) if is_float(t) => DataType::Float64,
             (Total::Sum, DataType::Decimal128(_, s)) => decimal(*s),
             (Total::Avg, t) if is_int(t) || is_decimal(t) => decimal(NUMERIC_SCALE.max(scale_of(t))),
-            (Total::Sum, DataType::Interval(_)) => pgtypes::interval(),
+            (_, DataType::Interval(_)) => pgtypes::interval(),
             (_, t) if is_unknown(t) => DataType::Float64,
             _ => return Err(undefined()),
         })
@@ -274,7 +274,12 @@ impl Totals {
                 let range = || EvalError::new("22008", "interval out of range");
                 let (months, days) = (i32::try_from(*months), i32::try_from(*days));
                 let nanos = i64::try_from(*nanos).map_err(|_| range())?;
-                let value = IntervalMonthDayNano::new(months.map_err(|_| range())?, days.map_err(|_| range())?, nanos);
+                let sum = IntervalMonthDayNano::new(months.map_err(|_| range())?, days.map_err(|_| range())?, nanos);
+                #[expect(clippy::cast_precision_loss, reason = "a count beyond 2^53 is no count")]
+                let value = match total {
+                    Total::Sum => sum,
+                    Total::Avg => super::temporal::scaled(sum, |x| x / self.count as f64)?,
+                };
                 Ok(ScalarValue::IntervalMonthDayNano(Some(value)))
             }
         }

@@ -10,6 +10,7 @@
 
 mod absent;
 pub mod aggregates;
+mod any_value;
 pub mod arith;
 mod array_cast;
 pub mod bind;
@@ -24,7 +25,9 @@ pub mod extract;
 #[cfg(test)]
 mod extremes;
 mod forms;
+pub mod fractions;
 pub mod guard;
+pub mod kept;
 mod like;
 pub mod lists;
 pub mod math;
@@ -33,6 +36,7 @@ pub mod moments;
 mod number_template;
 pub mod numbers;
 pub(crate) mod only_row;
+mod ordered_set;
 pub(crate) mod over;
 pub(crate) mod over_exec;
 mod pattern;
@@ -290,7 +294,9 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let mut all = [Total::Sum, Total::Avg].map(|t| Arc::new(AggregateUDF::new_from_impl(PgTotal::new(t)))).to_vec();
     all.push(Arc::new(AggregateUDF::new_from_impl(string_agg::PgStringAgg::default())));
+    all.push(Arc::new(AggregateUDF::new_from_impl(any_value::AnyValue::new())));
     all.extend(spread::all());
+    all.extend(ordered_set::all());
     all
 }
 
@@ -380,7 +386,12 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
 /// Analyzer rules for views: ours, then DataFusion's own, then what stands on settled types.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(crate::bind::Unnest), Arc::new(crate::bind::Recursion), Arc::new(semantics::PgSemantics)];
+        vec![
+            Arc::new(crate::bind::WholeRows),
+            Arc::new(crate::bind::Unnest),
+            Arc::new(crate::bind::Recursion),
+            Arc::new(semantics::PgSemantics),
+        ];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(absent::AbsentRows));
     rules
@@ -389,9 +400,9 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// Analyzer rules for DataFusion's executor, which knows no INTERSECT and EXCEPT of ours.
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
-    rules.insert(3, Arc::new(crate::bind::setop::SpellOut));
-    rules.insert(4, Arc::new(crate::bind::asof::SpellOut));
-    rules.insert(5, Arc::new(like::LikeCalls));
+    rules.insert(4, Arc::new(crate::bind::setop::SpellOut));
+    rules.insert(5, Arc::new(crate::bind::asof::SpellOut));
+    rules.insert(6, Arc::new(like::LikeCalls));
     rules
 }
 

@@ -21,9 +21,10 @@ use super::aggregates::Total;
 use super::arith::bind_names;
 use super::bind::{self, is_text, is_unknown};
 use super::error::{EvalError, EvalResult};
+use super::spread;
 use crate::bind::frames::WrittenFrame;
 use crate::error::PlanError;
-use crate::flowplan::{AggFunc, Units, WindowFunc};
+use crate::flowplan::{AggFunc, Spread, Units, WindowFunc};
 use crate::lower::output_type;
 
 /// A function and its frame.
@@ -67,7 +68,11 @@ fn aggregate(name: &str) -> Option<AggFunc> {
         "bool_or" => AggFunc::BoolOr,
         "string_agg" => AggFunc::StringAgg,
         "array_agg" => AggFunc::ArrayAgg,
-        _ => return None,
+        "bit_and" => AggFunc::BitAnd,
+        "bit_or" => AggFunc::BitOr,
+        "bit_xor" => AggFunc::BitXor,
+        "any_value" => AggFunc::Min,
+        name => AggFunc::Spread(Spread::of(name)?),
     })
 }
 
@@ -134,7 +139,8 @@ pub(super) fn plan(mut call: RawWindowExpr) -> DfResult<Result<Expr, RawWindowEx
 pub(crate) fn not_offered(name: &str) -> PlanError {
     PlanError::unsupported(
         format!("{name} is not offered as a window function"),
-        "the aggregates are count, sum, avg, min, max, bool_and, bool_or, string_agg, array_agg",
+        "the aggregates are count, sum, avg, min, max, bool_and, bool_or, bit_and, bit_or, bit_xor, string_agg, array_agg, the \
+         variances, corr and regr_*",
     )
 }
 
@@ -189,9 +195,6 @@ impl PgWindow {
             (WindowFunc::NthValue, [v, n]) if int4(n) => (vec![value(v), int(n)], value(v)),
             (WindowFunc::Agg(AggFunc::Count), types) => (types.iter().map(value).collect(), DataType::Int64),
             (WindowFunc::Agg(AggFunc::Sum), [t]) => {
-                if matches!(t, DataType::Interval(_)) {
-                    return Err(EvalError::new("0A000", "sum(interval) is not offered as a window function"));
-                }
                 let output = Total::Sum.result_type(t)?;
                 (vec![if is_unknown(t) { output.clone() } else { t.clone() }], output)
             }
@@ -203,6 +206,10 @@ impl PgWindow {
             (WindowFunc::Agg(AggFunc::BoolAnd | AggFunc::BoolOr), [t]) if *t == DataType::Boolean || is_unknown(t) => {
                 (vec![DataType::Boolean], DataType::Boolean)
             }
+            (WindowFunc::Agg(AggFunc::BitAnd | AggFunc::BitOr | AggFunc::BitXor), [t]) if bind::is_int(t) => {
+                (vec![t.clone()], t.clone())
+            }
+            (WindowFunc::Agg(AggFunc::Spread(s)), types) => spread::bind(s, types)?,
             (WindowFunc::Agg(AggFunc::StringAgg), [t, s]) if [t, s].iter().all(|t| is_text(t) || is_unknown(t)) => {
                 (vec![DataType::Utf8, DataType::Utf8], DataType::Utf8)
             }

@@ -26,6 +26,7 @@ use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::udf::PgFunction;
 use super::{arith, branches, function, planner, quantified, temporal, text};
+use crate::flowplan::Spread;
 use crate::pgtypes::type_name;
 use crate::value::Value;
 
@@ -77,6 +78,9 @@ fn outer_types(query: LogicalPlan, outer: &DFSchema) -> DfResult<LogicalPlan> {
 }
 
 fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
+    if let LogicalPlan::Aggregate(a) = &plan {
+        crate::bind::no_aggregate_among_keys(a)?;
+    }
     // LIMIT counts in bigint, whatever else is said about numbers
     if matches!(plan, LogicalPlan::Limit(_)) {
         return Ok(Transformed::no(plan));
@@ -195,9 +199,27 @@ impl Rewriter<'_> {
                     _ => Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
                 }
             }
-            Expr::AggregateFunction(f) => Ok(Expr::AggregateFunction(total_order(f))),
+            Expr::AggregateFunction(f) => {
+                self.numbers_only(&f)?;
+                Ok(Expr::AggregateFunction(total_order(f)))
+            }
             other => Ok(other),
         }
+    }
+
+    /// Aggregates of numbers take a literal whose type is open, and no text that is there.
+    fn numbers_only(&self, f: &AggregateFunction) -> DfResult<()> {
+        let name = f.func.name();
+        if !matches!(name, "sum" | "avg" | "percentile_cont") && Spread::of(name).is_none() {
+            return Ok(());
+        }
+        for arg in f.params.args.iter().filter(|a| !is_unknown_literal(a)) {
+            if is_text(&self.type_of(arg)?) {
+                let types = f.params.args.iter().map(|a| Ok(type_name(&self.type_of(a)?))).collect::<DfResult<Vec<_>>>()?;
+                return Err(EvalError::undefined(format!("function {name}({}) does not exist", types.join(", "))).into());
+            }
+        }
+        Ok(())
     }
 
     /// Calls one of our functions with its arguments cast as its binding asks.

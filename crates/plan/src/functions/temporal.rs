@@ -48,16 +48,11 @@ pub(super) fn binary(op: Arith, args: &Args<'_>) -> EvalResult<ArrayRef> {
         (Timestamp(..), Time64(_)) => both::<Ts, Time, Ts>(args, add_clock),
         (Time64(_), Timestamp(..)) => both::<Time, Ts, Ts>(args, |c, t| add_clock(t, c)),
         (Interval(_), Interval(_)) => both::<Span, Span, Span>(args, |a, b| add_spans(a, if minus { negated(b)? } else { b })),
-        (Interval(_), Float64) if op == Arith::Div => {
-            both::<Span, Float64Type, Span>(
-                args,
-                |s, f| {
-                    if f == 0.0 { Err(EvalError::division_by_zero()) } else { scale(s, |x| x / f) }
-                },
-            )
-        }
-        (Interval(_), Float64) => both::<Span, Float64Type, Span>(args, |s, f| scale(s, |x| x * f)),
-        (Float64, Interval(_)) => both::<Float64Type, Span, Span>(args, |f, s| scale(s, |x| x * f)),
+        (Interval(_), Float64) if op == Arith::Div => both::<Span, Float64Type, Span>(args, |s, f| {
+            if f == 0.0 { Err(EvalError::division_by_zero()) } else { scaled(s, |x| x / f) }
+        }),
+        (Interval(_), Float64) => both::<Span, Float64Type, Span>(args, |s, f| scaled(s, |x| x * f)),
+        (Float64, Interval(_)) => both::<Float64Type, Span, Span>(args, |f, s| scaled(s, |x| x * f)),
         (Time64(_), Interval(_)) => {
             both::<Time, Span, Time>(args, |t, s| Ok((t + if minus { -us(s) } else { us(s) }).rem_euclid(DAY_US)))
         }
@@ -153,7 +148,7 @@ fn add_spans(a: IntervalMonthDayNano, b: IntervalMonthDayNano) -> EvalResult<Int
 }
 
 /// Scales each field; what a field cannot hold runs down into days (30 of them a month) and time.
-fn scale(s: IntervalMonthDayNano, f: impl Fn(f64) -> f64) -> EvalResult<IntervalMonthDayNano> {
+pub(super) fn scaled(s: IntervalMonthDayNano, f: impl Fn(f64) -> f64) -> EvalResult<IntervalMonthDayNano> {
     let round_us = |seconds: f64| (seconds * 1e6).round_ties_even() / 1e6;
     let months = f(s.months.into());
     let days = f(s.days.into());
@@ -172,6 +167,11 @@ fn scale(s: IntervalMonthDayNano, f: impl Fn(f64) -> f64) -> EvalResult<Interval
     }
     #[expect(clippy::cast_possible_truncation, reason = "judged above")]
     Ok(IntervalMonthDayNano::new(months.trunc() as i32, whole_days as i32, time as i64 * 1000))
+}
+
+/// `a` and a share of the way to `b`.
+pub(super) fn part_way(a: IntervalMonthDayNano, b: IntervalMonthDayNano, share: f64) -> EvalResult<IntervalMonthDayNano> {
+    add_spans(scaled(add_spans(b, negated(a)?)?, |x| x * share)?, a)
 }
 
 /// Unary minus of an interval.

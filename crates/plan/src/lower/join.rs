@@ -150,6 +150,7 @@ impl Builder {
             distinct: false,
             filter: None,
             order: vec![],
+            direct: vec![],
             output: arrow::datatypes::DataType::Int64,
         };
         let aggs = vec![count(vec![]), count(vec![0])];

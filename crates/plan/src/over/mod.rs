@@ -11,6 +11,7 @@
 
 mod extreme;
 mod frame;
+mod kept;
 mod list;
 mod number;
 mod places;
@@ -128,7 +129,9 @@ fn aggregate(
     let first = || args.first().ok_or_else(|| EvalError::internal("an aggregate without argument"));
     match f {
         AggFunc::Count => Ok((total::count(&part, frame, n), vec![])),
-        AggFunc::Sum | AggFunc::Avg => total::total(f == AggFunc::Avg, first()?, &call.output, &part, frame, n),
+        AggFunc::Sum | AggFunc::Avg if !matches!(call.output, DataType::Interval(_)) => {
+            total::total(f == AggFunc::Avg, first()?, &call.output, &part, frame, n)
+        }
         AggFunc::BoolAnd | AggFunc::BoolOr => Ok((total::bools(f == AggFunc::BoolAnd, first()?, &part, frame, n)?, vec![])),
         AggFunc::Min | AggFunc::Max => Ok((extreme::extreme(f == AggFunc::Max, first()?, &part, frame, n)?, vec![])),
         AggFunc::StringAgg => {
@@ -136,6 +139,12 @@ fn aggregate(
             Ok((list::strings(text, separator, &part, frame, n)?, vec![]))
         }
         AggFunc::ArrayAgg => Ok((list::arrays(first()?, &call.output, &part, frame, n)?, vec![])),
+        AggFunc::Sum | AggFunc::Avg | AggFunc::BitAnd | AggFunc::BitOr | AggFunc::BitXor | AggFunc::Spread(_) => {
+            kept::kept(call, f, args, &part, frame, n)
+        }
+        AggFunc::PercentileCont | AggFunc::PercentileDisc | AggFunc::Mode => {
+            Err(EvalError::internal("no window function is an ordered-set aggregate"))
+        }
     }
 }
 

@@ -65,12 +65,7 @@ pub(super) fn check(sql: &str, limits: &ParseLimits) -> Result<(), PlanError> {
     }
     if let Some(at) = b.iter().position(|c| *c == 0) {
         let position = Some(sql.get(..at).map_or(at, |s| s.chars().count()) + 1);
-        return Err(PlanError::Syntax {
-            sqlstate: "22021",
-            message: "invalid byte sequence for encoding \"UTF8\": 0x00".into(),
-            position,
-            hint: Some("remove the NUL character; bytea can hold it as '\\x00'".into()),
-        });
+        return Err(nul(position));
     }
     let mut levels = vec![Level::default()];
     let (mut i, mut tokens) = (0, 0usize);
@@ -106,7 +101,12 @@ pub(super) fn check(sql: &str, limits: &ParseLimits) -> Result<(), PlanError> {
                     i += 1;
                 }
                 if (c | 0x20) == b'e' && i == start + 1 && b.get(i) == Some(&b'\'') {
-                    i = skip_quoted(b, i, true);
+                    let open = i;
+                    i = skip_quoted(b, open, true);
+                    if let Some(at) = escaped_nul(&b[open..i]) {
+                        let position = Some(sql.get(..open + at).map_or(open, |s| s.chars().count()) + 1);
+                        return Err(nul(position));
+                    }
                 } else {
                     word(&sql.as_bytes()[start..i], &mut levels);
                 }
@@ -166,6 +166,40 @@ fn word(w: &[u8], levels: &mut Vec<Level>) {
     } else if ["select", "where", "having", "on", "when", "then", "else", "values", "from"].iter().any(|k| is(k)) {
         level.reset_chain();
     }
+}
+
+fn nul(position: Option<usize>) -> PlanError {
+    PlanError::Syntax {
+        sqlstate: "22021",
+        message: "invalid byte sequence for encoding \"UTF8\": 0x00".into(),
+        position,
+        hint: Some("remove the NUL character; bytea can hold it as '\\x00'".into()),
+    }
+}
+
+/// Where an escape of a string with backslashes stands for a NUL: up to three octal digits, or `x` and up to two hexadecimal ones.
+fn escaped_nul(literal: &[u8]) -> Option<usize> {
+    let mut i = 0;
+    while i + 1 < literal.len() {
+        if literal[i] != b'\\' {
+            i += 1;
+            continue;
+        }
+        let (digits, most, is_digit): (usize, usize, fn(&u8) -> bool) = match literal[i + 1] {
+            b'0'..=b'7' => (i + 1, 3, |c| (b'0'..=b'7').contains(c)),
+            b'x' => (i + 2, 2, u8::is_ascii_hexdigit),
+            _ => {
+                i += 2;
+                continue;
+            }
+        };
+        let n = literal[digits..].iter().take(most).take_while(|c| is_digit(c)).count();
+        if n > 0 && literal[digits..digits + n].iter().all(|c| *c == b'0') {
+            return Some(i);
+        }
+        i = digits + n;
+    }
+    None
 }
 
 /// Past the closing quote; a doubled quote stands for itself.

@@ -60,6 +60,15 @@ fn sums_and_averages_have_postgres_types_and_do_not_wrap() {
         ("sum(a4 * 0.5)", "1073741825.0", numeric(1)),
         ("string_agg(s, ',')", "a,a,b", DataType::Utf8),
         ("bool_and(a4 > 0)", "true", DataType::Boolean),
+        ("var_pop(a4) FILTER (WHERE a4 < 9)", "0.2500000000000000", numeric(16)),
+        ("stddev(DISTINCT a4) FILTER (WHERE a4 < 9)", "0.7071067811865475", numeric(16)),
+        ("regr_count(a4, x)", "3", DataType::Int64),
+        ("regr_sxx(x, a4) FILTER (WHERE a4 < 9)", "0.5", DataType::Float64),
+        ("bit_or(a4) FILTER (WHERE a4 < 9)", "3", DataType::Int32),
+        ("any_value(s)", "a", DataType::Utf8),
+        ("mode() WITHIN GROUP (ORDER BY s DESC)", "a", DataType::Utf8),
+        ("percentile_cont(0.25) WITHIN GROUP (ORDER BY a4)", "1.5", DataType::Float64),
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY a4 DESC)", "2", DataType::Int32),
     ] {
         for batches in [parts(), parts().into_iter().rev().collect()] {
             let got = ask(batches, &format!("SELECT {sql} FROM t")).unwrap_or_else(|e| panic!("{sql}: {e}"));

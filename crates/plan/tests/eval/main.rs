@@ -5,6 +5,7 @@ mod aggregates;
 mod corpus;
 mod exact_sum;
 mod guards;
+mod kept;
 mod lower;
 mod offered;
 mod types;

@@ -92,3 +92,43 @@ proptest! {
         prop_assert!(!plan.explain().is_empty());
     }
 }
+
+#[test]
+fn percentiles_read_back_and_what_is_no_fraction_is_refused() {
+    use regauge_plan::flowplan::{AggCall, AggFunc, Spread};
+    let mut plan = FlowPlan { nodes: vec![], root: 0, output: vec![], key: None };
+    let id = SourceId::Topic(TopicId(1));
+    let source = plan.push(Op::Source { id, columns: vec![ColumnId(0)] }, vec![], (vec![DataType::Float64], true)).unwrap();
+    let order = vec![OrderKey { column: 0, descending: true, nulls_first: true }];
+    let call = |func, output, order: &[OrderKey], direct| AggCall {
+        func,
+        args: vec![0],
+        distinct: false,
+        filter: None,
+        order: order.to_vec(),
+        direct,
+        output,
+    };
+    let list = DataType::List(std::sync::Arc::new(arrow::datatypes::Field::new_list_field(DataType::Float64, true)));
+    let aggs = vec![
+        call(AggFunc::PercentileCont, list, &order, vec![Value::float8(0.5), Value::null(DataType::Float64)]),
+        call(AggFunc::PercentileDisc, DataType::Float64, &order, vec![Value::float8(1.0)]),
+        call(AggFunc::Mode, DataType::Float64, &order, vec![]),
+        call(AggFunc::Spread(Spread::VarPop), DataType::Float64, &[], vec![]),
+    ];
+    plan.root = plan.push(Op::Aggregate { keys: vec![], aggs }, vec![source], (vec![], false)).unwrap();
+    let types = plan.nodes[plan.root].types.clone();
+    plan.output = types.into_iter().enumerate().map(|(i, ty)| OutputColumn { name: format!("c{i}"), ty }).collect();
+    assert_eq!(plan.validate(), Ok(()));
+    assert_eq!(FlowPlan::from_bytes(&plan.to_bytes()).unwrap(), plan);
+    let text = plan.explain();
+    assert!(text.contains("percentile_cont(0.5, null) within group (order by $0 desc)"), "{text}");
+    for (at, direct) in
+        [(0, vec![Value::float8(1.5)]), (1, vec![]), (1, vec![Value::float8(f64::NAN)]), (2, vec![Value::float8(0.0)])]
+    {
+        let mut bad = plan.clone();
+        let Op::Aggregate { aggs, .. } = &mut bad.nodes[plan.root].op else { panic!("no aggregate") };
+        aggs[at].direct = direct;
+        assert!(bad.validate().is_err(), "call {at}");
+    }
+}

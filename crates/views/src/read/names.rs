@@ -19,9 +19,9 @@ use datafusion::{
     datasource::ViewTable,
 };
 use regauge_plan::parse::RelationName;
-use regauge_types::VersionNo;
+use regauge_types::{VersionNo, ViewId};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::Arc,
 };
@@ -47,6 +47,8 @@ pub struct Scope {
     pub own: HashMap<String, Arc<dyn TableProvider>>,
     /// Who asks.
     pub about: Arc<About>,
+    /// Materialized views that the transaction at hand has created: nothing maintains them yet, so they are read as plain ones.
+    pub made: Arc<BTreeSet<ViewId>>,
 }
 
 /// What system relations and functions tell of the session that asks.
@@ -80,6 +82,17 @@ impl Scope {
         Some((relation.schema(), key))
     }
 
+    /// What a relation is read by, if that is a query: a plain view's, or that of a view which nothing maintains yet.
+    pub(super) fn definition<'a>(&self, relation: &'a Relation) -> Option<&'a Definition> {
+        match &relation.kind {
+            Kind::View { definition } => Some(definition),
+            Kind::Materialized { .. } if relation.view().is_some_and(|view| self.made.contains(&view)) => {
+                relation.routed().map(|version| &version.definition)
+            }
+            _ => None,
+        }
+    }
+
     fn of_definition(&self, definition: &Definition) -> Scope {
         Scope {
             catalog: self.catalog.clone(),
@@ -88,6 +101,7 @@ impl Scope {
             system_columns: true,
             own: HashMap::new(),
             about: self.about.clone(),
+            made: self.made.clone(),
         }
     }
 }
@@ -110,6 +124,12 @@ impl Names {
 
     async fn provide(&self, relation: &Relation) -> Result<Arc<dyn TableProvider>> {
         let schema = relation.schema();
+        if let Some(definition) = self.scope.definition(relation) {
+            let scope = self.scope.of_definition(definition);
+            let plan = Box::pin(self.planner.plan_text(&definition.sql, scope)).await?;
+            let plan = super::planner::renamed(plan, &schema)?;
+            return Ok(Arc::new(ViewTable::new(plan, Some(definition.sql.clone()))));
+        }
         let source = match (&relation.kind, relation.topic(), relation.view()) {
             (Kind::Table { key }, Some(topic), _) => Source::Table { topic, key: key.clone() },
             (Kind::Stream { .. }, Some(topic), _) => {
@@ -117,12 +137,6 @@ impl Names {
                 return Ok(Arc::new(RelationTable::new(Source::Stream { topic }, schema)));
             }
             (Kind::Materialized { routed, .. }, _, Some(view)) => Source::Version { view, version: *routed },
-            (Kind::View { definition }, ..) => {
-                let scope = self.scope.of_definition(definition);
-                let plan = Box::pin(self.planner.plan_text(&definition.sql, scope)).await?;
-                let plan = super::planner::renamed(plan, &schema)?;
-                return Ok(Arc::new(ViewTable::new(plan, Some(definition.sql.clone()))));
-            }
             _ => return Err(Error::internal(format!("relation without an identity relation={}", relation.name))),
         };
         Ok(Arc::new(RelationTable::new(source, schema)))

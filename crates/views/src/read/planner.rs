@@ -205,7 +205,7 @@ impl Planner {
             let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident()).map(regauge_plan::parse::fold);
             let (Some(table), schema) = (parts.next(), parts.next()) else { return 1 };
             let Some(relation) = scope.catalog.resolve(schema.as_deref(), &table, &scope.search_path) else { return 1 };
-            let Kind::View { definition } = &relation.kind else { return 1 };
+            let Some(definition) = scope.definition(relation) else { return 1 };
             if let Some(weight) = known.get(&relation.id) {
                 return *weight;
             }
@@ -238,8 +238,11 @@ impl Planner {
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message));
         }
         for relation in self.names(query, scope)? {
-            let is_new = uses.insert(relation.id);
-            if let Kind::View { definition } = &relation.kind
+            let definition = scope.definition(&relation);
+            // what nothing maintains yet has no rows of its own to wait for
+            let is_read = definition.is_none() || matches!(relation.kind, Kind::View { .. });
+            let is_new = !is_read || uses.insert(relation.id);
+            if let Some(definition) = definition
                 && is_new
             {
                 let inner = Scope { search_path: definition.search_path.clone(), own: HashMap::new(), ..scope.clone() };

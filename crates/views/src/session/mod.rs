@@ -450,7 +450,9 @@ impl Session {
 
     fn scope(&self, txn: Option<&Txn>) -> Scope {
         let catalog = txn.or(self.txn.as_ref()).map_or_else(|| self.core.judged.catalog(), |t| t.catalog.clone());
+        let made = txn.or(self.txn.as_ref()).map(Txn::made).unwrap_or_default();
         Scope {
+            made: Arc::new(made),
             catalog,
             search_path: self.variables.search_path(),
             time_zone: self.variables.time_zone(),

@@ -12,7 +12,7 @@ use crate::{
 use regauge_log::{Append, Definition};
 use regauge_types::{ErrorKind, Lsn, TopicId, VersionNo, ViewId};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -139,6 +139,13 @@ impl Txn {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.defines.is_empty() && self.appends.is_empty() && self.tables.values().all(|t| t.is_empty())
+    }
+
+    /// Materialized views that it has created.
+    #[must_use]
+    pub fn made(&self) -> BTreeSet<ViewId> {
+        let of = |e: &Event| if let Event::MaterializedViewCreated { view, .. } = e { Some(*view) } else { None };
+        self.events.iter().filter_map(of).map(ViewId).collect()
     }
 
     /// What it writes to a table.

@@ -167,3 +167,25 @@ async fn rolling_back_to_a_savepoint_takes_back_what_was_written_since_and_a_fai
     let mut other = site.session();
     assert_eq!(run(&mut other, "SELECT id, n FROM t ORDER BY id").await, ["1|10", "4|40"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_materialized_view_is_read_in_the_transaction_that_creates_it() {
+    let site = site();
+    let (mut a, mut b) = (site.session(), site.session());
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, n INT); INSERT INTO t VALUES (1, 1), (2, 5)").await;
+    run(&mut a, "BEGIN").await;
+    run(&mut a, "CREATE MATERIALIZED VIEW total AS SELECT count(*) AS c, sum(n) AS s FROM t").await;
+    assert_eq!(run(&mut a, "SELECT * FROM total").await, ["2|6"]);
+    run(&mut a, "INSERT INTO t VALUES (3, 10)").await;
+    run(&mut a, "CREATE VIEW doubled AS SELECT s * 2 AS d FROM total").await;
+    run(&mut a, "CREATE MATERIALIZED VIEW above AS SELECT c FROM total WHERE s > 10").await;
+    assert_eq!(run(&mut a, "SELECT d, s, above.c FROM doubled, total, above").await, ["32|16|3"]);
+    assert_eq!(code(&mut b, "SELECT * FROM total").await, "42P01");
+    run(&mut a, "COMMIT").await;
+    assert_eq!(run(&mut a, "SELECT d, s, above.c FROM doubled, total, above").await, ["32|16|3"]);
+    assert_eq!(run(&mut b, "SELECT * FROM total").await, ["3|16"]);
+    run(&mut a, "BEGIN; CREATE MATERIALIZED VIEW gone AS SELECT n FROM t").await;
+    assert_eq!(run(&mut a, "SELECT count(*) FROM gone").await, ["3"]);
+    run(&mut a, "ROLLBACK").await;
+    assert_eq!(code(&mut a, "SELECT * FROM gone").await, "42P01");
+}

@@ -9,7 +9,9 @@
 mod bools;
 mod dedup;
 mod extreme;
+mod kept;
 mod lists;
+mod ordered_set;
 mod sums;
 mod total;
 
@@ -17,6 +19,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{AggCall, AggFunc};
+use regauge_plan::functions::kept::Keeper;
 use regauge_state::Segments;
 use std::sync::Arc;
 
@@ -64,12 +67,23 @@ pub(super) fn accumulator(call: &AggCall, args: &[DataType], append_only: bool) 
     let first = args.first().cloned().unwrap_or(DataType::Null);
     // MIN and MAX do not change by DISTINCT; under DISTINCT the inner accumulator sees values appear and vanish.
     let distinct = call.distinct && !call.args.is_empty() && !matches!(call.func, AggFunc::Min | AggFunc::Max);
+    let keeper = Keeper::new(call.func, &args[..call.args.len().min(args.len())], &call.output);
+    if let Some(keeper) = keeper {
+        let states: Box<dyn Accumulator> = Box::new(kept::States::new(keeper));
+        return if distinct { Ok(Box::new(dedup::Dedup::new(states, call.args.len(), args)?)) } else { Ok(states) };
+    }
     let inner: Box<dyn Accumulator> = match call.func {
         AggFunc::Count => Box::new(Count::default()),
         AggFunc::Sum | AggFunc::Avg => total::total(call.func == AggFunc::Avg, &first, &call.output)?,
         AggFunc::Min | AggFunc::Max => extreme::extreme(call.func == AggFunc::Max, &first, append_only)?,
         AggFunc::BoolAnd | AggFunc::BoolOr => Box::new(bools::Bools::new(call.func == AggFunc::BoolAnd)),
         AggFunc::StringAgg | AggFunc::ArrayAgg => Box::new(lists::Lists::new(call, args)?),
+        AggFunc::PercentileCont | AggFunc::PercentileDisc | AggFunc::Mode => {
+            Box::new(ordered_set::OrderedSet::new(call, &first)?)
+        }
+        AggFunc::BitAnd | AggFunc::BitOr | AggFunc::BitXor | AggFunc::Spread(_) => {
+            return Err(FlowError::Plan(format!("{} over type {first}", call.func.name())));
+        }
     };
     if distinct { Ok(Box::new(dedup::Dedup::new(inner, call.args.len(), args)?)) } else { Ok(inner) }
 }

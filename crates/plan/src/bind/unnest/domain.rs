@@ -367,7 +367,9 @@ pub(in crate::bind) fn numbered(
     name: &str,
 ) -> Result<LogicalPlan> {
     let f = WindowFunctionDefinition::WindowUDF(Arc::new(crate::functions::over::row_number()));
-    let call = Expr::from(WindowFunction::new(f, vec![])).partition_by(partition).order_by(order).build()?.alias(name);
+    let call = Expr::from(WindowFunction::new(f, vec![])).partition_by(partition);
+    // an empty order is none to be named
+    let call = if order.is_empty() { call.build()? } else { call.order_by(order).build()? }.alias(name);
     Ok(LogicalPlan::Window(Window::try_new(vec![call], Arc::new(input))?))
 }
 

@@ -16,6 +16,7 @@ mod answer;
 mod build;
 mod domain;
 mod easy;
+mod guard;
 mod outer;
 
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    EmptyRelation, Expr, Filter, Join, LogicalPlan, Projection, SortExpr, SubqueryAlias, Union, Values, Volatility,
+    EmptyRelation, Expr, Filter, Join, LogicalPlan, Operator, Projection, SortExpr, SubqueryAlias, Union, Values, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -77,13 +78,15 @@ struct Site {
     origin: LogicalPlan,
     base: LogicalPlan,
     answers: HashMap<Expr, Expr>,
+    /// What must hold for a row to reach the expression at hand.
+    guards: Vec<Expr>,
     /// DataFusion finds scalar subqueries in this node.
     scalars: bool,
 }
 
 impl Site {
     fn new(base: LogicalPlan, scalars: bool) -> Site {
-        Site { origin: base.clone(), base, answers: HashMap::new(), scalars }
+        Site { origin: base.clone(), base, answers: HashMap::new(), guards: vec![], scalars }
     }
 }
 
@@ -95,6 +98,7 @@ impl Unnester {
 
     fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         stacker::maybe_grow(256 << 10, 4 << 20, || {
+            let plan = guard::below_lateral(plan)?;
             let plan = plan.map_children(|c| Ok(Transformed::yes(self.plan(c)?)))?.data;
             let plan = plan.map_subqueries(|q| Ok(Transformed::yes(self.plan(q)?)))?.data;
             self.node(plan)
@@ -155,10 +159,13 @@ impl Unnester {
     fn filter(&mut self, f: Filter) -> Result<LogicalPlan> {
         let kept = f.input.schema().columns();
         let mut site = Site::new(Arc::unwrap_or_clone(f.input), true);
+        let all = split_conjunction_owned(f.predicate);
+        // a row that another condition drops asks nothing
+        let others: Vec<Expr> = all.iter().filter(|e| !has_query(e)).cloned().collect();
         let mut conjuncts = vec![];
-        for e in split_conjunction_owned(f.predicate) {
+        for e in all {
             let easy = easy::conjunct(&e, site.base.schema())?;
-            conjuncts.push(if easy { e } else { self.expr(e, &mut site)? });
+            conjuncts.push(if easy { e } else { self.behind(others.clone(), e, &mut site)? });
         }
         let same = site.base.schema().fields().len() == kept.len();
         let filtered = match conjunction(conjuncts) {
@@ -170,25 +177,49 @@ impl Unnester {
 
     /// The expression over the site's input, which gains what it needs.
     fn expr(&mut self, e: Expr, site: &mut Site) -> Result<Expr> {
-        let rewritten = e.transform_up(|e| {
-            let Some(query) = outer::query_of(&e) else { return Ok(Transformed::no(e)) };
-            if let Some(known) = site.answers.get(&e) {
-                return Ok(Transformed::yes(known.clone()));
-            }
-            let stays = match &e {
-                Expr::ScalarSubquery(q) => site.scalars && easy::scalar(q, site.origin.schema())?,
-                _ => false,
-            };
-            let outer = outer_of(&query.subquery, &site.origin)?;
-            // Its input would be computed twice, with different results.
-            if stays || (!outer.is_empty() && is_volatile(&site.origin)?) {
-                return Ok(Transformed::no(e));
-            }
-            let answer = self.answer(e.clone(), site)?;
-            site.answers.insert(e, answer.clone());
-            Ok(Transformed::yes(answer))
-        })?;
-        Ok(rewritten.data)
+        if !has_query(&e) {
+            return Ok(e);
+        }
+        let has_arms = match &e {
+            Expr::BinaryExpr(b) => matches!(b.op, Operator::And | Operator::Or),
+            Expr::Case(_) => true,
+            Expr::ScalarFunction(f) => f.func.name() == "coalesce",
+            _ => false,
+        };
+        if has_arms {
+            return self.guarded(e, site);
+        }
+        let e = e.map_children(|c| Ok(Transformed::yes(self.expr(c, site)?)))?.data;
+        if outer::query_of(&e).is_some() { self.asked(e, site) } else { Ok(e) }
+    }
+
+    /// What stands for a query.
+    fn asked(&mut self, e: Expr, site: &mut Site) -> Result<Expr> {
+        let Some(query) = outer::query_of(&e) else { return Ok(e) };
+        if let Some(known) = site.answers.get(&e) {
+            return Ok(known.clone());
+        }
+        let outer = outer_of(&query.subquery, &site.origin)?;
+        let may_fail = !outer.is_empty() && guard::may_fail(&query.subquery)?;
+        let stays = match &e {
+            Expr::ScalarSubquery(q) => site.scalars && !may_fail && easy::scalar(q, site.origin.schema())?,
+            _ => false,
+        };
+        // Its input would be computed twice, with different results.
+        if stays || (!outer.is_empty() && is_volatile(&site.origin)?) {
+            return Ok(e);
+        }
+        if may_fail && !site.guards.is_empty() {
+            // for the rows that reach it here, whoever else asks the same
+            let asking = site.asking()?;
+            let origin = std::mem::replace(&mut site.origin, asking);
+            let answer = self.answer(e, site);
+            site.origin = origin;
+            return answer;
+        }
+        let answer = self.answer(e.clone(), site)?;
+        site.answers.insert(e, answer.clone());
+        Ok(answer)
     }
 
     fn join(&mut self, mut j: Join) -> Result<LogicalPlan> {
