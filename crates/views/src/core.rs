@@ -32,6 +32,8 @@ pub struct Core {
     pub pins: Pins,
     /// Plans queries.
     pub planner: Planner,
+    /// Numbers of sequences.
+    pub sequences: Arc<crate::sequences::Sequences>,
     /// Tokens.
     pub mint: Mint,
     /// Versions and their epochs.
@@ -108,6 +110,7 @@ impl Core {
             events: txn.events.clone(),
             tables: txn.tables.values().cloned().collect(),
             streams: txn.appends.iter().map(|a| a.topic).collect(),
+            frozen: txn.frozen.iter().copied().collect(),
         };
         Ok(Some(Transaction {
             define: txn.defines.clone(),

@@ -5,6 +5,7 @@
 //! stack of [`STACK_BYTES`].
 
 mod create;
+mod ddl;
 mod dml;
 mod exclude;
 mod limits;
@@ -14,6 +15,8 @@ mod session;
 mod statement;
 pub(crate) mod types;
 
+pub use create::column_name;
+pub use ddl::{Alter, Check, Ddl, SequenceSpec};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use limits::ParseLimits;
 pub use statement::*;
@@ -175,11 +178,10 @@ impl P<'_> {
             ("explain", _) => self.explain(),
             ("discard", _) => self.discard(),
             ("deallocate", _) => self.deallocate(),
-            ("alter", _) => Err(PlanError::unsupported(
-                "ALTER is not offered yet",
-                "drop the object and create it anew with the changed definition",
-            )),
-            ("truncate", _) => Err(PlanError::unsupported("TRUNCATE is not offered", "write DELETE FROM")),
+            ("alter", _) => self.alter(),
+            ("comment", _) => self.comment(),
+            ("truncate", _) => self.truncate(),
+            ("refresh", _) => self.refresh(),
             ("savepoint" | "release", _) => self.savepoint(),
             ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => {
@@ -276,6 +278,10 @@ impl P<'_> {
                 self.parser.next_token();
                 Ok(s)
             }
+            Token::DollarQuotedString(s) => {
+                self.parser.next_token();
+                Ok(s.value)
+            }
             _ => Err(self.expected("a string")),
         }
     }
@@ -327,7 +333,7 @@ fn relation_of_parts(mut parts: Vec<String>) -> Result<RelationName> {
         Some((n, v)) => (n.to_owned(), Some(v)),
         None => (name, None),
     };
-    Ok(RelationName { schema: schema.filter(|s| s != "public"), name, version })
+    Ok(RelationName { schema, name, version })
 }
 
 /// Offset in characters from 1 of a place given as line and column from 1.

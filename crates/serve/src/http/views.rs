@@ -91,7 +91,7 @@ impl Wish {
 /// The key's columns with the values of `?key=a,b`.
 fn key(relation: &Relation, value: &str) -> Result<Vec<(usize, String)>, Failure> {
     let key = match &relation.kind {
-        Kind::Table { key } => Some(key.clone()),
+        Kind::Table { key } => (!key.is_empty()).then(|| key.clone()),
         Kind::Materialized { .. } => relation.routed().and_then(|v| v.key.clone()),
         _ => None,
     };

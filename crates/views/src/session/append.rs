@@ -47,6 +47,8 @@ impl Session {
         let relation = self.scope(None).relation(None, name)?.clone();
         let rows = self.with_defaults(&relation, rows).await?;
         let rows = rows::by_name(&relation, &rows)?;
+        let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
+        let rows = self.ruled(&mut txn, &relation, rows).await?;
         let outcome = self.append_again(&relation, rows, producer.clone()).await;
         let committed = match (outcome, producer) {
             (Err(error), Some(producer)) => self.stored_before(producer).await.ok_or(error).map(Some)?,
@@ -97,7 +99,7 @@ impl Session {
         let missing: Vec<_> = relation
             .columns
             .iter()
-            .filter_map(|c| Some((c, c.default.as_deref().filter(|_| rows.column_by_name(&c.name).is_none())?)))
+            .filter_map(|c| Some((c, c.absent().filter(|_| rows.column_by_name(&c.name).is_none())?)))
             .collect();
         let n = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
         if missing.is_empty() || n == 0 {

@@ -1,6 +1,7 @@
 //! The promises of sessions, catalog and views, through the public API over real data folders.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, missing_docs)]
 
+mod alter;
 mod common;
 mod concurrency;
 mod copy;
@@ -14,5 +15,6 @@ mod moments;
 mod pg;
 mod prepared;
 mod reopen;
+mod rules;
 mod transactions;
 mod versions;

@@ -1,0 +1,228 @@
+//! Events taken into the catalog: what a restart runs over topic 0.
+//!
+//! It accepts every event that any release gave; an event that does not fit is corruption, not a user's error.
+
+use super::{Catalog, ColumnSpec, Event, Kind, Name, ObjectId, PUBLIC, Relation, Sequence, WatermarkSpec};
+use regauge_types::{Lsn, VersionNo};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// An event that does not fit the catalog it is applied to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("catalog event does not fit: {why} event={event}")]
+pub struct FoldError {
+    why: &'static str,
+    event: String,
+}
+
+impl Catalog {
+    /// Takes in the events of one commit. On error the catalog is as far as it came: the caller throws it away.
+    pub fn apply_all(&mut self, lsn: Lsn, events: &[Event]) -> Result<(), FoldError> {
+        events.iter().try_for_each(|event| self.apply(event))?;
+        // Numbers that a sequence reserves change nothing that anybody has planned with.
+        if events.iter().any(|e| !matches!(e, Event::SequenceReserved { .. })) {
+            self.changed = self.changed.max(lsn);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
+        let misfit = |why| FoldError { why, event: format!("{event:?}") };
+        let columns = |specs: &[ColumnSpec]| {
+            specs.iter().map(ColumnSpec::column).collect::<Option<Vec<_>>>().ok_or_else(|| misfit("unknown type"))
+        };
+        match event {
+            Event::TableCreated { topic, name, columns: specs, key, options, checks } => {
+                let (id, kind) = (ObjectId::Topic(*topic), Kind::Table { key: key.clone() });
+                let columns = columns(specs)?;
+                if key.iter().any(|k| *k >= columns.len()) {
+                    return Err(misfit("key is no column"));
+                }
+                let made = Relation { options: options.clone(), checks: checks.clone(), ..relation(id, name, columns, kind) };
+                self.add(made).map_err(misfit)
+            }
+            Event::StreamCreated { topic, name, columns: specs, partition_by, partitions, watermark, options, checks } => {
+                let kind = Kind::Stream {
+                    partition_by: partition_by.clone(),
+                    partitions: *partitions,
+                    watermark: watermark.as_ref().map(WatermarkSpec::watermark),
+                };
+                let (id, columns) = (ObjectId::Topic(*topic), columns(specs)?);
+                let made = Relation { options: options.clone(), checks: checks.clone(), ..relation(id, name, columns, kind) };
+                self.add(made).map_err(misfit)
+            }
+            Event::ViewCreated { view, name, columns: specs, definition } => {
+                let kind = Kind::View { definition: definition.definition() };
+                let (id, columns) = (ObjectId::View(*view), columns(specs)?);
+                self.add(relation(id, name, columns, kind)).map_err(misfit)
+            }
+            Event::MaterializedViewCreated { view, name } => {
+                let kind = Kind::Materialized { versions: BTreeMap::new(), routed: VersionNo(0) };
+                let (id, columns) = (ObjectId::View(*view), Vec::new());
+                self.add(relation(id, name, columns, kind)).map_err(misfit)
+            }
+            Event::VersionAdded { view, version, spec } => {
+                let no = VersionNo(*version);
+                let added = spec.version(no).ok_or_else(|| misfit("version is malformed"))?;
+                self.versions(*view, |versions, _| match versions.insert(no, Arc::new(added)) {
+                    None => Ok(()),
+                    Some(_) => Err("version exists"),
+                })
+                .map_err(misfit)
+            }
+            Event::Routed { view, version } => self
+                .versions(*view, |versions, routed| {
+                    *routed = VersionNo(*version);
+                    if versions.contains_key(routed) { Ok(()) } else { Err("no such version") }
+                })
+                .map_err(misfit),
+            Event::VersionRetired { view, version } => self
+                .versions(*view, |versions, routed| match versions.remove(&VersionNo(*version)) {
+                    Some(_) if *routed != VersionNo(*version) => Ok(()),
+                    _ => Err("version is routed to or not there"),
+                })
+                .map_err(misfit),
+            Event::Dropped { object, .. } => {
+                let gone = self.relations.remove(object).ok_or_else(|| misfit("no such relation"))?;
+                self.names.remove(&gone.name);
+                self.comments.retain(|(of, _), _| of != object);
+                self.sequences.retain(|_, s| s.spec.owner.is_none_or(|(owner, _)| owner != *object));
+                Ok(())
+            }
+            Event::SchemaCreated { schema } => match schema != PUBLIC && self.schemas.insert(schema.clone()) {
+                true => Ok(()),
+                false => Err(misfit("schema exists")),
+            },
+            Event::SchemaDropped { schema } => match self.schemas.remove(schema) {
+                true if self.names.keys().all(|n| n.schema != *schema) => Ok(()),
+                _ => Err(misfit("schema is not there, or not empty")),
+            },
+            Event::Renamed { object, name } => self.rename(*object, name).map_err(misfit),
+            Event::Redefined { object, version, sql } => self.redefine(*object, *version, sql).map_err(misfit),
+            Event::ViewReplaced { view, columns: specs, definition, .. } => {
+                let columns = columns(specs)?;
+                let relation = self.relations.get_mut(&ObjectId::View(*view)).ok_or_else(|| misfit("no such view"))?;
+                let relation = Arc::make_mut(relation);
+                if !matches!(relation.kind, Kind::View { .. }) {
+                    return Err(misfit("view has versions"));
+                }
+                relation.columns = columns;
+                relation.kind = Kind::View { definition: definition.definition() };
+                Ok(())
+            }
+            Event::Altered { object, columns: specs, key: places, checks, watermark, schema_id, .. } => {
+                let columns = columns(specs)?;
+                if places.iter().any(|k| *k >= columns.len()) {
+                    return Err(misfit("key is no column"));
+                }
+                let relation = self.relations.get_mut(object).ok_or_else(|| misfit("no such relation"))?;
+                let relation = Arc::make_mut(relation);
+                match &mut relation.kind {
+                    Kind::Table { key } => key.clone_from(places),
+                    Kind::Stream { partition_by, watermark: now, .. } => {
+                        partition_by.clone_from(places);
+                        *now = watermark.as_ref().map(WatermarkSpec::watermark);
+                    }
+                    Kind::View { .. } | Kind::Materialized { .. } => return Err(misfit("a view has no columns of its own")),
+                }
+                relation.columns = columns;
+                relation.checks.clone_from(checks);
+                relation.schema_id = *schema_id;
+                relation.last_column = relation.columns.iter().map(|c| c.id.0).fold(relation.last_column, u32::max);
+                let left: Vec<u32> = relation.columns.iter().map(|c| c.id.0).collect();
+                self.comments.retain(|(of, column), _| of != object || *column == 0 || left.contains(column));
+                let gone = |owner: Option<(ObjectId, u32)>| owner.is_some_and(|(of, id)| of == *object && !left.contains(&id));
+                self.sequences.retain(|_, s| !gone(s.spec.owner));
+                Ok(())
+            }
+            Event::Commented { object, column, text } => {
+                if !self.relations.contains_key(object) {
+                    return Err(misfit("no such relation"));
+                }
+                match text {
+                    Some(text) => drop(self.comments.insert((*object, *column), text.clone())),
+                    None => drop(self.comments.remove(&(*object, *column))),
+                }
+                Ok(())
+            }
+            Event::SequenceCreated { sequence, name, spec } => {
+                if *sequence != self.last_sequence + 1 {
+                    return Err(misfit("identity is not the next one"));
+                }
+                self.last_sequence = *sequence;
+                let made = Sequence { id: *sequence, name: name.clone(), spec: spec.clone(), reserved: None };
+                self.sequences.insert(*sequence, Arc::new(made));
+                Ok(())
+            }
+            Event::SequenceDropped { sequence } => match self.sequences.remove(sequence) {
+                Some(_) => Ok(()),
+                None => Err(misfit("no such sequence")),
+            },
+            Event::SequenceReserved { sequence, last } => {
+                let of = self.sequences.get_mut(sequence).ok_or_else(|| misfit("no such sequence"))?;
+                Arc::make_mut(of).reserved = *last;
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, relation: Relation) -> Result<(), &'static str> {
+        let id = relation.id;
+        match id {
+            ObjectId::Topic(no) if no == self.last_topic + 1 => self.last_topic = no,
+            ObjectId::View(no) if no == self.last_view + 1 => self.last_view = no,
+            _ => return Err("identity is not the next one"),
+        }
+        if self.names.insert(relation.name.clone(), id).is_some() {
+            return Err("name is taken");
+        }
+        self.relations.insert(id, Arc::new(relation));
+        Ok(())
+    }
+
+    fn rename(&mut self, object: ObjectId, to: &Name) -> Result<(), &'static str> {
+        let relation = self.relations.get_mut(&object).ok_or("no such relation")?;
+        if self.names.get(to).is_some_and(|there| *there != object) {
+            return Err("name is taken");
+        }
+        self.names.remove(&relation.name);
+        Arc::make_mut(relation).name = to.clone();
+        self.names.insert(to.clone(), object);
+        Ok(())
+    }
+
+    fn redefine(&mut self, object: ObjectId, version: Option<u32>, sql: &str) -> Result<(), &'static str> {
+        let relation = Arc::make_mut(self.relations.get_mut(&object).ok_or("no such view")?);
+        match (&mut relation.kind, version) {
+            (Kind::View { definition }, None) => definition.sql = sql.to_owned(),
+            (Kind::Materialized { versions, .. }, Some(no)) => {
+                let version = versions.get_mut(&VersionNo(no)).ok_or("no such version")?;
+                Arc::make_mut(version).definition.sql = sql.to_owned();
+            }
+            _ => return Err("relation has no such definition"),
+        }
+        Ok(())
+    }
+
+    fn versions(
+        &mut self,
+        view: u32,
+        change: impl FnOnce(&mut BTreeMap<VersionNo, Arc<super::Version>>, &mut VersionNo) -> Result<(), &'static str>,
+    ) -> Result<(), &'static str> {
+        let relation = self.relations.get_mut(&ObjectId::View(view)).ok_or("no such view")?;
+        let relation = Arc::make_mut(relation);
+        let Kind::Materialized { versions, routed } = &mut relation.kind else {
+            return Err("view has no versions");
+        };
+        change(versions, routed)?;
+        if let Some(version) = versions.get(routed) {
+            relation.columns = version.columns.clone();
+            relation.options = version.options.clone();
+        }
+        Ok(())
+    }
+}
+
+fn relation(id: ObjectId, name: &Name, columns: Vec<super::Column>, kind: Kind) -> Relation {
+    let last_column = columns.iter().map(|c| c.id.0).max().unwrap_or(0);
+    Relation { id, name: name.clone(), columns, options: BTreeMap::new(), checks: vec![], schema_id: 1, last_column, kind }
+}
