@@ -2,7 +2,9 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, clippy::cast_possible_truncation)]
 
 mod generator;
+mod nexmark;
 mod planted;
 mod random;
 mod slt;
+mod tpch;
 mod wire;
