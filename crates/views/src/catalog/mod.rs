@@ -371,6 +371,16 @@ impl Catalog {
         }
     }
 
+    /// A relation as addresses and programs name it: of `public`, or after its schema and a dot.
+    #[must_use]
+    pub fn named(&self, text: &str) -> Option<&Arc<Relation>> {
+        let elsewhere = || {
+            let (schema, name) = text.split_once('.')?;
+            self.find(&Name { schema: schema.to_owned(), name: name.to_owned() })
+        };
+        self.find(&Name::public(text)).or_else(elsewhere)
+    }
+
     /// Whether there is such a schema of a user.
     #[must_use]
     pub fn has_schema(&self, schema: &str) -> bool {

@@ -44,7 +44,11 @@ pub struct Receipt {
 impl Session {
     /// Appends rows to a stream, or inserts them into a table, as one commit of its own.
     pub async fn append_records(&mut self, name: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<Receipt> {
-        let relation = self.scope(None).relation(None, name)?.clone();
+        let catalog = self.catalog();
+        let relation = catalog
+            .named(name)
+            .cloned()
+            .ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))?;
         let rows = self.with_defaults(&relation, rows).await?;
         let rows = rows::by_name(&relation, &rows)?;
         let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);

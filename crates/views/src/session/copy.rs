@@ -150,7 +150,8 @@ impl Session {
     /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_rows`]). Unlike
     /// COPY's, the columns that are not named may have a DEFAULT.
     pub fn read_csv(&self, relation: &str, columns: &[String]) -> Result<CopyIn> {
-        let relation = self.scope(None).relation(None, relation)?.clone();
+        let catalog = self.catalog();
+        let relation = catalog.named(relation).cloned().ok_or_else(|| Error::no_relation(relation))?;
         if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
             return Err(not_writable(&relation));
         }

@@ -54,7 +54,10 @@ pub const FUNCTIONS: &[Function] = &[
                 return Some(format!("PRIMARY KEY ({})", o.key_list()));
             }
             let mut checks = o.relation.iter().flat_map(|r| r.checks.iter()).enumerate();
-            checks.find(|(n, _)| Some(oids::check(o.oid, *n)) == oid).map(|(_, c)| format!("CHECK (({}))", c.sql))
+            let found = checks.find(|(n, _)| Some(oids::check(o.oid, *n)) == oid);
+            // Written for people PostgreSQL leaves out parentheses that say nothing.
+            let pretty = a.get(1) == Some(&Cell::Bool(true));
+            found.map(|(_, c)| if pretty { format!("CHECK ({})", c.sql) } else { format!("CHECK (({}))", c.sql) })
         };
         Ok(facts.users().find_map(of).into())
     }),
