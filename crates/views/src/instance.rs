@@ -100,6 +100,7 @@ impl Instance {
         let sequences = Arc::new(crate::sequences::Sequences::new(log.clone(), judged.clone()));
         let core = Arc::new(Core {
             sequences,
+            ids: Arc::new(catalog::Ids::behind(&judged.catalog())),
             config,
             log,
             judged,

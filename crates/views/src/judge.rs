@@ -9,7 +9,7 @@
 //! key. Lock order: catalog, then heads' map, then one head at a time. It does not know SQL.
 
 use crate::{
-    catalog::{Catalog, Event, Kind, ObjectId},
+    catalog::{Catalog, Event, Kind, ObjectId, still_holds},
     table::{
         head::Head,
         layout::Op,
@@ -34,6 +34,8 @@ pub struct Proposal {
     pub snapshot: Lsn,
     /// [`Catalog::changed`] of the catalog that it planned with.
     pub catalog: Lsn,
+    /// That catalog, if it changes it.
+    pub base: Option<Arc<Catalog>>,
     /// Changes of the catalog, encoded in the transaction's append to topic 0.
     pub events: Vec<Event>,
     /// Changes of tables, encoded in the transaction's appends.
@@ -128,7 +130,11 @@ impl Judged {
     fn check(&self, proposal: &Proposal) -> Result<(), Refused> {
         let catalog = self.catalog();
         if catalog.changed() > proposal.catalog {
-            if !proposal.events.is_empty() {
+            let holds = |base: &Arc<Catalog>| {
+                let fits = || Catalog::clone(&catalog).apply_all(catalog.changed(), &proposal.events).is_ok();
+                still_holds(base, &catalog, &proposal.events) && fits()
+            };
+            if !proposal.events.is_empty() && !proposal.base.as_ref().is_some_and(holds) {
                 return Err(Refused::CatalogMoved { lsn: catalog.changed() });
             }
             let tables = proposal.tables.iter().map(|t| (t.topic(), Some(t.relation())));

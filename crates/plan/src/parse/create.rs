@@ -69,8 +69,8 @@ impl P<'_> {
             } else if let Some(constraint) = self.constraint()? {
                 match constraint {
                     Constraint::Check(check) => checks.push(check),
-                    Constraint::Key(columns) if key.replace(columns).is_some() => return Err(two_keys()),
-                    Constraint::Key(_) => {}
+                    Constraint::Key(_) if key.is_some() => return Err(two_keys()),
+                    Constraint::Key(columns) => key = Some(columns),
                 }
             } else {
                 let def = self.parser.parse_column_def();

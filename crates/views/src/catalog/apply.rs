@@ -145,10 +145,10 @@ impl Catalog {
                 Ok(())
             }
             Event::SequenceCreated { sequence, name, spec } => {
-                if *sequence != self.last_sequence + 1 {
-                    return Err(misfit("identity is not the next one"));
+                if self.sequences.contains_key(sequence) {
+                    return Err(misfit("identity is taken"));
                 }
-                self.last_sequence = *sequence;
+                self.last_sequence = self.last_sequence.max(*sequence);
                 let made = Sequence { id: *sequence, name: name.clone(), spec: spec.clone(), reserved: None };
                 self.sequences.insert(*sequence, Arc::new(made));
                 Ok(())
@@ -167,10 +167,13 @@ impl Catalog {
 
     fn add(&mut self, relation: Relation) -> Result<(), &'static str> {
         let id = relation.id;
+        // Not always the next one: transactions may commit in another order than they began.
+        if self.relations.contains_key(&id) {
+            return Err("identity is taken");
+        }
         match id {
-            ObjectId::Topic(no) if no == self.last_topic + 1 => self.last_topic = no,
-            ObjectId::View(no) if no == self.last_view + 1 => self.last_view = no,
-            _ => return Err("identity is not the next one"),
+            ObjectId::Topic(no) => self.last_topic = self.last_topic.max(no),
+            ObjectId::View(no) => self.last_view = self.last_view.max(no),
         }
         if self.names.insert(relation.name.clone(), id).is_some() {
             return Err("name is taken");

@@ -17,6 +17,7 @@ pub(crate) mod diverted;
 mod drops;
 mod event;
 mod fold;
+mod rebase;
 pub(crate) mod lookup;
 pub mod retext;
 mod sequence;
@@ -26,6 +27,7 @@ pub use alter::Change;
 pub use apply::FoldError;
 pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, decode, encode, hex, topic_schema};
 pub use fold::{Wish, decide};
+pub use rebase::{Ids, still_holds};
 pub use sequence::{Sequence, SequenceSpec};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -341,12 +343,6 @@ impl Catalog {
     #[must_use]
     pub fn changed(&self) -> Lsn {
         self.changed
-    }
-
-    /// The identity that the next table or stream will have.
-    #[must_use]
-    pub fn next_topic(&self) -> ObjectId {
-        ObjectId::Topic(self.last_topic + 1)
     }
 
     /// A relation by identity.

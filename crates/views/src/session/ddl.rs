@@ -57,7 +57,6 @@ impl Session {
             let hint = if create.stream { "a stream takes WITH (partitions = n)" } else { "a table takes no options" };
             return Err(Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\"")).hint(hint));
         }
-        let id = txn.catalog.next_topic();
         let wish = if create.stream {
             let watermark = create.watermark.as_ref().and_then(|w| {
                 let of = columns.get(w.column)?;
@@ -69,21 +68,23 @@ impl Session {
         } else {
             Wish::Table { name, columns, key: create.primary_key.clone(), options, checks, sequences }
         };
-        self.define_topics(txn, wish)?;
-        if let Some(relation) = txn.catalog.get(id).cloned() {
+        let relation = self.define_topics(txn, wish)?;
+        if let Some(relation) = relation {
             Box::pin(self.judge_rules(txn, &relation)).await?;
         }
         Ok(Response::command(format!("CREATE {kind}")))
     }
 
     /// A wish for a table or stream, and its topic.
-    fn define_topics(&self, txn: &mut Txn, wish: Wish) -> Result<()> {
+    fn define_topics(&self, txn: &mut Txn, wish: Wish) -> Result<Option<Arc<Relation>>> {
+        let mut made = None;
         for event in txn.wish(wish)? {
             if let Some(spec) = self.topic_spec(txn, &event) {
+                made = txn.catalog.get(ObjectId::Topic(spec.id.0)).cloned();
                 txn.defines.push(Definition::Topic(spec));
             }
         }
-        Ok(())
+        Ok(made)
     }
 
     /// CREATE TABLE .. AS: the query's rows as they are now, in a table of their types.
@@ -105,7 +106,6 @@ impl Session {
             parse::column_name(&column.name)?;
         }
         let target = schema_of(&columns);
-        let id = txn.catalog.next_topic();
         let (options, checks, sequences) = (BTreeMap::new(), vec![], vec![]);
         let wish = if create.stream {
             let partitions = self.core.config.limits.stream_partitions;
@@ -113,11 +113,11 @@ impl Session {
         } else {
             Wish::Table { name, columns, key: vec![], options, checks, sequences }
         };
-        self.define_topics(txn, wish)?;
+        let relation = self.define_topics(txn, wish)?;
         if !with_data {
             return Ok(Response::command("CREATE TABLE AS"));
         }
-        let relation = txn.catalog.get(id).cloned().ok_or_else(|| Error::internal("the table was not made"))?;
+        let relation = relation.ok_or_else(|| Error::internal("the table was not made"))?;
         let batches = self.collect(txn, &kept).await?;
         let rows = super::rows::one(&kept.plan.schema(), &batches)?;
         let columns = rows.columns().iter().zip(target.fields());

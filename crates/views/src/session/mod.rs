@@ -386,7 +386,7 @@ impl Session {
     }
 
     fn fresh(&self, mode: Mode, at_least: Lsn) -> Txn {
-        Txn::new(mode, self.core.judged.catalog(), at_least)
+        Txn::new(mode, self.core.judged.catalog(), self.core.ids.clone(), at_least)
     }
 
     fn begin(&mut self, mode: Mode) {

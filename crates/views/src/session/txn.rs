@@ -4,7 +4,7 @@
 //! views and streams stay at the snapshot. Nothing of it is anywhere else before it commits.
 
 use crate::{
-    catalog::{Catalog, Event, Relation, Wish, decide},
+    catalog::{Catalog, Event, Ids, Relation, Wish, decide},
     error::{Error, Result},
     read::{Pin, reading::VersionRows},
     table::writes::TableWrites,
@@ -39,6 +39,8 @@ pub struct Txn {
     pub base: Arc<Catalog>,
     /// The same with its own changes.
     pub catalog: Arc<Catalog>,
+    /// Gives identities.
+    ids: Arc<Ids>,
     /// Its own changes.
     pub events: Vec<Event>,
     /// What they mean to the log.
@@ -80,8 +82,9 @@ pub struct Savepoint {
 impl Txn {
     /// Nothing read, nothing written.
     #[must_use]
-    pub fn new(mode: Mode, catalog: Arc<Catalog>, at_least: Lsn) -> Txn {
+    pub fn new(mode: Mode, catalog: Arc<Catalog>, ids: Arc<Ids>, at_least: Lsn) -> Txn {
         Txn {
+            ids,
             mode,
             failed: false,
             snapshot: None,
@@ -166,7 +169,7 @@ impl Txn {
 
     /// Changes the catalog.
     pub fn wish(&mut self, wish: Wish) -> Result<Vec<Event>> {
-        let events = decide(&self.catalog, wish)?;
+        let events = decide(&self.ids.claim(&self.catalog, &wish), wish)?;
         self.extend(events.clone())?;
         Ok(events)
     }
