@@ -32,6 +32,10 @@ pub struct Core {
     pub pins: Pins,
     /// Plans queries.
     pub planner: Planner,
+    /// Identities of what transactions make.
+    pub ids: Arc<crate::catalog::Ids>,
+    /// Numbers of sequences.
+    pub sequences: Arc<crate::sequences::Sequences>,
     /// Tokens.
     pub mint: Mint,
     /// Versions and their epochs.
@@ -108,6 +112,8 @@ impl Core {
             events: txn.events.clone(),
             tables: txn.tables.values().cloned().collect(),
             streams: txn.appends.iter().map(|a| a.topic).collect(),
+            base: Some(txn.base.clone()),
+            frozen: txn.frozen.iter().copied().collect(),
         };
         Ok(Some(Transaction {
             define: txn.defines.clone(),

@@ -37,6 +37,8 @@ pub mod sqlstate {
     pub const WRONG_OBJECT: &str = "42809";
     pub const UNDEFINED_TABLE: &str = "42P01";
     pub const DUPLICATE_TABLE: &str = "42P07";
+    pub const DUPLICATE_SCHEMA: &str = "42P06";
+    pub const CHECK: &str = "23514";
     pub const INVALID_TABLE_DEFINITION: &str = "42P16";
     pub const INDETERMINATE_TYPE: &str = "42P18";
     pub const OUT_OF_MEMORY: &str = "53200";

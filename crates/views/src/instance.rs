@@ -97,7 +97,10 @@ impl Instance {
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
+        let sequences = Arc::new(crate::sequences::Sequences::new(log.clone(), judged.clone()));
         let core = Arc::new(Core {
+            sequences,
+            ids: Arc::new(catalog::Ids::behind(&judged.catalog())),
             config,
             log,
             judged,
@@ -247,9 +250,33 @@ fn fold_heads(log: &Log, catalog: &Catalog, up_to: Lsn) -> Result<HashMap<TopicI
     Ok(heads)
 }
 
+/// As [`apply`], of a table whose rows may repeat: a row that goes is any of its copies.
+fn apply_copies(head: &mut Head, lsns: &[Lsn], changes: &Changes, after: &Arc<arrow::array::RecordBatch>) -> Result<()> {
+    use crate::table::{
+        layout::Op,
+        writes::{copies, whole_rows},
+    };
+    let (come, gone) = (copies(&changes.after)?, whole_rows(&changes.before)?);
+    for (at, (come, gone)) in come.into_iter().zip(gone).enumerate() {
+        let op = changes.op(at).ok_or_else(|| corrupt(format!("unknown change lsn={}", lsns[at])))?;
+        if op != Op::Insert {
+            let copy = head.alike(&gone, lsns[at]).into_iter().next();
+            let copy = copy.ok_or_else(|| corrupt(format!("a row that is not there was deleted lsn={}", lsns[at])))?;
+            head.load(lsns[at], copy, None);
+        }
+        if op != Op::Delete {
+            head.load(lsns[at], come, Some(RowRef { batch: after.clone(), at }));
+        }
+    }
+    Ok(())
+}
+
 fn apply(head: &mut Head, key: &[usize], lsns: &[Lsn], changes: &Changes) -> Result<()> {
     use crate::table::layout::Op;
     let after = Arc::new(changes.after.clone());
+    if key.is_empty() {
+        return apply_copies(head, lsns, changes, &after);
+    }
     let (after_keys, before_keys) = (keys_of(key, &changes.after)?, keys_of(key, &changes.before)?);
     for (at, (after_key, before_key)) in after_keys.into_iter().zip(before_keys).enumerate() {
         let op = changes.op(at).ok_or_else(|| corrupt(format!("unknown change lsn={}", lsns[at])))?;

@@ -9,7 +9,7 @@
 //! key. Lock order: catalog, then heads' map, then one head at a time. It does not know SQL.
 
 use crate::{
-    catalog::{Catalog, Event, Kind, ObjectId},
+    catalog::{Catalog, Event, Kind, ObjectId, still_holds},
     table::{
         head::Head,
         layout::Op,
@@ -34,12 +34,16 @@ pub struct Proposal {
     pub snapshot: Lsn,
     /// [`Catalog::changed`] of the catalog that it planned with.
     pub catalog: Lsn,
+    /// That catalog, if it changes it.
+    pub base: Option<Arc<Catalog>>,
     /// Changes of the catalog, encoded in the transaction's append to topic 0.
     pub events: Vec<Event>,
     /// Changes of tables, encoded in the transaction's appends.
     pub tables: Vec<Arc<TableWrites>>,
     /// Streams that the transaction appends to.
     pub streams: Vec<TopicId>,
+    /// Tables of which it has read every row: nobody may have written to them since.
+    pub frozen: Vec<TopicId>,
 }
 
 /// Why the judge refused.
@@ -126,15 +130,24 @@ impl Judged {
     fn check(&self, proposal: &Proposal) -> Result<(), Refused> {
         let catalog = self.catalog();
         if catalog.changed() > proposal.catalog {
-            if !proposal.events.is_empty() {
+            let holds = |base: &Arc<Catalog>| {
+                let fits = || Catalog::clone(&catalog).apply_all(catalog.changed(), &proposal.events).is_ok();
+                still_holds(base, &catalog, &proposal.events) && fits()
+            };
+            if !proposal.events.is_empty() && !proposal.base.as_ref().is_some_and(holds) {
                 return Err(Refused::CatalogMoved { lsn: catalog.changed() });
             }
             let tables = proposal.tables.iter().map(|t| (t.topic(), Some(t.relation())));
             for (topic, relation) in tables.chain(proposal.streams.iter().map(|t| (*t, None))) {
                 let now = catalog.get(ObjectId::Topic(topic.0)).ok_or(Refused::RelationMoved { topic })?;
-                if relation.is_some_and(|then| now.columns != then.columns) {
+                if relation.is_some_and(|then| now.columns != then.columns || now.checks != then.checks) {
                     return Err(Refused::RelationMoved { topic });
                 }
+            }
+        }
+        for topic in &proposal.frozen {
+            if self.head(*topic).is_some_and(|head| head.read().touched() > proposal.snapshot) {
+                return Err(Refused::RelationMoved { topic: *topic });
             }
         }
         proposal.tables.iter().try_for_each(|writes| self.check_table(writes, proposal.snapshot))
@@ -160,7 +173,7 @@ impl Judged {
             let mut next = Catalog::clone(&self.catalog());
             next.apply_all(lsn, &proposal.events).map_err(|e| Refused::Malformed { why: e.to_string() })?;
             let next = Arc::new(next);
-            self.renew_heads(&next);
+            self.renew_heads(lsn, &next);
             self.catalogs.write().push((lsn, next));
         }
         for writes in &proposal.tables {
@@ -174,11 +187,15 @@ impl Judged {
     }
 
     /// New tables get a head. Heads of dropped tables stay for those who still read them, until [`Judged::forget_before`].
-    fn renew_heads(&self, catalog: &Catalog) {
+    fn renew_heads(&self, lsn: Lsn, catalog: &Catalog) {
         let mut heads = self.heads.write();
         for relation in catalog.relations().filter(|r| matches!(r.kind, Kind::Table { .. })) {
             if let Some(topic) = relation.topic() {
-                heads.entry(topic).or_insert_with(|| Arc::new(RwLock::new(Head::new(relation.schema()))));
+                let schema = relation.schema();
+                let head = heads.entry(topic).or_insert_with(|| Arc::new(RwLock::new(Head::new(schema.clone()))));
+                if head.read().schema() != &schema {
+                    head.write().reshape(lsn, schema);
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ pub mod judge;
 pub mod overview;
 pub mod read;
 pub mod response;
+pub(crate) mod sequences;
 pub mod session;
 mod stack;
 pub(crate) mod syntax;

@@ -151,7 +151,7 @@ fn relation_name(name: &TableReference) -> RelationName {
         Some((n, v)) => (n, Some(v)),
         None => (name.table(), None),
     };
-    let schema = name.schema().filter(|s| *s != "public").map(str::to_owned);
+    let schema = name.schema().map(str::to_owned);
     RelationName { schema, name: table.to_owned(), version }
 }
 

@@ -3,7 +3,8 @@
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, TableConstraint};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::statement::{ColumnSpec, CreateTable, CreateView, ObjectKind, Statement, Watermark};
+use super::ddl::{Check, SequenceSpec};
+use super::statement::{ColumnSpec, CreateTable, CreateView, Made, ObjectKind, RelationName, Statement, Watermark};
 use super::{P, Result, fold, types};
 use crate::error::PlanError;
 use crate::interval;
@@ -27,12 +28,18 @@ impl P<'_> {
         if self.take("view") {
             return self.create_view(false, or_replace);
         }
+        if !or_replace && self.take("schema") {
+            return self.create_schema();
+        }
+        if !or_replace && self.take("sequence") {
+            return self.create_sequence();
+        }
         let what = self.word_at(0).unwrap_or_default();
         let hint = match what.as_str() {
             "index" | "unique" => "a table is looked up by its primary key, a view by its unique key; indexes come later",
             "source" | "sink" => "load with COPY or INSERT, read with SUBSCRIBE; connectors come later",
             "recursive" => "recursive views are not offered yet",
-            _ => "CREATE TABLE, STREAM, VIEW and MATERIALIZED VIEW are",
+            _ => "CREATE TABLE, STREAM, VIEW, MATERIALIZED VIEW, SCHEMA and SEQUENCE are",
         };
         match what.as_str() {
             "" => Err(self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW")),
@@ -46,14 +53,12 @@ impl P<'_> {
         }
         let if_not_exists = self.take("if not exists");
         let name = self.relation()?;
-        if matches!(self.word_at(0).as_deref(), Some("as")) {
-            return Err(PlanError::unsupported(
-                "CREATE TABLE AS is not offered",
-                "create the table, then INSERT INTO .. SELECT; or CREATE MATERIALIZED VIEW",
-            ));
+        if let Some(names) = self.names_before_as() {
+            return self.create_table_as(stream, if_not_exists, name, names);
         }
         let mut columns: Vec<ColumnSpec> = vec![];
         let mut key: Option<Vec<String>> = None;
+        let mut checks: Vec<Check> = vec![];
         let mut watermark: Option<(String, ast::Expr)> = None;
         self.expect_symbol(&Token::LParen)?;
         while !self.symbol(&Token::RParen) {
@@ -62,13 +67,15 @@ impl P<'_> {
                 self.expect("as")?;
                 watermark = Some((column, self.expr()?));
             } else if let Some(constraint) = self.constraint()? {
-                if key.replace(constraint).is_some() {
-                    return Err(two_keys());
+                match constraint {
+                    Constraint::Check(check) => checks.push(check),
+                    Constraint::Key(_) if key.is_some() => return Err(two_keys()),
+                    Constraint::Key(columns) => key = Some(columns),
                 }
             } else {
                 let def = self.parser.parse_column_def();
                 let def = self.sqlparser(def)?;
-                columns.push(column(&def, &mut key)?);
+                columns.push(column(&def, &mut key, &mut checks)?);
             }
             if !self.symbol(&Token::Comma) {
                 self.expect_symbol(&Token::RParen)?;
@@ -89,13 +96,81 @@ impl P<'_> {
         }
         let stream = stream || append_only;
         finish_table(columns, key, watermark, partition_by, stream).map(|(columns, primary_key, watermark, partition_by)| {
-            let table = CreateTable { name, if_not_exists, stream, columns, primary_key, watermark, partition_by, options };
+            let table = CreateTable {
+                name,
+                if_not_exists,
+                stream,
+                columns,
+                primary_key,
+                checks,
+                query: None,
+                watermark,
+                partition_by,
+                options,
+            };
             Statement::CreateTable(Box::new(table))
         })
     }
 
-    /// A table constraint: the primary key's columns; anything else is refused.
-    fn constraint(&mut self) -> Result<Option<Vec<String>>> {
+    /// `AS`, or `(a, b) AS`, before a query: the names, and AS is taken. Nothing is taken if columns are declared.
+    fn names_before_as(&mut self) -> Option<Vec<String>> {
+        if self.take("as") {
+            return Some(vec![]);
+        }
+        let token = |p: &Self, n: usize| p.parser.peek_nth_token_ref(n).token.clone();
+        let mut n = 1;
+        if token(self, 0) != Token::LParen {
+            return None;
+        }
+        while let (Token::Word(_), next) = (token(self, n), token(self, n + 1)) {
+            match next {
+                Token::Comma => n += 2,
+                Token::RParen if self.word_at(n + 2).as_deref() == Some("as") => {
+                    let names = self.names_in_parens().ok()?;
+                    self.parser.advance_token();
+                    return Some(names);
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// CREATE TABLE .. AS: types come from the query, so the columns are names.
+    fn create_table_as(
+        &mut self,
+        stream: bool,
+        if_not_exists: bool,
+        name: RelationName,
+        names: Vec<String>,
+    ) -> Result<Statement> {
+        let query = self.query()?;
+        let with_data = !self.take("with no data");
+        let _ = self.take("with data");
+        let named = |name: String| ColumnSpec {
+            name,
+            ty: arrow::datatypes::DataType::Null,
+            chars_max: None,
+            not_null: false,
+            default: None,
+            made: Made::Given,
+        };
+        Ok(Statement::CreateTable(Box::new(CreateTable {
+            name,
+            if_not_exists,
+            stream,
+            columns: names.into_iter().map(named).collect(),
+            primary_key: vec![],
+            checks: vec![],
+            query: Some((query, with_data)),
+            watermark: None,
+            partition_by: vec![],
+            options: vec![],
+        })))
+    }
+
+    /// A table constraint: the primary key's columns, or a condition; anything else is refused.
+    pub(super) fn constraint(&mut self) -> Result<Option<Constraint>> {
         if !matches!(self.word_at(0).as_deref(), Some("constraint" | "primary" | "unique" | "foreign" | "check" | "exclude")) {
             return Ok(None);
         }
@@ -106,7 +181,10 @@ impl P<'_> {
                     ast::Expr::Identifier(i) => Ok(fold(i)),
                     other => Err(PlanError::syntax(format!("a primary key names columns, not {other}"))),
                 });
-                columns.collect::<Result<Vec<_>>>().map(Some)
+                columns.collect::<Result<Vec<_>>>().map(|columns| Some(Constraint::Key(columns)))
+            }
+            Some(TableConstraint::Check(c)) => {
+                Ok(Some(Constraint::Check(Check { name: c.name.as_ref().map(fold), column: None, condition: repaired(*c.expr) })))
             }
             Some(TableConstraint::Unique(_)) => {
                 Err(PlanError::unsupported("UNIQUE constraints are not offered", "make the columns the primary key"))
@@ -196,18 +274,19 @@ impl P<'_> {
             ObjectKind::MaterializedView
         } else if self.take("view") {
             ObjectKind::View
+        } else if self.take("schema") {
+            return self.drop_schema();
+        } else if self.take("sequence") {
+            return self.drop_sequence();
         } else {
-            return Err(self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW"));
+            return Err(self.expected("TABLE, STREAM, VIEW, MATERIALIZED VIEW, SCHEMA or SEQUENCE"));
         };
         let if_exists = self.take("if exists");
         let mut names = vec![self.relation()?];
         while self.symbol(&Token::Comma) {
             names.push(self.relation()?);
         }
-        let cascade = self.take("cascade");
-        if !cascade {
-            let _ = self.take("restrict");
-        }
+        let cascade = self.cascades();
         Ok(Statement::Drop { kind, names, if_exists, cascade })
     }
 }
@@ -216,15 +295,102 @@ fn two_keys() -> PlanError {
     PlanError::invalid("42P16", "multiple primary keys for one table are not allowed")
 }
 
-fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>) -> Result<ColumnSpec> {
-    let (ty, chars_max) = types::column_type(&def.data_type)?;
+/// A table constraint that is offered.
+pub(super) enum Constraint {
+    Key(Vec<String>),
+    Check(Check),
+}
+
+fn repaired(mut expr: ast::Expr) -> ast::Expr {
+    super::precedence::repair(&mut expr);
+    expr
+}
+
+/// `serial` and its kin: the integer type of which it is, in bits.
+fn serial(ty: &ast::DataType) -> Option<u8> {
+    match ty.to_string().to_lowercase().as_str() {
+        "smallserial" | "serial2" => Some(16),
+        "serial" | "serial4" => Some(32),
+        "bigserial" | "serial8" => Some(64),
+        _ => None,
+    }
+}
+
+fn integer(bits: u8) -> arrow::datatypes::DataType {
+    match bits {
+        16 => arrow::datatypes::DataType::Int16,
+        32 => arrow::datatypes::DataType::Int32,
+        _ => arrow::datatypes::DataType::Int64,
+    }
+}
+
+/// The bits of an integer type.
+fn bits(ty: &arrow::datatypes::DataType) -> Option<u8> {
+    [16, 32, 64].into_iter().find(|bits| integer(*bits) == *ty)
+}
+
+/// Options of GENERATED .. AS IDENTITY (..).
+fn sequence_spec(options: &[ast::SequenceOptions], bits: u8) -> Result<SequenceSpec> {
+    use ast::SequenceOptions as O;
+    let whole = |e: &ast::Expr| {
+        e.to_string().replace(' ', "").parse::<i64>().map_err(|_| PlanError::syntax(format!("a number was expected, not {e}")))
+    };
+    let mut spec = SequenceSpec { bits: Some(bits), ..SequenceSpec::default() };
+    for option in options {
+        match option {
+            O::IncrementBy(e, _) => spec.increment = Some(whole(e)?),
+            O::MinValue(e) => spec.min = e.as_ref().map(whole).transpose()?,
+            O::MaxValue(e) => spec.max = e.as_ref().map(whole).transpose()?,
+            O::StartWith(e, _) => spec.start = Some(whole(e)?),
+            O::Cycle(no) => spec.cycle = !*no,
+            O::Cache(_) => {}
+        }
+    }
+    Ok(spec)
+}
+
+pub(super) fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>, checks: &mut Vec<Check>) -> Result<ColumnSpec> {
+    let counted = serial(&def.data_type);
+    let (ty, chars_max) = match counted {
+        Some(bits) => (integer(bits), None),
+        None => types::column_type(&def.data_type)?,
+    };
     let name = fold(&def.name);
-    let mut spec = ColumnSpec { name, ty, chars_max, not_null: false, default: None };
+    let made = counted.map_or(Made::Given, |bits| Made::Counted {
+        always: false,
+        serial: true,
+        spec: SequenceSpec { bits: Some(bits), ..SequenceSpec::default() },
+    });
+    let mut spec = ColumnSpec { name, ty, chars_max, not_null: counted.is_some(), default: None, made };
     for o in &def.options {
         match &o.option {
             ColumnOption::Null => {}
             ColumnOption::NotNull => spec.not_null = true,
-            ColumnOption::Default(e) => spec.default = Some(e.clone()),
+            ColumnOption::Default(e) => spec.default = Some(repaired(e.clone())),
+            ColumnOption::Check(c) => {
+                let name = o.name.as_ref().or(c.name.as_ref()).map(fold);
+                checks.push(Check { name, column: Some(spec.name.clone()), condition: repaired((*c.expr).clone()) });
+            }
+            ColumnOption::Generated { generation_expr: Some(e), generation_expr_mode, .. } => {
+                if !matches!(generation_expr_mode, Some(ast::GeneratedExpressionMode::Stored)) {
+                    return Err(PlanError::unsupported(
+                        "a generated column that is not stored is not offered",
+                        "write STORED, or a view",
+                    ));
+                }
+                made_once(&spec)?;
+                spec.made = Made::Computed(repaired(e.clone()));
+            }
+            ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
+                made_once(&spec)?;
+                let Some(bits) = bits(&spec.ty) else {
+                    return Err(PlanError::invalid("22023", "identity column type must be smallint, integer, or bigint"));
+                };
+                let always = matches!(generated_as, ast::GeneratedAs::Always);
+                let sequence = sequence_spec(sequence_options.as_deref().unwrap_or_default(), bits)?;
+                spec.made = Made::Counted { always, serial: false, spec: sequence };
+                spec.not_null = true;
+            }
             ColumnOption::PrimaryKey(_) => {
                 if key.replace(vec![spec.name.clone()]).is_some() {
                     return Err(two_keys());
@@ -234,12 +400,34 @@ fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>) -> Result<ColumnS
             other => {
                 return Err(PlanError::unsupported(
                     format!("column option is not offered: {other}"),
-                    "a column may have NOT NULL, DEFAULT and PRIMARY KEY",
+                    "a column may have NOT NULL, DEFAULT, CHECK, PRIMARY KEY and GENERATED ALWAYS AS",
                 ));
             }
         }
     }
+    if spec.default.is_some() && spec.made != Made::Given {
+        return Err(two_sources(&spec));
+    }
     Ok(spec)
+}
+
+fn made_once(spec: &ColumnSpec) -> Result<()> {
+    if spec.made == Made::Given { Ok(()) } else { Err(two_sources(spec)) }
+}
+
+fn two_sources(spec: &ColumnSpec) -> PlanError {
+    PlanError::invalid("42601", format!("more than one source of values specified for column \"{}\"", spec.name))
+        .with_hint("a column has one of DEFAULT, serial, GENERATED AS IDENTITY and GENERATED ALWAYS AS (..) STORED")
+}
+
+/// Refuses names that the log uses.
+pub fn column_name(name: &str) -> Result<()> {
+    let of_the_log = ["_op", "_offset", "_partition", "_lsn", "_commit_ts", "_schema", "_late", "_cause"];
+    if of_the_log.contains(&name) || name.starts_with("_before_") {
+        return Err(PlanError::invalid("42939", format!("column name \"{name}\" is reserved"))
+            .with_hint("the log uses this name; choose another"));
+    }
+    Ok(())
 }
 
 type Finished = (Vec<ColumnSpec>, Vec<usize>, Option<Watermark>, Vec<usize>);
@@ -259,11 +447,7 @@ fn finish_table(
         if columns[..i].iter().any(|d| d.name == c.name) {
             return Err(PlanError::invalid("42701", format!("column \"{}\" specified more than once", c.name)));
         }
-        let of_the_log = ["_op", "_offset", "_partition", "_lsn", "_commit_ts", "_schema", "_late", "_cause"];
-        if of_the_log.contains(&c.name.as_str()) || c.name.starts_with("_before_") {
-            return Err(PlanError::invalid("42939", format!("column name \"{}\" is reserved", c.name))
-                .with_hint("the log uses this name; choose another"));
-        }
+        column_name(&c.name)?;
     }
     let place = |name: &str, columns: &[ColumnSpec]| {
         let missing = || PlanError::invalid("42703", format!("column \"{name}\" does not exist"));
@@ -280,12 +464,6 @@ fn finish_table(
     match (stream, primary_key.is_empty()) {
         (true, false) => {
             return Err(PlanError::unsupported("a stream has no primary key", "leave it out, or create a table"));
-        }
-        (false, true) => {
-            return Err(PlanError::unsupported(
-                "a table needs a primary key",
-                "add PRIMARY KEY (..), or write CREATE STREAM for rows that are only appended",
-            ));
         }
         _ => {}
     }

@@ -58,17 +58,23 @@ impl P<'_> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_update(token);
         let ast::Statement::Update(u) = self.repaired(parsed)? else { return Err(self.expected("UPDATE")) };
-        if u.from.is_some() || !u.order_by.is_empty() || u.limit.is_some() || u.or.is_some() || u.output.is_some() {
-            return Err(PlanError::unsupported(
-                "UPDATE .. FROM, ORDER BY and LIMIT are not offered",
-                "use a subquery in SET or WHERE",
-            ));
+        if matches!(u.from, Some(ast::UpdateTableFromKind::BeforeSet(_)))
+            || !u.order_by.is_empty()
+            || u.limit.is_some()
+            || u.or.is_some()
+            || u.output.is_some()
+        {
+            return Err(PlanError::unsupported("UPDATE with ORDER BY and LIMIT is not offered", "use a subquery in WHERE"));
         }
         let (table, alias) = one_table(&u.table)?;
         Ok(Statement::Update(Box::new(Update {
             table,
             alias,
             assignments: assignments(u.assignments)?,
+            from: match u.from {
+                Some(ast::UpdateTableFromKind::AfterSet(from)) => from,
+                _ => vec![],
+            },
             selection: u.selection,
             returning: u.returning.unwrap_or_default(),
         })))
@@ -78,8 +84,8 @@ impl P<'_> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_delete(token);
         let ast::Statement::Delete(d) = self.repaired(parsed)? else { return Err(self.expected("DELETE")) };
-        if d.using.is_some() || !d.order_by.is_empty() || d.limit.is_some() || !d.tables.is_empty() || d.output.is_some() {
-            return Err(PlanError::unsupported("DELETE .. USING, ORDER BY and LIMIT are not offered", "use a subquery in WHERE"));
+        if !d.order_by.is_empty() || d.limit.is_some() || !d.tables.is_empty() || d.output.is_some() {
+            return Err(PlanError::unsupported("DELETE with ORDER BY and LIMIT is not offered", "use a subquery in WHERE"));
         }
         let ast::FromTable::WithFromKeyword(from) = &d.from else {
             return Err(PlanError::syntax("syntax error: expected FROM after DELETE"));
@@ -91,6 +97,7 @@ impl P<'_> {
         Ok(Statement::Delete(Box::new(Delete {
             table,
             alias,
+            using: d.using.unwrap_or_default(),
             selection: d.selection,
             returning: d.returning.unwrap_or_default(),
         })))

@@ -6,6 +6,7 @@
 
 mod asof;
 mod create;
+mod ddl;
 mod dml;
 mod exclude;
 mod limits;
@@ -17,6 +18,8 @@ pub(crate) mod types;
 mod weight;
 
 pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
+pub use create::column_name;
+pub use ddl::{Alter, Check, Ddl, SequenceSpec};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use limits::ParseLimits;
 pub use statement::*;
@@ -179,11 +182,10 @@ impl P<'_> {
             ("explain", _) => self.explain(),
             ("discard", _) => self.discard(),
             ("deallocate", _) => self.deallocate(),
-            ("alter", _) => Err(PlanError::unsupported(
-                "ALTER is not offered yet",
-                "drop the object and create it anew with the changed definition",
-            )),
-            ("truncate", _) => Err(PlanError::unsupported("TRUNCATE is not offered", "write DELETE FROM")),
+            ("alter", _) => self.alter(),
+            ("comment", _) => self.comment(),
+            ("truncate", _) => self.truncate(),
+            ("refresh", _) => self.refresh(),
             ("savepoint" | "release", _) => self.savepoint(),
             ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => {
@@ -280,6 +282,10 @@ impl P<'_> {
                 self.parser.next_token();
                 Ok(s)
             }
+            Token::DollarQuotedString(s) => {
+                self.parser.next_token();
+                Ok(s.value)
+            }
             _ => Err(self.expected("a string")),
         }
     }
@@ -331,7 +337,7 @@ fn relation_of_parts(mut parts: Vec<String>) -> Result<RelationName> {
         Some((n, v)) => (n.to_owned(), Some(v)),
         None => (name, None),
     };
-    Ok(RelationName { schema: schema.filter(|s| s != "public"), name, version })
+    Ok(RelationName { schema, name, version })
 }
 
 /// Offset in characters from 1 of a place given as line and column from 1.

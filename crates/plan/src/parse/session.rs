@@ -121,6 +121,9 @@ impl P<'_> {
 
     pub(super) fn show(&mut self) -> Result<Statement> {
         self.expect("show")?;
+        if self.take("create") {
+            return self.show_create();
+        }
         for (words, kind) in [
             ("tables", ObjectKind::Table),
             ("streams", ObjectKind::Stream),

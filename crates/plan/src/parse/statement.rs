@@ -4,6 +4,8 @@
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 
+use super::ddl::{Check, Ddl, SequenceSpec};
+
 /// A relation's name: folded to lower case unless quoted; `view@2` names a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelationName {
@@ -39,6 +41,8 @@ pub enum Statement {
     CreateTable(Box<CreateTable>),
     /// CREATE [MATERIALIZED] VIEW.
     CreateView(Box<CreateView>),
+    /// ALTER, COMMENT and their kin.
+    Ddl(Box<Ddl>),
     /// DROP.
     Drop {
         /// What kind of thing must it be.
@@ -212,8 +216,12 @@ pub struct CreateTable {
     pub stream: bool,
     /// In order.
     pub columns: Vec<ColumnSpec>,
-    /// Positions of the primary key's columns; never empty for a table.
+    /// Positions of the primary key's columns; empty for a table whose rows may repeat.
     pub primary_key: Vec<usize>,
+    /// Conditions on each row.
+    pub checks: Vec<Check>,
+    /// CREATE TABLE .. AS: its rows, and whether they are stored. The columns have names only, or none.
+    pub query: Option<(Box<ast::Query>, bool)>,
     /// WATERMARK FOR.
     pub watermark: Option<Watermark>,
     /// PARTITION BY: positions of columns.
@@ -235,6 +243,27 @@ pub struct ColumnSpec {
     pub not_null: bool,
     /// DEFAULT; bind it with [`crate::constant`].
     pub default: Option<ast::Expr>,
+    /// Where its values come from when they are not the user's.
+    pub made: Made,
+}
+
+/// Where a column's values come from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Made {
+    /// The user, or DEFAULT.
+    #[default]
+    Given,
+    /// GENERATED ALWAYS AS (..) STORED.
+    Computed(ast::Expr),
+    /// A sequence of its own.
+    Counted {
+        /// GENERATED ALWAYS: the user cannot give a value.
+        always: bool,
+        /// SERIAL: the sequence shows as a DEFAULT.
+        serial: bool,
+        /// What it counts.
+        spec: SequenceSpec,
+    },
 }
 
 /// `WATERMARK FOR column AS column - delay`.
@@ -313,6 +342,8 @@ pub struct Update {
     pub alias: Option<String>,
     /// SET.
     pub assignments: Vec<Assignment>,
+    /// FROM: what the table is joined with.
+    pub from: Vec<ast::TableWithJoins>,
     /// WHERE.
     pub selection: Option<ast::Expr>,
     /// RETURNING.
@@ -326,6 +357,8 @@ pub struct Delete {
     pub table: RelationName,
     /// Its alias.
     pub alias: Option<String>,
+    /// USING: what the table is joined with.
+    pub using: Vec<ast::TableWithJoins>,
     /// WHERE.
     pub selection: Option<ast::Expr>,
     /// RETURNING.

@@ -14,7 +14,7 @@ pub struct Fixture(HashMap<String, RelationInfo>);
 
 impl CatalogView for Fixture {
     fn relation(&self, name: &RelationName) -> Option<RelationInfo> {
-        if name.schema.is_some() {
+        if name.schema.as_deref().is_some_and(|s| s != "public") {
             return None;
         }
         let mut info = self.0.get(&name.name)?.clone();

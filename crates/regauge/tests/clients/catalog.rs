@@ -68,6 +68,33 @@ Indexes:
 }
 
 #[test]
+fn psql_shows_rules_sequences_comments_and_schemas() {
+    let server = start();
+    let made = psql(
+        &server,
+        "CREATE SCHEMA sales; CREATE TABLE orders (id INT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n INT CHECK (n > 0), s SERIAL, \
+         twice INT GENERATED ALWAYS AS (n * 2) STORED); \
+         COMMENT ON TABLE orders IS 'what was sold'; COMMENT ON COLUMN orders.n IS 'how many'; \
+         CREATE VIEW sales.v AS SELECT n FROM orders; ALTER TABLE orders RENAME TO sold;",
+    );
+    assert!(made.status.success() && made.stderr.is_empty(), "{}", shown(&made));
+    let table = psql(&server, "\\d+ sold\n");
+    for part in [
+        "generated always as identity",
+        "nextval('orders_s_seq'::regclass)",
+        "generated always as (n * 2) stored",
+        "how many",
+        "Check constraints:\n    \"orders_n_check\" CHECK (n > 0)",
+    ] {
+        assert!(trimmed(&table).contains(part), "{part}\n{}", shown(&table));
+    }
+    let listed = psql(&server, "\\dn\n\\ds\n\\dt+\n\\d+ sales.v\n");
+    for part in ["sales", "orders_id_seq | sequence", "orders_s_seq  | sequence", "what was sold", "FROM sold AS orders"] {
+        assert!(trimmed(&listed).contains(part), "{part}\n{}", shown(&listed));
+    }
+}
+
+#[test]
 fn no_command_of_psqls_d_family_fails() {
     let server = start();
     assert!(psql(&server, SETUP).status.success());

@@ -10,7 +10,7 @@ use axum::{
 };
 use regauge_views::{
     Error, Response as Answer,
-    catalog::{Kind, PUBLIC, Relation},
+    catalog::{Kind, Relation},
     error::sqlstate as code,
 };
 use std::sync::Arc;
@@ -48,8 +48,7 @@ async fn read(visit: &mut Visit, name: &str, params: &[(String, String)], bytes_
 /// The relation that a path names.
 pub(super) fn find(visit: &Visit, name: &str) -> Result<Arc<Relation>, Failure> {
     let catalog = visit.session.catalog();
-    let found = catalog.resolve(None, name, &[PUBLIC.to_owned()]).cloned();
-    found.ok_or_else(|| Failure::of_path(Error::no_relation(name).hint("SHOW VIEWS and SHOW MATERIALIZED VIEWS list them")))
+    catalog.named(name).cloned().ok_or_else(|| Failure::of_path(Error::no_relation(name).hint("SHOW VIEWS and SHOW MATERIALIZED VIEWS list them")))
 }
 
 /// What the query string asks for.
@@ -91,7 +90,7 @@ impl Wish {
 /// The key's columns with the values of `?key=a,b`.
 fn key(relation: &Relation, value: &str) -> Result<Vec<(usize, String)>, Failure> {
     let key = match &relation.kind {
-        Kind::Table { key } => Some(key.clone()),
+        Kind::Table { key } => (!key.is_empty()).then(|| key.clone()),
         Kind::Materialized { .. } => relation.routed().and_then(|v| v.key.clone()),
         _ => None,
     };

@@ -3,7 +3,7 @@
 
 use super::{oids, relations, types};
 use regauge_views::{
-    catalog::{Kind, Relation},
+    catalog::{Catalog, Kind, Made, Relation, Sequence},
     read::names::Scope,
 };
 use std::sync::{Arc, OnceLock};
@@ -16,6 +16,11 @@ pub struct Column {
     pub typmod: i64,
     pub not_null: bool,
     pub default: Option<String>,
+    /// What it is computed by.
+    pub computed: Option<String>,
+    /// `a` or `d` of an identity column, else empty.
+    pub identity: &'static str,
+    pub comment: Option<String>,
 }
 
 /// Something with a place in `pg_class`.
@@ -33,6 +38,7 @@ pub struct Object {
     pub index_of: Option<i64>,
     /// Of a user.
     pub relation: Option<Arc<Relation>>,
+    pub comment: Option<String>,
 }
 
 impl Object {
@@ -74,7 +80,8 @@ impl Facts {
     /// Everything in `pg_class`, users' relations first.
     pub fn objects(&self) -> &[Object] {
         self.objects.get_or_init(|| {
-            let mut all: Vec<Object> = self.scope.catalog.relations().flat_map(of_relation).collect();
+            let mut all: Vec<Object> = self.scope.catalog.relations().flat_map(|r| of_relation(&self.scope.catalog, r)).collect();
+            all.extend(self.scope.catalog.sequences().map(|s| of_sequence(s)));
             all.extend(relations::all().map(of_system));
             all
         })
@@ -118,7 +125,7 @@ impl Facts {
     pub fn schemas(&self) -> Vec<String> {
         let mut all = vec!["public".to_owned()];
         all.extend(super::SCHEMAS.iter().map(|s| (*s).to_owned()));
-        all.extend(self.scope.catalog.relations().map(|r| r.name.schema.clone()));
+        all.extend(self.scope.catalog.schemas().map(str::to_owned));
         all.sort();
         all.dedup();
         all
@@ -130,7 +137,38 @@ impl Facts {
     }
 }
 
-fn of_relation(relation: &Arc<Relation>) -> Vec<Object> {
+fn of_sequence(s: &Sequence) -> Object {
+    let column = |name: &str, type_oid: i64| Column {
+        name: name.to_owned(),
+        type_oid,
+        typmod: -1,
+        not_null: true,
+        default: None,
+        computed: None,
+        identity: "",
+        comment: None,
+    };
+    Object {
+        oid: oids::sequence(s.id),
+        schema: s.name.schema.clone(),
+        name: s.name.name.clone(),
+        kind: "S",
+        columns: vec![column("last_value", 20), column("log_cnt", 20), column("is_called", 16)],
+        key: vec![],
+        index_of: None,
+        relation: None,
+        comment: None,
+    }
+}
+
+/// `nextval('t_id_seq'::regclass)`
+fn counting(catalog: &Catalog, sequence: u32) -> Option<String> {
+    let name = &catalog.sequence(sequence)?.name;
+    let schema = if name.schema == "public" { String::new() } else { format!("{}.", quote_ident(&name.schema)) };
+    Some(format!("nextval('{schema}{}'::regclass)", quote_ident(&name.name)))
+}
+
+fn of_relation(catalog: &Catalog, relation: &Arc<Relation>) -> Vec<Object> {
     let oid = oids::relation(relation.id);
     let (kind, key) = match &relation.kind {
         Kind::Table { key } => ("r", key.clone()),
@@ -145,12 +183,22 @@ fn of_relation(relation: &Arc<Relation>) -> Vec<Object> {
         .map(|(at, c)| {
             let (type_oid, typmod) = types::of_column(&c.ty, c.chars_max);
             let not_null = c.not_null || key.contains(&at);
-            Column { name: c.name.clone(), type_oid, typmod, not_null, default: c.default.clone() }
+            let (default, computed, identity) = match &c.made {
+                Made::Given => (c.default.clone(), None, ""),
+                Made::Computed(sql) => (None, Some(sql.clone()), ""),
+                Made::Counted { sequence, serial: true, .. } => (counting(catalog, *sequence), None, ""),
+                Made::Counted { always: true, .. } => (None, None, "a"),
+                Made::Counted { .. } => (None, None, "d"),
+            };
+            let comment = catalog.comment(relation.id, Some(c.id)).map(str::to_owned);
+            Column { name: c.name.clone(), type_oid, typmod, not_null, default, computed, identity, comment }
         })
         .collect();
     let (schema, name) = (relation.name.schema.clone(), relation.name.name.clone());
+    let comment = catalog.comment(relation.id, None).map(str::to_owned);
     let relation = Some(relation.clone());
-    let object = Object { oid, schema: schema.clone(), name: name.clone(), kind, columns, key, index_of: None, relation };
+    let object =
+        Object { oid, schema: schema.clone(), name: name.clone(), kind, columns, key, index_of: None, relation, comment };
     if object.key.is_empty() {
         return vec![object];
     }
@@ -161,6 +209,7 @@ fn of_relation(relation: &Arc<Relation>) -> Vec<Object> {
         kind: "i",
         columns: object.key.iter().filter_map(|at| object.columns.get(*at)).cloned().collect(),
         index_of: Some(oid),
+        comment: None,
         ..object.clone()
     };
     vec![object, index]
@@ -173,6 +222,9 @@ fn of_system(shape: &relations::System) -> Object {
         typmod: -1,
         not_null: *name == "oid",
         default: None,
+        computed: None,
+        identity: "",
+        comment: None,
     };
     Object {
         oid: shape.oid,
@@ -183,6 +235,7 @@ fn of_system(shape: &relations::System) -> Object {
         key: vec![],
         index_of: None,
         relation: None,
+        comment: None,
     }
 }
 

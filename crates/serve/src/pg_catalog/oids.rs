@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   16384 + 8 n       topic n (a table or a stream)       + 1 its key's index    + 2 its key's constraint
-//!   16384 + 8 n + 4   view n
+//!   16384 + 8 n + 4   view n                              + 1 its rule
+//!   16384 + 8 n + 6   sequence n
+//!   2^29 + oid * 256 + n   a condition of a table
 //!   2^30 + oid * 2048 + attnum   a default
 //! ```
 //! PostgreSQL's own objects have the oids that they have there, since clients know some by heart.
@@ -48,6 +50,21 @@ pub fn key_index(table: i64) -> i64 {
 /// Of the constraint of a table's key.
 pub fn key_constraint(table: i64) -> i64 {
     table + 2
+}
+
+/// Of a sequence. `nextval` knows it too.
+pub fn sequence(id: u32) -> i64 {
+    regauge_views::catalog::Sequence::oid_of(id)
+}
+
+/// Of the rule by which a view is what its query gives.
+pub fn rule(view: i64) -> i64 {
+    view + 1
+}
+
+/// Of a table's n-th condition.
+pub fn check(table: i64, n: usize) -> i64 {
+    (1 << 29) + table * 256 + i64::try_from(n).unwrap_or(255).min(255)
 }
 
 /// Of a column's default.

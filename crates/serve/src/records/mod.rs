@@ -109,8 +109,7 @@ pub async fn read(session: &mut Session, name: &str, format: Format, bytes: byte
 
 fn find(session: &Session, name: &str) -> Result<Arc<Relation>, Error> {
     let catalog = session.catalog();
-    let found = catalog.resolve(None, name, &[regauge_views::catalog::PUBLIC.to_owned()]);
-    found.cloned().ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))
+    catalog.named(name).cloned().ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))
 }
 
 /// CSV is COPY's: one reader for both doors.
@@ -124,7 +123,7 @@ async fn read_csv(session: &mut Session, relation: &Relation, bytes: bytes::Byte
         let error = Error::no_column(unknown, &relation.name).hint("the first line of a CSV body names the columns");
         return Err(BadRecords::at(1, Some(unknown), error));
     }
-    let mut copy = session.read_csv(&relation.name.name, &names)?;
+    let mut copy = session.read_csv(&relation.name.to_string(), &names)?;
     let work = tokio::task::spawn_blocking(move || {
         copy.push(&bytes)?;
         copy.into_rows()

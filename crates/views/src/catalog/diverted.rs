@@ -40,7 +40,7 @@ pub fn name(view: &Name) -> Name {
 pub fn columns() -> Vec<ColumnSpec> {
     let column = |(id, (name, ty)): (u32, (&str, DataType))| {
         let (id, name) = (ColumnId(id), name.to_owned());
-        ColumnSpec::of(&Column { id, name, ty, not_null: false, chars_max: None, default: None })
+        ColumnSpec::of(&Column::plain(id, name, ty))
     };
     (1..).zip(COLUMNS).map(column).collect()
 }
@@ -48,7 +48,8 @@ pub fn columns() -> Vec<ColumnSpec> {
 /// Its definition.
 pub fn definition(view: ObjectId, name: &Name) -> DefinitionSpec {
     let columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-    let sql = format!("SELECT {} FROM {SCHEMA}.{}", columns.join(", "), crate::syntax::quote(&name.name));
+    let whole = if name.schema == PUBLIC { name.name.clone() } else { format!("{}.{}", name.schema, name.name) };
+    let sql = format!("SELECT {} FROM {SCHEMA}.{}", columns.join(", "), crate::syntax::quote(&whole));
     DefinitionSpec { sql, search_path: vec![PUBLIC.to_owned()], time_zone: "UTC".to_owned(), depends_on: vec![view] }
 }
 
@@ -60,7 +61,12 @@ pub fn is_of(relation: &Relation, of: &Relation) -> bool {
 
 /// The materialized view that a name within [`SCHEMA`] stands for.
 pub fn find<'a>(catalog: &'a Catalog, schema: Option<&str>, name: &str) -> Option<&'a Arc<Relation>> {
-    let relation = catalog.find(&Name::public(name)).filter(|_| schema == Some(SCHEMA))?;
+    if schema != Some(SCHEMA) {
+        return None;
+    }
+    // A view of another schema stands there under its whole name.
+    let elsewhere = || name.split_once('.').map(|(schema, name)| Name { schema: schema.to_owned(), name: name.to_owned() });
+    let relation = catalog.find(&Name::public(name)).or_else(|| catalog.find(&elsewhere()?))?;
     relation.routed().is_some_and(|v| v.diverts()).then_some(relation)
 }
 

@@ -7,7 +7,7 @@
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
 //! event makes sense: that is [`super::fold`].
 
-use super::{Column, Definition, Name, ObjectId, Version, Watermark, ty};
+use super::{Check, Column, Definition, Made, Name, ObjectId, SequenceSpec, Version, Watermark, ty};
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},
@@ -35,6 +35,9 @@ pub struct ColumnSpec {
     /// DEFAULT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Where its values come from.
+    #[serde(default, skip_serializing_if = "Made::is_given")]
+    pub made: Made,
 }
 
 impl ColumnSpec {
@@ -48,6 +51,7 @@ impl ColumnSpec {
             not_null: self.not_null,
             chars_max: self.chars_max,
             default: self.default.clone(),
+            made: self.made.clone(),
         })
     }
 
@@ -61,6 +65,7 @@ impl ColumnSpec {
             not_null: column.not_null,
             chars_max: column.chars_max,
             default: column.default.clone(),
+            made: column.made.clone(),
         }
     }
 }
@@ -162,6 +167,8 @@ pub enum Event {
         key: Vec<usize>,
         #[serde(default)]
         options: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check>,
     },
     StreamCreated {
         topic: u32,
@@ -173,6 +180,8 @@ pub enum Event {
         watermark: Option<WatermarkSpec>,
         #[serde(default)]
         options: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check>,
     },
     ViewCreated {
         view: u32,
@@ -203,6 +212,67 @@ pub enum Event {
         object: ObjectId,
         name: Name,
     },
+    SchemaCreated {
+        schema: String,
+    },
+    SchemaDropped {
+        schema: String,
+    },
+    /// Another name for the same thing.
+    Renamed {
+        object: ObjectId,
+        name: Name,
+    },
+    /// The text of a view after something that it names was given another name. It means what it meant.
+    Redefined {
+        object: ObjectId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u32>,
+        sql: String,
+    },
+    /// CREATE OR REPLACE VIEW.
+    ViewReplaced {
+        view: u32,
+        name: Name,
+        columns: Vec<ColumnSpec>,
+        #[serde(flatten)]
+        definition: DefinitionSpec,
+    },
+    /// A table's or a stream's columns and what goes with them, as they are from now on.
+    Altered {
+        object: ObjectId,
+        name: Name,
+        columns: Vec<ColumnSpec>,
+        /// Positions of a table's key, or of a stream's partition columns.
+        key: Vec<usize>,
+        #[serde(default)]
+        checks: Vec<Check>,
+        #[serde(default)]
+        watermark: Option<WatermarkSpec>,
+        schema_id: u32,
+    },
+    /// COMMENT ON; column 0 is the relation itself.
+    Commented {
+        object: ObjectId,
+        #[serde(default)]
+        column: u32,
+        #[serde(default)]
+        text: Option<String>,
+    },
+    SequenceCreated {
+        sequence: u32,
+        name: Name,
+        #[serde(flatten)]
+        spec: SequenceSpec,
+    },
+    SequenceDropped {
+        sequence: u32,
+    },
+    /// Numbers up to `last` may have been given; none: none has.
+    SequenceReserved {
+        sequence: u32,
+        last: Option<i64>,
+    },
 }
 
 impl Event {
@@ -216,6 +286,16 @@ impl Event {
             Event::Routed { .. } => "routed",
             Event::VersionRetired { .. } => "version_retired",
             Event::Dropped { .. } => "dropped",
+            Event::SchemaCreated { .. } => "schema_created",
+            Event::SchemaDropped { .. } => "schema_dropped",
+            Event::Renamed { .. } => "renamed",
+            Event::Redefined { .. } => "redefined",
+            Event::ViewReplaced { .. } => "view_replaced",
+            Event::Altered { .. } => "altered",
+            Event::Commented { .. } => "commented",
+            Event::SequenceCreated { .. } => "sequence_created",
+            Event::SequenceDropped { .. } => "sequence_dropped",
+            Event::SequenceReserved { .. } => "sequence_reserved",
         }
     }
 
@@ -225,8 +305,20 @@ impl Event {
             | Event::StreamCreated { name, .. }
             | Event::ViewCreated { name, .. }
             | Event::MaterializedViewCreated { name, .. }
-            | Event::Dropped { name, .. } => Some(name),
-            Event::VersionAdded { .. } | Event::Routed { .. } | Event::VersionRetired { .. } => None,
+            | Event::Dropped { name, .. }
+            | Event::Renamed { name, .. }
+            | Event::ViewReplaced { name, .. }
+            | Event::Altered { name, .. }
+            | Event::SequenceCreated { name, .. } => Some(name),
+            Event::VersionAdded { .. }
+            | Event::Routed { .. }
+            | Event::VersionRetired { .. }
+            | Event::SchemaCreated { .. }
+            | Event::SchemaDropped { .. }
+            | Event::Redefined { .. }
+            | Event::Commented { .. }
+            | Event::SequenceDropped { .. }
+            | Event::SequenceReserved { .. } => None,
         }
     }
 

@@ -1,19 +1,15 @@
-//! The catalog as a fold: `decide` turns a wish into events or refuses it, `apply` takes one event in.
+//! The catalog as a fold: `decide` turns a wish into events or refuses it, [`super::apply`] takes one event in.
 //!
-//! Both are pure. `apply` is what a restart runs over topic 0, so it must accept every event that `decide` ever gave; an event
-//! that does not fit is corruption, not a user's error. Cost of either: logarithmic in the number of relations, times the
-//! columns of the one concerned; DROP .. CASCADE visits every relation per level.
+//! Both are pure, and the second accepts every event that the first ever gave. Cost of either: logarithmic in the number of
+//! relations, times the columns of the one concerned.
 
 use super::{
-    Catalog, Column, ColumnSpec, DefinitionSpec, Event, Kind, Name, ObjectId, PUBLIC, Relation, VersionSpec, WatermarkSpec,
-    diverted,
+    Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, Made, Name, ObjectId, PUBLIC, SequenceSpec, VersionSpec,
+    WatermarkSpec, alter, diverted, drops::drops,
 };
 use crate::error::{Error, Result, sqlstate as code};
-use regauge_types::{ErrorKind, Lsn, VersionNo};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use regauge_types::ErrorKind;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a statement wants of the catalog.
 #[derive(Clone, Debug)]
@@ -24,6 +20,9 @@ pub enum Wish {
         columns: Vec<Column>,
         key: Vec<usize>,
         options: BTreeMap<String, String>,
+        checks: Vec<Check>,
+        /// Sequences of its own: positions of the columns, and what is counted there.
+        sequences: Vec<(usize, SequenceSpec)>,
     },
     Stream {
         name: Name,
@@ -32,9 +31,17 @@ pub enum Wish {
         partitions: u32,
         watermark: Option<WatermarkSpec>,
         options: BTreeMap<String, String>,
+        checks: Vec<Check>,
+        sequences: Vec<(usize, SequenceSpec)>,
     },
     View {
         name: Name,
+        columns: Vec<Column>,
+        definition: DefinitionSpec,
+    },
+    /// CREATE OR REPLACE of a plain view that is there.
+    ReplaceView {
+        view: ObjectId,
         columns: Vec<Column>,
         definition: DefinitionSpec,
     },
@@ -46,28 +53,56 @@ pub enum Wish {
         objects: Vec<ObjectId>,
         cascade: bool,
     },
-}
-
-/// An event that does not fit the catalog it is applied to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("catalog event does not fit: {why} event={event}")]
-pub struct FoldError {
-    why: &'static str,
-    event: String,
+    Schema {
+        name: String,
+    },
+    DropSchema {
+        name: String,
+        cascade: bool,
+    },
+    Rename {
+        object: ObjectId,
+        to: Name,
+    },
+    Alter {
+        object: ObjectId,
+        change: Change,
+    },
+    Comment {
+        object: ObjectId,
+        column: Option<String>,
+        text: Option<String>,
+    },
+    Sequence {
+        name: Name,
+        spec: SequenceSpec,
+    },
+    DropSequence {
+        sequence: u32,
+    },
+    Reserve {
+        sequence: u32,
+        last: Option<i64>,
+    },
 }
 
 /// The events that fulfil a wish, or why not.
 pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
     match wish {
-        Wish::Table { name, columns, key, options } => {
+        Wish::Table { name, mut columns, key, options, checks, sequences } => {
             free(catalog, &name)?;
             let topic = catalog.last_topic + 1;
-            Ok(vec![Event::TableCreated { topic, name, columns: specs(&columns)?, key, options }])
+            let mut events = counted(catalog, ObjectId::Topic(topic), &name, &mut columns, sequences)?;
+            events.push(Event::TableCreated { topic, name, columns: specs(&columns)?, key, options, checks });
+            Ok(events)
         }
-        Wish::Stream { name, columns, partition_by, partitions, watermark, options } => {
+        Wish::Stream { name, mut columns, partition_by, partitions, watermark, options, checks, sequences } => {
             free(catalog, &name)?;
-            let (topic, columns) = (catalog.last_topic + 1, specs(&columns)?);
-            Ok(vec![Event::StreamCreated { topic, name, columns, partition_by, partitions, watermark, options }])
+            let topic = catalog.last_topic + 1;
+            let mut events = counted(catalog, ObjectId::Topic(topic), &name, &mut columns, sequences)?;
+            let columns = specs(&columns)?;
+            events.push(Event::StreamCreated { topic, name, columns, partition_by, partitions, watermark, options, checks });
+            Ok(events)
         }
         Wish::View { name, columns, definition } => {
             free(catalog, &name)?;
@@ -89,16 +124,124 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             }
             Ok(events)
         }
+        Wish::ReplaceView { view, columns, definition } => alter::replace_view(catalog, view, &columns, definition),
         Wish::Drop { objects, cascade } => drops(catalog, &objects, cascade),
+        Wish::Schema { name } => {
+            if catalog.has_schema(&name) || SYSTEM_SCHEMAS.contains(&name.as_str()) {
+                let message = format!("schema \"{name}\" already exists");
+                return Err(Error::new(ErrorKind::Conflict, code::DUPLICATE_SCHEMA, message).hint("write IF NOT EXISTS"));
+            }
+            if name.starts_with("pg_") || name == diverted::SCHEMA {
+                let message = format!("unacceptable schema name \"{name}\"");
+                return Err(Error::invalid("42939", message).detail("The prefix \"pg_\" is reserved for system schemas."));
+            }
+            Ok(vec![Event::SchemaCreated { schema: name }])
+        }
+        Wish::DropSchema { name, cascade } => drop_schema(catalog, name, cascade),
+        Wish::Rename { object, to } => alter::rename(catalog, object, to),
+        Wish::Alter { object, change } => alter::change(catalog, object, change),
+        Wish::Comment { object, column, text } => {
+            let relation = catalog.get(object).ok_or_else(|| Error::internal("no such relation"))?;
+            let column = match column {
+                None => 0,
+                Some(name) => {
+                    let at = relation.position(&name).ok_or_else(|| Error::no_column(&name, &relation.name))?;
+                    relation.columns[at].id.0
+                }
+            };
+            Ok(vec![Event::Commented { object, column, text }])
+        }
+        Wish::Sequence { name, spec } => {
+            free(catalog, &name)?;
+            Ok(vec![Event::SequenceCreated { sequence: catalog.last_sequence + 1, name, spec }])
+        }
+        Wish::DropSequence { sequence } => drop_sequence(catalog, sequence),
+        Wish::Reserve { sequence, last } => Ok(vec![Event::SequenceReserved { sequence, last }]),
     }
 }
 
-fn free(catalog: &Catalog, name: &Name) -> Result<()> {
-    if name.schema != PUBLIC {
-        let message = format!("relations cannot be created in schema \"{}\"", name.schema);
-        return Err(
-            Error::invalid(code::INVALID_SCHEMA, message).hint(format!("leave the schema out, or write {PUBLIC}.{}", name.name))
-        );
+/// Schemas that are always there and are nobody's.
+const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "regauge"];
+
+fn drop_schema(catalog: &Catalog, name: String, cascade: bool) -> Result<Vec<Event>> {
+    if name == PUBLIC || !catalog.has_schema(&name) {
+        let message = format!("cannot drop schema {name}: it is always there");
+        return Err(Error::invalid(code::FEATURE_NOT_SUPPORTED, message).hint("drop the relations within it"));
+    }
+    let within: Vec<ObjectId> = catalog.relations().filter(|r| r.name.schema == name).map(|r| r.id).collect();
+    let sequences: Vec<u32> = catalog.sequences().filter(|s| s.name.schema == name).map(|s| s.id).collect();
+    if !cascade && let Some(first) = within.first().and_then(|id| catalog.get(*id)) {
+        let message = format!("cannot drop schema {name} because other objects depend on it");
+        return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+            .detail(format!("{} {} depends on schema {name}", first.kind_name(), first.name))
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    // A sequence that stays would have no schema; one that belongs to a column goes with its relation.
+    let free = sequences.into_iter().filter(|id| catalog.sequence(*id).is_some_and(|s| s.spec.owner.is_none()));
+    let free: Vec<u32> = free.collect();
+    if !cascade && !free.is_empty() {
+        let message = format!("cannot drop schema {name} because other objects depend on it");
+        return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    let mut events = drops(catalog, &within, cascade)?;
+    events.extend(free.into_iter().map(|sequence| Event::SequenceDropped { sequence }));
+    events.push(Event::SchemaDropped { schema: name });
+    Ok(events)
+}
+
+fn drop_sequence(catalog: &Catalog, sequence: u32) -> Result<Vec<Event>> {
+    let of = catalog.sequence(sequence).ok_or_else(|| Error::internal("no such sequence"))?;
+    if let Some((owner, _)) = of.spec.owner
+        && let Some(relation) = catalog.get(owner)
+    {
+        let message = format!("cannot drop sequence {} because other objects depend on it", of.name);
+        return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+            .detail(format!("a column of {} {} counts by it", relation.kind_name(), relation.name))
+            .hint("drop the column or its relation"));
+    }
+    Ok(vec![Event::SequenceDropped { sequence }])
+}
+
+/// Sequences of columns, under PostgreSQL's names; the columns are told their ids.
+fn counted(
+    catalog: &Catalog,
+    owner: ObjectId,
+    of: &Name,
+    columns: &mut [Column],
+    sequences: Vec<(usize, SequenceSpec)>,
+) -> Result<Vec<Event>> {
+    let mut taken: Vec<String> = vec![of.name.clone()];
+    let mut events = Vec::with_capacity(sequences.len());
+    for (id, (at, spec)) in (catalog.last_sequence + 1..).zip(sequences) {
+        let Some(column) = columns.get_mut(at) else { return Err(Error::internal("a sequence without a column")) };
+        let first = format!("{}_{}_seq", of.name, column.name);
+        let others = (1..).map(|n| format!("{first}{n}"));
+        let is_free = |name: &String| !taken.contains(name) && free(catalog, &Name { name: name.clone(), ..of.clone() }).is_ok();
+        let found = std::iter::once(first.clone()).chain(others).find(is_free);
+        let name = found.unwrap_or(first);
+        taken.push(name.clone());
+        if let Made::Counted { sequence, .. } = &mut column.made {
+            *sequence = id;
+        }
+        let spec = SequenceSpec { owner: Some((owner, column.id.0)), ..spec };
+        events.push(Event::SequenceCreated { sequence: id, name: Name { name, ..of.clone() }, spec });
+    }
+    Ok(events)
+}
+
+/// Refuses a name that is taken, or whose schema is not there.
+pub(super) fn free(catalog: &Catalog, name: &Name) -> Result<()> {
+    if !catalog.has_schema(&name.schema) {
+        let message = format!("schema \"{}\" does not exist", name.schema);
+        let known = SYSTEM_SCHEMAS.contains(&name.schema.as_str());
+        let message = if known { format!("permission denied for schema {}", name.schema) } else { message };
+        let sqlstate = if known { "42501" } else { code::INVALID_SCHEMA };
+        return Err(Error::invalid(sqlstate, message).hint(format!("CREATE SCHEMA {}, or leave the schema out", name.schema)));
+    }
+    if catalog.sequences().any(|s| s.name == *name) {
+        let message = format!("relation \"{name}\" already exists");
+        return Err(Error::new(ErrorKind::Conflict, code::DUPLICATE_TABLE, message).hint(format!("DROP SEQUENCE {name} first")));
     }
     match catalog.find(name) {
         None => Ok(()),
@@ -110,7 +253,7 @@ fn free(catalog: &Catalog, name: &Name) -> Result<()> {
     }
 }
 
-fn specs(columns: &[Column]) -> Result<Vec<ColumnSpec>> {
+pub(super) fn specs(columns: &[Column]) -> Result<Vec<ColumnSpec>> {
     let mut seen = BTreeSet::new();
     for column in columns {
         if !seen.insert(&column.name) {
@@ -119,152 +262,4 @@ fn specs(columns: &[Column]) -> Result<Vec<ColumnSpec>> {
         }
     }
     Ok(columns.iter().map(ColumnSpec::of).collect())
-}
-
-/// Dependants go first, so that every prefix of the events leaves no view without what it reads.
-fn drops(catalog: &Catalog, objects: &[ObjectId], cascade: bool) -> Result<Vec<Event>> {
-    let wanted: BTreeSet<ObjectId> = objects.iter().copied().collect();
-    let mut order = Vec::new();
-    let mut seen = BTreeSet::new();
-    let mut stack: Vec<(ObjectId, bool)> = objects.iter().rev().map(|id| (*id, false)).collect();
-    while let Some((id, children_done)) = stack.pop() {
-        let Some(relation) = catalog.get(id) else { continue };
-        if children_done {
-            order.push(Event::Dropped { object: id, name: relation.name.clone() });
-            continue;
-        }
-        if !seen.insert(id) {
-            continue;
-        }
-        stack.push((id, true));
-        if let Some(whole) = relation.depends_on().filter_map(|of| catalog.get(of)).find(|of| diverted::is_of(relation, of))
-            && !seen.contains(&whole.id)
-            && !wanted.contains(&whole.id)
-        {
-            return Err(belongs(relation, whole));
-        }
-        for dependant in catalog.dependants(id) {
-            if !cascade && !wanted.contains(&dependant.id) && !diverted::is_of(dependant, relation) {
-                return Err(in_use(relation, dependant));
-            }
-            stack.push((dependant.id, false));
-        }
-    }
-    Ok(order)
-}
-
-fn in_use(relation: &Relation, dependant: &Relation) -> Error {
-    let message = format!("cannot drop {} {} because other objects depend on it", relation.kind_name(), relation.name);
-    Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
-        .detail(format!("{} {} depends on {} {}", dependant.kind_name(), dependant.name, relation.kind_name(), relation.name))
-        .hint("use DROP ... CASCADE to drop the dependent objects too")
-}
-
-fn belongs(relation: &Relation, whole: &Relation) -> Error {
-    let message = format!("cannot drop view {} because materialized view {} requires it", relation.name, whole.name);
-    Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
-        .hint(format!("DROP MATERIALIZED VIEW {} drops both", whole.name))
-}
-
-impl Catalog {
-    /// Takes in the events of one commit. On error the catalog is as far as it came: the caller throws it away.
-    pub fn apply_all(&mut self, lsn: Lsn, events: &[Event]) -> Result<(), FoldError> {
-        events.iter().try_for_each(|event| self.apply(event))?;
-        self.changed = self.changed.max(lsn);
-        Ok(())
-    }
-
-    fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
-        let misfit = |why| FoldError { why, event: format!("{event:?}") };
-        let columns = |specs: &[ColumnSpec]| {
-            specs.iter().map(ColumnSpec::column).collect::<Option<Vec<_>>>().ok_or_else(|| misfit("unknown type"))
-        };
-        match event {
-            Event::TableCreated { topic, name, columns: specs, key, options } => {
-                let (id, kind) = (ObjectId::Topic(*topic), Kind::Table { key: key.clone() });
-                let columns = columns(specs)?;
-                if key.is_empty() || key.iter().any(|k| *k >= columns.len()) {
-                    return Err(misfit("key is no column"));
-                }
-                self.add(Relation { id, name: name.clone(), columns, options: options.clone(), kind }).map_err(misfit)
-            }
-            Event::StreamCreated { topic, name, columns: specs, partition_by, partitions, watermark, options } => {
-                let kind = Kind::Stream {
-                    partition_by: partition_by.clone(),
-                    partitions: *partitions,
-                    watermark: watermark.as_ref().map(WatermarkSpec::watermark),
-                };
-                let (id, columns) = (ObjectId::Topic(*topic), columns(specs)?);
-                self.add(Relation { id, name: name.clone(), columns, options: options.clone(), kind }).map_err(misfit)
-            }
-            Event::ViewCreated { view, name, columns: specs, definition } => {
-                let kind = Kind::View { definition: definition.definition() };
-                let (id, columns) = (ObjectId::View(*view), columns(specs)?);
-                self.add(Relation { id, name: name.clone(), columns, options: BTreeMap::new(), kind }).map_err(misfit)
-            }
-            Event::MaterializedViewCreated { view, name } => {
-                let kind = Kind::Materialized { versions: BTreeMap::new(), routed: VersionNo(0) };
-                let (id, columns) = (ObjectId::View(*view), Vec::new());
-                self.add(Relation { id, name: name.clone(), columns, options: BTreeMap::new(), kind }).map_err(misfit)
-            }
-            Event::VersionAdded { view, version, spec } => {
-                let no = VersionNo(*version);
-                let added = spec.version(no).ok_or_else(|| misfit("version is malformed"))?;
-                self.versions(*view, |versions, _| match versions.insert(no, Arc::new(added)) {
-                    None => Ok(()),
-                    Some(_) => Err("version exists"),
-                })
-                .map_err(misfit)
-            }
-            Event::Routed { view, version } => self
-                .versions(*view, |versions, routed| {
-                    *routed = VersionNo(*version);
-                    if versions.contains_key(routed) { Ok(()) } else { Err("no such version") }
-                })
-                .map_err(misfit),
-            Event::VersionRetired { view, version } => self
-                .versions(*view, |versions, routed| match versions.remove(&VersionNo(*version)) {
-                    Some(_) if *routed != VersionNo(*version) => Ok(()),
-                    _ => Err("version is routed to or not there"),
-                })
-                .map_err(misfit),
-            Event::Dropped { object, .. } => {
-                let gone = self.relations.remove(object).ok_or_else(|| misfit("no such relation"))?;
-                self.names.remove(&gone.name);
-                Ok(())
-            }
-        }
-    }
-
-    fn add(&mut self, relation: Relation) -> Result<(), &'static str> {
-        let id = relation.id;
-        match id {
-            ObjectId::Topic(no) if no == self.last_topic + 1 => self.last_topic = no,
-            ObjectId::View(no) if no == self.last_view + 1 => self.last_view = no,
-            _ => return Err("identity is not the next one"),
-        }
-        if self.names.insert(relation.name.clone(), id).is_some() {
-            return Err("name is taken");
-        }
-        self.relations.insert(id, Arc::new(relation));
-        Ok(())
-    }
-
-    fn versions(
-        &mut self,
-        view: u32,
-        change: impl FnOnce(&mut BTreeMap<VersionNo, Arc<super::Version>>, &mut VersionNo) -> Result<(), &'static str>,
-    ) -> Result<(), &'static str> {
-        let relation = self.relations.get_mut(&ObjectId::View(view)).ok_or("no such view")?;
-        let relation = Arc::make_mut(relation);
-        let Kind::Materialized { versions, routed } = &mut relation.kind else {
-            return Err("view has no versions");
-        };
-        change(versions, routed)?;
-        if let Some(version) = versions.get(routed) {
-            relation.columns = version.columns.clone();
-            relation.options = version.options.clone();
-        }
-        Ok(())
-    }
 }

@@ -20,19 +20,22 @@ struct Lookup<'a> {
 impl CatalogView for Lookup<'_> {
     fn relation(&self, name: &RelationName) -> Option<RelationInfo> {
         let relation = self.catalog.resolve(name.schema.as_deref(), &name.name, self.search_path)?;
-        info(relation, name.version)
+        info(self.catalog, relation, name.version)
     }
 }
 
-fn info(relation: &Relation, version: Option<u32>) -> Option<RelationInfo> {
+fn info(catalog: &Catalog, relation: &Relation, version: Option<u32>) -> Option<RelationInfo> {
     let topic = relation.topic().map(SourceId::Topic);
     let of = |id, kind, append_only, key| RelationInfo { id, kind, schema: relation.schema(), append_only, key, view_sql: None };
     Some(match &relation.kind {
-        Kind::Table { key } => of(topic?, RelationKind::Table, false, Some(key.clone())),
+        Kind::Table { key } => of(topic?, RelationKind::Table, false, (!key.is_empty()).then(|| key.clone())),
         Kind::Stream { .. } => of(topic?, RelationKind::Stream, true, None),
         Kind::View { definition } => {
             let id = SourceId::Version(relation.view()?, regauge_types::VersionNo(0));
-            RelationInfo { view_sql: Some(definition.sql.clone()), ..of(id, RelationKind::View, false, None) }
+            // Who reads it may have another search path.
+            let query = crate::syntax::query(&definition.sql).ok()?;
+            let sql = super::retext::qualified(&query, catalog, &definition.search_path).ok()?.to_string();
+            RelationInfo { view_sql: Some(sql), ..of(id, RelationKind::View, false, None) }
         }
         Kind::Materialized { versions, routed } => {
             let no = version.map_or(*routed, regauge_types::VersionNo);

@@ -11,20 +11,30 @@
 //! readers keep an `Arc` of the one they planned with. Cost: a change copies the maps of `Arc`s, which is bounded by the number
 //! of relations. It does not know the log, plans' content, nor which version is running.
 
+mod alter;
+mod apply;
 pub(crate) mod diverted;
+mod drops;
 mod event;
 mod fold;
+mod rebase;
 pub(crate) mod lookup;
 pub mod recursion;
+pub mod retext;
+mod sequence;
 pub mod ty;
 
+pub use alter::Change;
+pub use apply::FoldError;
 pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, decode, encode, hex, topic_schema};
-pub use fold::{FoldError, Wish, decide};
+pub use fold::{Wish, decide};
+pub use rebase::{Ids, still_holds};
+pub use sequence::{Sequence, SequenceSpec};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use regauge_types::{COLUMN_ID_KEY, ColumnId, Lsn, TopicId, VersionNo, ViewId};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::Arc,
 };
@@ -80,6 +90,63 @@ pub struct Column {
     pub chars_max: Option<u64>,
     /// Expression in SQL for rows that do not name the column.
     pub default: Option<String>,
+    /// Where its values come from.
+    pub made: Made,
+}
+
+impl Column {
+    /// In SQL, what a row has here that does not name the column; none: NULL, or what is computed.
+    #[must_use]
+    pub fn absent(&self) -> Option<String> {
+        match &self.made {
+            Made::Counted { sequence, .. } => Some(format!("nextval(-{sequence})")),
+            Made::Given => self.default.clone(),
+            Made::Computed(_) => None,
+        }
+    }
+
+    /// A column of a view: a name and a type.
+    #[must_use]
+    pub fn plain(id: ColumnId, name: String, ty: DataType) -> Column {
+        Column { id, name, ty, not_null: false, chars_max: None, default: None, made: Made::Given }
+    }
+}
+
+/// Where a column's values come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// The user, or DEFAULT.
+    #[default]
+    Given,
+    /// The expression, over the row's other columns.
+    Computed(String),
+    /// A sequence.
+    Counted {
+        /// Its id.
+        sequence: u32,
+        /// GENERATED ALWAYS: the user cannot give a value.
+        #[serde(default)]
+        always: bool,
+        /// SERIAL: the sequence shows as a DEFAULT.
+        #[serde(default)]
+        serial: bool,
+    },
+}
+
+impl Made {
+    pub(crate) fn is_given(&self) -> bool {
+        *self == Made::Given
+    }
+}
+
+/// A condition on each row: it must not be false.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Check {
+    /// Unique within its relation.
+    pub name: String,
+    /// In SQL, over the row's columns.
+    pub sql: String,
 }
 
 /// A query in SQL with all that its meaning depends on.
@@ -136,7 +203,7 @@ pub struct Watermark {
 pub enum Kind {
     /// Rows with a primary key; its topic holds the changes.
     Table {
-        /// Positions of the key's columns.
+        /// Positions of the key's columns; none: rows may repeat.
         key: Vec<usize>,
     },
     /// Append only.
@@ -173,6 +240,12 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// What `WITH (...)` said.
     pub options: BTreeMap<String, String>,
+    /// Conditions on each row of a table or stream.
+    pub checks: Vec<Check>,
+    /// Id of the schema that a topic's rows are written with.
+    pub schema_id: u32,
+    /// The greatest id that a column of it ever had: none is used twice.
+    pub last_column: u32,
     /// Kind.
     pub kind: Kind,
 }
@@ -259,6 +332,11 @@ pub struct Catalog {
     last_topic: u32,
     last_view: u32,
     changed: Lsn,
+    /// Besides `public`.
+    schemas: BTreeSet<String>,
+    comments: BTreeMap<(ObjectId, u32), String>,
+    sequences: BTreeMap<u32, Arc<Sequence>>,
+    last_sequence: u32,
 }
 
 impl Catalog {
@@ -284,6 +362,54 @@ impl Catalog {
     #[must_use]
     pub fn resolve(&self, schema: Option<&str>, name: &str, search_path: &[String]) -> Option<&Arc<Relation>> {
         let one = |schema: &str| self.find(&Name { schema: schema.to_owned(), name: name.to_owned() });
+        match schema {
+            Some(schema) => one(schema),
+            None => search_path.iter().find_map(|schema| one(schema)),
+        }
+    }
+
+    /// A relation as addresses and programs name it: of `public`, or after its schema and a dot.
+    #[must_use]
+    pub fn named(&self, text: &str) -> Option<&Arc<Relation>> {
+        let elsewhere = || {
+            let (schema, name) = text.split_once('.')?;
+            self.find(&Name { schema: schema.to_owned(), name: name.to_owned() })
+        };
+        self.find(&Name::public(text)).or_else(elsewhere)
+    }
+
+    /// Whether there is such a schema of a user.
+    #[must_use]
+    pub fn has_schema(&self, schema: &str) -> bool {
+        schema == PUBLIC || self.schemas.contains(schema)
+    }
+
+    /// Schemas of users besides `public`.
+    pub fn schemas(&self) -> impl Iterator<Item = &str> {
+        self.schemas.iter().map(String::as_str)
+    }
+
+    /// What COMMENT said of a relation, or of one of its columns.
+    #[must_use]
+    pub fn comment(&self, id: ObjectId, column: Option<ColumnId>) -> Option<&str> {
+        self.comments.get(&(id, column.map_or(0, |c| c.0))).map(String::as_str)
+    }
+
+    /// All sequences in the order of their ids.
+    pub fn sequences(&self) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.sequences.values()
+    }
+
+    /// A sequence by its id.
+    #[must_use]
+    pub fn sequence(&self, id: u32) -> Option<&Arc<Sequence>> {
+        self.sequences.get(&id)
+    }
+
+    /// A sequence by a name that may lack its schema.
+    #[must_use]
+    pub fn resolve_sequence(&self, schema: Option<&str>, name: &str, search_path: &[String]) -> Option<&Arc<Sequence>> {
+        let one = |schema: &str| self.sequences.values().find(|s| s.name.schema == schema && s.name.name == name);
         match schema {
             Some(schema) => one(schema),
             None => search_path.iter().find_map(|schema| one(schema)),

@@ -34,7 +34,7 @@ impl Gathered {
         for part in commit.parts.iter().filter(|p| p.topic != CATALOG_TOPIC) {
             let Some(relation) = catalog.get(ObjectId::Topic(part.topic.0)) else { continue };
             let delta = match relation.kind {
-                Kind::Table { .. } => Changes::read(&part.rows, &relation.schema())?.delta()?,
+                Kind::Table { .. } => Changes::of(&part.rows)?.delta()?,
                 _ => Delta::ones(part.rows.clone()),
             };
             self.n_rows += delta.n_rows();
@@ -46,7 +46,13 @@ impl Gathered {
     /// One delta per topic, the commit clock's among them.
     pub fn finish(self) -> Result<Vec<(TopicId, Delta)>, ArrowError> {
         let whole = |(topic, deltas): (TopicId, Vec<Delta>)| {
-            let schema = deltas.first().map(|d| d.rows.schema()).unwrap_or_else(|| arrow::datatypes::Schema::empty().into());
+            let schema = deltas.last().map(|d| d.rows.schema()).unwrap_or_else(|| arrow::datatypes::Schema::empty().into());
+            if deltas.iter().any(|d| d.rows.schema() != schema) {
+                // The relation's columns changed within the epoch: what is not there any more nobody reads.
+                let under = |d: &Delta| Ok(Delta { rows: crate::table::head::by_ids(&d.rows, &schema)?, diffs: d.diffs.clone() });
+                let deltas = deltas.iter().map(under).collect::<Result<Vec<_>, ArrowError>>()?;
+                return Ok((topic, Delta::concat(&schema, &deltas)?));
+            }
             Ok((topic, Delta::concat(&schema, &deltas)?))
         };
         let clock = self.clock.map(|hlc| Ok((CLOCK_TOPIC, clock::delta(hlc)?)));

@@ -26,7 +26,6 @@ pub struct TablePast {
     at: Lsn,
     pin: Option<Pin>,
     schema: SchemaRef,
-    positions: Vec<usize>,
 }
 
 /// A stream's records up to a commit.
@@ -54,7 +53,7 @@ pub fn past(
     if matches!(relation.kind, Kind::Table { .. }) {
         let positions = columns.iter().map(position).collect::<Result<Vec<_>, _>>()?;
         let schema = Arc::new(schema.project(&positions).map_err(|e| e.to_string())?);
-        return Ok(Arc::new(TablePast { head, at, pin, schema, positions }));
+        return Ok(Arc::new(TablePast { head, at, pin, schema }));
     }
     let fields = columns.iter().map(|id| Ok(schema.field(position(id)?).clone())).collect::<Result<Vec<_>, String>>()?;
     let columns = columns.iter().map(|id| ScanColumn::User(*id)).collect();
@@ -64,7 +63,7 @@ pub fn past(
 impl Past for TablePast {
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
         let Some(head) = self.head.clone() else { return Box::new(std::iter::empty()) };
-        let (at, pin, schema, positions) = (self.at, self.pin.clone(), self.schema.clone(), self.positions.clone());
+        let (at, pin, schema) = (self.at, self.pin.clone(), self.schema.clone());
         let mut after: Option<Key> = None;
         let mut page_no = 0;
         let pages = std::iter::from_fn(move || {
@@ -76,9 +75,10 @@ impl Past for TablePast {
                 if (page_no - 1) % workers.max(1) == worker {
                     let whole = head.read().schema().clone();
                     let rows = gather(&whole, page.iter().map(|(_, row)| Some(row)));
+                    // By ids: the table's columns may have changed since the plan was made.
                     return Some(rows.map_err(|e| e.to_string()).and_then(|rows| {
-                        let columns = positions.iter().map(|p| rows.column(*p).clone()).collect();
-                        under(&schema, columns, rows.num_rows())
+                        let rows = crate::table::head::by_ids(&rows, &schema).map_err(|e| e.to_string())?;
+                        under(&schema, rows.columns().to_vec(), rows.num_rows())
                     }));
                 }
             }

@@ -194,7 +194,21 @@ fn conform_column(column: &ArrayRef, name: &str, ty: &DataType) -> Result<ArrayR
 }
 
 fn one_batch<'a>(schema: &SchemaRef, rows: impl Iterator<Item = &'a RowRef>) -> Result<RecordBatch> {
+    let mut rows = rows.peekable();
+    if let Some(first) = rows.peek()
+        && !same_columns(&first.batch.schema(), schema)
+    {
+        let error = crate::Error::conflict("columns of the table were changed after this statement was planned")
+            .detail("A transaction that changed them reads the table after it is committed.");
+        return Err(DataFusionError::External(Box::new(error)));
+    }
     gather(schema, rows.map(Some)).map_err(|e| DataFusionError::External(Box::new(e)))
+}
+
+fn same_columns(rows: &Schema, wanted: &Schema) -> bool {
+    let pairs = rows.fields().iter().zip(wanted.fields());
+    rows.fields().len() == wanted.fields().len()
+        && pairs.into_iter().all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
 }
 
 fn project(batch: &RecordBatch, projection: &[usize], output: &SchemaRef) -> Result<RecordBatch> {

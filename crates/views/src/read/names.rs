@@ -29,6 +29,9 @@ use std::{
 /// The only database there is; names of three parts must begin with it.
 pub const DATABASE: &str = "regauge";
 
+/// What DataFusion takes for the schema of a name that has none: it is looked up along the search path. No schema is called so.
+pub const PATH: &str = "$path";
+
 /// Makes the rows of a system relation out of what a statement sees; `None` when it has no such relation.
 pub type SystemRelations = Arc<dyn Fn(&Scope, &str) -> Option<RecordBatch> + Send + Sync>;
 
@@ -58,6 +61,8 @@ pub struct About {
     pub user: String,
     /// Its settings, by name.
     pub settings: Arc<BTreeMap<String, String>>,
+    /// What it was given of sequences.
+    pub(crate) sequences: Option<Arc<crate::sequences::Mine>>,
 }
 
 impl Scope {
@@ -118,8 +123,12 @@ impl Names {
     /// Names in a scope.
     #[must_use]
     pub fn new(scope: Arc<Scope>, planner: Planner) -> Names {
-        let schema = scope.search_path.first().cloned().unwrap_or_default();
-        Names { scope, planner, schema }
+        Names { scope, planner, schema: PATH.to_owned() }
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<Relation>> {
+        let schema = Some(self.schema.as_str()).filter(|s| *s != PATH);
+        self.scope.catalog.resolve(schema, name, &self.scope.search_path)
     }
 
     async fn provide(&self, relation: &Relation) -> Result<Arc<dyn TableProvider>> {
@@ -193,14 +202,13 @@ impl SchemaProvider for Names {
             let source = Source::Diverted { view, version: version.no };
             return Ok(Some(Arc::new(RelationTable::new(source, diverted::schema()))));
         }
-        match self.scope.catalog.resolve(Some(&self.schema), name, &[]) {
+        match self.find(name) {
             None => Ok(None),
             Some(relation) => self.provide(relation).await.map(Some).map_err(|e| DataFusionError::External(Box::new(e))),
         }
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        let catalog = &self.scope.catalog;
-        catalog.resolve(Some(&self.schema), name, &[]).or_else(|| diverted::find(catalog, Some(&self.schema), name)).is_some()
+        self.find(name).or_else(|| diverted::find(&self.scope.catalog, Some(&self.schema), name)).is_some()
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     Reading,
     budget::Budget,
-    names::{DATABASE, Names, Scope, SystemRelations},
+    names::{DATABASE, Names, PATH, Scope, SystemRelations},
     relation::{RelationTable, Source},
     subplan,
     system::{self, SystemDialect},
@@ -75,7 +75,7 @@ impl Planner {
     #[must_use]
     pub fn config() -> SessionConfig {
         let mut config = SessionConfig::new()
-            .with_default_catalog_and_schema(DATABASE, PUBLIC)
+            .with_default_catalog_and_schema(DATABASE, PATH)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false)
             .with_target_partitions(1)
@@ -151,10 +151,14 @@ impl Planner {
         }
         batch::versions(&mut query, &|name| scope.shape(name)).map_err(Error::from)?;
         batch::prepare(&mut query).map_err(Error::from)?;
+        let counting = crate::session::sequence::functions(&query, &scope);
         let statement = statement(query);
         scope.system_columns |= names_system_column(&statement);
         let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
         let mut state = self.state(scope);
+        for function in counting {
+            state.register_udf(function).map_err(Error::from_datafusion)?;
+        }
         for function in functions {
             state.register_udf(system::planned(function)).map_err(Error::from_datafusion)?;
         }
@@ -395,6 +399,26 @@ pub fn is_immutable(plan: &LogicalPlan) -> bool {
         Ok(TreeNodeRecursion::Continue)
     });
     visited.is_ok() && immutable
+}
+
+/// Functions of a plan that do not answer by their arguments alone.
+#[must_use]
+pub fn volatile_functions(plan: &LogicalPlan) -> Vec<String> {
+    let mut names = vec![];
+    let _ = plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            expr.apply(|e| {
+                if let Expr::ScalarFunction(f) = e
+                    && f.func.signature().volatility != Volatility::Immutable
+                {
+                    names.push(f.func.name().to_owned());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    names
 }
 
 /// The type of an expression over a plan's output; used for parameters.

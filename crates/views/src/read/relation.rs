@@ -87,6 +87,9 @@ impl RelationTable {
 
     fn point(&self, filters: &[Expr]) -> Option<Key> {
         let Source::Table { key, .. } = &self.source else { return None };
+        if key.is_empty() {
+            return None;
+        }
         let mut columns: Vec<ArrayRef> = self.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
         for at in key {
             let field = self.schema.field(*at);

@@ -44,9 +44,15 @@ pub struct Receipt {
 impl Session {
     /// Appends rows to a stream, or inserts them into a table, as one commit of its own.
     pub async fn append_records(&mut self, name: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<Receipt> {
-        let relation = self.scope(None).relation(None, name)?.clone();
+        let catalog = self.catalog();
+        let relation = catalog
+            .named(name)
+            .cloned()
+            .ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))?;
         let rows = self.with_defaults(&relation, rows).await?;
         let rows = rows::by_name(&relation, &rows)?;
+        let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
+        let rows = self.ruled(&mut txn, &relation, rows).await?;
         let outcome = self.append_again(&relation, rows, producer.clone()).await;
         let committed = match (outcome, producer) {
             (Err(error), Some(producer)) => self.stored_before(producer).await.ok_or(error).map(Some)?,
@@ -97,7 +103,7 @@ impl Session {
         let missing: Vec<_> = relation
             .columns
             .iter()
-            .filter_map(|c| Some((c, c.default.as_deref().filter(|_| rows.column_by_name(&c.name).is_none())?)))
+            .filter_map(|c| Some((c, c.absent().filter(|_| rows.column_by_name(&c.name).is_none())?)))
             .collect();
         let n = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
         if missing.is_empty() || n == 0 {

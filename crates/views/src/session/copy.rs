@@ -124,7 +124,18 @@ impl Session {
         if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
             return Err(not_writable(&relation));
         }
-        let named = named_columns(&relation, &copy.columns)?;
+        let named = match copy.columns.is_empty() {
+            // Columns that are computed take no values.
+            true => {
+                let computed = |c: &crate::catalog::Column| matches!(c.made, crate::catalog::Made::Computed(_));
+                (0..relation.columns.len()).filter(|at| !computed(&relation.columns[*at])).collect()
+            }
+            false => named_columns(&relation, &copy.columns)?,
+        };
+        if let Some(at) = named.iter().find(|at| matches!(relation.columns[**at].made, crate::catalog::Made::Computed(_))) {
+            let message = format!("column \"{}\" is a generated column", relation.columns[*at].name);
+            return Err(Error::invalid("42P10", message).detail("Generated columns cannot be used in COPY."));
+        }
         Ok(Response::CopyIn(Box::new(self.copy_in(relation, named, copy))))
     }
 
@@ -139,7 +150,8 @@ impl Session {
     /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_rows`]). Unlike
     /// COPY's, the columns that are not named may have a DEFAULT.
     pub fn read_csv(&self, relation: &str, columns: &[String]) -> Result<CopyIn> {
-        let relation = self.scope(None).relation(None, relation)?.clone();
+        let catalog = self.catalog();
+        let relation = catalog.named(relation).cloned().ok_or_else(|| Error::no_relation(relation))?;
         if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
             return Err(not_writable(&relation));
         }
@@ -161,12 +173,14 @@ impl Session {
         copy.flush()?;
         let mut rows = concat_batches(&copy.relation.schema(), &copy.batches).map_err(Error::arrow)?;
         copy.batches.clear();
-        let defaulted = |(at, c): (usize, &crate::catalog::Column)| c.default.is_some() && !copy.named.contains(&at);
+        let defaulted = |(at, c): (usize, &crate::catalog::Column)| c.absent().is_some() && !copy.named.contains(&at);
         if copy.relation.columns.iter().enumerate().any(defaulted) {
             let given = rows.project(&copy.named).map_err(Error::arrow)?;
             let given = self.with_defaults(&copy.relation, given).await?;
             rows = super::rows::by_name(&copy.relation, &given)?;
         }
+        let mut judging = self.fresh(super::Mode::Autocommit, self.seen.lsn);
+        let rows = self.ruled(&mut judging, &copy.relation, rows).await?;
         let tag = format!("COPY {}", copy.n_rows);
         if let Some(mut txn) = self.txn.take() {
             let outcome = self.core.append_rows(&mut txn, &copy.relation, rows);

@@ -1,18 +1,23 @@
 //! CREATE and DROP: a wish to the catalog, and what it means to the log, in one commit.
+//!
+//! A definition's text is kept so that it means the same to every reader: names are written whole, unless `public` is all that
+//! there is to look in.
 
 use super::{Session, txn::Txn};
 use crate::{
     catalog::{
-        Column, DefinitionSpec, Event, Kind, ObjectId, Relation, VersionSpec, WatermarkSpec, Wish, diverted, hex, recursion,
-        schema_of, ty,
+        Check, Column, DefinitionSpec, Event, Kind, Made, Name, ObjectId, PUBLIC, Relation, SequenceSpec, VersionSpec,
+        WatermarkSpec, Wish, diverted, hex, recursion, retext, schema_of, ty,
     },
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
     response::Response,
     table::layout,
 };
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::sql::sqlparser::ast;
 use regauge_log::{Definition, TopicSpec};
-use regauge_plan::parse::{ColumnSpec, CreateTable, CreateView, ObjectKind, RelationName};
+use regauge_plan::parse::{self, ColumnSpec, CreateTable, CreateView, ObjectKind, RelationName};
 use regauge_types::{ColumnId, SchemaId, TopicId, VersionNo, ViewId};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,11 +25,14 @@ use std::{collections::BTreeMap, sync::Arc};
 const PARTITIONS_MAX: u32 = 4096;
 
 impl Session {
-    pub(super) fn create_table(&mut self, txn: &mut Txn, create: &CreateTable) -> Result<Response> {
+    pub(super) async fn create_table(&mut self, txn: &mut Txn, create: &CreateTable) -> Result<Response> {
         let kind = if create.stream { "STREAM" } else { "TABLE" };
-        let name = Self::new_name(&create.name);
+        let name = self.new_name(txn, &create.name)?;
         if create.if_not_exists && txn.catalog.find(&name).is_some() {
             return Ok(Response::noticed(format!("CREATE {kind}"), format!("relation \"{name}\" already exists, skipping")));
+        }
+        if let Some((query, with_data)) = &create.query {
+            return Box::pin(self.create_table_as(txn, create, name, query, *with_data)).await;
         }
         let columns: Vec<Column> = (1..).zip(&create.columns).map(|(id, c)| column(ColumnId(id), c)).collect();
         for c in &columns {
@@ -32,6 +40,8 @@ impl Session {
                 return Err(Error::unsupported(format!("type of column \"{}\" cannot be stored", c.name)));
             }
         }
+        let sequences = sequences(&create.columns)?;
+        let checks = named_checks(&name, &create.columns, &create.checks, &[]);
         let mut options = options(&create.options);
         let partitions = match options.remove("partitions") {
             None if create.stream => self.core.config.limits.stream_partitions,
@@ -54,29 +64,86 @@ impl Session {
                 Some(WatermarkSpec { column: of.id.0, sql })
             });
             let partition_by = create.partition_by.clone();
-            Wish::Stream { name, columns, partition_by, partitions, watermark, options }
+            Wish::Stream { name, columns, partition_by, partitions, watermark, options, checks, sequences }
         } else {
-            Wish::Table { name, columns, key: create.primary_key.clone(), options }
+            Wish::Table { name, columns, key: create.primary_key.clone(), options, checks, sequences }
         };
-        for event in txn.wish(wish)? {
-            if let Some(spec) = topic_spec(txn, &event) {
-                txn.defines.push(Definition::Topic(spec));
-            }
+        let relation = self.define_topics(txn, wish)?;
+        if let Some(relation) = relation {
+            Box::pin(self.judge_rules(txn, &relation)).await?;
         }
         Ok(Response::command(format!("CREATE {kind}")))
     }
 
+    /// A wish for a table or stream, and its topic.
+    fn define_topics(&self, txn: &mut Txn, wish: Wish) -> Result<Option<Arc<Relation>>> {
+        let mut made = None;
+        for event in txn.wish(wish)? {
+            if let Some(spec) = self.topic_spec(txn, &event) {
+                made = txn.catalog.get(ObjectId::Topic(spec.id.0)).cloned();
+                txn.defines.push(Definition::Topic(spec));
+            }
+        }
+        Ok(made)
+    }
+
+    /// CREATE TABLE .. AS: the query's rows as they are now, in a table of their types.
+    async fn create_table_as(
+        &mut self,
+        txn: &mut Txn,
+        create: &CreateTable,
+        name: Name,
+        query: &ast::Query,
+        with_data: bool,
+    ) -> Result<Response> {
+        let scope = self.scope(Some(txn));
+        let kept = self.planned(txn, query.clone(), scope, None, None).await?;
+        let planned = crate::read::planner::shown(&kept.plan.schema());
+        let outputs = planned.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect();
+        let names: Vec<String> = create.columns.iter().map(|c| c.name.clone()).collect();
+        let columns = output_columns(outputs, &names)?;
+        for column in &columns {
+            parse::column_name(&column.name)?;
+        }
+        let target = schema_of(&columns);
+        let (options, checks, sequences) = (BTreeMap::new(), vec![], vec![]);
+        let wish = if create.stream {
+            let partitions = self.core.config.limits.stream_partitions;
+            Wish::Stream { name, columns, partition_by: vec![], partitions, watermark: None, options, checks, sequences }
+        } else {
+            Wish::Table { name, columns, key: vec![], options, checks, sequences }
+        };
+        let relation = self.define_topics(txn, wish)?;
+        if !with_data {
+            return Ok(Response::command("CREATE TABLE AS"));
+        }
+        let relation = relation.ok_or_else(|| Error::internal("the table was not made"))?;
+        let batches = self.collect(txn, &kept).await?;
+        let rows = super::rows::one(&kept.plan.schema(), &batches)?;
+        let columns = rows.columns().iter().zip(target.fields());
+        let cast = columns
+            .map(|(c, f)| if c.data_type() == f.data_type() { Ok(c.clone()) } else { arrow::compute::cast(c, f.data_type()) });
+        let cast = cast.collect::<std::result::Result<Vec<_>, _>>().map_err(Error::arrow)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let rows = RecordBatch::try_new_with_options(relation.schema(), cast, &options).map_err(Error::arrow)?;
+        let n = rows.num_rows();
+        self.core.append_rows(txn, &relation, rows)?;
+        Ok(Response::command(format!("SELECT {n}")))
+    }
+
     pub(super) async fn create_view(&mut self, txn: &mut Txn, create: &CreateView) -> Result<Response> {
-        let name = Self::new_name(&create.name);
+        let name = self.new_name(txn, &create.name)?;
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
+        let mut replaced = None;
         if let Some(there) = txn.catalog.find(&name) {
             if create.if_not_exists {
                 return Ok(Response::noticed(tag, format!("relation \"{name}\" already exists, skipping")));
             }
-            if create.or_replace && !create.materialized && matches!(there.kind, Kind::View { .. }) {
-                let id = there.id;
-                txn.wish(Wish::Drop { objects: vec![id], cascade: false })?;
+            if create.or_replace && !matches!(there.kind, Kind::View { .. }) {
+                return Err(Error::invalid(code::WRONG_OBJECT, format!("\"{name}\" is not a view"))
+                    .hint(format!("DROP {} {name} first", there.kind_name().to_uppercase())));
             }
+            replaced = create.or_replace.then_some(there.id);
         }
         let scope = Scope { system_columns: false, ..self.scope(Some(txn)) };
         let depends_on: Vec<ObjectId> = {
@@ -85,12 +152,12 @@ impl Session {
             ids.dedup();
             ids
         };
-        let definition = DefinitionSpec {
-            sql: create.query_sql.clone(),
-            search_path: scope.search_path.clone(),
-            time_zone: scope.time_zone.clone(),
-            depends_on,
+        let sql = match scope.search_path == [PUBLIC.to_owned()] {
+            true => create.query_sql.clone(),
+            false => retext::qualified(&create.query, &txn.catalog, &scope.search_path)?.to_string(),
         };
+        let definition =
+            DefinitionSpec { sql, search_path: scope.search_path.clone(), time_zone: scope.time_zone.clone(), depends_on };
         if create.materialized {
             return self.create_materialized(txn, create, definition).map(|()| Response::command(tag));
         }
@@ -99,7 +166,13 @@ impl Session {
         let shown = regauge_plan::batch::shown_names(fields.iter().map(|f| f.name().as_str()));
         let fields = shown.into_iter().zip(fields.iter().map(|f| f.data_type().clone()));
         let columns = output_columns(fields.collect(), &create.columns)?;
-        txn.wish(Wish::View { name, columns, definition })?;
+        match replaced {
+            Some(view) => {
+                let events = txn.wish(Wish::ReplaceView { view, columns, definition })?;
+                self.verify(txn, &events).await?;
+            }
+            None => drop(txn.wish(Wish::View { name, columns, definition })?),
+        }
         Ok(Response::command(tag))
     }
 
@@ -134,13 +207,32 @@ impl Session {
             options,
             plan: plan.to_bytes(),
         };
-        let name = Self::new_name(&create.name);
+        let name = self.new_name(txn, &create.name)?;
         for event in txn.wish(Wish::Materialized { name, version })? {
             if let Event::VersionAdded { view, version, .. } = event {
                 txn.created.push((ViewId(view), VersionNo(version), wait));
             }
         }
         Ok(())
+    }
+
+    /// A new relation's topic, as the log is told of it. Names in the log are for people and unique: one that a renamed relation
+    /// left there is told apart by the id.
+    fn topic_spec(&self, txn: &Txn, event: &Event) -> Option<TopicSpec> {
+        let id = match event {
+            Event::TableCreated { topic, .. } | Event::StreamCreated { topic, .. } => *topic,
+            _ => return None,
+        };
+        let relation: &Arc<Relation> = txn.catalog.get(ObjectId::Topic(id))?;
+        let (schema, partition_by, partitions) = match &relation.kind {
+            Kind::Stream { partition_by, partitions, .. } => (schema_of(&relation.columns), partition_by.clone(), *partitions),
+            _ => (layout::topic_schema(&relation.columns), vec![], 1),
+        };
+        let plain = format!("{}.{}", relation.name.schema, relation.name.name);
+        let here = self.core.log.topics().iter().any(|t| t.name == plain)
+            || txn.defines.iter().any(|d| matches!(d, Definition::Topic(spec) if spec.name == plain));
+        let name = if here { format!("{plain}#{id}") } else { plain };
+        Some(TopicSpec { id: TopicId(id), name, partitions, partition_by, schema_id: SchemaId(1), schema })
     }
 
     pub(super) fn drop_objects(
@@ -179,7 +271,7 @@ impl Session {
     }
 
     /// What a dropped relation leaves in the transaction: nothing.
-    fn forget(&self, txn: &mut Txn, event: &Event, notices: &mut Vec<String>, named: &[RelationName]) {
+    pub(super) fn forget(&self, txn: &mut Txn, event: &Event, notices: &mut Vec<String>, named: &[RelationName]) {
         let Event::Dropped { object, name } = event else { return };
         if !named.iter().any(|n| n.name == name.name) {
             notices.push(format!("drop cascades to {name}"));
@@ -203,7 +295,37 @@ impl Session {
     }
 }
 
-fn column(id: ColumnId, spec: &ColumnSpec) -> Column {
+/// What a table's own sequences count, by the positions of its columns.
+pub(super) fn sequences(columns: &[ColumnSpec]) -> Result<Vec<(usize, SequenceSpec)>> {
+    let of = |(at, c): (usize, &ColumnSpec)| match &c.made {
+        parse::Made::Counted { spec, .. } => Some(SequenceSpec::of(spec, &format!("{}_seq", c.name)).map(|spec| (at, spec))),
+        _ => None,
+    };
+    columns.iter().enumerate().filter_map(of).collect()
+}
+
+/// Conditions under names: as given, or as PostgreSQL finds them: `t_c_check`, `t_check`, `t_check1`.
+pub(super) fn named_checks(of: &Name, columns: &[ColumnSpec], checks: &[parse::Check], taken: &[Check]) -> Vec<Check> {
+    let mut all: Vec<Check> = vec![];
+    for check in checks {
+        let sql = check.condition.to_string();
+        let read: Vec<&str> =
+            columns.iter().map(|c| c.name.as_str()).filter(|c| retext::reads_column(&sql, c).unwrap_or(false)).collect();
+        // PostgreSQL names a condition after its column wherever it stands, if it reads one alone.
+        let column = check.column.as_deref().or_else(|| if let [one] = read.as_slice() { Some(*one) } else { None });
+        let first = column.map_or_else(|| format!("{}_check", of.name), |c| format!("{}_{c}_check", of.name));
+        let others = (1..).map(|n| format!("{first}{n}"));
+        let is_free = |name: &String| {
+            !taken.iter().chain(&all).any(|c| c.name == *name) && !checks.iter().any(|c| c.name.as_ref() == Some(name))
+        };
+        let found = || std::iter::once(first.clone()).chain(others).find(is_free);
+        let name = check.name.clone().or_else(found).unwrap_or_else(|| first.clone());
+        all.push(Check { name, sql });
+    }
+    all
+}
+
+pub(super) fn column(id: ColumnId, spec: &ColumnSpec) -> Column {
     Column {
         id,
         name: spec.name.clone(),
@@ -211,6 +333,11 @@ fn column(id: ColumnId, spec: &ColumnSpec) -> Column {
         not_null: spec.not_null,
         chars_max: spec.chars_max,
         default: spec.default.as_ref().map(ToString::to_string),
+        made: match &spec.made {
+            parse::Made::Given => Made::Given,
+            parse::Made::Computed(e) => Made::Computed(e.to_string()),
+            parse::Made::Counted { always, serial, .. } => Made::Counted { sequence: 0, always: *always, serial: *serial },
+        },
     }
 }
 
@@ -245,24 +372,9 @@ fn output_columns(outputs: Vec<(String, arrow::datatypes::DataType)>, names: &[S
                 return Err(Error::unsupported(format!("column \"{name}\" has a type without a name in SQL type={ty}"))
                     .hint("add a cast"));
             }
-            Ok(Column { id: ColumnId(id), name, ty, not_null: false, chars_max: None, default: None })
+            Ok(Column::plain(ColumnId(id), name, ty))
         })
         .collect()
-}
-
-/// A new relation's topic, as the log is told of it.
-fn topic_spec(txn: &Txn, event: &Event) -> Option<TopicSpec> {
-    let id = match event {
-        Event::TableCreated { topic, .. } | Event::StreamCreated { topic, .. } => *topic,
-        _ => return None,
-    };
-    let relation: &Arc<Relation> = txn.catalog.get(ObjectId::Topic(id))?;
-    let (schema, partition_by, partitions) = match &relation.kind {
-        Kind::Stream { partition_by, partitions, .. } => (schema_of(&relation.columns), partition_by.clone(), *partitions),
-        _ => (layout::topic_schema(&relation.columns), vec![], 1),
-    };
-    let name = format!("{}.{}", relation.name.schema, relation.name.name);
-    Some(TopicSpec { id: TopicId(id), name, partitions, partition_by, schema_id: SchemaId(1), schema })
 }
 
 pub(super) fn is_kind(relation: &Relation, kind: ObjectKind) -> bool {
@@ -275,7 +387,7 @@ pub(super) fn is_kind(relation: &Relation, kind: ObjectKind) -> bool {
     }
 }
 
-fn kind_words(kind: ObjectKind) -> &'static str {
+pub(super) fn kind_words(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Table => "TABLE",
         ObjectKind::Stream => "STREAM",

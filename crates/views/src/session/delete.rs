@@ -1,8 +1,10 @@
 //! DELETE: the rows that the condition finds are no more, judged by key at commit.
 
 use super::{Session, rows, txn::Txn, update::old_columns};
-use crate::{error::Result, response::Response};
+use crate::{catalog::Relation, error::Result, response::Response};
+use arrow::array::RecordBatch;
 use regauge_plan::parse::Delete;
+use std::sync::Arc;
 
 impl Session {
     pub(super) async fn delete(&mut self, txn: &mut Txn, delete: &Delete, text: Option<&str>) -> Result<Response> {
@@ -10,12 +12,37 @@ impl Session {
         rows::need_table(&relation, "delete from")?;
         let name = delete.alias.as_deref().unwrap_or(&relation.name.name);
         let items = old_columns(&relation, name);
-        let found = self.find(txn, &relation, name, items, delete.selection.clone(), &relation.schema(), text).await?;
+        let (with, selection) = (&delete.using, delete.selection.clone());
+        let found = self.find(txn, &relation, name, items, with, selection, &relation.schema(), text).await?;
+        if !with.is_empty() {
+            return self.delete_joined(txn, delete, &relation, &found).await;
+        }
         let found = rows::under(&relation, &found)?;
-        for key in txn.writes(&relation)?.keys(&found)? {
+        for key in self.core.keys_standing(txn, &relation, &found)? {
             let standing = self.core.standing(txn, &relation, &key)?;
             txn.writes(&relation)?.put(key, || standing.snapshot, None);
         }
         self.returning(txn, &delete.returning, &relation, delete.alias.as_deref(), &found, "DELETE").await
+    }
+
+    /// DELETE .. USING: a row goes once, however many partners it has; RETURNING sees it beside the first of them.
+    async fn delete_joined(
+        &mut self,
+        txn: &mut Txn,
+        delete: &Delete,
+        relation: &Arc<Relation>,
+        found: &RecordBatch,
+    ) -> Result<Response> {
+        let found = super::joined::first_of_each(relation, found)?;
+        let n = relation.columns.len();
+        let own = rows::under(relation, &found.project(&(0..n).collect::<Vec<_>>()).map_err(crate::Error::arrow)?)?;
+        for key in self.core.keys_standing(txn, relation, &own)? {
+            let standing = self.core.standing(txn, relation, &key)?;
+            txn.writes(relation)?.put(key, || standing.snapshot, None);
+        }
+        if !delete.returning.is_empty() && super::joined::returns_more(relation, delete.alias.as_deref(), &delete.returning) {
+            return Err(super::joined::refused("DELETE .. USING"));
+        }
+        self.returning(txn, &delete.returning, relation, delete.alias.as_deref(), &own, "DELETE").await
     }
 }

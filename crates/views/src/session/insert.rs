@@ -10,7 +10,7 @@ use super::{
     txn::Txn,
 };
 use crate::{
-    catalog::{Column, Kind, Relation},
+    catalog::{Column, Kind, Made, Relation},
     error::{Error, Result, sqlstate as code},
     response::Response,
     syntax,
@@ -42,7 +42,9 @@ impl Session {
             Kind::View { .. } | Kind::Materialized { .. } => return Err(not_writable(&relation)),
             _ => {}
         }
+        taken_only_by_default(insert, &relation, &named)?;
         let rows = self.insert_rows(txn, insert, &relation, &named).await?;
+        let rows = self.ruled(txn, &relation, rows).await?;
         let written = match &insert.on_conflict {
             Some(conflict) => self.insert_on_conflict(txn, &relation, rows, conflict, insert.alias.as_deref()).await?,
             None => {
@@ -202,6 +204,7 @@ impl Session {
         let updated = under(relation, &updated.project(&(1..updated.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
         let pairs =
             numbers.values().iter().map(|n| usize::try_from(*n).unwrap_or(0)).map(|n| taken[n].0.clone()).collect::<Vec<_>>();
+        let updated = self.ruled(txn, relation, updated).await?;
         self.replace_rows(txn, relation, &pairs, &updated)?;
         Ok(updated)
     }
@@ -217,7 +220,7 @@ impl Session {
         check_bytes(new, self.core.config.limits.row_bytes)?;
         txn.writes(relation)?.check_rows(new)?;
         let old_rows = gather(&relation.schema(), old.iter().map(Some))?;
-        let old_keys = txn.writes(relation)?.keys(&old_rows)?;
+        let old_keys = self.core.keys_standing(txn, relation, &old_rows)?;
         let new_keys = txn.writes(relation)?.keys(new)?;
         for (old_key, new_key) in old_keys.iter().zip(&new_keys) {
             if old_key != new_key {
@@ -269,6 +272,38 @@ pub(super) fn named_columns(relation: &Relation, names: &[String]) -> Result<Vec
         relation.position(name).ok_or_else(|| Error::no_column(name, &relation.name))
     };
     names.iter().map(position).collect()
+}
+
+/// Columns that are computed, or counted ALWAYS, take no value but DEFAULT.
+fn taken_only_by_default(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<()> {
+    let Some(source) = &insert.source else { return Ok(()) };
+    for (i, at) in named.iter().enumerate() {
+        let Some(column) = relation.columns.get(*at) else { continue };
+        let detail = match &column.made {
+            Made::Computed(_) => "is a generated column",
+            Made::Counted { always: true, .. } => "is an identity column defined as GENERATED ALWAYS",
+            _ => continue,
+        };
+        let given = match source.body.as_ref() {
+            ast::SetExpr::Values(values) => values.rows.iter().any(|row| row.get(i).is_some_and(|e| !syntax::is_default(e))),
+            // A query that is narrower than the table leaves its last columns to their defaults.
+            _ => !insert.columns.is_empty() || query_width(source).is_none_or(|width| width > i),
+        };
+        if given {
+            let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
+            return Err(Error::invalid("428C9", message)
+                .detail(format!("Column \"{}\" {detail}.", column.name))
+                .hint("leave the column out, or write DEFAULT"));
+        }
+    }
+    Ok(())
+}
+
+/// How many columns a SELECT without `*` has.
+fn query_width(query: &ast::Query) -> Option<usize> {
+    let ast::SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let wild = |i: &ast::SelectItem| matches!(i, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..));
+    (!select.projection.iter().any(wild)).then_some(select.projection.len())
 }
 
 /// Columns that an assignment names must exist, once.

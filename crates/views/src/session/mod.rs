@@ -8,6 +8,7 @@
 //! left no trace; within a transaction it leaves the transaction failed. Rows that are still being streamed hold what they need
 //! themselves and do not borrow the session.
 
+mod alter;
 pub mod append;
 pub mod copy;
 pub mod copy_out;
@@ -18,12 +19,16 @@ mod describe;
 mod explain;
 mod guard;
 mod insert;
+mod joined;
 mod point;
 mod prepare;
 mod rows;
+mod rules;
 mod script;
 mod select;
+pub(crate) mod sequence;
 mod show;
+mod show_create;
 pub mod subscribe;
 pub(crate) mod txn;
 mod update;
@@ -34,7 +39,7 @@ pub use prepare::Prepared;
 pub use script::Script;
 
 use crate::{
-    catalog::{Catalog, Name, ObjectId, PUBLIC, Relation},
+    catalog::{Catalog, Name, ObjectId, Relation},
     core::{Core, NotCommitted},
     error::{Error, Result, sqlstate as code},
     read::{
@@ -100,6 +105,8 @@ pub struct Session {
     named: HashMap<String, (Statement, Vec<arrow::datatypes::DataType>)>,
     /// What DECLARE has opened in this transaction.
     cursors: HashMap<String, cursor::OpenCursor>,
+    /// What it was given of sequences.
+    counted: Arc<crate::sequences::Mine>,
     /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
     deallocated: Vec<Option<String>>,
 }
@@ -114,7 +121,9 @@ impl Session {
     pub(crate) fn new(core: Arc<Core>, options: SessionOptions) -> Session {
         core.sessions.fetch_add(1, Ordering::Relaxed);
         let variables = Variables::new(&core.config.limits);
+        let counted = Arc::new(crate::sequences::Mine::new(core.sequences.clone()));
         Session {
+            counted,
             core,
             options,
             variables,
@@ -332,7 +341,9 @@ impl Session {
         let mut at_least = self.seen.lsn;
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(Mode::Autocommit, at_least);
-            let response = guard.run(Box::pin(self.work(&mut txn, statement, text))).await?;
+            let response = guard.run(Box::pin(self.work(&mut txn, statement, text))).await;
+            self.reserve(&mut txn, response.is_ok())?;
+            let response = response?;
             let producer = self.producer(statement)?;
             match self.core.commit(&txn, self.seen, producer).await {
                 Ok(committed) => {
@@ -358,7 +369,8 @@ impl Session {
             Statement::Delete(delete) => Box::pin(self.delete(txn, delete, text)).await,
             Statement::Copy(copy) => self.copy(txn, copy),
             Statement::CopyTo(copy) => Box::pin(self.copy_to(txn, copy)).await,
-            Statement::CreateTable(create) => self.create_table(txn, create),
+            Statement::CreateTable(create) => Box::pin(self.create_table(txn, create)).await,
+            Statement::Ddl(ddl) => Box::pin(self.ddl(txn, ddl)).await,
             Statement::CreateView(create) => Box::pin(self.create_view(txn, create)).await,
             Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),
             Statement::ExplainView { name, analyze } => self.explain_view(txn, name, *analyze),
@@ -374,7 +386,7 @@ impl Session {
     }
 
     fn fresh(&self, mode: Mode, at_least: Lsn) -> Txn {
-        Txn::new(mode, self.core.judged.catalog(), at_least)
+        Txn::new(mode, self.core.judged.catalog(), self.core.ids.clone(), at_least)
     }
 
     fn begin(&mut self, mode: Mode) {
@@ -415,6 +427,7 @@ impl Session {
 
     fn rollback(&mut self) -> Response {
         self.variables.end_transaction();
+        let _ = self.counted.settle();
         match self.txn.take() {
             None => Response::noticed("ROLLBACK", "there is no transaction in progress"),
             Some(_) => Response::command("ROLLBACK"),
@@ -424,11 +437,18 @@ impl Session {
     /// Commits the session's transaction; it is over whatever comes of it.
     async fn commit(&mut self) -> Result<()> {
         self.variables.end_transaction();
-        let Some(txn) = self.txn.take() else { return Ok(()) };
+        let Some(mut txn) = self.txn.take() else { return Ok(()) };
+        self.reserve(&mut txn, true)?;
         let committed = self.core.commit(&txn, self.seen, None).await.map_err(Error::from)?;
         self.committed(committed);
         let guard = self.guard();
         self.await_created(&txn, &guard).await
+    }
+
+    /// What a transaction was given of sequences that it created itself is reserved with it.
+    fn reserve(&self, txn: &mut Txn, kept: bool) -> Result<()> {
+        let events = crate::sequences::Mine::events(self.counted.settle(), &txn.catalog);
+        if kept && !events.is_empty() { txn.extend(events) } else { Ok(()) }
     }
 
     /// Takes in the receipt; says whether it was a duplicate.
@@ -458,7 +478,11 @@ impl Session {
             time_zone: self.variables.time_zone(),
             system_columns: false,
             own: HashMap::new(),
-            about: Arc::new(About { user: self.options.user.clone(), settings: self.variables.shared() }),
+            about: Arc::new(About {
+                user: self.options.user.clone(),
+                settings: self.variables.shared(),
+                sequences: Some(self.counted.clone()),
+            }),
         }
     }
 
@@ -490,7 +514,15 @@ impl Session {
         self.scope(Some(txn)).relation(name.schema.as_deref(), &name.name).cloned()
     }
 
-    fn new_name(name: &RelationName) -> Name {
-        Name { schema: name.schema.clone().unwrap_or_else(|| PUBLIC.to_owned()), name: name.name.clone() }
+    /// The name that something new gets: in the first schema of the search path that is there, unless it names one.
+    fn new_name(&self, txn: &Txn, name: &RelationName) -> Result<Name> {
+        let path = self.variables.search_path();
+        let schema = match &name.schema {
+            Some(schema) => schema.clone(),
+            None => path.iter().find(|s| txn.catalog.has_schema(s)).cloned().ok_or_else(|| {
+                Error::invalid(code::INVALID_SCHEMA, "no schema has been selected to create in").hint("SET search_path = public")
+            })?,
+        };
+        Ok(Name { schema, name: name.name.clone() })
     }
 }

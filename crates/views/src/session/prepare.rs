@@ -292,6 +292,10 @@ impl Session {
                 };
                 Ok(if let Response::Rows(rows) = response { Some(rows.schema) } else { None })
             }
+            Statement::Ddl(ddl) if matches!(ddl.as_ref(), regauge_plan::parse::Ddl::ShowCreate { .. }) => {
+                let field = |name: &str| arrow::datatypes::Field::new(name, DataType::Utf8, true);
+                Ok(Some(Arc::new(arrow::datatypes::Schema::new(vec![field("name"), field("create_sql")]))))
+            }
             Statement::Fetch { name, .. } => Ok(self.cursor_columns(name)),
             Statement::Subscribe(subscribe) => {
                 let relation = scope.relation(subscribe.name.schema.as_deref(), &subscribe.name.name)?;
@@ -424,10 +428,17 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
         }
         Statement::Update(update) => {
             assignments(&mut update.assignments, visit);
+            update.from.iter_mut().for_each(|t| walk(t, visit));
             update.selection.iter_mut().for_each(|e| walk(e, visit));
             update.returning.iter_mut().for_each(|i| walk(i, visit));
         }
+        Statement::CreateTable(create) => {
+            if let Some((query, _)) = &mut create.query {
+                walk(query.as_mut(), visit);
+            }
+        }
         Statement::Delete(delete) => {
+            delete.using.iter_mut().for_each(|t| walk(t, visit));
             delete.selection.iter_mut().for_each(|e| walk(e, visit));
             delete.returning.iter_mut().for_each(|i| walk(i, visit));
         }

@@ -8,7 +8,7 @@ use crate::{
     read::relation::{RelationTable, Source},
     response::{Response, Rows},
     syntax,
-    table::writes::{Key, RowRef, check_bytes, check_chars, check_not_null, duplicate},
+    table::writes::{COPY_BYTES, Key, RowRef, check_bytes, check_chars, check_not_null, duplicate, whole_rows},
 };
 use arrow::{
     array::{RecordBatch, RecordBatchOptions, new_null_array},
@@ -66,6 +66,40 @@ impl Core {
         let snapshot = relation.topic().and_then(|t| self.judged.head(t)).and_then(|head| head.read().get(key, at).cloned());
         let own = txn.writes(relation)?.own(key).map(|row| row.cloned());
         Ok(Standing { now: own.unwrap_or_else(|| snapshot.clone()), snapshot })
+    }
+
+    /// Keys of rows that the transaction sees in a table, one for each row given: of rows that are alike each has one copy's.
+    pub(super) fn keys_standing(&self, txn: &mut Txn, relation: &Arc<Relation>, rows: &RecordBatch) -> Result<Vec<Key>> {
+        if !txn.writes(relation)?.repeats() {
+            return txn.writes(relation)?.keys(rows);
+        }
+        let at = self.snapshot(txn);
+        let head = relation.topic().and_then(|t| self.judged.head(t));
+        let writes = txn.writes(relation)?;
+        let mut own: HashMap<&[u8], Vec<Key>> = HashMap::new();
+        for change in writes.changes().iter().filter(|c| c.before.is_none() && c.after.is_some()) {
+            let end = change.key.len().saturating_sub(COPY_BYTES);
+            own.entry(&change.key[..end]).or_default().push(change.key.clone());
+        }
+        let mut left: HashMap<Key, Vec<Key>> = HashMap::new();
+        let standing = |row: &Key| {
+            let mut copies = head.as_ref().map(|h| h.read().alike(row, at)).unwrap_or_default();
+            copies.retain(|key| !matches!(writes.own(key), Some(None)));
+            copies.extend(own.get(&**row).into_iter().flatten().cloned());
+            copies
+        };
+        whole_rows(rows)?
+            .into_iter()
+            .map(|row| {
+                let copies = left.entry(row.clone()).or_insert_with(|| standing(&row));
+                copies.pop().ok_or_else(|| Error::internal("a row was found that is not there"))
+            })
+            .collect()
+    }
+
+    /// The commit that a write rests on: the transaction's snapshot.
+    pub(super) fn latest(&self, txn: &mut Txn) -> Lsn {
+        self.snapshot(txn)
     }
 
     fn snapshot(&self, txn: &mut Txn) -> Lsn {
@@ -155,6 +189,14 @@ impl Session {
 
     /// The expression that a column takes when a row does not name it.
     pub(super) fn default_of(column: &crate::catalog::Column) -> Result<ast::Expr> {
-        column.default.as_deref().map_or_else(|| Ok(syntax::null()), syntax::expression)
+        column.absent().as_deref().map_or_else(|| Ok(syntax::null()), syntax::expression)
+    }
+
+    /// The same for rows that were there before the column was.
+    pub(super) fn source_of(column: &crate::catalog::Column) -> Result<ast::Expr> {
+        match &column.made {
+            crate::catalog::Made::Computed(sql) => syntax::expression(sql),
+            _ => Session::default_of(column),
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! views and streams stay at the snapshot. Nothing of it is anywhere else before it commits.
 
 use crate::{
-    catalog::{Catalog, Event, Relation, Wish, decide},
+    catalog::{Catalog, Event, Ids, Relation, Wish, decide},
     error::{Error, Result},
     read::{Pin, reading::VersionRows},
     table::writes::TableWrites,
@@ -39,6 +39,8 @@ pub struct Txn {
     pub base: Arc<Catalog>,
     /// The same with its own changes.
     pub catalog: Arc<Catalog>,
+    /// Gives identities.
+    ids: Arc<Ids>,
     /// Its own changes.
     pub events: Vec<Event>,
     /// What they mean to the log.
@@ -49,6 +51,10 @@ pub struct Txn {
     pub appends: Vec<Append>,
     /// Versions created, and whether somebody wants to wait for them.
     pub created: Vec<(ViewId, VersionNo, bool)>,
+    /// Tables and streams whose columns it changed.
+    pub altered: BTreeSet<TopicId>,
+    /// Tables that nobody else may have written to since the snapshot.
+    pub frozen: BTreeSet<TopicId>,
     /// Traces pinned at the snapshot.
     pub versions: HashMap<(ViewId, VersionNo), Arc<dyn VersionRows>>,
     /// The snapshot must not be older than this.
@@ -69,13 +75,16 @@ pub struct Savepoint {
     tables: BTreeMap<TopicId, Arc<TableWrites>>,
     appends: Vec<Append>,
     created: Vec<(ViewId, VersionNo, bool)>,
+    altered: BTreeSet<TopicId>,
+    frozen: BTreeSet<TopicId>,
 }
 
 impl Txn {
     /// Nothing read, nothing written.
     #[must_use]
-    pub fn new(mode: Mode, catalog: Arc<Catalog>, at_least: Lsn) -> Txn {
+    pub fn new(mode: Mode, catalog: Arc<Catalog>, ids: Arc<Ids>, at_least: Lsn) -> Txn {
         Txn {
+            ids,
             mode,
             failed: false,
             snapshot: None,
@@ -86,6 +95,8 @@ impl Txn {
             tables: BTreeMap::new(),
             appends: vec![],
             created: vec![],
+            altered: BTreeSet::new(),
+            frozen: BTreeSet::new(),
             versions: HashMap::new(),
             at_least,
             savepoints: vec![],
@@ -102,6 +113,8 @@ impl Txn {
             tables: self.tables.clone(),
             appends: self.appends.clone(),
             created: self.created.clone(),
+            altered: self.altered.clone(),
+            frozen: self.frozen.clone(),
         });
     }
 
@@ -116,16 +129,18 @@ impl Txn {
     pub fn roll_back_to(&mut self, name: &str) -> Result<()> {
         let at = self.savepoint(name)?;
         self.savepoints.truncate(at + 1);
-        let Some(Savepoint { name: _, catalog, events, defines, tables, appends, created }) = self.savepoints.last().cloned()
-        else {
+        let Some(saved) = self.savepoints.last().cloned() else {
             return Err(Error::internal("savepoint was lost"));
         };
+        let Savepoint { name: _, catalog, events, defines, tables, appends, created, altered, frozen } = saved;
         self.catalog = catalog;
         self.events = events;
         self.defines = defines;
         self.tables = tables;
         self.appends = appends;
         self.created = created;
+        self.altered = altered;
+        self.frozen = frozen;
         self.failed = false;
         Ok(())
     }
@@ -151,17 +166,27 @@ impl Txn {
     /// What it writes to a table.
     pub fn writes(&mut self, table: &Arc<Relation>) -> Result<&mut TableWrites> {
         let topic = table.topic().ok_or_else(|| Error::internal("table without a topic"))?;
+        if self.altered.contains(&topic) {
+            let message = format!("columns of \"{}\" were changed in this transaction", table.name);
+            return Err(Error::invalid(crate::error::sqlstate::IN_USE, message).hint("COMMIT first, then write to it"));
+        }
         let writes = self.tables.entry(topic).or_insert_with(|| Arc::new(TableWrites::new(table.clone())));
         Ok(Arc::make_mut(writes))
     }
 
     /// Changes the catalog.
     pub fn wish(&mut self, wish: Wish) -> Result<Vec<Event>> {
-        let events = decide(&self.catalog, wish)?;
+        let events = decide(&self.ids.claim(&self.catalog, &wish), wish)?;
+        self.extend(events.clone())?;
+        Ok(events)
+    }
+
+    /// Takes in events that were decided.
+    pub fn extend(&mut self, events: Vec<Event>) -> Result<()> {
         let mut next = Catalog::clone(&self.catalog);
         next.apply_all(self.base.changed(), &events).map_err(|e| Error::internal(e.to_string()))?;
         self.catalog = Arc::new(next);
-        self.events.extend(events.iter().cloned());
-        Ok(events)
+        self.events.extend(events);
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Session, insert::check_assigned, rows, txn::Txn};
 use crate::{
-    catalog::Relation,
+    catalog::{Made, Relation},
     error::{Error, Result},
     response::Response,
     syntax,
@@ -24,6 +24,17 @@ impl Session {
         let relation = self.target(txn, &update.table)?;
         rows::need_table(&relation, "update")?;
         check_assigned(&relation, &update.assignments)?;
+        for assignment in update.assignments.iter().filter(|a| a.value.is_some()) {
+            let made = relation.columns.iter().find(|c| c.name == assignment.column).map(|c| &c.made);
+            let detail = match made {
+                Some(Made::Computed(_)) => "is a generated column",
+                Some(Made::Counted { always: true, .. }) => "is an identity column defined as GENERATED ALWAYS",
+                _ => continue,
+            };
+            let column = &assignment.column;
+            return Err(Error::invalid("428C9", format!("column \"{column}\" can only be updated to DEFAULT"))
+                .detail(format!("Column \"{column}\" {detail}.")));
+        }
         let assigned = relation
             .columns
             .iter()
@@ -40,7 +51,11 @@ impl Session {
             fields.push(Field::new(format!("__new{at}"), column.ty.clone(), true));
         }
         let output: SchemaRef = Arc::new(Schema::new(fields));
-        let found = self.find(txn, &relation, name, items, update.selection.clone(), &output, text).await?;
+        let found = self.find(txn, &relation, name, items, &update.from, update.selection.clone(), &output, text).await?;
+        let found = if update.from.is_empty() { found } else { super::joined::first_of_each(&relation, &found)? };
+        if !update.from.is_empty() && super::joined::returns_more(&relation, update.alias.as_deref(), &update.returning) {
+            return Err(super::joined::refused("UPDATE .. FROM"));
+        }
         let old =
             rows::under(&relation, &found.project(&(0..relation.columns.len()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
         let mut columns = old.columns().to_vec();
@@ -48,6 +63,7 @@ impl Session {
             columns[*at] = found.column(relation.columns.len() + i).clone();
         }
         let new = RecordBatch::try_new(relation.schema(), columns).map_err(Error::arrow)?;
+        let new = self.ruled(txn, &relation, new).await?;
         let old = Arc::new(old);
         let old: Vec<RowRef> = (0..old.num_rows()).map(|at| RowRef { batch: old.clone(), at }).collect();
         self.replace_rows(txn, &relation, &old, &new)?;
@@ -62,6 +78,7 @@ impl Session {
         relation: &Arc<Relation>,
         name: &str,
         items: Vec<ast::SelectItem>,
+        with: &[ast::TableWithJoins],
         selection: Option<ast::Expr>,
         output: &SchemaRef,
         text: Option<&str>,
@@ -72,7 +89,10 @@ impl Session {
             None => {
                 let schema = syntax::quote(&relation.name.schema);
                 let from = format!("{schema}.{} AS {}", syntax::quote(&relation.name.name), syntax::quote(name));
-                let query = syntax::select(items, &from, selection)?;
+                let mut query = syntax::select(items, &from, selection)?;
+                if let ast::SetExpr::Select(select) = query.body.as_mut() {
+                    select.from.extend(with.iter().cloned());
+                }
                 self.planned(txn, query, scope, text, Some(output)).await?
             }
         };

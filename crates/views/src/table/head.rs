@@ -7,11 +7,18 @@
 //! order is a function of the contents. Cost: logarithmic per key touched; a scan visits all keys once. Entries that no reader
 //! can see any more go with [`Head::compact`]. It does not know who may write: that is the judge's.
 
-use super::writes::{Key, RowRef, gather};
+use super::writes::{COPY_BYTES, Key, RowRef, gather};
 use crate::error::Result;
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use regauge_types::Lsn;
-use std::collections::BTreeMap;
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions, new_null_array},
+    datatypes::{FieldRef, SchemaRef},
+    error::ArrowError,
+};
+use regauge_types::{COLUMN_ID_KEY, Lsn};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Rows per batch of a scan: the engine's unit of work (measured: 8,192 rows stay in cache).
 const SCAN_ROWS: usize = 8192;
@@ -22,13 +29,24 @@ pub struct Head {
     schema: SchemaRef,
     keys: BTreeMap<Key, Vec<(Lsn, Option<RowRef>)>>,
     since: Lsn,
+    touched: Lsn,
+    /// As it was before its columns changed, until that cannot be called back.
+    before: Vec<Before>,
+}
+
+/// What a change of columns replaced.
+#[derive(Debug)]
+struct Before {
+    changed: Lsn,
+    schema: SchemaRef,
+    keys: BTreeMap<Key, Vec<(Lsn, Option<RowRef>)>>,
 }
 
 impl Head {
     /// An empty table.
     #[must_use]
     pub fn new(schema: SchemaRef) -> Head {
-        Head { schema, keys: BTreeMap::new(), since: Lsn::ZERO }
+        Head { schema, keys: BTreeMap::new(), since: Lsn::ZERO, touched: Lsn::ZERO, before: vec![] }
     }
 
     /// Columns.
@@ -39,7 +57,46 @@ impl Head {
 
     /// Takes in the row (or its absence) that a commit gave a key. Commits come in order.
     pub fn apply(&mut self, lsn: Lsn, key: Key, row: Option<RowRef>) {
+        self.touched = lsn;
         self.keys.entry(key).or_default().push((lsn, row));
+    }
+
+    /// The last commit that wrote to it since it was opened.
+    #[must_use]
+    pub fn touched(&self) -> Lsn {
+        self.touched
+    }
+
+    /// Other columns from now on: a row has those that it had by their ids, NULL for others. Readers of the old columns are
+    /// told apart by [`Head::schema`]. Cost: all rows.
+    pub fn reshape(&mut self, lsn: Lsn, schema: SchemaRef) {
+        self.before.push(Before { changed: lsn, schema: self.schema.clone(), keys: self.keys.clone() });
+        let mut known: HashMap<*const RecordBatch, Arc<RecordBatch>> = HashMap::new();
+        // The old batches are kept until all are done: an address names one batch meanwhile.
+        let mut old = vec![];
+        for row in self.keys.values_mut().flatten().filter_map(|(_, row)| row.as_mut()) {
+            let at = Arc::as_ptr(&row.batch);
+            if let Some(new) = known.get(&at) {
+                row.batch = new.clone();
+            } else if let Ok(new) = by_ids(&row.batch, &schema) {
+                let new = Arc::new(new);
+                known.insert(at, new.clone());
+                old.push(std::mem::replace(&mut row.batch, new));
+            }
+        }
+        self.schema = schema;
+    }
+
+    /// Keys of rows that are alike, of a table without a key of its own: those that begin with the row's bytes.
+    #[must_use]
+    pub fn alike(&self, row: &[u8], at: Lsn) -> Vec<Key> {
+        use std::ops::Bound::{Included, Unbounded};
+        self.keys
+            .range::<[u8], _>((Included(row), Unbounded))
+            .take_while(|(key, _)| key.starts_with(row))
+            .filter(|(key, entries)| key.len() == row.len() + COPY_BYTES && seen(entries, at).is_some())
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// As [`Head::apply`] while nobody reads yet: only where the key stands last is kept.
@@ -93,6 +150,12 @@ impl Head {
 
     /// Forgets commits from `from` on: they never happened.
     pub fn revoke(&mut self, from: Lsn) {
+        while self.before.last().is_some_and(|b| b.changed >= from) {
+            if let Some(before) = self.before.pop() {
+                self.schema = before.schema;
+                self.keys = before.keys;
+            }
+        }
         self.keys.retain(|_, entries| {
             entries.retain(|(lsn, _)| *lsn < from);
             !entries.is_empty()
@@ -105,12 +168,26 @@ impl Head {
             return;
         }
         self.since = since;
+        self.before.retain(|b| b.changed > since);
         self.keys.retain(|_, entries| {
             let keep = entries.iter().rposition(|(lsn, _)| *lsn <= since).unwrap_or(0);
             entries.drain(..keep);
             !matches!(entries.as_slice(), [(lsn, None)] if *lsn <= since)
         });
     }
+}
+
+/// Rows under other columns, found by their ids; NULL where there is none.
+pub fn by_ids(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let id = |f: &FieldRef| f.metadata().get(COLUMN_ID_KEY).cloned();
+    let have = rows.schema();
+    let column = |f: &FieldRef| {
+        let at = have.fields().iter().position(|h| id(h).is_some() && id(h) == id(f) && h.data_type() == f.data_type());
+        at.map_or_else(|| new_null_array(f.data_type(), rows.num_rows()), |at| rows.column(at).clone())
+    };
+    let columns = schema.fields().iter().map(column).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
 }
 
 fn seen(entries: &[(Lsn, Option<RowRef>)], at: Lsn) -> Option<&RowRef> {

@@ -66,6 +66,13 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Reads rows of a table's topic by the columns that they have themselves: those of the time when they were written.
+    pub fn of(rows: &RecordBatch) -> Result<Changes, ArrowError> {
+        let n = rows.num_columns().saturating_sub(1) / 2;
+        let fields: Vec<_> = rows.schema().fields().iter().skip(1).take(n).cloned().collect();
+        Changes::read(rows, &Arc::new(Schema::new(fields)))
+    }
+
     /// Reads rows of a table's topic; `schema` is of the table's own columns. Rows that are none are an error with their schema.
     pub fn read(rows: &RecordBatch, schema: &SchemaRef) -> Result<Changes, ArrowError> {
         let n = schema.fields().len();

@@ -16,7 +16,13 @@ use arrow::{
     datatypes::{DataType, SchemaRef},
 };
 use regauge_types::{ErrorKind, TopicId, key};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// A row within a batch.
 #[derive(Clone, Debug)]
@@ -106,9 +112,16 @@ impl TableWrites {
         self.changes.iter().all(|c| c.op().is_none())
     }
 
-    /// Keys of rows of the table.
+    /// Keys of rows that are to be in the table. Without a key of its own each row is another copy of it, with a key that no
+    /// other row has.
     pub fn keys(&self, rows: &RecordBatch) -> Result<Vec<Key>> {
-        keys_of(&self.key, rows)
+        if self.key.is_empty() { copies(rows) } else { keys_of(&self.key, rows) }
+    }
+
+    /// Whether rows may repeat.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        self.key.is_empty()
     }
 
     /// What the transaction itself says of a key: `None` nothing, `Some(None)` no row.
@@ -145,6 +158,29 @@ impl TableWrites {
         let before = gather(&self.schema, live.iter().map(|c| c.before.as_ref()))?;
         layout::changes(&self.relation.columns, ops, &after, &before).map(Some).map_err(Error::arrow)
     }
+}
+
+/// Bytes at the end of a key that tell copies of a row apart.
+pub const COPY_BYTES: usize = 8;
+
+/// Counts copies. They are told apart within a process only: the log holds rows, and a restart counts anew.
+static COPIES: AtomicU64 = AtomicU64::new(0);
+
+/// A new key for each row of a table without a key of its own: the row's bytes and a number.
+pub fn copies(rows: &RecordBatch) -> Result<Vec<Key>> {
+    let copy = |row: Key| {
+        let no = COPIES.fetch_add(1, Ordering::Relaxed);
+        let mut key = row.into_vec();
+        key.extend(no.to_be_bytes());
+        key.into_boxed_slice()
+    };
+    Ok(whole_rows(rows)?.into_iter().map(copy).collect())
+}
+
+/// Bytes of whole rows.
+pub fn whole_rows(rows: &RecordBatch) -> Result<Vec<Key>> {
+    let all: Vec<usize> = (0..rows.num_columns()).collect();
+    keys_of(&all, rows)
 }
 
 /// Keys of rows over the key's positions.

@@ -1,6 +1,7 @@
 //! The promises of sessions, catalog and views, through the public API over real data folders.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, missing_docs)]
 
+mod alter;
 mod common;
 mod concurrency;
 mod copy;
@@ -15,6 +16,7 @@ mod pg;
 mod prepared;
 mod recursion;
 mod reopen;
+mod rules;
 mod temporal;
 mod transactions;
 mod versions;

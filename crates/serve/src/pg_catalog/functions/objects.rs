@@ -8,6 +8,7 @@ use crate::pg_catalog::{
     shape::{Cell, Ty},
     types,
 };
+use regauge_views::catalog::Made;
 
 const fn f(name: &'static str, ret: Ty, body: fn(&Facts, &[Cell]) -> Result<Cell, Fault>) -> Function {
     Function { name, ret: Ret::Is(ret), strict: true, body }
@@ -47,8 +48,18 @@ pub const FUNCTIONS: &[Function] = &[
         }
     }),
     f("pg_get_constraintdef", Ty::Text, |facts, a| {
-        let table = facts.users().find(|o| !o.key.is_empty() && Some(oids::key_constraint(o.oid)) == int(a, 0));
-        Ok(table.map(|o| format!("PRIMARY KEY ({})", o.key_list())).into())
+        let oid = int(a, 0);
+        let of = |o: &Object| {
+            if !o.key.is_empty() && Some(oids::key_constraint(o.oid)) == oid {
+                return Some(format!("PRIMARY KEY ({})", o.key_list()));
+            }
+            let mut checks = o.relation.iter().flat_map(|r| r.checks.iter()).enumerate();
+            let found = checks.find(|(n, _)| Some(oids::check(o.oid, *n)) == oid);
+            // Written for people PostgreSQL leaves out parentheses that say nothing.
+            let pretty = a.get(1) == Some(&Cell::Bool(true));
+            found.map(|(_, c)| if pretty { format!("CHECK ({})", c.sql) } else { format!("CHECK (({}))", c.sql) })
+        };
+        Ok(facts.users().find_map(of).into())
     }),
     f("pg_get_ruledef", Ty::Text, |_, _| Ok(Cell::Null)),
     f("pg_get_triggerdef", Ty::Text, |_, _| Ok(Cell::Null)),
@@ -60,10 +71,26 @@ pub const FUNCTIONS: &[Function] = &[
     f("pg_get_function_arguments", Ty::Text, |_, _| Ok(Cell::Null)),
     f("pg_get_function_identity_arguments", Ty::Text, |_, _| Ok(Cell::Null)),
     f("pg_get_function_sqlbody", Ty::Text, |_, _| Ok(Cell::Null)),
-    f("pg_get_serial_sequence", Ty::Text, |_, _| Ok(Cell::Null)),
+    f("pg_get_serial_sequence", Ty::Text, |facts, a| {
+        let (Some(table), Some(column)) = (text(a, 0), text(a, 1)) else { return Ok(Cell::Null) };
+        // A column that is not there is NULL: readers ask about columns of everything at once.
+        let columns = facts.by_name(&table).and_then(|o| o.relation.as_ref()).into_iter().flat_map(|r| r.columns.iter());
+        let made = columns.into_iter().find(|c| c.name == column).map(|c| c.made.clone());
+        let Some(Made::Counted { sequence, .. }) = made else { return Ok(Cell::Null) };
+        let name = facts.scope.catalog.sequence(sequence).map(|s| s.name.clone());
+        Ok(name.map(|n| format!("{}.{}", quote_ident(&n.schema), quote_ident(&n.name))).into())
+    }),
     f("pg_relation_is_publishable", Ty::Bool, |_, _| Ok(false.into())),
-    f("obj_description", Ty::Text, |_, _| Ok(Cell::Null)),
-    f("col_description", Ty::Text, |_, _| Ok(Cell::Null)),
+    f("obj_description", Ty::Text, |facts, a| {
+        let of_relations = text(a, 1).is_none_or(|class| class == "pg_class");
+        let found = int(a, 0).filter(|_| of_relations).and_then(|oid| facts.by_oid(oid));
+        Ok(found.and_then(|o| o.comment.clone()).into())
+    }),
+    f("col_description", Ty::Text, |facts, a| {
+        let at = int(a, 1).and_then(|n| usize::try_from(n - 1).ok());
+        let found = int(a, 0).and_then(|oid| facts.by_oid(oid)).zip(at);
+        Ok(found.and_then(|(o, at)| o.columns.get(at)?.comment.clone()).into())
+    }),
     f("shobj_description", Ty::Text, |_, _| Ok(Cell::Null)),
     f("has_table_privilege", Ty::Bool, |_, _| Ok(true.into())),
     f("has_any_column_privilege", Ty::Bool, |_, _| Ok(true.into())),

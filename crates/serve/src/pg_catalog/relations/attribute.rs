@@ -47,10 +47,10 @@ fn of(o: &Object) -> impl Iterator<Item = Vec<Cell>> + '_ {
             storage,
             "",
             c.not_null,
-            c.default.is_some(),
+            c.default.is_some() || c.computed.is_some(),
             false,
-            "",
-            "",
+            c.identity,
+            if c.computed.is_some() { "s" } else { "" },
             false,
             true,
             0i64,
@@ -69,7 +69,7 @@ fn defaults(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
         let columns = o.columns.clone().into_iter().enumerate();
         columns.filter_map(move |(at, c)| {
             let attnum = i64::try_from(at + 1).unwrap_or(i64::MAX);
-            Some(row![oids::default(oid, attnum), oid, attnum, c.default?])
+            Some(row![oids::default(oid, attnum), oid, attnum, c.default.or(c.computed)?])
         })
     };
     facts.users().flat_map(of).collect()

@@ -48,7 +48,7 @@ fn row_of(o: &Object) -> Vec<Cell> {
         "p",
         o.kind,
         o.columns.len(),
-        0i64,
+        o.relation.as_ref().filter(|_| o.index_of.is_none()).map_or(0, |r| r.checks.len()),
         is_view,
         false,
         false,

@@ -1,4 +1,4 @@
-//! `pg_index` and `pg_constraint`: the primary key of a table, which is all that a table has.
+//! `pg_index` and `pg_constraint`: the primary key of a table, and its conditions.
 
 use super::{System, catalog, live::Live};
 use crate::pg_catalog::{
@@ -6,6 +6,7 @@ use crate::pg_catalog::{
     oids,
     shape::{Cell, NULL, row},
 };
+use regauge_views::catalog::retext;
 
 pub const RELATIONS: &[System] = &[
     catalog!("pg_index", 2610, indexes, [
@@ -62,6 +63,42 @@ fn indexes(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
 }
 
 fn constraints(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    let mut rows = keys(facts);
+    for o in facts.users() {
+        for (n, check) in o.relation.iter().flat_map(|r| r.checks.iter()).enumerate() {
+            let read = |(at, c): (usize, &crate::pg_catalog::facts::Column)| {
+                retext::reads_column(&check.sql, &c.name).unwrap_or(false).then_some(at + 1)
+            };
+            let columns: Vec<usize> = o.columns.iter().enumerate().filter_map(read).collect();
+            let (oid, schema) = (oids::check(o.oid, n), oids::schema(&o.schema));
+            let none = 0i64;
+            rows.push(row![
+                oid,
+                check.name.as_str(),
+                schema,
+                "c",
+                false,
+                false,
+                true,
+                o.oid,
+                none,
+                none,
+                none,
+                none,
+                " ",
+                " ",
+                " ",
+                true,
+                none,
+                false,
+                columns,
+            ]);
+        }
+    }
+    rows
+}
+
+fn keys(facts: &Facts) -> Vec<Vec<Cell>> {
     keyed(facts)
         .map(|o| {
             row![

@@ -15,7 +15,6 @@ pub const RELATIONS: &[System] = &[
         proallargtypes: Oids, proargmodes: Chars, proargnames: Texts, proargdefaults: Text, protrftypes: Oids, prosrc: Text,
         probin: Text, prosqlbody: Text, proconfig: Texts, proacl: Acls,
     ]),
-    none!("pg_description", 2609, [objoid: Oid, classoid: Oid, objsubid: Int4, description: Text]),
     none!("pg_shdescription", 2396, [objoid: Oid, classoid: Oid, description: Text]),
     none!("pg_inherits", 2611, [inhrelid: Oid, inhparent: Oid, inhseqno: Int4, inhdetachpending: Bool]),
     none!("pg_enum", 3501, [oid: Oid, enumtypid: Oid, enumsortorder: Real, enumlabel: Name]),
@@ -38,18 +37,6 @@ pub const RELATIONS: &[System] = &[
     ]),
     none!("pg_event_trigger", 3466, [
         oid: Oid, evtname: Name, evtevent: Name, evtowner: Oid, evtfoid: Oid, evtenabled: Char, evttags: Texts,
-    ]),
-    none!("pg_rewrite", 2618, [
-        oid: Oid, rulename: Name, ev_class: Oid, ev_type: Char, ev_enabled: Char, is_instead: Bool, ev_qual: Text,
-        ev_action: Text,
-    ]),
-    none!("pg_sequence", 2224, [
-        seqrelid: Oid, seqtypid: Oid, seqstart: Int8, seqincrement: Int8, seqmax: Int8, seqmin: Int8, seqcache: Int8,
-        seqcycle: Bool,
-    ]),
-    none!("pg_sequences", 12020, [
-        schemaname: Name, sequencename: Name, sequenceowner: Name, data_type: Text, start_value: Int8, min_value: Int8,
-        max_value: Int8, increment_by: Int8, cycle: Bool, cache_size: Int8, last_value: Int8,
     ]),
     none!("pg_statistic_ext", 3381, [
         oid: Oid, stxrelid: Oid, stxname: Name, stxnamespace: Oid, stxowner: Oid, stxstattarget: Int4, stxkeys: Int2s,
@@ -74,9 +61,6 @@ pub const RELATIONS: &[System] = &[
     ]),
     none!("pg_db_role_setting", 2964, [setdatabase: Oid, setrole: Oid, setconfig: Texts]),
     none!("pg_default_acl", 826, [oid: Oid, defaclrole: Oid, defaclnamespace: Oid, defaclobjtype: Char, defaclacl: Acls]),
-    none!("pg_depend", 2608, [
-        classid: Oid, objid: Oid, objsubid: Int4, refclassid: Oid, refobjid: Oid, refobjsubid: Int4, deptype: Char,
-    ]),
     none!("pg_cast", 2605, [
         oid: Oid, castsource: Oid, casttarget: Oid, castfunc: Oid, castcontext: Char, castmethod: Char,
     ]),

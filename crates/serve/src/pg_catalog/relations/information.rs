@@ -7,7 +7,10 @@ use crate::pg_catalog::{
     shape::{Cell, NULL, row},
     types,
 };
-use regauge_views::{catalog::Kind, read::names::DATABASE};
+use regauge_views::{
+    catalog::{Check, Kind, Made, Sequence},
+    read::names::DATABASE,
+};
 
 macro_rules! standard {
     ($name:literal, $oid:literal, $rows:expr, [$($columns:tt)*]) => {
@@ -65,7 +68,9 @@ pub const RELATIONS: &[System] = &[
         constraint_catalog: Name, constraint_schema: Name, constraint_name: Name, unique_constraint_catalog: Name,
         unique_constraint_schema: Name, unique_constraint_name: Name, match_option: Text, update_rule: Text, delete_rule: Text,
     ]),
-    standard!("check_constraints", 13110, |_, _| vec![], [
+    standard!("check_constraints", 13110, |facts, _| {
+        checks(facts).map(|(o, c)| row![DATABASE, o.schema.as_str(), c.name.as_str(), format!("({})", c.sql)]).collect()
+    }, [
         constraint_catalog: Name, constraint_schema: Name, constraint_name: Name, check_clause: Text,
     ]),
     standard!("routines", 13111, |_, _| vec![], [
@@ -77,7 +82,7 @@ pub const RELATIONS: &[System] = &[
         specific_catalog: Name, specific_schema: Name, specific_name: Name, ordinal_position: Int4, parameter_mode: Text,
         is_result: Text, as_locator: Text, parameter_name: Name, data_type: Text, udt_name: Name, parameter_default: Text,
     ]),
-    standard!("sequences", 13113, |_, _| vec![], [
+    standard!("sequences", 13113, sequences, [
         sequence_catalog: Name, sequence_schema: Name, sequence_name: Name, data_type: Text, numeric_precision: Int4,
         numeric_precision_radix: Int4, numeric_scale: Int4, start_value: Text, minimum_value: Text, maximum_value: Text,
         increment: Text, cycle_option: Text,
@@ -211,15 +216,19 @@ fn column(o: &Object, at: usize, c: &Column) -> Vec<Cell> {
         NULL,
         (at + 1).to_string(),
         "NO",
+        yes(!c.identity.is_empty()),
+        match c.identity {
+            "a" => Some("ALWAYS"),
+            "d" => Some("BY DEFAULT"),
+            _ => None,
+        },
+        NULL,
+        NULL,
+        NULL,
+        NULL,
         "NO",
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        "NO",
-        "NEVER",
-        NULL,
+        if c.computed.is_some() { "ALWAYS" } else { "NEVER" },
+        c.computed.clone(),
         yes(writable(o)),
     ]
 }
@@ -236,7 +245,43 @@ fn table_constraints(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
         let (schema, name) = (o.schema.as_str(), o.name.as_str());
         row![DATABASE, schema, pkey(o), DATABASE, schema, name, "PRIMARY KEY", "NO", "NO", "YES", NULL]
     };
-    keyed(facts).map(of).collect()
+    let mut rows: Vec<Vec<Cell>> = keyed(facts).map(of).collect();
+    rows.extend(checks(facts).map(|(o, c)| {
+        let (schema, name) = (o.schema.as_str(), o.name.as_str());
+        row![DATABASE, schema, c.name.as_str(), DATABASE, schema, name, "CHECK", "NO", "NO", "YES", NULL]
+    }));
+    rows
+}
+
+fn checks(facts: &Facts) -> impl Iterator<Item = (&Object, &Check)> {
+    facts.users().flat_map(|o| o.relation.iter().flat_map(|r| r.checks.iter()).map(move |c| (o, c)))
+}
+
+fn sequences(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    // Those of identity columns are the columns', as in PostgreSQL.
+    let of_identity = |id: u32| {
+        let columns = facts.scope.catalog.relations().flat_map(|r| r.columns.iter());
+        let is = |c: &regauge_views::catalog::Column| matches!(c.made, Made::Counted { sequence, serial: false, .. } if sequence == id);
+        columns.into_iter().any(is)
+    };
+    let of = |s: &Sequence| {
+        let (spec, ty) = (&s.spec, super::described::type_of(s));
+        row![
+            DATABASE,
+            s.name.schema.as_str(),
+            s.name.name.as_str(),
+            types::format(ty, None),
+            i64::from(spec.bits),
+            2i64,
+            0i64,
+            spec.start.to_string(),
+            spec.min.to_string(),
+            spec.max.to_string(),
+            spec.increment.to_string(),
+            yes(spec.cycle),
+        ]
+    };
+    facts.scope.catalog.sequences().filter(|s| !of_identity(s.id)).map(|s| of(s)).collect()
 }
 
 fn key_columns(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {

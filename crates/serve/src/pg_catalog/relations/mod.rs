@@ -4,6 +4,7 @@ mod attribute;
 mod class;
 mod cluster;
 mod constraint;
+pub mod described;
 mod empty;
 mod information;
 pub mod live;
@@ -55,6 +56,7 @@ const PARTS: &[&[System]] = &[
     attribute::RELATIONS,
     types::RELATIONS,
     constraint::RELATIONS,
+    described::RELATIONS,
     cluster::RELATIONS,
     overviews::RELATIONS,
     empty::RELATIONS,

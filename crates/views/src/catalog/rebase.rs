@@ -1,0 +1,123 @@
+//! Changes of the catalog by several transactions at once: whether one that was decided on an older catalog still says the same.
+//!
+//! It does if what it touches, and what its definitions read, is as it was; if nothing has come that reads what it renames, alters
+//! or drops; and if names are still free, which [`Catalog::apply_all`] sees. Pure. Cost: relations that it touches, and one pass
+//! over all for those that it changes.
+
+use super::{Catalog, Event, Name, ObjectId, Wish, diverted};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// Identities that were given to transactions, committed or not: no two make things under the same one.
+#[derive(Debug, Default)]
+pub struct Ids {
+    topic: AtomicU32,
+    view: AtomicU32,
+    sequence: AtomicU32,
+}
+
+impl Ids {
+    /// Behind those of a catalog.
+    #[must_use]
+    pub fn behind(catalog: &Catalog) -> Ids {
+        Ids {
+            topic: AtomicU32::new(catalog.last_topic),
+            view: AtomicU32::new(catalog.last_view),
+            sequence: AtomicU32::new(catalog.last_sequence),
+        }
+    }
+
+    /// A catalog in which the wish is given identities that nobody else has been given.
+    #[must_use]
+    pub fn claim(&self, catalog: &Catalog, wish: &Wish) -> Catalog {
+        let (topics, views, sequences) = match wish {
+            Wish::Table { sequences, .. } | Wish::Stream { sequences, .. } => (1, 0, sequences.len()),
+            Wish::View { .. } => (0, 1, 0),
+            Wish::Materialized { version, .. } => {
+                let diverts = version.options.get(diverted::OPTION).is_some_and(|v| v == diverted::DIVERT);
+                (0, if diverts { 2 } else { 1 }, 0)
+            }
+            Wish::Sequence { .. } => (0, 0, 1),
+            Wish::Alter { change: super::Change::Add { sequence: Some(_), .. }, .. } => (0, 0, 1),
+            _ => (0, 0, 0),
+        };
+        let mut next = catalog.clone();
+        let claim = |counter: &AtomicU32, last: &mut u32, n: usize| {
+            if n > 0 {
+                *last = counter.fetch_add(u32::try_from(n).unwrap_or(u32::MAX), Ordering::Relaxed);
+            }
+        };
+        claim(&self.topic, &mut next.last_topic, topics);
+        claim(&self.view, &mut next.last_view, views);
+        claim(&self.sequence, &mut next.last_sequence, sequences);
+        next
+    }
+}
+
+/// Whether events that were decided on `base` mean the same on `now`.
+#[must_use]
+pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
+    let made = made(events);
+    let known = |id: &ObjectId| !made.contains(id);
+    let (mut touched, mut changed) = (BTreeSet::new(), BTreeSet::new());
+    let mut names: Vec<&Name> = vec![];
+    for event in events {
+        if let Event::TableCreated { name, .. }
+        | Event::StreamCreated { name, .. }
+        | Event::ViewCreated { name, .. }
+        | Event::MaterializedViewCreated { name, .. }
+        | Event::Renamed { name, .. }
+        | Event::SequenceCreated { name, .. } = event
+        {
+            names.push(name);
+        }
+        match event {
+            Event::ViewCreated { definition, .. } => touched.extend(definition.depends_on.iter().copied()),
+            Event::ViewReplaced { view, definition, .. } => {
+                changed.insert(ObjectId::View(*view));
+                touched.extend(definition.depends_on.iter().copied());
+            }
+            Event::VersionAdded { view, spec, .. } => {
+                touched.insert(ObjectId::View(*view));
+                touched.extend(spec.definition.depends_on.iter().copied());
+            }
+            Event::Routed { view, .. } | Event::VersionRetired { view, .. } => drop(touched.insert(ObjectId::View(*view))),
+            Event::Dropped { object, .. } | Event::Renamed { object, .. } | Event::Altered { object, .. } => {
+                changed.insert(*object);
+            }
+            Event::Redefined { object, .. } | Event::Commented { object, .. } => drop(touched.insert(*object)),
+            Event::TableCreated { .. }
+            | Event::StreamCreated { .. }
+            | Event::MaterializedViewCreated { .. }
+            | Event::SchemaCreated { .. }
+            | Event::SchemaDropped { .. }
+            | Event::SequenceCreated { .. }
+            | Event::SequenceDropped { .. }
+            | Event::SequenceReserved { .. } => {}
+        }
+    }
+    let schema_made = |schema: &str| events.iter().any(|e| matches!(e, Event::SchemaCreated { schema: made } if made == schema));
+    if names.iter().any(|n| !now.has_schema(&n.schema) && !schema_made(&n.schema)) {
+        return false;
+    }
+    let taken = |n: &Name| now.sequences().any(|s| s.name == *n) && !base.sequences().any(|s| s.name == *n);
+    if names.iter().any(|n| taken(n)) {
+        return false;
+    }
+    let same = |id: &ObjectId| base.get(*id) == now.get(*id);
+    let readers = |of: &Catalog, id: ObjectId| of.dependants(id).map(|r| r.id).collect::<BTreeSet<_>>();
+    touched.iter().chain(&changed).filter(|id| known(id)).all(same)
+        && changed.iter().filter(|id| known(id)).all(|id| readers(base, *id) == readers(now, *id))
+}
+
+/// Relations that the events make themselves.
+fn made(events: &[Event]) -> BTreeSet<ObjectId> {
+    let of = |event: &Event| match event {
+        Event::TableCreated { topic, .. } | Event::StreamCreated { topic, .. } => Some(ObjectId::Topic(*topic)),
+        Event::ViewCreated { view, .. } | Event::MaterializedViewCreated { view, .. } => Some(ObjectId::View(*view)),
+        _ => None,
+    };
+    events.iter().filter_map(of).collect()
+}

@@ -1,0 +1,413 @@
+//! ALTER, COMMENT, SCHEMA, TRUNCATE: a wish to the catalog, what it means to the log and to the rows, in one commit.
+//!
+//! ```text
+//!   rename            events only: texts of dependants are written anew, and looked at before anything is committed
+//!   columns           events, and the topic's next schema; old records are read under it by column id
+//!   ADD .. DEFAULT    a table's rows get the value in the same commit; a stream's old records show NULL
+//!   SET NOT NULL, CHECK   judged over the rows, which nobody else may change until the commit
+//! ```
+//! Not offered: a column change and reads or writes of the same table within one transaction.
+
+use super::{
+    Session,
+    ddl::{column, is_kind, kind_words, named_checks, sequences},
+    rows,
+    txn::Txn,
+};
+use crate::{
+    catalog::{Change, Event, Kind, Made, Name, ObjectId, Relation, SequenceSpec, Wish, schema_of, ty},
+    error::{Error, Result, sqlstate as code},
+    response::Response,
+    syntax,
+    table::{
+        head::by_ids,
+        layout,
+        writes::{Key, RowRef, check_not_null},
+    },
+};
+use regauge_log::Definition;
+use regauge_plan::parse::{Alter, Ddl, ObjectKind, RelationName};
+use regauge_types::{ColumnId, ErrorKind, SchemaId};
+use std::sync::Arc;
+
+impl Session {
+    pub(super) async fn ddl(&mut self, txn: &mut Txn, ddl: &Ddl) -> Result<Response> {
+        match ddl {
+            Ddl::CreateSchema { name, if_not_exists } => {
+                if *if_not_exists && txn.catalog.has_schema(name) {
+                    let notice = format!("schema \"{name}\" already exists, skipping");
+                    return Ok(Response::noticed("CREATE SCHEMA", notice));
+                }
+                txn.wish(Wish::Schema { name: name.clone() })?;
+                Ok(Response::command("CREATE SCHEMA"))
+            }
+            Ddl::DropSchema { names, if_exists, cascade } => self.drop_schemas(txn, names, *if_exists, *cascade),
+            Ddl::Alter { kind, if_exists, name, actions } => self.alter(txn, *kind, *if_exists, name, actions).await,
+            Ddl::Comment { kind, name, column, text } => {
+                let relation = self.of_kind(txn, *kind, name)?;
+                let (column, text) = (column.clone(), text.clone());
+                txn.wish(Wish::Comment { object: relation.id, column, text })?;
+                Ok(Response::command("COMMENT"))
+            }
+            Ddl::ShowCreate { kind, name } => {
+                let relation = self.of_kind(txn, *kind, name)?;
+                super::show_create::show(&txn.catalog, &relation)
+            }
+            Ddl::Truncate { names, restart } => self.truncate(txn, names, *restart),
+            Ddl::Refresh { name } => {
+                self.of_kind(txn, ObjectKind::MaterializedView, name)?;
+                let notice = "a materialized view is always up to date: nothing to do";
+                Ok(Response::noticed("REFRESH MATERIALIZED VIEW", notice))
+            }
+            Ddl::CreateSequence { name, if_not_exists, spec } => {
+                let name = self.new_name(txn, name)?;
+                if *if_not_exists && txn.catalog.sequences().any(|s| s.name == name) {
+                    let notice = format!("relation \"{name}\" already exists, skipping");
+                    return Ok(Response::noticed("CREATE SEQUENCE", notice));
+                }
+                let spec = SequenceSpec::of(spec, &name.name)?;
+                txn.wish(Wish::Sequence { name, spec })?;
+                Ok(Response::command("CREATE SEQUENCE"))
+            }
+            Ddl::DropSequence { names, if_exists, .. } => {
+                let mut notices = vec![];
+                for name in names {
+                    let found = txn.catalog.resolve_sequence(name.schema.as_deref(), &name.name, &self.variables.search_path());
+                    match found.map(|s| s.id) {
+                        Some(sequence) => drop(txn.wish(Wish::DropSequence { sequence })?),
+                        None if *if_exists => notices.push(format!("sequence \"{name}\" does not exist, skipping")),
+                        None => return Err(Error::no_relation(name).hint("DROP SEQUENCE IF EXISTS takes no notice")),
+                    }
+                }
+                Ok(Response::Command { tag: "DROP SEQUENCE".to_owned(), notices })
+            }
+        }
+    }
+
+    fn drop_schemas(&mut self, txn: &mut Txn, names: &[String], if_exists: bool, cascade: bool) -> Result<Response> {
+        let mut notices = vec![];
+        for name in names {
+            if !txn.catalog.has_schema(name) {
+                let message = format!("schema \"{name}\" does not exist");
+                if !if_exists {
+                    return Err(Error::new(ErrorKind::NotFound, code::INVALID_SCHEMA, message).hint("\\dn lists schemas"));
+                }
+                notices.push(format!("{message}, skipping"));
+                continue;
+            }
+            for event in txn.wish(Wish::DropSchema { name: name.clone(), cascade })? {
+                self.forget(txn, &event, &mut notices, &[]);
+            }
+        }
+        Ok(Response::Command { tag: "DROP SCHEMA".to_owned(), notices })
+    }
+
+    /// A relation that must be of a kind. ALTER TABLE and COMMENT ON TABLE are of tables; SHOW CREATE too.
+    fn of_kind(&self, txn: &Txn, kind: ObjectKind, name: &RelationName) -> Result<Arc<Relation>> {
+        let relation = self.target(txn, name)?;
+        if !is_kind(&relation, kind) {
+            let words = kind_words(kind).to_lowercase();
+            let hint = format!("it is a {}", relation.kind_name());
+            return Err(Error::invalid(code::WRONG_OBJECT, format!("\"{name}\" is not a {words}")).hint(hint));
+        }
+        Ok(relation)
+    }
+
+    async fn alter(
+        &mut self,
+        txn: &mut Txn,
+        kind: ObjectKind,
+        if_exists: bool,
+        name: &RelationName,
+        actions: &[Alter],
+    ) -> Result<Response> {
+        let tag = format!("ALTER {}", kind_words(kind));
+        let renames = actions.iter().all(|a| matches!(a, Alter::Rename(_) | Alter::SetSchema(_)));
+        // As in PostgreSQL ALTER TABLE gives any relation another name.
+        let kind = if renames && kind == ObjectKind::Table { ObjectKind::Any } else { kind };
+        let known = txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.variables.search_path());
+        if if_exists && known.is_none() {
+            return Ok(Response::noticed(tag, format!("relation \"{name}\" does not exist, skipping")));
+        }
+        let before = self.of_kind(txn, kind, name)?;
+        let id = before.id;
+        let mut notices = vec![];
+        let mut work = Work::default();
+        if !renames {
+            untouched(txn, &before)?;
+        }
+        for action in actions {
+            let relation = txn.catalog.get(id).cloned().ok_or_else(|| Error::internal("relation is gone"))?;
+            match action {
+                Alter::Rename(to) => {
+                    let to = Name { name: to.clone(), ..relation.name.clone() };
+                    self.rename(txn, id, to).await?;
+                }
+                Alter::SetSchema(schema) if *schema == relation.name.schema => {}
+                Alter::SetSchema(schema) => {
+                    let to = Name { schema: schema.clone(), ..relation.name.clone() };
+                    self.rename(txn, id, to).await?;
+                }
+                _ => self.alter_columns(txn, &relation, action, &mut notices, &mut work).await?,
+            }
+        }
+        if !renames {
+            self.finish_columns(txn, &before, work).await?;
+        }
+        Ok(Response::Command { tag, notices })
+    }
+
+    async fn rename(&mut self, txn: &mut Txn, object: ObjectId, to: Name) -> Result<()> {
+        let events = txn.wish(Wish::Rename { object, to })?;
+        self.verify(txn, &events).await
+    }
+
+    /// Looks at texts that were written anew: each plain view must give the columns that it gave.
+    pub(super) async fn verify(&mut self, txn: &Txn, events: &[Event]) -> Result<()> {
+        for event in events {
+            let Event::Redefined { object, version: None, .. } = event else { continue };
+            let Some(view) = txn.catalog.get(*object).cloned() else { continue };
+            let Kind::View { definition } = &view.kind else { continue };
+            let mut scope = self.scope(Some(txn));
+            scope.search_path = definition.search_path.clone();
+            let same = match self.core.planner.plan_text(&definition.sql, scope).await {
+                Ok(plan) => {
+                    let types = plan.schema().fields().iter().map(|f| f.data_type().clone());
+                    types.zip(&view.columns).all(|(now, then)| now == then.ty || now == arrow::datatypes::DataType::Null)
+                        && plan.schema().fields().len() == view.columns.len()
+                }
+                Err(error) => {
+                    tracing::debug!(%error, view = %view.name, "a definition cannot be written anew");
+                    false
+                }
+            };
+            if !same {
+                let message = format!("view {} cannot be kept under the new names", view.name);
+                return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+                    .hint(format!("drop {} first and create it anew afterwards", view.name)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn alter_columns(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Arc<Relation>,
+        action: &Alter,
+        notices: &mut Vec<String>,
+        work: &mut Work,
+    ) -> Result<()> {
+        let change = match action {
+            Alter::RenameColumn { from, to } => Change::RenameColumn { from: from.clone(), to: to.clone() },
+            Alter::AddColumn { column: spec, if_not_exists } => {
+                if *if_not_exists && relation.position(&spec.name).is_some() {
+                    let of = format!("column \"{}\" of relation \"{}\"", spec.name, relation.name);
+                    notices.push(format!("{of} already exists, skipping"));
+                    return Ok(());
+                }
+                let new = column(ColumnId(0), spec);
+                if ty::parse(&ty::name(&new.ty)).as_ref() != Some(&new.ty) {
+                    return Err(Error::unsupported(format!("type of column \"{}\" cannot be stored", new.name)));
+                }
+                let stream = matches!(relation.kind, Kind::Stream { .. });
+                if stream && (new.not_null || matches!(new.made, Made::Computed(_))) {
+                    let message = format!("column \"{}\" would have no value in records that are there", new.name);
+                    return Err(Error::unsupported(message).hint("a column added to a stream may be NULL"));
+                }
+                let fill = (new.default.is_some() || new.made != Made::Given).then(|| new.name.clone());
+                work.judged |= new.not_null && fill.is_none();
+                work.fills.extend(fill);
+                let sequence = sequences(std::slice::from_ref(spec))?.pop().map(|(_, spec)| spec);
+                Change::Add { column: new, sequence }
+            }
+            Alter::DropColumn { column, if_exists, .. } if *if_exists && relation.position(column).is_none() => {
+                notices.push(format!("column \"{column}\" of relation \"{}\" does not exist, skipping", relation.name));
+                return Ok(());
+            }
+            Alter::DropColumn { column, cascade, .. } => Change::Drop { column: column.clone(), cascade: *cascade },
+            Alter::Default { column, default } => {
+                Change::Default { column: column.clone(), default: default.as_ref().map(ToString::to_string) }
+            }
+            Alter::NotNull { column, not_null } => {
+                if *not_null && matches!(relation.kind, Kind::Stream { .. }) {
+                    let error =
+                        Error::unsupported("SET NOT NULL is not offered for streams: records that are there stay as they are");
+                    return Err(error.hint("ALTER STREAM .. ADD CHECK (column IS NOT NULL) holds for what comes"));
+                }
+                work.judged |= *not_null;
+                Change::NotNull { column: column.clone(), not_null: *not_null }
+            }
+            Alter::AddCheck(check) => {
+                work.judged = true;
+                let columns: Vec<_> = relation.columns.iter().map(named_only).collect();
+                let check = named_checks(&relation.name, &columns, std::slice::from_ref(check), &relation.checks).pop();
+                Change::AddCheck(check.ok_or_else(|| Error::internal("a check without a name"))?)
+            }
+            Alter::DropConstraint { name, if_exists } => {
+                if *if_exists && !relation.checks.iter().any(|c| c.name == *name) {
+                    let of = format!("constraint \"{name}\" of relation \"{}\"", relation.name);
+                    notices.push(format!("{of} does not exist, skipping"));
+                    return Ok(());
+                }
+                Change::DropCheck(name.clone())
+            }
+            Alter::Rename(_) | Alter::SetSchema(_) => return Ok(()),
+        };
+        let events = txn.wish(Wish::Alter { object: relation.id, change })?;
+        for event in &events {
+            self.forget(txn, event, notices, &[]);
+        }
+        self.verify(txn, &events).await?;
+        Ok(())
+    }
+
+    /// What changed columns mean to the log and to the rows that are there.
+    async fn finish_columns(&mut self, txn: &mut Txn, before: &Arc<Relation>, work: Work) -> Result<()> {
+        let topic = before.topic().ok_or_else(|| rows::not_writable(before))?;
+        let after = txn.catalog.get(before.id).cloned().ok_or_else(|| Error::internal("relation is gone"))?;
+        self.judge_rules(txn, &after).await?;
+        let here = txn.defines.iter().position(|d| matches!(d, Definition::Topic(spec) if spec.id == topic));
+        if after.schema_id != before.schema_id {
+            let schema = match after.kind {
+                Kind::Table { .. } => layout::topic_schema(&after.columns),
+                _ => schema_of(&after.columns),
+            };
+            match here.and_then(|at| txn.defines.get_mut(at)) {
+                Some(Definition::Topic(spec)) => spec.schema = schema,
+                _ => txn.defines.push(Definition::Schema { topic, id: SchemaId(after.schema_id), schema }),
+            }
+        }
+        if here.is_some() || matches!(after.kind, Kind::Stream { .. }) {
+            return Ok(());
+        }
+        if !work.fills.is_empty() || work.judged {
+            self.rows_under(txn, before, &after, &work.fills).await?;
+        }
+        if after.schema_id != before.schema_id {
+            txn.altered.insert(topic);
+        }
+        Ok(())
+    }
+
+    /// A table's rows with a column more, or judged by what holds from now on.
+    async fn rows_under(&mut self, txn: &mut Txn, before: &Arc<Relation>, after: &Arc<Relation>, fills: &[String]) -> Result<()> {
+        let topic = before.topic().ok_or_else(|| Error::internal("table without a topic"))?;
+        let at = self.core.latest(txn);
+        let Some(head) = self.core.judged.head(topic) else { return Ok(()) };
+        txn.frozen.insert(topic);
+        let all: Vec<(Key, RowRef)> = head.read().rows(at).map(|(key, row)| (key.clone(), row.clone())).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let old = crate::table::writes::gather(&before.schema(), all.iter().map(|(_, row)| Some(row)))?;
+        let wide = by_ids(&old, &after.schema()).map_err(Error::arrow)?;
+        let key: &[usize] = if let Kind::Table { key } = &after.kind { key } else { &[] };
+        if fills.is_empty() {
+            check_not_null(after, key, &wide).map_err(|e| present(e, after))?;
+            return self.judge_checks(txn, after, &wide).await.map_err(|e| broken(e, after));
+        }
+        let own = std::collections::HashMap::from([("__row".to_owned(), rows::provider(&wide))]);
+        let items = after
+            .columns
+            .iter()
+            .map(|c| match fills.contains(&c.name) {
+                true => Ok(syntax::expr_as(syntax::cast_to(Session::source_of(c)?, &c.ty)?, &c.name)),
+                false => Ok(syntax::column_as(&after.name.name, &c.name, &c.name)),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let from = format!("\"__row\" AS {}", syntax::quote(&after.name.name));
+        let query = syntax::select(items, &from, None)?;
+        let (schema, batches) = self.compute(txn, query, own, Some(&after.schema())).await?;
+        let new = rows::under(after, &rows::one(&schema, &batches)?)?;
+        check_not_null(after, key, &new).map_err(|e| present(e, after))?;
+        self.judge_checks(txn, after, &new).await.map_err(|e| broken(e, after))?;
+        let (wide, new) = (Arc::new(wide), Arc::new(new));
+        for (at, (key, _)) in all.into_iter().enumerate() {
+            let (before, row) = (RowRef { batch: wide.clone(), at }, RowRef { batch: new.clone(), at });
+            txn.writes(after)?.put(key, || Some(before), Some(row));
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, txn: &mut Txn, names: &[RelationName], restart: bool) -> Result<Response> {
+        for name in names {
+            let relation = self.target(txn, name)?;
+            rows::need_table(&relation, "truncate")?;
+            let topic = relation.topic().ok_or_else(|| Error::internal("table without a topic"))?;
+            let at = self.core.latest(txn);
+            let standing: Vec<(Key, RowRef)> = match self.core.judged.head(topic) {
+                Some(head) => head.read().rows(at).map(|(key, row)| (key.clone(), row.clone())).collect(),
+                None => vec![],
+            };
+            let writes = txn.writes(&relation)?;
+            let own: Vec<Key> = writes.changes().iter().filter(|c| c.after.is_some()).map(|c| c.key.clone()).collect();
+            for (key, row) in standing {
+                writes.put(key, || Some(row), None);
+            }
+            own.into_iter().for_each(|key| writes.put(key, || None, None));
+            if restart {
+                let counted = |c: &crate::catalog::Column| match c.made {
+                    Made::Counted { sequence, .. } => Some(sequence),
+                    _ => None,
+                };
+                for sequence in relation.columns.iter().filter_map(counted) {
+                    txn.wish(Wish::Reserve { sequence, last: None })?;
+                }
+            }
+        }
+        Ok(Response::command("TRUNCATE TABLE"))
+    }
+}
+
+/// What a statement's changes ask of the rows that are there.
+#[derive(Default)]
+struct Work {
+    /// Columns that get their value.
+    fills: Vec<String>,
+    /// Something holds from now on that did not before.
+    judged: bool,
+}
+
+/// Refuses a relation that the transaction has written to, or altered before.
+fn untouched(txn: &Txn, relation: &Relation) -> Result<()> {
+    let topic = relation.topic().ok_or_else(|| rows::not_writable(relation))?;
+    let pending = txn.tables.get(&topic).is_some_and(|t| !t.is_empty()) || txn.appends.iter().any(|a| a.topic == topic);
+    if pending || txn.altered.contains(&topic) {
+        let message = format!("cannot alter \"{}\": this transaction has written to it or altered it", relation.name);
+        return Err(Error::invalid(code::IN_USE, message).hint("COMMIT first"));
+    }
+    Ok(())
+}
+
+fn named_only(c: &crate::catalog::Column) -> regauge_plan::parse::ColumnSpec {
+    regauge_plan::parse::ColumnSpec {
+        name: c.name.clone(),
+        ty: c.ty.clone(),
+        chars_max: None,
+        not_null: false,
+        default: None,
+        made: regauge_plan::parse::Made::Given,
+    }
+}
+
+/// A row that is there has NULL where it may not: PostgreSQL's words for it.
+fn present(error: Error, of: &Relation) -> Error {
+    match error.message.split('"').nth(1).map(str::to_owned) {
+        Some(column) if error.sqlstate == code::NOT_NULL => {
+            Error { message: format!("column \"{column}\" of relation \"{}\" contains null values", of.name.name), ..error }
+        }
+        _ => error,
+    }
+}
+
+/// A row that is there breaks a condition: PostgreSQL's words for it.
+fn broken(error: Error, of: &Relation) -> Error {
+    match error.message.rsplit('"').nth(1).map(str::to_owned) {
+        Some(check) if error.sqlstate == code::CHECK => {
+            let message = format!("check constraint \"{check}\" of relation \"{}\" is violated by some row", of.name.name);
+            Error { message, detail: None, ..error }
+        }
+        _ => error,
+    }
+}

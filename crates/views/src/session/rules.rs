@@ -1,0 +1,180 @@
+//! What a row must fulfil beyond its types: columns that are computed, conditions that must not be false.
+//!
+//! ```text
+//!   row ─▶ computed columns ─▶ NOT NULL, lengths ─▶ CHECK ─▶ key
+//! ```
+//! Expressions are planned as those of a query over the rows, so they mean what they mean there. Cost: nothing for relations
+//! without them, else one small plan for each statement.
+
+use super::{Session, rows, txn::Txn};
+use crate::{
+    catalog::{Column, Kind, Made, Relation},
+    error::{Error, Result, sqlstate as code},
+    read::planner,
+    syntax,
+    table::writes::{check_chars, check_not_null},
+};
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{DataType, Field, Schema},
+};
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+
+impl Session {
+    /// Rows with their computed columns, none of them against a condition.
+    pub(super) async fn ruled(&mut self, txn: &mut Txn, relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
+        let computes = relation.columns.iter().any(|c| matches!(c.made, Made::Computed(_)));
+        if rows.num_rows() == 0 || !computes && relation.checks.is_empty() {
+            return Ok(rows);
+        }
+        let rows = if computes { self.computed(txn, relation, &rows).await? } else { rows };
+        let key: &[usize] = if let Kind::Table { key } = &relation.kind { key } else { &[] };
+        check_not_null(relation, key, &rows)?;
+        check_chars(relation, &rows)?;
+        self.judge_checks(txn, relation, &rows).await?;
+        Ok(rows)
+    }
+
+    async fn computed(&mut self, txn: &mut Txn, relation: &Relation, rows: &RecordBatch) -> Result<RecordBatch> {
+        let item = |c: &Column| match &c.made {
+            Made::Computed(sql) => Ok(syntax::expr_as(syntax::expression(sql)?, &c.name)),
+            _ => Ok(syntax::column_as(&relation.name.name, &c.name, &c.name)),
+        };
+        let items = relation.columns.iter().map(item).collect::<Result<Vec<_>>>()?;
+        let own = HashMap::from([("__row".to_owned(), rows::provider(rows))]);
+        let query = syntax::select(items, &over(relation), None)?;
+        let (schema, batches) = self.compute(txn, query, own, Some(&relation.schema())).await?;
+        rows::under(relation, &rows::one(&schema, &batches)?)
+    }
+
+    /// Refuses rows for which a condition is false; NULL is not false.
+    pub(super) async fn judge_checks(&mut self, txn: &mut Txn, relation: &Relation, rows: &RecordBatch) -> Result<()> {
+        if relation.checks.is_empty() || rows.num_rows() == 0 {
+            return Ok(());
+        }
+        // PostgreSQL judges in the order of their names.
+        let mut checks: Vec<_> = relation.checks.iter().collect();
+        checks.sort_by(|a, b| a.name.cmp(&b.name));
+        let items = checks
+            .iter()
+            .enumerate()
+            .map(|(at, c)| Ok(syntax::expr_as(syntax::expression(&c.sql)?, &format!("__check{at}"))))
+            .collect::<Result<Vec<_>>>()?;
+        let own = HashMap::from([("__row".to_owned(), rows::provider(rows))]);
+        let fields: Vec<Field> =
+            (0..checks.len()).map(|at| Field::new(format!("__check{at}"), DataType::Boolean, true)).collect();
+        let query = syntax::select(items, &over(relation), None)?;
+        let (schema, batches) = self.compute(txn, query, own, Some(&Arc::new(Schema::new(fields)))).await?;
+        let answers = rows::one(&schema, &batches)?;
+        let breaks = |row: usize, at: usize| {
+            let column = answers.column(at).as_boolean_opt()?;
+            (!column.is_null(row) && !column.value(row)).then_some(at)
+        };
+        for row in 0..answers.num_rows() {
+            if let Some(check) = (0..checks.len()).find_map(|at| breaks(row, at)).and_then(|at| checks.get(at)) {
+                let message =
+                    format!("new row for relation \"{}\" violates check constraint \"{}\"", relation.name.name, check.name);
+                return Err(Error::invalid(code::CHECK, message)
+                    .detail(format!("Failing row contains ({}).", shown(rows, row)))
+                    .hint(format!("the condition is {}", check.sql)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses expressions that cannot be rules: of another type, with queries in them, that depend on the moment.
+    pub(super) async fn judge_rules(&mut self, txn: &mut Txn, relation: &Relation) -> Result<()> {
+        let empty = RecordBatch::new_empty(relation.schema());
+        for check in &relation.checks {
+            let expr = syntax::expression(&check.sql)?;
+            plain(&expr, "check constraint")?;
+            let ty = self.type_of_rule(txn, relation, &empty, expr).await?.0;
+            if ty != DataType::Boolean && ty != DataType::Null {
+                let message = format!("argument of CHECK must be type boolean, not type {}", crate::catalog::ty::name(&ty));
+                return Err(Error::invalid(code::DATATYPE_MISMATCH, message));
+            }
+        }
+        for column in &relation.columns {
+            let Made::Computed(sql) = &column.made else { continue };
+            let expr = syntax::expression(sql)?;
+            plain(&expr, "column generation expression")?;
+            for other in relation.columns.iter().filter(|c| matches!(c.made, Made::Computed(_))) {
+                if crate::catalog::retext::reads_column(sql, &other.name)? {
+                    let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);
+                    return Err(
+                        Error::invalid("42P17", message).detail("A generated column cannot reference another generated column.")
+                    );
+                }
+            }
+            let (_, immutable) = self.type_of_rule(txn, relation, &empty, syntax::cast_to(expr, &column.ty)?).await?;
+            if !immutable {
+                return Err(Error::invalid("42P17", "generation expression is not immutable")
+                    .hint("it may read this row's columns, and nothing that changes"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn type_of_rule(
+        &mut self,
+        txn: &Txn,
+        relation: &Relation,
+        empty: &RecordBatch,
+        expr: ast::Expr,
+    ) -> Result<(DataType, bool)> {
+        let mut scope = self.scope(Some(txn));
+        scope.own = HashMap::from([("__row".to_owned(), rows::provider(empty))]);
+        let immutable = !moves(&expr);
+        let query = syntax::select(vec![syntax::expr_as(expr, "__rule")], &over(relation), None)?;
+        let plan = Box::pin(self.core.planner.plan(query, scope)).await?;
+        let ty = plan.schema().fields().first().map_or(DataType::Null, |f| f.data_type().clone());
+        Ok((ty, immutable && planner::volatile_functions(&plan).is_empty()))
+    }
+}
+
+fn over(relation: &Relation) -> String {
+    format!("\"__row\" AS {}", syntax::quote(&relation.name.name))
+}
+
+/// A row's values as PostgreSQL's details show them.
+fn shown(rows: &RecordBatch, row: usize) -> String {
+    let value = |c: &arrow::array::ArrayRef| match c.is_null(row) {
+        true => "null".to_owned(),
+        false => regauge_plan::functions::cast::text_column(&c.slice(row, 1))
+            .ok()
+            .and_then(|t| Some(t.as_string_opt::<i32>()?.value(0).to_owned()))
+            .unwrap_or_else(|| "?".to_owned()),
+    };
+    rows.columns().iter().map(value).collect::<Vec<_>>().join(", ")
+}
+
+/// Words that are functions of the moment without parentheses.
+fn moves(expr: &ast::Expr) -> bool {
+    struct V;
+    impl Visitor for V {
+        type Break = ();
+        fn pre_visit_expr(&mut self, e: &ast::Expr) -> ControlFlow<()> {
+            let names = ["current_timestamp", "current_date", "current_time", "localtimestamp", "localtime", "now"];
+            match e {
+                ast::Expr::Function(f) if names.contains(&f.name.to_string().to_lowercase().as_str()) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut V).is_break()
+}
+
+fn plain(expr: &ast::Expr, what: &str) -> Result<()> {
+    struct V;
+    impl Visitor for V {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    if expr.visit(&mut V).is_break() {
+        return Err(Error::unsupported(format!("cannot use subquery in {what}")).hint("a rule reads its own row"));
+    }
+    Ok(())
+}
