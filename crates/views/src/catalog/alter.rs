@@ -365,7 +365,7 @@ fn drop_column(catalog: &Catalog, mut next: Next<'_>, at: usize, cascade: bool) 
     next.checks = kept;
     let mut readers = vec![];
     for dependant in catalog.dependants(relation.id) {
-        if reads_column(dependant, &name)? {
+        if reads_column(catalog, dependant, relation, &name)? {
             readers.push(dependant.id);
         }
     }
@@ -387,12 +387,13 @@ fn drop_column(catalog: &Catalog, mut next: Next<'_>, at: usize, cascade: bool) 
 }
 
 /// Whether a view's text can read a column of this name. A name is taken for the column wherever it stands.
-fn reads_column(view: &Relation, column: &str) -> Result<bool> {
+fn reads_column(catalog: &Catalog, view: &Relation, of: &Relation, column: &str) -> Result<bool> {
+    let reads = |d: &Definition| retext::mentions(&d.sql, catalog, &d.search_path, of, column);
     match &view.kind {
-        Kind::View { definition } => retext::mentions(&definition.sql, column),
+        Kind::View { definition } => reads(definition),
         Kind::Materialized { versions, .. } => {
             for version in versions.values() {
-                if retext::mentions(&version.definition.sql, column)? {
+                if reads(&version.definition)? {
                     return Ok(true);
                 }
             }

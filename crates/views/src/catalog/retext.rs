@@ -47,11 +47,19 @@ fn object_name(name: &Name, version: &str, bare: bool) -> ast::ObjectName {
     ast::ObjectName(schema.into_iter().chain([last]).map(ast::ObjectNamePart::Identifier).collect())
 }
 
+/// Words that the parser does not take for a name everywhere.
+fn reserved(name: &str) -> bool {
+    use datafusion::sql::sqlparser::keywords as k;
+    let Ok(at) = k::ALL_KEYWORDS.binary_search(&name.to_uppercase().as_str()) else { return false };
+    let Some(word) = k::ALL_KEYWORDS_INDEX.get(at) else { return true };
+    [k::RESERVED_FOR_COLUMN_ALIAS, k::RESERVED_FOR_TABLE_ALIAS, k::RESERVED_FOR_IDENTIFIER].iter().any(|l| l.contains(word))
+}
+
 /// An identifier, in quotes if it needs them.
 fn ident(name: &str) -> ast::Ident {
     let plain = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        && datafusion::sql::sqlparser::keywords::ALL_KEYWORDS.binary_search(&name.to_uppercase().as_str()).is_err();
+        && !reserved(name);
     if plain { ast::Ident::new(name) } else { syntax::ident(name) }
 }
 
@@ -218,7 +226,7 @@ pub fn pinned(
     touched: &[&str],
 ) -> Result<Option<String>> {
     let mut query = syntax::query(sql)?;
-    let reads = reads(&mut query);
+    let reads = reads(&mut query, &|name| is_relation(catalog, search_path, relation, name));
     if !reads.all && !touched.iter().any(|column| reads.names.contains(&(*column).to_owned())) {
         return Ok(None);
     }
@@ -267,9 +275,24 @@ struct Reads {
     names: Vec<String>,
 }
 
-fn reads(query: &mut ast::Query) -> Reads {
-    struct V(Reads);
-    impl VisitorMut for V {
+fn is_relation(catalog: &Catalog, search_path: &[String], relation: &Relation, name: &ast::ObjectName) -> bool {
+    let found = written(name).and_then(|w| catalog.resolve(w.schema.as_deref(), &w.name, search_path).cloned());
+    found.is_some_and(|f| f.id == relation.id)
+}
+
+/// `of`: whether a name is the relation in question; a `*` beside others does not read its columns.
+fn reads(query: &mut ast::Query, of: &dyn Fn(&ast::ObjectName) -> bool) -> Reads {
+    struct V<'a>(Reads, &'a dyn Fn(&ast::ObjectName) -> bool);
+    impl V<'_> {
+        fn direct(&self, factor: &ast::TableFactor) -> bool {
+            match factor {
+                ast::TableFactor::Table { name, args: None, .. } => (self.1)(name),
+                ast::TableFactor::Derived { .. } => false,
+                _ => true,
+            }
+        }
+    }
+    impl VisitorMut for V<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, e: &mut ast::Expr) -> ControlFlow<()> {
             match e {
@@ -280,13 +303,16 @@ fn reads(query: &mut ast::Query) -> Reads {
             ControlFlow::Continue(())
         }
         fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
-            for item in &select.projection {
+            let factors =
+                select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
+            let direct = factors.into_iter().any(|f| self.direct(f));
+            for item in select.projection.iter().filter(|_| direct) {
                 self.0.all |= matches!(item, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..));
             }
             for join in select.from.iter().flat_map(|f| &f.joins) {
                 if let Some(constraint) = constraint(&join.join_operator) {
                     match constraint {
-                        ast::JoinConstraint::Natural => self.0.all = true,
+                        ast::JoinConstraint::Natural => self.0.all |= direct,
                         ast::JoinConstraint::Using(names) => {
                             let last = |n: &ast::ObjectName| n.0.last().and_then(|p| p.as_ident()).map(fold);
                             self.0.names.extend(names.iter().filter_map(last));
@@ -298,7 +324,7 @@ fn reads(query: &mut ast::Query) -> Reads {
             ControlFlow::Continue(())
         }
     }
-    let mut v = V(Reads { all: false, names: vec![] });
+    let mut v = V(Reads { all: false, names: vec![] }, of);
     let _ = query.visit(&mut v);
     v.0
 }
@@ -323,10 +349,10 @@ fn constraint(op: &ast::JoinOperator) -> Option<&ast::JoinConstraint> {
     }
 }
 
-/// Whether a text reads a column of this name, or all columns there are.
-pub fn mentions(sql: &str, column: &str) -> Result<bool> {
+/// Whether a text reads a column of this name, or all columns that the relation has.
+pub fn mentions(sql: &str, catalog: &Catalog, search_path: &[String], relation: &Relation, column: &str) -> Result<bool> {
     let mut query = syntax::query(sql)?;
-    let reads = reads(&mut query);
+    let reads = reads(&mut query, &|name| is_relation(catalog, search_path, relation, name));
     Ok(reads.all || reads.names.iter().any(|n| n == column))
 }
 
@@ -357,5 +383,5 @@ pub fn column_renamed(sql: &str, from: &str, to: &str) -> Result<String> {
 /// Whether an expression reads a column.
 pub fn reads_column(sql: &str, column: &str) -> Result<bool> {
     let mut query = syntax::query(&format!("SELECT {sql}"))?;
-    Ok(reads(&mut query).names.iter().any(|n| n == column))
+    Ok(reads(&mut query, &|_| false).names.iter().any(|n| n == column))
 }

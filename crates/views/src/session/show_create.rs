@@ -79,7 +79,7 @@ fn column(catalog: &Catalog, c: &Column) -> String {
             let spec = catalog.sequence(*sequence).map(|s| s.spec.clone());
             let options = match spec {
                 Some(s) => {
-                    format!(" (START WITH {} INCREMENT BY {} MINVALUE {} MAXVALUE {})", s.start, s.increment, s.min, s.max)
+                    format!(" (INCREMENT BY {} MINVALUE {} MAXVALUE {} START WITH {})", s.increment, s.min, s.max, s.start)
                 }
                 None => String::new(),
             };

@@ -45,6 +45,7 @@ async fn renames_within_a_transaction_swap_two_tables() {
     assert_eq!(run(&mut s, "SELECT id FROM t").await, ["2"]);
     run(&mut s, "COMMIT").await;
     run(&mut s, "DROP TABLE old; CREATE TABLE fresh (id INT PRIMARY KEY)").await;
+    drop(s);
     site.reopen();
     let mut s = site.session();
     assert_eq!(run(&mut s, "SELECT id FROM t").await, ["2"]);
@@ -104,7 +105,7 @@ async fn a_streams_old_records_read_as_the_current_columns() {
     run(&mut s, "CREATE MATERIALIZED VIEW m AS SELECT k, sum(v) AS v FROM e GROUP BY k").await;
     run(&mut s, "ALTER STREAM e ADD COLUMN note TEXT DEFAULT 'none'").await;
     run(&mut s, "ALTER STREAM e RENAME COLUMN v TO val").await;
-    run(&mut s, "INSERT INTO e VALUES (1, 5), (2, 6, 'said')").await;
+    run(&mut s, "INSERT INTO e VALUES (1, 5, DEFAULT), (2, 6, 'said')").await;
     run(&mut s, "CREATE MATERIALIZED VIEW later AS SELECT note, count(*) AS n FROM e GROUP BY note").await;
     for again in 0..2 {
         let all = run(&mut s, "SELECT k, val, note FROM e ORDER BY val").await;
@@ -259,6 +260,7 @@ async fn a_replaced_view_keeps_its_columns() {
     assert_eq!(code(&mut s, "CREATE OR REPLACE VIEW v AS SELECT id, nine AS more FROM w").await, "42P17");
     run(&mut s, "CREATE MATERIALIZED VIEW m AS SELECT more FROM v").await;
     assert_eq!(code(&mut s, "CREATE OR REPLACE VIEW v AS SELECT id, n + 1 AS more FROM t").await, "2BP01");
+    drop(s);
     site.reopen();
     let mut s = site.session();
     assert_eq!(run(&mut s, "SELECT * FROM w").await, ["1|9"]);
