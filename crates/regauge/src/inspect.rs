@@ -186,6 +186,22 @@ fn short(event: &Event) -> String {
         Event::Routed { view, version } => format!("view {view} is answered by version {version}"),
         Event::VersionRetired { view, version } => format!("version {version} of view {view} retires"),
         Event::Dropped { name, .. } => format!("{name} dropped"),
+        Event::SchemaCreated { schema } => format!("schema {schema}"),
+        Event::SchemaDropped { schema } => format!("schema {schema} dropped"),
+        Event::Renamed { object, name } => format!("{object:?} is called {name}"),
+        Event::Redefined { object, sql, .. } => format!("{object:?} reads, with other names: {sql}"),
+        Event::ViewReplaced { view, name, definition, .. } => format!("view {name} (view {view}) replaced: {}", definition.sql),
+        Event::Altered { name, columns: c, schema_id, .. } => format!("{name} altered (schema {schema_id}): {}", columns(c)),
+        Event::Commented { object, column, text } => {
+            let of = if *column == 0 { String::new() } else { format!(" column {column}") };
+            format!("comment on {object:?}{of}: {}", text.as_deref().unwrap_or("none"))
+        }
+        Event::SequenceCreated { sequence, name, .. } => format!("sequence {name} (sequence {sequence})"),
+        Event::SequenceDropped { sequence } => format!("sequence {sequence} dropped"),
+        Event::SequenceReserved { sequence, last } => match last {
+            Some(last) => format!("sequence {sequence}: numbers up to {last} may have been given"),
+            None => format!("sequence {sequence}: no number was given"),
+        },
     }
 }
 
