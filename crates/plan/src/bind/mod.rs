@@ -66,7 +66,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
         notices.push("ORDER BY without LIMIT has no effect in a view and was dropped; order the SELECT that reads it".into());
     }
     let raw = raw_plan(query, &Relations::View(catalog), functions, 0)?;
-let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));
+    let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));
     let raw = temporal::place(raw)?;
     check::view(&raw)?;
     let config = rules::config();
