@@ -113,7 +113,7 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             false => return Ok(()),
         },
-        Expr::IsNull(row) | Expr::IsNotNull(row) if fields(&**row).is_some() => {
+        Expr::IsNull(row) | Expr::IsNotNull(row) if fields(row).is_some() => {
             let is_null = matches!(e, Expr::IsNull(_));
             let (Expr::IsNull(row) | Expr::IsNotNull(row)) = &*e else { return Ok(()) };
             let test = |field: Expr| if is_null { Expr::IsNull(nested(field)) } else { Expr::IsNotNull(nested(field)) };
