@@ -75,7 +75,7 @@ fn distances(hops_max: i64) -> FlowPlan {
     let (rows, others) = (given(&mut s, 0, 3), given(&mut s, 1, 2));
     let joined = push(&mut s, on_first(), vec![others, rows]);
     // from, to, node, hops, level
-    let more = Scalar::Call { func: "add".into(), args: vec![c(3), Scalar::Literal(Value::int8(1))], ty: DataType::Int64 };
+    let more = Scalar::Call { func: "pg_add".into(), args: vec![c(3), Scalar::Literal(Value::int8(1))], ty: DataType::Int64 };
     let bound = compare(CompareOp::Lt, c(3), Scalar::Literal(Value::int8(hops_max)));
     push(&mut s, map(vec![c(1), more, c(4)], Some(bound)), vec![joined]);
     on(&mut p, Op::Recursive { step: Box::new(s), distinct: true, limits: RecursionLimits::default() }, vec![starts, edges]);
@@ -271,7 +271,7 @@ fn a_recursion_that_does_not_end_is_an_error_that_heals_when_the_cycle_is_cut() 
     // the same with UNION, over numbers that grow
     let mut s = step();
     let rows = given(&mut s, 0, 2);
-    let next = Scalar::Call { func: "add".into(), args: vec![c(0), Scalar::Literal(Value::int8(1))], ty: DataType::Int64 };
+    let next = Scalar::Call { func: "pg_add".into(), args: vec![c(0), Scalar::Literal(Value::int8(1))], ty: DataType::Int64 };
     push(&mut s, map(vec![next, c(1)], None), vec![rows]);
     let mut p = plan(2, false);
     let starts = on(&mut p, map(vec![c(0)], None), vec![1]);

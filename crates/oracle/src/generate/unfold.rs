@@ -41,7 +41,8 @@ impl Maker<'_> {
             }
         };
         let rows = item.rows * 2.0;
-        if self.rng.percent(25) {
+        // An array of a neighbour's columns in FROM is a known difference (docs/sql-differences.md).
+        if call.starts_with("unnest(") || self.rng.percent(25) {
             let outputs = self.outputs(&item.scope, false);
             let (head, mut cols) = Self::select("SELECT", &outputs, item.rows);
             let name = format!("c{}", cols.len());
@@ -61,6 +62,8 @@ impl Maker<'_> {
         }
         let (join, on) = [(", ", ""), (" CROSS JOIN ", ""), (" LEFT JOIN LATERAL ", " ON true"), (" LEFT JOIN ", " ON true")]
             [self.rng.below(4)];
+        // So is WITH ORDINALITY behind a written LATERAL.
+        let join = if scope.len() > item.scope.len() + 1 { join.replace(" LATERAL", "") } else { join.to_owned() };
         let outputs = self.outputs(&scope, false);
         let (head, cols) = Self::select("SELECT", &outputs, rows);
         let filter = self.filter(&scope, 30);

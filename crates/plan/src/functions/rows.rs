@@ -144,6 +144,7 @@ pub(crate) fn marked(e: &Expr) -> Option<&Expr> {
             _ => None,
         },
         Expr::ScalarFunction(f) if f.name() == MARKED => f.args.first(),
+        Expr::ScalarFunction(f) if super::cast_target(&f.func).is_some() && f.args.len() == 1 => f.args.first().and_then(marked),
         _ => None,
     }
 }
