@@ -1,4 +1,4 @@
-//! What the tests need beside Rust, found or installed: a PostgreSQL server (the oracle) and psql, and Python with two drivers and with dbt. Nothing is skipped in silence: what is missing and cannot be installed is an error that says what to install.
+//! What the tests need beside Rust, found or installed: a PostgreSQL server (the oracle) and psql, and Python with two drivers. Nothing is skipped in silence: what is missing and cannot be installed is an error that says what to install.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,6 @@ use crate::{python, step};
 pub struct Found {
     postgres_bin: PathBuf,
     python: PathBuf,
-    dbt: PathBuf,
 }
 
 impl Found {
@@ -20,7 +19,6 @@ impl Found {
         vec![
             ("REGAUGE_POSTGRES_BIN", self.postgres_bin.display().to_string()),
             ("REGAUGE_PYTHON", self.python.display().to_string()),
-            ("REGAUGE_DBT_PYTHON", self.dbt.display().to_string()),
         ]
     }
 }
@@ -50,7 +48,7 @@ pub fn install_for_tests() -> Result<Found> {
         install(&missing, &packages)?;
     }
     match postgres_bin() {
-        Some(postgres_bin) => Ok(Found { postgres_bin, python: python::with_drivers()?, dbt: python::with_dbt()? }),
+        Some(postgres_bin) => Ok(Found { postgres_bin, python: python::with_drivers()? }),
         None => {
             let still: Vec<&str> = NEEDS.iter().filter(|need| !(need.met)()).map(|need| need.what).collect();
             bail!("installed the packages, but still missing: {}", still.join("; "))

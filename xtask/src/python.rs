@@ -1,4 +1,4 @@
-//! Python environments in the user's cache folder, one with the drivers that the tests of the wire use, one with dbt: made once, and
+//! Python environments in the user's cache folder, made once, and
 //! again when the list of packages has changed. Only PyPI's ordinary client is asked, for exactly these.
 
 use std::path::PathBuf;
@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use crate::step;
 
 const DRIVERS: [&str; 2] = ["psycopg[binary]==3.3.*", "sqlalchemy==2.1.*"];
-const DBT: [&str; 2] = ["dbt-core==1.11.*", "dbt-postgres==1.11.*"];
 
 /// Whether environments can be made here: Debian keeps a part of `venv` in a package of its own.
 pub fn can_make() -> bool {
@@ -19,11 +18,6 @@ pub fn can_make() -> bool {
 /// The interpreter of the environment with the drivers.
 pub fn with_drivers() -> Result<PathBuf> {
     environment("python", "REGAUGE_PYTHON", &DRIVERS)
-}
-
-/// The interpreter of the environment with dbt. It has its own: dbt brings some sixty packages.
-pub fn with_dbt() -> Result<PathBuf> {
-    environment("dbt", "REGAUGE_DBT_PYTHON", &DBT)
 }
 
 fn environment(name: &str, variable: &str, packages: &[&str]) -> Result<PathBuf> {

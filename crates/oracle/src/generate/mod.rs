@@ -14,8 +14,8 @@ mod over;
 mod query;
 mod related;
 mod schedule;
-mod unfold;
 mod statistic;
+mod unfold;
 
 use crate::case::{Case, Text, View};
 use crate::rng::Rng;

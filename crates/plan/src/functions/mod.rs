@@ -385,13 +385,12 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
 
 /// Analyzer rules for views: ours, then DataFusion's own, then what stands on settled types.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![
-            Arc::new(crate::bind::WholeRows),
-            Arc::new(crate::bind::Unnest),
-            Arc::new(crate::bind::Recursion),
-            Arc::new(semantics::PgSemantics),
-        ];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(crate::bind::WholeRows),
+        Arc::new(crate::bind::Unnest),
+        Arc::new(crate::bind::Recursion),
+        Arc::new(semantics::PgSemantics),
+    ];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(absent::AbsentRows));
     rules

@@ -100,7 +100,9 @@ pub fn plan(sql: &str) -> Result<FlowPlan, PlanError> {
     let statements = parse(sql, &ParseLimits::default())?;
     match statements.as_slice() {
         [Statement::Query(q)] => plan_view(q, &catalog(), &PlanOptions::default()),
-        [Statement::CreateView(v)] => plan_view(&v.query, &catalog(), &PlanOptions { columns: v.columns.clone(), ..PlanOptions::default() }),
+        [Statement::CreateView(v)] => {
+            plan_view(&v.query, &catalog(), &PlanOptions { columns: v.columns.clone(), ..PlanOptions::default() })
+        }
         other => panic!("one query expected, not {other:?}"),
     }
 }

@@ -56,6 +56,7 @@ fn asked(server: &Server, sql: &str) -> String {
 }
 
 #[test]
+#[ignore = "written and not yet run; then `cargo xtask test` has to make the environment (dbt-core and dbt-postgres 1.11)"]
 fn dbt_runs_a_small_project_again_and_again() {
     let server = start();
     let folder = tempfile::tempdir().unwrap();

@@ -48,7 +48,10 @@ async fn read(visit: &mut Visit, name: &str, params: &[(String, String)], bytes_
 /// The relation that a path names.
 pub(super) fn find(visit: &Visit, name: &str) -> Result<Arc<Relation>, Failure> {
     let catalog = visit.session.catalog();
-    catalog.named(name).cloned().ok_or_else(|| Failure::of_path(Error::no_relation(name).hint("SHOW VIEWS and SHOW MATERIALIZED VIEWS list them")))
+    catalog
+        .named(name)
+        .cloned()
+        .ok_or_else(|| Failure::of_path(Error::no_relation(name).hint("SHOW VIEWS and SHOW MATERIALIZED VIEWS list them")))
 }
 
 /// What the query string asks for.

@@ -109,7 +109,10 @@ pub async fn read(session: &mut Session, name: &str, format: Format, bytes: byte
 
 fn find(session: &Session, name: &str) -> Result<Arc<Relation>, Error> {
     let catalog = session.catalog();
-    catalog.named(name).cloned().ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))
+    catalog
+        .named(name)
+        .cloned()
+        .ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))
 }
 
 /// CSV is COPY's: one reader for both doors.

@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(direct, read);
         let view = direct.find(&Name::public("v")).expect("the view");
         let Kind::View { definition } = &view.kind else { panic!("a plain view") };
-        assert_eq!(definition.sql, "SELECT n FROM (SELECT id, m AS n FROM a.u) AS t");
+        assert_eq!(definition.sql, "SELECT n FROM (SELECT m AS n FROM a.u) AS t");
         assert_eq!(direct.sequence(1).and_then(|s| s.reserved), Some(32));
     }
 }

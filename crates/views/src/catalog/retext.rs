@@ -232,6 +232,9 @@ pub fn pinned(
     }
     let system: Vec<&str> =
         crate::read::relation::SYSTEM_COLUMNS.into_iter().filter(|c| reads.names.contains(&(*c).to_owned())).collect();
+    // What the text does not read it does not hold.
+    let named: Vec<&(String, String)> = columns.iter().filter(|(_, then)| reads.all || reads.names.contains(then)).collect();
+    let read = if named.is_empty() { columns.iter().take(1).collect() } else { named };
     let bare = search_path == [PUBLIC.to_owned()];
     let mut any = false;
     places(&mut query, &mut |factor| {
@@ -249,7 +252,7 @@ pub fn pinned(
         }
         let ast::TableFactor::Table { name, alias: known_as, args: None, .. } = factor else { return Ok(()) };
         let Some(w) = is(name) else { return Ok(()) };
-        let mut items: Vec<ast::SelectItem> = columns
+        let mut items: Vec<ast::SelectItem> = read
             .iter()
             .map(|(now, then)| match now == then {
                 true => ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(ident(now))),
