@@ -75,6 +75,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let bound = Bound::take(listen).await?;
     // Told to stop while the folder is read, it must not miss it.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if args.workers == 0 {
+        bail!("--workers 0 leaves nobody to keep the views up to date; leave it out, or write 1 or more");
+    }
     let instance = folder::open(&args.data, args.workers).await?;
     let doors = bound.open(&instance, &args.data)?;
     welcome(&args.data, &doors, secured);

@@ -140,10 +140,12 @@ fn select(s: &mut Select) -> Result<Option<Merged>> {
         }
     }
     s.projection = items;
+    let mut merged = Merged(merged, 0);
     if !filling {
+        // elsewhere DataFusion knows
+        merged.replace(&mut s.selection);
         return Ok(None);
     }
-    let mut merged = Merged(merged, 0);
     merged.replace(&mut s.projection);
     merged.replace(&mut s.selection);
     merged.replace(&mut s.group_by);

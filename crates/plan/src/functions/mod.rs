@@ -24,6 +24,7 @@ pub mod exact_sum;
 pub mod extract;
 #[cfg(test)]
 mod extremes;
+mod float_orders;
 mod forms;
 pub mod fractions;
 pub mod guard;
@@ -402,6 +403,7 @@ pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(4, Arc::new(crate::bind::setop::SpellOut));
     rules.insert(5, Arc::new(crate::bind::asof::SpellOut));
     rules.insert(6, Arc::new(like::LikeCalls));
+    rules.push(Arc::new(float_orders::FloatOrders));
     rules
 }
 

@@ -199,9 +199,14 @@ impl Rewriter<'_> {
                     _ => Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
                 }
             }
-            Expr::AggregateFunction(f) => {
+            Expr::AggregateFunction(mut f) => {
+                guard(f.params.filter.as_deref(), &mut f.params.args);
                 self.numbers_only(&f)?;
                 Ok(Expr::AggregateFunction(total_order(f)))
+            }
+            Expr::WindowFunction(mut w) => {
+                guard(w.params.filter.as_deref(), &mut w.params.args);
+                Ok(Expr::WindowFunction(w))
             }
             other => Ok(other),
         }
@@ -494,6 +499,18 @@ fn plain(from: &DataType, to: &DataType) -> bool {
     use DataType::*;
     matches!((from, to), (Int16, Int32 | Int64 | Float64) | (Int32, Int64 | Float64) | (Float32, Float64))
         || (is_text(from) && is_text(to))
+}
+
+/// What FILTER leaves out is not computed: an argument that may fail is asked only where the filter holds.
+fn guard(filter: Option<&Expr>, args: &mut [Expr]) {
+    let Some(filter) = filter else { return };
+    for arg in args {
+        let fails = arg.exists(|e| Ok(matches!(e, Expr::ScalarFunction(_) | Expr::Cast(_)))).unwrap_or(true);
+        if fails {
+            let then = Box::new(std::mem::take(arg));
+            *arg = Expr::Case(Case::new(None, vec![(Box::new(filter.clone()), then)], None));
+        }
+    }
 }
 
 /// Ties in the order of string_agg and array_agg are broken by the whole value, so that every run agrees.

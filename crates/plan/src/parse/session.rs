@@ -156,7 +156,10 @@ impl P<'_> {
         self.expect("set")?;
         let lasting = self.take("session characteristics as transaction");
         if lasting || self.take("transaction") {
-            let _ = self.transaction_modes()?;
+            if self.transaction_modes()? {
+                let name = if lasting { "default_transaction_read_only" } else { "transaction_read_only" };
+                return Ok(Statement::Set { local: !lasting, name: name.into(), value: Some("on".into()) });
+            }
             let value = Some("repeatable read".into());
             let name = if lasting { "default_transaction_isolation" } else { "transaction_isolation" };
             return Ok(Statement::Set { local: !lasting, name: name.into(), value });

@@ -104,3 +104,20 @@ async fn a_write_to_what_was_dropped_is_refused() {
     assert_eq!(sqlstate(&client.execute(&insert, &[&3]).await.unwrap_err()), "42P01");
     assert_eq!(code(&client, "INSERT INTO s VALUES (4)").await, "42P01");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_reads_writes_nothing() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY, n INT)").await.unwrap();
+    client.batch_execute("BEGIN READ ONLY").await.unwrap();
+    assert_eq!(code(&client, "SELECT count(*) FROM t").await, "00000");
+    assert_eq!(code(&client, "INSERT INTO t VALUES (1, 1)").await, "25006");
+    client.batch_execute("ROLLBACK; BEGIN; SET TRANSACTION READ ONLY").await.unwrap();
+    assert_eq!(code(&client, "CREATE TABLE u (id INT PRIMARY KEY)").await, "25006");
+    client.batch_execute("ROLLBACK; SET default_transaction_read_only = on").await.unwrap();
+    assert_eq!(code(&client, "DELETE FROM t").await, "25006");
+    client.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    assert_eq!(code(&client, "INSERT INTO t VALUES (1, 1)").await, "00000");
+    assert_eq!(rows(&client, "SELECT id FROM t").await, ["1"]);
+}

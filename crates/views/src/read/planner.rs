@@ -126,9 +126,12 @@ impl Planner {
 
     async fn typed(&self, query: ast::Query, scope: Scope, open: bool) -> Result<LogicalPlan> {
         // Boxed: SqlToRel needs much stack, and a future within futures would take it from there.
-        let plan = Box::pin(self.bound(query, scope, open)).await?;
-        let state = &self.0.base;
-        state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(Error::from_datafusion)
+        aside(Box::pin(async {
+            let plan = self.bound(query, scope, open).await?;
+            let state = &self.0.base;
+            state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(Error::from_datafusion)
+        }))
+        .await
     }
 
     /// As [`Planner::plan`], before types are settled: what stands around an open parameter still tells its type here.
@@ -284,14 +287,17 @@ impl Planner {
 
     /// A plan that can run, any number of times.
     pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = if is_immutable(plan) {
-            self.0.base.create_physical_plan(plan).await
-        } else {
-            // now() and its kin are the moment of planning
-            let mut state = self.0.base.clone();
-            state.mark_start_execution();
-            state.create_physical_plan(plan).await
-        };
+        let plan = aside(Box::pin(async {
+            if is_immutable(plan) {
+                self.0.base.create_physical_plan(plan).await
+            } else {
+                // now() and its kin are the moment of planning
+                let mut state = self.0.base.clone();
+                state.mark_start_execution();
+                state.create_physical_plan(plan).await
+            }
+        }))
+        .await;
         let plan = plan.map_err(Error::from_datafusion)?;
         // DataFusion's own rule makes leaves give way; a cross join multiplies what one leaf gave and never asks it again.
         let giving_way = plan.transform_up(|node| {
@@ -370,6 +376,16 @@ pub fn shown(schema: &SchemaRef) -> SchemaRef {
     let names = batch::shown_names(schema.fields().iter().map(|f| f.name().as_str()));
     let shown = |(f, name): (&FieldRef, String)| f.as_ref().clone().with_name(name);
     Arc::new(Schema::new(schema.fields().iter().zip(names).map(shown).collect::<Vec<_>>()))
+}
+
+/// Planning computes for as long as a query is intricate, without a pause: meanwhile this thread's other sessions go on elsewhere.
+async fn aside<T>(work: impl Future<Output = T>) -> T {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(|| runtime.block_on(work))
+        }
+        _ => work.await,
+    }
 }
 
 fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {

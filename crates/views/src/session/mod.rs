@@ -290,7 +290,13 @@ impl Session {
             return Err(Error::invalid(code::FAILED_TRANSACTION, message).hint("ROLLBACK"));
         }
         match statement {
-            Statement::Begin { .. } => Ok(self.start()),
+            Statement::Begin { read_only } => {
+                let begun = self.start();
+                if let Some(txn) = &mut self.txn {
+                    txn.read_only |= *read_only;
+                }
+                Ok(begun)
+            }
             Statement::Nothing { tag } => Ok(Response::command(*tag)),
             Statement::Savepoint { name } => {
                 self.block("SAVEPOINT")?.mark(name);
@@ -361,7 +367,19 @@ impl Session {
         Err(Error::conflict("could not serialize access: too many concurrent updates"))
     }
 
+    /// Whether a transaction only reads: it said so, or the session's settings do.
+    fn reads_only(&self, txn: &Txn) -> bool {
+        let on = |name: &str| self.variables.get(name).is_some_and(|v| ["on", "true", "1", "yes"].contains(&v.as_str()));
+        txn.read_only || on("transaction_read_only") || on("default_transaction_read_only")
+    }
+
     async fn work(&mut self, txn: &mut Txn, statement: &Statement, text: Option<&str>) -> Result<Response> {
+        if let Some(what) = writes(statement)
+            && self.reads_only(txn)
+        {
+            let message = format!("cannot execute {what} in a read-only transaction");
+            return Err(Error::invalid("25006", message).hint("BEGIN READ WRITE, or SET default_transaction_read_only = off"));
+        }
         match statement {
             Statement::Query(query) => Box::pin(self.select(txn, query, text)).await,
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
@@ -525,4 +543,18 @@ impl Session {
         };
         Ok(Name { schema, name: name.name.clone() })
     }
+}
+
+/// The name of a statement that changes something, as errors have it.
+fn writes(statement: &Statement) -> Option<&'static str> {
+    Some(match statement {
+        Statement::Insert(_) => "INSERT",
+        Statement::Update(_) => "UPDATE",
+        Statement::Delete(_) => "DELETE",
+        Statement::Copy(_) => "COPY FROM",
+        Statement::CreateTable(_) | Statement::CreateView(_) => "CREATE",
+        Statement::Ddl(_) => "DDL",
+        Statement::Drop { .. } => "DROP",
+        _ => return None,
+    })
 }

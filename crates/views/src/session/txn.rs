@@ -33,6 +33,8 @@ pub struct Txn {
     pub mode: Mode,
     /// A statement of it has failed: nothing but ROLLBACK helps.
     pub failed: bool,
+    /// It has said that it writes nothing.
+    pub read_only: bool,
     /// What it reads.
     pub snapshot: Option<Pin>,
     /// The catalog that it began with.
@@ -87,6 +89,7 @@ impl Txn {
             ids,
             mode,
             failed: false,
+            read_only: false,
             snapshot: None,
             base: catalog.clone(),
             catalog,
