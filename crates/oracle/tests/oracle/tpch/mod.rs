@@ -4,7 +4,7 @@
 //! load ─ results ─▶ new orders ─ results ─▶ old orders go ─ results ─▶ updates of every table ─ results        in each of four ways
 //! ```
 //! Data and query templates are those of the crate `tpchgen` (the specification's generator and texts, filled in with parameters
-//! under which three thousandths of scale factor 1 have answers). Nothing is kept in a file: PostgreSQL says what is right while the test runs.
+//! under which a hundredth of scale factor 1 has answers). Nothing is kept in a file: PostgreSQL says what is right while the test runs.
 
 mod data;
 mod queries;
