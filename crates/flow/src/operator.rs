@@ -58,6 +58,8 @@ pub enum Routing {
     Hash(Vec<usize>),
     /// All rows on one worker, and only that worker's instance is finished.
     One,
+    /// All rows on every worker: what is small and concerns all of them.
+    All,
 }
 
 /// A row that has no value.

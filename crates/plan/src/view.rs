@@ -15,6 +15,10 @@ use crate::{bind, lower};
 pub struct PlanOptions {
     /// `CREATE VIEW v (a, b)`: new names for the first columns.
     pub columns: Vec<String>,
+    /// Records that came late are left out: every stream that has a watermark is read WHERE NOT _late.
+    pub without_late: bool,
+    /// EMIT FINAL: a group of a window is sent once, when its window closes.
+    pub emit_final: bool,
 }
 
 /// A plan and what the user should be told.
@@ -39,7 +43,7 @@ pub fn plan_view_with_notices(
 ) -> Result<PlannedView, PlanError> {
     guarded(|| {
         let bound = bind::bind_view(query, catalog)?;
-        let mut plan = lower::lower(&bound.plan)?;
+        let mut plan = lower::lower_with(&bound.plan, options.without_late, options.emit_final)?;
         let names = output_names(bound.names, &options.columns)?;
         if names.len() != plan.output.len() {
             return Err(PlanError::internal("the plan's columns differ from the query's"));

@@ -22,6 +22,8 @@ pub(super) enum Spread {
     One,
     /// The owner of the frozen hash of these columns.
     Hash(Vec<usize>),
+    /// Every worker gets all of them.
+    All,
 }
 
 /// Where a node's rows go. The output is the node after the plan's last.
@@ -136,6 +138,7 @@ fn exchange(need: &Routing, place: &Place, peers: usize) -> Option<Spread> {
         (Routing::Any, _) | (Routing::One, Place::One) => None,
         (Routing::Hash(need), Place::Hash(have)) if need == have => None,
         (Routing::One, _) => Some(Spread::One),
+        (Routing::All, _) => Some(Spread::All),
         (Routing::Hash(need), _) => Some(Spread::Hash(need.clone())),
     }
 }
@@ -155,7 +158,7 @@ fn place(plan: &FlowPlan, node: usize, places: &[Place]) -> Place {
         Op::Map { exprs: None, .. } => of_input(0),
         Op::Map { exprs: Some(exprs), .. } => renamed(of_input(0), exprs),
         // A window keeps its input's columns and puts the bounds behind them.
-        Op::Tumble { .. } | Op::Hop { .. } => of_input(0),
+        Op::Tumble { .. } | Op::Hop { .. } | Op::Cumulate { .. } => of_input(0),
         Op::Join { on, .. } if on.is_empty() => Place::One,
         Op::Join { kind: JoinKind::Full, .. } => Place::Anywhere,
         Op::Join { kind: JoinKind::Right, on, .. } => {
@@ -163,9 +166,9 @@ fn place(plan: &FlowPlan, node: usize, places: &[Place]) -> Place {
             Place::Hash(on.iter().map(|(_, right)| n_left + right).collect())
         }
         Op::Join { on, .. } => Place::Hash(on.iter().map(|(left, _)| *left).collect()),
-        Op::Aggregate { keys, .. } => by((0..keys.len()).collect()),
+        Op::Aggregate { keys, .. } | Op::Close { keys, .. } => by((0..keys.len()).collect()),
         Op::Distinct | Op::SetOp { .. } => Place::Hash((0..spec.types.len()).collect()),
-        Op::TopK { partition, .. } | Op::Window { partition, .. } => by(partition.clone()),
+        Op::TopK { partition, .. } | Op::Window { partition, .. } | Op::Session { partition, .. } => by(partition.clone()),
         Op::Union => {
             let first = of_input(0);
             if spec.inputs.iter().all(|i| places[*i] == first) { first } else { Place::Anywhere }

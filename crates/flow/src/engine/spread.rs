@@ -32,6 +32,7 @@ impl Spreader {
             _ if n == 0 => return Ok(vec![]),
             Spread::Stay => return Ok(vec![(crew.me, delta)]),
             Spread::One => return Ok(vec![(crew.one, delta)]),
+            Spread::All => return Ok((0..crew.peers).map(|worker| (worker, delta.clone())).collect()),
             Spread::Hash(columns) => {
                 let columns: Vec<_> = columns.iter().map(|c| Arc::clone(delta.rows.column(*c))).collect();
                 hash::hash_columns_into(&columns, n, &mut self.hashes)?;

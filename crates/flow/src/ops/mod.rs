@@ -10,14 +10,17 @@
 
 mod accumulate;
 mod aggregate;
+mod close;
 mod distinct;
 mod join;
 mod linear;
 mod map;
+mod marks;
 mod over;
 mod parts;
 mod reach;
 pub mod serial;
+mod session;
 mod set_op;
 mod shown;
 mod top_k;
@@ -31,12 +34,14 @@ use regauge_plan::value::Value;
 use regauge_types::Delta;
 
 pub use aggregate::Aggregate;
+pub use close::Close;
 pub use distinct::Distinct;
 pub use join::{Join, JoinSpec};
 pub use linear::{Constant, Union};
 pub use map::Map;
 pub use over::Over;
 pub use serial::Serial;
+pub use session::Session;
 pub use set_op::SetOp;
 pub use top_k::TopK;
 pub use window::Window;
@@ -74,6 +79,16 @@ pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowErro
         (Op::Tumble { ts, size_us, offset_us }, [_]) => Box::new(Window::new(*ts, *size_us, *size_us, *offset_us, output)?),
         (Op::Hop { ts, slide_us, size_us, offset_us }, [_]) => {
             Box::new(Window::new(*ts, *slide_us, *size_us, *offset_us, output)?)
+        }
+        (Op::Cumulate { ts, step_us, size_us, offset_us }, [_]) => {
+            Box::new(Window::cumulate(*ts, *step_us, *size_us, *offset_us, output)?)
+        }
+        (Op::Session { partition, ts, gap_us, on_close }, [input, marks @ ..]) => {
+            let marks = on_close.then_some(marks.len());
+            Box::new(Session::new(partition, *ts, *gap_us, marks, input, output)?)
+        }
+        (Op::Close { keys, aggs, key, plus_us }, [input, marks @ ..]) => {
+            Box::new(Close::new(keys, aggs, (*key, *plus_us), marks.len(), input, output, append_only[0])?)
         }
         (Op::Source { .. }, _) => return Err(broken("a source is not an operator")),
         _ => return Err(broken("an operator with a wrong number of inputs")),

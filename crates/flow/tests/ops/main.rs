@@ -7,8 +7,10 @@ mod engine;
 mod measure;
 mod naive;
 mod naive_over;
+mod naive_time;
 mod over;
 mod run;
+mod time;
 mod value;
 
 use arrow::datatypes::{DataType, Field};

@@ -60,6 +60,8 @@ fn no_operator_and_no_kind_of_change_is_left_out() {
         " EXCLUDE TIES",
         "TUMBLE(",
         "HOP(",
+        "CUMULATE(",
+        "SESSION(",
         "WITH ",
         " GROUP BY ",
         " HAVING ",

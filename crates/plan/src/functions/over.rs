@@ -51,6 +51,11 @@ pub(crate) fn row_number() -> WindowUDF {
     WindowUDF::new_from_impl(PgWindow::new(WindowFunc::RowNumber, None, false))
 }
 
+/// Any of them over the default frame.
+pub(crate) fn function(func: WindowFunc) -> Arc<WindowUDF> {
+    Arc::new(WindowUDF::new_from_impl(PgWindow::new(func, None, false)))
+}
+
 fn aggregate(name: &str) -> Option<AggFunc> {
     Some(match name {
         "count" => AggFunc::Count,

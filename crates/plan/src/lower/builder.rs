@@ -6,6 +6,7 @@
 
 use arrow::datatypes::DataType;
 
+use super::finality::Clocks;
 use super::{Result, columns, key};
 use crate::error::PlanError;
 use crate::flowplan::types::is_supported;
@@ -26,11 +27,20 @@ pub(crate) struct Rel {
 pub(crate) struct Builder {
     pub plan: FlowPlan,
     pub keys: Vec<Option<Vec<usize>>>,
+    /// Records that came late are left out, of every stream that has a watermark.
+    pub without_late: bool,
+    /// The time columns of streams that were read.
+    pub clocks: Clocks,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { plan: FlowPlan { nodes: vec![], root: 0, output: vec![], key: None }, keys: vec![] }
+        Builder {
+            plan: FlowPlan { nodes: vec![], root: 0, output: vec![], key: None },
+            keys: vec![],
+            without_late: false,
+            clocks: Clocks::default(),
+        }
     }
 }
 

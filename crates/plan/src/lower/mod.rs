@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod builder;
+mod finality;
 mod join;
 mod key;
 mod leaf;
@@ -30,7 +31,12 @@ type Result<T> = std::result::Result<T, PlanError>;
 
 /// Lowers a whole query. Output names are the plan's; the caller knows better ones.
 pub(crate) fn lower(plan: &LogicalPlan) -> Result<FlowPlan> {
-    let mut b = Builder::default();
+    lower_with(plan, false, false)
+}
+
+/// The same. `without_late` leaves late records of streams with a watermark out; `emit_final` sends final rows only.
+pub(crate) fn lower_with(plan: &LogicalPlan, without_late: bool, emit_final: bool) -> Result<FlowPlan> {
+    let mut b = Builder { without_late, ..Builder::default() };
     let rel = b.lower(plan)?;
     let root = b.materialize(rel)?;
     let key = b.keys.get(root).cloned().flatten();
@@ -39,6 +45,9 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<FlowPlan> {
     let output = output.map(|(f, ty)| OutputColumn { name: f.name().clone(), ty }).collect();
     let plan = FlowPlan { root, output, key, ..b.plan };
     let mut plan = compact(plan);
+    if emit_final {
+        plan = finality::last(&plan, &b.clocks, without_late)?;
+    }
     for node in &mut plan.nodes {
         let op = std::mem::replace(&mut node.op, crate::flowplan::Op::Distinct);
         node.op = over::unbounded(op);

@@ -6,7 +6,7 @@
 
 use super::{
     Catalog, Column, ColumnSpec, DefinitionSpec, Event, Kind, Name, ObjectId, PUBLIC, Relation, VersionSpec, WatermarkSpec,
-    diverted,
+    diverted, late,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::{ErrorKind, Lsn, VersionNo};
@@ -41,6 +41,8 @@ pub enum Wish {
     Materialized {
         name: Name,
         version: VersionSpec,
+        /// Streams whose late records another view is to show.
+        late: Vec<ObjectId>,
     },
     Drop {
         objects: Vec<ObjectId>,
@@ -73,7 +75,7 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             free(catalog, &name)?;
             Ok(vec![Event::ViewCreated { view: catalog.last_view + 1, name, columns: specs(&columns)?, definition }])
         }
-        Wish::Materialized { name, version } => {
+        Wish::Materialized { name, version, late: streams } => {
             free(catalog, &name)?;
             let view = catalog.last_view + 1;
             let diverts = version.options.get(diverted::OPTION).is_some_and(|v| v == diverted::DIVERT);
@@ -86,6 +88,11 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
                 let (aside, definition) = (diverted::name(&name), diverted::definition(ObjectId::View(view), &name));
                 free(catalog, &aside)?;
                 events.push(Event::ViewCreated { view: view + 1, name: aside, columns: diverted::columns(), definition });
+            }
+            if !streams.is_empty() {
+                let (aside, (columns, definition)) = (late::name(&name), late::beside(catalog, ObjectId::View(view), &streams));
+                free(catalog, &aside)?;
+                events.push(Event::ViewCreated { view: view + 1 + u32::from(diverts), name: aside, columns, definition });
             }
             Ok(events)
         }
@@ -137,20 +144,25 @@ fn drops(catalog: &Catalog, objects: &[ObjectId], cascade: bool) -> Result<Vec<E
             continue;
         }
         stack.push((id, true));
-        if let Some(whole) = relation.depends_on().filter_map(|of| catalog.get(of)).find(|of| diverted::is_of(relation, of))
+        if let Some(whole) = relation.depends_on().filter_map(|of| catalog.get(of)).find(|of| is_of(relation, of))
             && !seen.contains(&whole.id)
             && !wanted.contains(&whole.id)
         {
             return Err(belongs(relation, whole));
         }
         for dependant in catalog.dependants(id) {
-            if !cascade && !wanted.contains(&dependant.id) && !diverted::is_of(dependant, relation) {
+            if !cascade && !wanted.contains(&dependant.id) && !is_of(dependant, relation) {
                 return Err(in_use(relation, dependant));
             }
             stack.push((dependant.id, false));
         }
     }
     Ok(order)
+}
+
+/// Whether a relation was made with another and goes with it.
+fn is_of(relation: &Relation, of: &Relation) -> bool {
+    diverted::is_of(relation, of) || late::is_of(relation, of)
 }
 
 fn in_use(relation: &Relation, dependant: &Relation) -> Error {

@@ -14,6 +14,7 @@
 pub(crate) mod diverted;
 mod event;
 mod fold;
+pub mod late;
 pub(crate) mod lookup;
 pub mod ty;
 
@@ -128,6 +129,15 @@ pub struct Watermark {
     pub column: ColumnId,
     /// The expression in SQL.
     pub sql: String,
+}
+
+impl Watermark {
+    /// How long a record may be late, in microseconds; none if a later release has written it.
+    #[must_use]
+    pub fn delay_us(&self) -> Option<i64> {
+        let (_, delay) = self.sql.rsplit_once(" - INTERVAL '")?;
+        delay.strip_suffix(" microseconds'")?.parse().ok()
+    }
 }
 
 /// What kind of relation, with what only that kind has.

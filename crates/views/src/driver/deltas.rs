@@ -5,6 +5,7 @@
 
 use crate::{
     catalog::{Catalog, Kind, ObjectId},
+    event_time::{Times, layout},
     table::layout::Changes,
 };
 use arrow::error::ArrowError;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 pub struct Gathered {
     by_topic: BTreeMap<TopicId, Vec<Delta>>,
     n_rows: usize,
+    times: Times,
 }
 
 impl Gathered {
@@ -26,13 +28,21 @@ impl Gathered {
         self.n_rows
     }
 
+    /// How far these commits have brought event time; nothing of what was before.
+    pub fn take_times(&mut self) -> Times {
+        std::mem::take(&mut self.times)
+    }
+
     /// Takes in a commit. Topics that the catalog does not know (dropped ones) are left out: nobody reads them.
     pub fn take_in(&mut self, catalog: &Catalog, commit: &Commit) -> Result<(), ArrowError> {
         for part in commit.parts.iter().filter(|p| p.topic != CATALOG_TOPIC) {
             let Some(relation) = catalog.get(ObjectId::Topic(part.topic.0)) else { continue };
             let delta = match relation.kind {
                 Kind::Table { .. } => Changes::read(&part.rows, &relation.schema())?.delta()?,
-                _ => Delta::ones(part.rows.clone()),
+                _ => {
+                    self.times.take_in(relation, part.partition, &part.rows);
+                    Delta::ones(layout::without_watermarks(&part.rows)?)
+                }
             };
             self.n_rows += delta.n_rows();
             self.by_topic.entry(part.topic).or_default().push(delta);

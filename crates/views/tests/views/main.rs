@@ -8,6 +8,7 @@ mod ddl;
 mod dml;
 mod engine;
 mod errors;
+mod event_time;
 mod memory;
 mod mirror;
 mod moments;
