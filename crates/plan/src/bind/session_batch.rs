@@ -41,12 +41,10 @@ pub(super) fn spell_out(node: WindowNode, gap_us: i64) -> DfResult<LogicalPlan> 
     let mut exprs = columns.clone();
     exprs.push(when(gap_before, ts.clone()).end()?.alias(begins));
     exprs.push(when(gap_behind, after).end()?.alias(ends));
-    let bounds = [
-        call(WindowFunc::Agg(AggFunc::Max), made(begins), true, start)?,
-        call(WindowFunc::Agg(AggFunc::Min), made(ends), false, end)?,
-    ];
+    let first = call(WindowFunc::Agg(AggFunc::Max), made(begins), true, start)?;
+    let last = call(WindowFunc::Agg(AggFunc::Min), made(ends), false, end)?;
     let mut out = columns;
     out.push(cast(made(start), ty.clone()).alias_qualified(qualifier.clone(), "window_start"));
     out.push(cast(made(end), ty).alias_qualified(qualifier, "window_end"));
-    plan.project(exprs)?.window(bounds)?.project(out)?.build()
+    plan.project(exprs)?.window([first])?.window([last])?.project(out)?.build()
 }

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::logical_plan::UserDefinedLogicalNodeCore;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
@@ -45,7 +45,8 @@ pub(crate) struct WindowNode {
 }
 
 impl WindowNode {
-    fn schema_over(input: &LogicalPlan, ts: &Expr) -> DfResult<DFSchemaRef> {
+    /// `qualifier`: of the bounds; as the input's first column if it is not settled yet.
+    fn schema_over(input: &LogicalPlan, ts: &Expr, qualifier: Option<Option<TableReference>>) -> DfResult<DFSchemaRef> {
         use datafusion::logical_expr::ExprSchemable;
         let ty = ts.get_type(input.schema())?;
         if !matches!(ty, DataType::Timestamp(TimeUnit::Microsecond, _)) {
@@ -53,7 +54,7 @@ impl WindowNode {
             return Err(PlanError::invalid("42804", format!("a window's column must be a timestamp, not {ty}")).into());
         }
         let mut fields: Vec<_> = input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
-        let qualifier = fields.first().and_then(|(q, _)| q.clone());
+        let qualifier = qualifier.unwrap_or_else(|| fields.first().and_then(|(q, _)| q.clone()));
         for name in [START, END] {
             fields.push((qualifier.clone(), Arc::new(Field::new(name, ty.clone(), true))));
         }
@@ -118,7 +119,9 @@ impl UserDefinedLogicalNodeCore for WindowNode {
         let (Some(ts), Some(input)) = (exprs.next(), inputs.pop()) else {
             return Err(DataFusionError::Internal("a window has a column and an input".into()));
         };
-        let schema = WindowNode::schema_over(&input, &ts)?;
+        // The optimiser may have taken the input's first column away, and what stands above knows the bounds by their names.
+        let qualifier = self.schema.iter().last().map(|(q, _)| q.cloned());
+        let schema = WindowNode::schema_over(&input, &ts, qualifier)?;
         Ok(WindowNode { input, ts, kind: self.kind, partition: exprs.collect(), schema })
     }
 }
@@ -276,7 +279,7 @@ fn plan_window(
     if n_windows > MAX_HOP_WINDOWS {
         return Err(PlanError::TooComplex { what: "too many windows of one row", limit: 10_000 }.into());
     }
-    let schema = WindowNode::schema_over(&input, &ts)?;
+    let schema = WindowNode::schema_over(&input, &ts, None)?;
     Ok(WindowNode { input, ts, kind, partition, schema })
 }
 
