@@ -8,6 +8,7 @@
 //! cargo xtask tidy                     crate walls, file sizes, ARCHITECTURE.md
 //! cargo xtask slt [--bless] [FILE..]   the SQL text files; --bless asks PostgreSQL anew
 //! cargo xtask oracle --views N --seed S [--workers W]   random views against PostgreSQL
+//! cargo xtask equalities [--cases N] [--seed S]          queries that must say the same, against each other
 //! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
 //! ```
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
-                     oracle [--views N] [--seed S] [--workers W] | kill [--cycles N] | \
+                     oracle [--views N] [--seed S] [--workers W] | equalities [--cases N] [--seed S] | kill [--cycles N] | \
                      bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]";
 
 fn main() -> ExitCode {
@@ -55,6 +56,7 @@ fn run(args: &[String]) -> Result<()> {
         "tidy" => tidy::run(&root()),
         "slt" => proof::slt(&root(), rest),
         "oracle" => proof::oracle(&root(), rest),
+        "equalities" => proof::equalities(&root(), rest),
         "kill" => proof::kill(&root(), rest),
         "bench" => bench::run(&root(), rest),
         "help" | "--help" | "-h" => {

@@ -41,6 +41,22 @@ pub fn oracle(root: &Path, args: &[String]) -> Result<()> {
     done
 }
 
+/// `equalities [--cases N] [--seed S]`: queries that must give the same rows whatever the data is, without another database.
+pub fn equalities(root: &Path, args: &[String]) -> Result<()> {
+    const USAGE: &str = "usage: cargo xtask equalities [--cases N] [--seed S]";
+    let mut env = needs::install_for_tests()?.env();
+    for pair in args.chunks(2) {
+        let [flag, value] = pair else { bail!(USAGE) };
+        let name = match flag.as_str() {
+            "--cases" => "REGAUGE_EQUALITIES_CASES",
+            "--seed" => "REGAUGE_EQUALITIES_SEED",
+            _ => bail!(USAGE),
+        };
+        env.push((name, value.parse::<u64>().context(USAGE)?.to_string()));
+    }
+    run(root, "equalities::queries", &env)
+}
+
 /// `kill [--cycles N]`: `kill -9` of the real server in the middle of appends.
 pub fn kill(root: &Path, args: &[String]) -> Result<()> {
     let cycles = match args {

@@ -49,7 +49,7 @@ impl Kind {
 pub type Row = Vec<Option<String>>;
 
 /// Columns and rows, in no order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Answer {
     /// Names and kinds.
     pub columns: Vec<(String, Kind)>,
@@ -189,6 +189,11 @@ fn canonical(kind: &Kind, text: &str) -> String {
             let items = text.trim_start_matches('{').trim_end_matches('}').split(',');
             format!("{{{}}}", items.map(canonical_numeric).collect::<Vec<_>>().join(","))
         }
+        // as two columns of floats are: zeros are equal whatever their sign
+        Kind::Exact(name) if name == "_float8" || name == "_float4" => {
+            let items = text.trim_start_matches('{').trim_end_matches('}').split(',');
+            format!("{{{}}}", items.map(|item| if item == "-0" { "0" } else { item }).collect::<Vec<_>>().join(","))
+        }
         _ => text.to_string(),
     }
 }
@@ -230,6 +235,9 @@ mod tests {
         let arrays = [answer("_numeric", &[Some("{1.50,NULL,10}")]), answer("_numeric", &[Some("{1.5,NULL,10.00}")])];
         assert_eq!(difference(&arrays[0], &arrays[1], &[]), None);
         assert!(difference(&arrays[0], &answer("_numeric", &[Some("{1.5,10.00,NULL}")]), &[]).is_some());
+        let zeros = [answer("_float8", &[Some("{-0,1}")]), answer("_float8", &[Some("{0,1}")])];
+        assert_eq!(difference(&zeros[0], &zeros[1], &[]), None);
+        assert!(difference(&zeros[0], &answer("_float8", &[Some("{0,-1}")]), &[]).is_some());
         let third = answer("numeric", &[Some("0.3333333333333333")]);
         let longer = answer("numeric", &[Some("0.33333333333333333333")]);
         assert!(difference(&third, &longer, &[]).is_some());

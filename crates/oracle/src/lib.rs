@@ -13,6 +13,7 @@
 
 pub mod answer;
 pub mod case;
+pub mod equalities;
 pub mod generate;
 pub mod postgres;
 pub mod prove;

@@ -60,13 +60,13 @@ pub fn context(options: &BatchOptions) -> SessionState {
 
 /// Puts into a session of the caller's own what [`context`] has: functions, rules, guards, windows of time, set operations, and
 /// window functions. For callers that bind by DataFusion's `statement_to_plan` over their own names: they call
-/// [`prepare`] before, [`total_orders`] behind it, and show names by [`shown_name`].
+/// [`prepare`] before, [`total_orders`] behind it, and show names by [`shown_names`].
 pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.relation_planners().get_or_insert_default().extend(bind::relation_planners());
     bind::install(builder)
 }
 
-/// Gives columns PostgreSQL's names (which may hold a mark that [`shown_name`] takes off) and INTERSECT and EXCEPT PostgreSQL's
+/// Gives columns PostgreSQL's names (which may hold a mark that [`shown_names`] takes off) and INTERSECT and EXCEPT PostgreSQL's
 /// multiplicities.
 ///
 /// # Errors
@@ -96,15 +96,15 @@ pub fn open_parameters(plan: &LogicalPlan) -> HashMap<String, DataType> {
     crate::functions::open_parameters(plan)
 }
 
-/// Gives the columns of a query PostgreSQL's names; names that repeat are told apart by what [`shown_name`] takes off again.
+/// Gives the columns of a query PostgreSQL's names; names that repeat are told apart by what [`shown_names`] takes off again.
 pub fn name_columns(query: &mut ast::Query) {
     bind::ast::name_all(query);
 }
 
-/// A column's name as readers see it.
+/// The names of a query's columns as readers see them; they may repeat.
 #[must_use]
-pub fn shown_name(name: &str) -> &str {
-    bind::ast::shown_name(name)
+pub fn shown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    bind::ast::shown_names(names)
 }
 
 /// A bound query, not yet run.

@@ -92,7 +92,7 @@ impl Maker<'_> {
                 } else {
                     (format!("array_agg({name})"), Ty::Array)
                 };
-                Call { head, frame: self.frame(true, None), col: Self::col(at, ty, 0, true) }
+                Call { head, frame: self.near_frame(), col: Self::col(at, ty, 0, true) }
             }
             7 => self.ranking(at),
             _ => self.aggregate_over(scope, at, true, None),
@@ -122,6 +122,15 @@ impl Maker<'_> {
         let (head, ty, digits, exact) = self.plain_call(scope);
         let frame = self.frame(rows, lone);
         Call { head, frame, col: Self::col(at, ty, digits, exact) }
+    }
+
+    /// A frame of a few rows. Lists over frames that grow with the partition have as many items as the square of its rows, which
+    /// neither system is asked to hold.
+    fn near_frame(&mut self) -> String {
+        let (back, ahead) = (self.rng.below(6), self.rng.below(6));
+        let units = ["ROWS", "GROUPS"][self.rng.below(2)];
+        let exclude = ["", "", " EXCLUDE CURRENT ROW", " EXCLUDE GROUP", " EXCLUDE TIES"][self.rng.below(5)];
+        format!("{units} BETWEEN {back} PRECEDING AND {ahead} FOLLOWING{exclude}")
     }
 
     /// A frame, or nothing. `lone` is the one order column, where there is one.

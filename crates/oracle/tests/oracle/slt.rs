@@ -36,7 +36,7 @@ fn files() -> Vec<(PathBuf, File)> {
     paths.into_iter().map(read).collect()
 }
 
-async fn postgres(server: &Server) -> Result<Postgres> {
+pub async fn postgres(server: &Server) -> Result<Postgres> {
     Postgres::new(connect(server.port()).await?, &format!("slt_{}", unique())).await
 }
 

@@ -20,6 +20,21 @@ pub(crate) fn shown_name(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)
 }
 
+/// The names of some columns as readers see them; they may repeat. DataFusion tells the columns of a subquery apart by `:1` and so
+/// on behind a name that another has.
+pub(crate) fn shown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen: HashSet<&str> = HashSet::new();
+    names
+        .map(|name| {
+            seen.insert(name);
+            let numbered = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+            let name =
+                name.rsplit_once(':').filter(|(base, n)| numbered(n) && seen.contains(base)).map_or(name, |(base, _)| base);
+            shown_name(name).to_owned()
+        })
+        .collect()
+}
+
 /// Rewrites a query and all queries inside it.
 pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
     struct V;
@@ -95,12 +110,31 @@ fn identifier(e: &Expr) -> Option<String> {
     if let Expr::Identifier(i) = e { Some(fold(i)) } else { None }
 }
 
+/// For a `*`, the relation whose columns it stands for; within, `None` for those of all.
+fn star(item: &SelectItem) -> Option<Option<String>> {
+    match item {
+        SelectItem::Wildcard(_) => Some(None),
+        SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => match name.0.as_slice() {
+            [of] => Some(of.as_ident().map(fold)),
+            _ => Some(None),
+        },
+        SelectItem::QualifiedWildcard(..) => Some(None),
+        _ => None,
+    }
+}
+
 /// Unnamed expressions get PostgreSQL's name; a name already taken gets a mark, which DataFusion needs and nobody sees.
 /// An expression whose name a GROUP BY uses stays as it is: there the input's column is meant.
 fn name_items(items: &mut [SelectItem], grouped: &HashSet<String>) {
     let mut taken: HashSet<String> = HashSet::new();
-    // What a * stands for is not known here; it may hold any name.
-    let open = items.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    // What a * stands for is not known here; it may hold any name, but that of another relation's column.
+    let stars: Vec<Option<String>> = items.iter().filter_map(star).collect();
+    let clashes = |e: &Expr| match e {
+        Expr::CompoundIdentifier(parts) if parts.len() == 2 => {
+            stars.iter().any(|of| of.as_ref().is_none_or(|of| *of == fold(&parts[0])))
+        }
+        _ => !stars.is_empty(),
+    };
     for (i, item) in items.iter_mut().enumerate() {
         let (name, plain) = match &*item {
             SelectItem::UnnamedExpr(e) => (column_name(e), matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_))),
@@ -110,8 +144,8 @@ fn name_items(items: &mut [SelectItem], grouped: &HashSet<String>) {
         if name.contains(MARK) {
             continue;
         }
-        let column = matches!(item, SelectItem::UnnamedExpr(_)) && plain;
-        let unique = if taken.insert(name.clone()) && !(open && column) { name.clone() } else { format!("{name}{MARK}{i}") };
+        let clashes = matches!(item, SelectItem::UnnamedExpr(e) if plain && clashes(e));
+        let unique = if taken.insert(name.clone()) && !clashes { name.clone() } else { format!("{name}{MARK}{i}") };
         if unique == name && (plain || grouped.contains(&name)) {
             continue;
         }

@@ -4,28 +4,19 @@
 //! So, while a plan is optimised, only equalities become keys, and no join's keys match NULLs. What follows knows no more passes and
 //! makes keys of the others: lowering for views, [`null_safe`] before a batch query is planned physically.
 
-use std::sync::Arc;
-
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::{can_hash, conjunction, find_valid_equijoin_key_pair, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator};
 use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-const NAME: &str = "extract_equijoin_predicate";
-
-/// DataFusion's rules with ours in the place of the one of that name.
-pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let ours = |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
-        if rule.name() == NAME { Arc::new(EqualityKeys) } else { rule }
-    };
-    Optimizer::new().rules.into_iter().map(ours).collect()
-}
+/// The rule of DataFusion's in whose place ours stands.
+pub(super) const NAME: &str = "extract_equijoin_predicate";
 
 #[derive(Debug)]
-struct EqualityKeys;
+pub(super) struct EqualityKeys;
 
 impl OptimizerRule for EqualityKeys {
     fn name(&self) -> &str {

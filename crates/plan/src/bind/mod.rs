@@ -10,6 +10,7 @@ mod distinct_on;
 pub(crate) mod equijoin;
 pub(crate) mod frames;
 mod grouping;
+pub(crate) mod optimizer;
 mod order;
 mod provider;
 mod row_in;
@@ -62,7 +63,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
         notices.push("ORDER BY without LIMIT has no effect in a view and was dropped; order the SELECT that reads it".into());
     }
     let raw = raw_plan(query, &Relations::View(catalog), functions, 0)?;
-    let names = raw.schema().fields().iter().map(|f| ast::shown_name(f.name()).to_owned()).collect();
+    let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));
     check::view(&raw)?;
     let config = rules::config();
     let raw = order::total(raw)?;
@@ -82,7 +83,7 @@ pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Resu
     let mut query = query.clone();
     ast::prepare(&mut query)?;
     let raw = raw_plan(query, &Relations::Batch(catalog), functions, 0)?;
-    let names = raw.schema().fields().iter().map(|f| ast::shown_name(f.name()).to_owned()).collect();
+    let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));
     let plan = rules::analyze(order::total(raw)?, &rules::config(), Mode::Batch)?;
     Ok((plan, names))
 }

@@ -61,7 +61,7 @@ const LEFT_OUT: [&str; 6] = [
 /// Optimises an analysed plan. No clock reaches it.
 pub(super) fn optimize(plan: LogicalPlan, mut config: ConfigOptions) -> Result<LogicalPlan, PlanError> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
-        super::equijoin::optimizer_rules().into_iter().filter(|r| !LEFT_OUT.contains(&r.name())).collect();
+        super::optimizer::rules().into_iter().filter(|r| !LEFT_OUT.contains(&r.name())).collect();
     let optimizer = Optimizer::with_rules(rules);
     let run = |plan, config: &ConfigOptions| {
         let context = OptimizerContext::new_with_config_options(Arc::new(config.clone())).without_query_execution_start_time();

@@ -404,6 +404,6 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_expr_planners(expr_planners())
         .with_type_planner(type_planner())
         .with_analyzer_rules(batch_analyzer_rules())
-        .with_optimizer_rules(crate::bind::equijoin::optimizer_rules())
+        .with_optimizer_rules(crate::bind::optimizer::rules())
         .with_query_planner(Arc::new(guard::GuardedQueryPlanner))
 }

@@ -17,7 +17,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, lit, not};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
@@ -177,8 +177,8 @@ impl Rewriter<'_> {
                 let mut all = vec![*expr];
                 all.extend(list);
                 let mut all = self.unite_all(all, "IN")?.into_iter().map(|e| self.key(e)).collect::<DfResult<Vec<_>>>()?;
-                let expr = Box::new(all.remove(0));
-                Ok(Expr::InList(InList { expr, list: all, negated }))
+                let expr = all.remove(0);
+                Ok(in_list(expr, all, negated))
             }
             Expr::Case(case) => self.case(case),
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
@@ -487,4 +487,43 @@ fn total_order(mut f: AggregateFunction) -> AggregateFunction {
         .collect();
     f.params.order_by.extend(missing.into_iter().map(|a| a.sort(true, false)));
     f
+}
+
+/// `expr IN (list)`. Only constants stay a list: DataFusion intersects the lists of `a IN (b, c) AND a IN (d, e)` by how they are
+/// written, which is wrong for what has no value yet and for NULL.
+fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Expr {
+    let (list, rest): (Vec<Expr>, Vec<Expr>) = list.into_iter().partition(is_constant);
+    let mut any: Vec<Expr> = rest.into_iter().map(|e| expr.clone().eq(e)).collect();
+    if any.is_empty() {
+        return Expr::InList(InList { expr: Box::new(expr), list, negated });
+    }
+    if !list.is_empty() {
+        any.push(Expr::InList(InList { expr: Box::new(expr), list, negated: false }));
+    }
+    let any = balanced(any);
+    if negated { not(any) } else { any }
+}
+
+/// Joined by OR, as flat as can be: a list may be long.
+fn balanced(mut all: Vec<Expr>) -> Expr {
+    while all.len() > 1 {
+        let mut pairs = all.into_iter();
+        let mut joined = vec![];
+        while let Some(a) = pairs.next() {
+            joined.push(match pairs.next() {
+                Some(b) => a.or(b),
+                None => a,
+            });
+        }
+        all = joined;
+    }
+    all.pop().unwrap_or_else(|| lit(false))
+}
+
+fn is_constant(e: &Expr) -> bool {
+    match e {
+        Expr::Literal(value, _) => !value.is_null(),
+        Expr::Cast(Cast { expr, .. }) => is_constant(expr),
+        _ => false,
+    }
 }

@@ -76,7 +76,8 @@ impl<'a> Frames<'a> {
         self.exclude == Exclude::NoOthers
     }
 
-    /// The stretches that a row's frame consists of, ascending; some may be empty.
+    /// The stretches that a row's frame consists of, ascending; some may be empty. The bounds of the first and of the last do not go
+    /// back from row to row of a partition; the middle one is the row alone or empty.
     #[inline]
     pub fn ranges(&self, row: usize) -> [(usize, usize); 3] {
         let (start, end) = self.whole(row);
@@ -85,12 +86,12 @@ impl<'a> Frames<'a> {
             Exclude::NoOthers => [(start, end), (end, end), (end, end)],
             Exclude::CurrentRow => {
                 let [a, b] = without(row, row + 1);
-                [a, b, (end, end)]
+                [a, (b.0, b.0), b]
             }
             Exclude::Group => {
                 let (a, b) = self.places.peers_of(row);
                 let [a, b] = without(a, b);
-                [a, b, (end, end)]
+                [a, (b.0, b.0), b]
             }
             Exclude::Ties => {
                 let (a, b) = self.places.peers_of(row);

@@ -11,8 +11,8 @@ use super::frame::Frames;
 use super::{TakingPart, index};
 use crate::functions::{EvalError, EvalResult};
 
-/// Most items of one column of results: the offsets of a list are of 31 bits.
-const ITEMS_MAX: usize = i32::MAX as usize;
+/// Most items, or bytes of text, of one column of results: with growing frames they are as many as the square of the rows.
+const ITEMS_MAX: usize = 1 << 28;
 
 fn too_long() -> EvalError {
     EvalError::new("54000", format!("arrays over window frames hold too many items max={ITEMS_MAX}"))

@@ -318,8 +318,9 @@ pub fn renamed(plan: LogicalPlan, schema: &SchemaRef) -> Result<LogicalPlan> {
 /// The schema with its columns' names as readers see them; they may repeat.
 #[must_use]
 pub fn shown(schema: &SchemaRef) -> SchemaRef {
-    let shown = |f: &FieldRef| f.as_ref().clone().with_name(batch::shown_name(f.name()));
-    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
+    let names = batch::shown_names(schema.fields().iter().map(|f| f.name().as_str()));
+    let shown = |(f, name): (&FieldRef, String)| f.as_ref().clone().with_name(name);
+    Arc::new(Schema::new(schema.fields().iter().zip(names).map(shown).collect::<Vec<_>>()))
 }
 
 fn branches(plan: &Arc<dyn ExecutionPlan>) -> bool {

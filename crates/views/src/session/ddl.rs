@@ -100,8 +100,9 @@ impl Session {
             return self.create_materialized(txn, create, definition).map(|()| Response::command(tag));
         }
         let plan = self.core.planner.plan(create.query.as_ref().clone(), scope).await?;
-        let shown = |name: &str| regauge_plan::batch::shown_name(name).to_owned();
-        let fields = plan.schema().fields().iter().map(|f| (shown(f.name()), f.data_type().clone()));
+        let fields = plan.schema().fields();
+        let shown = regauge_plan::batch::shown_names(fields.iter().map(|f| f.name().as_str()));
+        let fields = shown.into_iter().zip(fields.iter().map(|f| f.data_type().clone()));
         let columns = output_columns(fields.collect(), &create.columns)?;
         txn.wish(Wish::View { name, columns, definition })?;
         Ok(Response::command(tag))

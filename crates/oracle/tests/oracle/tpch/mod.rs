@@ -1,0 +1,65 @@
+//! TPC-H: its 22 queries as maintained views over its data, through its refreshes and further updates, each answer PostgreSQL's.
+//!
+//! ```text
+//! load ─ results ─▶ new orders ─ results ─▶ old orders go ─ results ─▶ updates of every table ─ results        in each of four ways
+//! ```
+//! Data and query templates are those of the crate `tpchgen` (the specification's generator and texts, filled in with parameters
+//! under which three thousandths of scale factor 1 have answers). Nothing is kept in a file: PostgreSQL says what is right while the test runs.
+
+mod data;
+mod queries;
+
+use regauge_oracle::answer::Answer;
+use regauge_oracle::postgres::Server;
+use regauge_oracle::regauge::{Regauge, Views};
+use regauge_oracle::slt::{Block, Expected, File, Way, bless, check};
+
+use super::slt::postgres;
+
+/// Statements of one commit.
+fn commit(statements: &[&str]) -> Block {
+    Block::Statement { sql: statements.iter().map(ToString::to_string).collect(), fails: None }
+}
+
+/// What every view holds at this point.
+fn results() -> impl Iterator<Item = Block> {
+    queries::ALL.iter().map(|query| Block::Result {
+        name: query.name(),
+        expected: Expected::Rows { answer: Answer::default(), inexact: query.inexact.to_vec() },
+    })
+}
+
+fn file() -> File {
+    let orders = data::Orders::new();
+    let mut blocks: Vec<Block> = data::TABLES.iter().map(|table| commit(&[table])).collect();
+    blocks.extend(queries::ALL.iter().flat_map(queries::Query::views));
+    blocks.extend(data::small_tables());
+    blocks.extend(orders.first());
+    blocks.extend(results());
+    blocks.extend(orders.second());
+    blocks.extend(results());
+    blocks.push(commit(&["DELETE FROM lineitem WHERE l_orderkey % 32 = 1", "DELETE FROM orders WHERE o_orderkey % 32 = 1"]));
+    blocks.extend(results());
+    blocks.extend(data::UPDATES.iter().map(|update| commit(&[update])));
+    blocks.extend(results());
+    File { blocks }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_22_queries_as_views_are_what_postgres_answers_through_refreshes_and_updates() {
+    let server = Server::start().await.unwrap();
+    let file = bless(&file(), &mut postgres(&server).await.unwrap()).await.unwrap();
+    let answers = file.blocks.iter().filter_map(|block| match block {
+        Block::Result { name, expected: Expected::Rows { answer, .. } } => Some((name, answer.rows.len())),
+        _ => None,
+    });
+    let empty: Vec<&String> = answers.filter(|(_, n)| *n == 0).map(|(name, _)| name).collect();
+    assert!(empty.is_empty(), "parameters under which nothing is asked: {empty:?}");
+    let mut wrong = Vec::new();
+    for way in Way::ALL {
+        let mut system = Regauge::new(way.workers(), Views::Maintained).unwrap();
+        let found = check(&file, way, &mut system).await.unwrap();
+        wrong.extend(found.into_iter().map(|what| format!("{way:?}: {what}")));
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
