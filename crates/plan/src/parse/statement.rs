@@ -175,7 +175,7 @@ pub enum Statement {
         /// One of its partitions; none for all that get records.
         partition: Option<u32>,
         /// A constant.
-        to: ast::Expr,
+        to: Box<ast::Expr>,
     },
     /// EXPLAIN [ANALYZE] of a query, or of CREATE MATERIALIZED VIEW (its FlowPlan).
     ExplainQuery {

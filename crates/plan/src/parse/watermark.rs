@@ -10,7 +10,7 @@ impl P<'_> {
         let stream = self.relation()?;
         let partition = if self.take("partition") { Some(self.partition_number()?) } else { None };
         self.expect("to")?;
-        Ok(Statement::AdvanceWatermark { stream, partition, to: self.expr()? })
+        Ok(Statement::AdvanceWatermark { stream, partition, to: Box::new(self.expr()?) })
     }
 
     fn partition_number(&mut self) -> Result<u32> {
