@@ -96,9 +96,7 @@ impl Operator for Window {
                 let named = show::row("row", delta.rows.columns(), row);
                 out.error(EvalError::new("22008", "timestamp out of range"), named, delta.diff(row));
             }
-            for at in n_before..starts.len() {
-                self.ends(times.value(row), starts[at], &mut ends);
-            }
+            starts[n_before..].iter().for_each(|start| self.ends(times.value(row), *start, &mut ends));
             if self.step_us.is_some()
                 && let Some(start) = starts.get(n_before).copied()
             {

@@ -285,12 +285,10 @@ async fn random(seed: u64, workers: usize, partitions: i64) {
     )
     .await;
     let second = |c: &str| format!("(extract(epoch FROM {c}) - 1767225600)::int");
-    let sessions = format!(
-        "CREATE MATERIALIZED VIEW g WITH (late = 'divert') AS SELECT k, window_start, window_end, count(*) AS n \
-         FROM SESSION(s, at, INTERVAL '4 seconds', PARTITION BY k) GROUP BY k, window_start, window_end EMIT ON WINDOW CLOSE"
-    );
+    let sessions = "CREATE MATERIALIZED VIEW g WITH (late = 'divert') AS SELECT k, window_start, window_end, count(*) AS n \
+         FROM SESSION(s, at, INTERVAL '4 seconds', PARTITION BY k) GROUP BY k, window_start, window_end EMIT ON WINDOW CLOSE";
     run(&mut s, FINAL).await;
-    run(&mut s, &sessions).await;
+    run(&mut s, sessions).await;
     let (f, g) = (
         format!("SELECT k, {}, n FROM f", second("window_end")),
         format!("SELECT k, {}, {}, n FROM g", second("window_start"), second("window_end")),
