@@ -84,17 +84,41 @@ enum Piece {
     Either(Text, Text),
 }
 
-/// A windowed relation: TUMBLE when size and slide are equal, else HOP.
+/// A windowed relation.
 #[derive(Debug, Clone)]
 pub struct Window {
     /// A base relation; its event time is never NULL.
     pub relation: String,
     /// The column.
     pub time: String,
-    /// Seconds; a multiple of `slide_s`.
-    pub size_s: u32,
-    /// Seconds.
-    pub slide_s: u32,
+    /// Which windows.
+    pub kind: Windows,
+}
+
+/// Which windows a row is put in; all in seconds.
+#[derive(Debug, Clone)]
+pub enum Windows {
+    /// TUMBLE when size and slide are equal, else HOP; the size is a multiple of the slide.
+    Sliding {
+        /// How wide.
+        size_s: u32,
+        /// How far apart.
+        slide_s: u32,
+    },
+    /// CUMULATE; the size is a multiple of the step.
+    Growing {
+        /// How wide the widest.
+        size_s: u32,
+        /// By how much they differ.
+        step_s: u32,
+    },
+    /// SESSION.
+    Session {
+        /// The least distance of two sessions.
+        gap_s: u32,
+        /// PARTITION BY.
+        by: Option<String>,
+    },
 }
 
 impl Text {
@@ -150,20 +174,46 @@ impl Text {
 
 impl Window {
     fn render(&self, dialect: Dialect) -> String {
-        let Self { relation, time, size_s, slide_s } = self;
-        match dialect {
-            Dialect::Regauge if size_s == slide_s => {
+        let Self { relation, time, kind } = self;
+        match (kind, dialect) {
+            (Windows::Sliding { size_s, slide_s }, Dialect::Regauge) if size_s == slide_s => {
                 format!("TUMBLE({relation}, {time}, INTERVAL '{size_s} seconds')")
             }
-            Dialect::Regauge => format!("HOP({relation}, {time}, INTERVAL '{slide_s} seconds', INTERVAL '{size_s} seconds')"),
+            (Windows::Sliding { size_s, slide_s }, Dialect::Regauge) => {
+                format!("HOP({relation}, {time}, INTERVAL '{slide_s} seconds', INTERVAL '{size_s} seconds')")
+            }
             // The last window that holds the row, and the ones before it at each slide.
-            Dialect::Postgres => format!(
+            (Windows::Sliding { size_s, slide_s }, Dialect::Postgres) => format!(
                 "(SELECT b.*, s.window_start, s.window_start + INTERVAL '{size_s} seconds' AS \
                  window_end FROM {relation} b CROSS JOIN LATERAL (SELECT date_bin(INTERVAL \
                  '{slide_s} seconds', b.{time}, TIMESTAMP '1970-01-01') - n * INTERVAL '{slide_s} \
                  seconds' AS window_start FROM generate_series(0, {}) n) s)",
                 size_s / slide_s - 1
             ),
+            (Windows::Growing { size_s, step_s }, Dialect::Regauge) => {
+                format!("CUMULATE({relation}, {time}, INTERVAL '{step_s} seconds', INTERVAL '{size_s} seconds')")
+            }
+            (Windows::Growing { size_s, step_s }, Dialect::Postgres) => format!(
+                "(SELECT b.*, s.window_start, s.window_end FROM {relation} b CROSS JOIN LATERAL (SELECT w AS window_start, w + n * \
+                 INTERVAL '{step_s} seconds' AS window_end FROM generate_series(1, {}) n, LATERAL (SELECT date_bin(INTERVAL \
+                 '{size_s} seconds', b.{time}, TIMESTAMP '1970-01-01') AS w) d) s WHERE b.{time} < s.window_end)",
+                size_s / step_s
+            ),
+            (Windows::Session { gap_s, by }, Dialect::Regauge) => {
+                let by = by.as_ref().map_or(String::new(), |by| format!(", PARTITION BY {by}"));
+                format!("SESSION({relation}, {time}, INTERVAL '{gap_s} seconds'{by})")
+            }
+            // Which rows begin a session, how many began up to each row, and then the first and the last row of each.
+            (Windows::Session { gap_s, by }, Dialect::Postgres) => {
+                let by = by.as_ref().map_or("0".to_owned(), |by| format!("b.{by}"));
+                let gap = format!("INTERVAL '{gap_s} seconds'");
+                format!(
+                    "(SELECT (z.b).*, z.window_start, z.window_end FROM (SELECT y.b, min(y.t) OVER w AS window_start, max(y.t) OVER w + {gap} \
+                     AS window_end FROM (SELECT x.*, sum(x.begins) OVER (PARTITION BY x.k ORDER BY x.t) AS s FROM (SELECT b, b.{time} \
+                     AS t, {by} AS k, CASE WHEN b.{time} - lag(b.{time}) OVER (PARTITION BY {by} ORDER BY b.{time}) < {gap} THEN 0 \
+                     ELSE 1 END AS begins FROM {relation} b) x) y WINDOW w AS (PARTITION BY y.k, y.s)) z)"
+                )
+            }
         }
     }
 }

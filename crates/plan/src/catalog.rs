@@ -2,8 +2,25 @@
 
 use arrow::datatypes::SchemaRef;
 
+use regauge_types::ColumnId;
+
 use crate::flowplan::SourceId;
 use crate::parse::RelationName;
+
+/// The column of a stream's records that says whether a record came after the watermark had passed its time.
+pub const LATE: &str = "_late";
+/// Its id, in every stream that has a watermark; boolean.
+pub const LATE_COLUMN: ColumnId = ColumnId(1 << 31);
+
+/// Whether a text has a name as a word of its own. It may stand in a literal.
+#[must_use]
+pub fn mentions(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c == '_' || c == '$' || c.is_alphanumeric();
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (text[..at].chars().next_back(), text[at + name.len()..].chars().next());
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    })
+}
 
 /// One consistent state of the catalog, for the time of one planning.
 pub trait CatalogView {
@@ -27,6 +44,8 @@ pub struct RelationInfo {
     pub key: Option<Vec<usize>>,
     /// The query of a plain view.
     pub view_sql: Option<String>,
+    /// A stream's time column, by position, if it has a watermark; its records then have [`LATE_COLUMN`] besides the schema's.
+    pub watermark: Option<usize>,
 }
 
 /// Kinds of relations.

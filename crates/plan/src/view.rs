@@ -17,6 +17,10 @@ pub struct PlanOptions {
     pub columns: Vec<String>,
     /// When a recursion is given up.
     pub recursion: RecursionLimits,
+    /// Records that came late are left out: every stream that has a watermark is read WHERE NOT _late.
+    pub without_late: bool,
+    /// EMIT FINAL: a group of a window is sent once, when its window closes.
+    pub emit_final: bool,
 }
 
 /// A plan and what the user should be told.
@@ -41,7 +45,7 @@ pub fn plan_view_with_notices(
 ) -> Result<PlannedView, PlanError> {
     guarded(|| {
         let bound = bind::bind_view(query, catalog)?;
-        let mut plan = lower::lower(&bound.plan, options.recursion)?;
+        let mut plan = lower::lower_with(&bound.plan, options.recursion, options.without_late, options.emit_final)?;
         let names = output_names(bound.names, &options.columns)?;
         if names.len() != plan.output.len() {
             return Err(PlanError::internal("the plan's columns differ from the query's"));

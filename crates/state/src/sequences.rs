@@ -228,6 +228,18 @@ impl Sequences {
         (cut(all), touched)
     }
 
+    /// Takes rows of a group out, whatever copies they have: they are gone when the epoch ends.
+    pub fn expire(&mut self, group: u32, slots: &[u32]) {
+        for slot in slots {
+            let at = *slot as usize;
+            // one that changed in this epoch is noted already
+            if self.now[at] == self.before[at] {
+                self.changed.push((group, *slot));
+            }
+            self.now[at] = 0;
+        }
+    }
+
     fn drop_row(&mut self, slot: u32) {
         self.keys.clear(slot);
         self.columns.remove(slot);
@@ -235,7 +247,9 @@ impl Sequences {
 
     /// Ends the epoch: rows without copies go, and what is now is what was before the next.
     pub fn settle(&mut self) {
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
+        // Groups ascend, but for what expired after them.
+        changed.sort_by_key(|(group, _)| *group);
         for of_group in changed.chunk_by(|a, b| a.0 == b.0) {
             let group = of_group[0].0;
             let mut gone: Vec<u32> = Vec::new();

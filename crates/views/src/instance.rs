@@ -7,11 +7,12 @@
 //! whatever state, loses nothing acknowledged.
 
 use crate::{
-    catalog::{self, Catalog, Kind},
+    catalog::{self, Catalog, Kind, ObjectId},
     config::Config,
     core::Core,
     driver::{Driver, Parts},
     error::{Error, Result, sqlstate as code},
+    event_time::{Times, layout},
     judge::{Judged, SharedHead},
     read::{Pins, Planner, names::SystemRelations, system::SystemDialect},
     session::{Session, SessionOptions},
@@ -75,10 +76,12 @@ impl Instance {
             log.commit(Transaction { define: vec![Definition::Topic(catalog_topic())], ..Transaction::default() })
                 .map_err(Error::from_log)?;
         }
+        let catalog = fold_catalog(&log, log.durable())?;
+        upgrade_streams(&log, &catalog)?;
         let at = log.durable();
-        let catalog = fold_catalog(&log, at)?;
         let heads = fold_heads(&log, &catalog, at)?;
-        let judged = Arc::new(Judged::new(catalog.clone(), heads, at));
+        let times = Times::of_log(&log, &catalog, at)?;
+        let judged = Arc::new(Judged::new(catalog.clone(), heads, times.clone(), at));
         log.set_judge(judged.clone());
         let pins = Pins::default();
         let versions = Arc::new(Versions::new(log.clone(), flows, at));
@@ -92,7 +95,7 @@ impl Instance {
             limits: config.limits.clone(),
             stop: stop.clone(),
         };
-        let driver = Driver::new(parts, catalog, at);
+        let driver = Driver::new(parts, catalog, times, at);
         let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || driver.run()));
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
@@ -146,6 +149,10 @@ impl Instance {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.core.log
+    }
+
+    pub(crate) fn judged(&self) -> &Arc<Judged> {
+        &self.core.judged
     }
 
     /// Versions of views, for those who watch them.
@@ -231,6 +238,19 @@ fn fold_catalog(log: &Log, up_to: Lsn) -> Result<Catalog> {
         }
     }
     Ok(catalog)
+}
+
+/// Streams with a watermark whose topics were made before these said which records are late get the columns for it.
+fn upgrade_streams(log: &Log, catalog: &Catalog) -> Result<()> {
+    for spec in log.topics() {
+        let relation = catalog.get(ObjectId::Topic(spec.id.0)).filter(|r| layout::clock(r).is_some());
+        let Some(schema) = relation.map(|r| layout::topic_schema(r)) else { continue };
+        if schema.fields().len() != spec.schema.fields().len() {
+            let define = vec![Definition::Schema { topic: spec.id, id: SchemaId(spec.schema_id.0 + 1), schema }];
+            log.commit(Transaction { define, ..Transaction::default() }).map_err(Error::from_log)?;
+        }
+    }
+    Ok(())
 }
 
 fn fold_heads(log: &Log, catalog: &Catalog, up_to: Lsn) -> Result<HashMap<TopicId, SharedHead>> {

@@ -6,17 +6,18 @@
 //!
 //! Invariant: heads and catalog at lsn n are the fold of the commits up to n. They may be ahead of what is durable; readers ask
 //! at durable epochs, and a writer that builds on such a commit becomes durable only after it. Cost: one map look-up per written
-//! key. Lock order: catalog, then heads' map, then one head at a time. It does not know SQL.
+//! key. Lock order: catalog, then heads' map, then one head at a time; times alone. It does not know SQL.
 
 use crate::{
     catalog::{Catalog, Event, Kind, ObjectId, still_holds},
+    event_time::{Times, lateness::Lateness},
     table::{
         head::Head,
         layout::Op,
         writes::{Key, TableWrites},
     },
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use regauge_log::{Judge, Refusal, Transaction};
 use regauge_types::{Hlc, Lsn, TopicId};
 use std::{
@@ -92,15 +93,23 @@ pub struct Judged {
     /// By commit, ascending; the last one holds. Earlier ones are kept until they can no longer be called for.
     catalogs: RwLock<Vec<(Lsn, Arc<Catalog>)>>,
     heads: RwLock<HashMap<TopicId, SharedHead>>,
+    lateness: Mutex<Lateness>,
     last: AtomicU64,
 }
 
 impl Judged {
     /// What a restart has folded.
     #[must_use]
-    pub fn new(catalog: Catalog, heads: HashMap<TopicId, SharedHead>, last: Lsn) -> Judged {
+    pub fn new(catalog: Catalog, heads: HashMap<TopicId, SharedHead>, times: Times, last: Lsn) -> Judged {
         let catalogs = RwLock::new(vec![(catalog.changed(), Arc::new(catalog))]);
-        Judged { catalogs, heads: RwLock::new(heads), last: AtomicU64::new(last.0) }
+        let lateness = Mutex::new(Lateness::new(times));
+        Judged { catalogs, heads: RwLock::new(heads), lateness, last: AtomicU64::new(last.0) }
+    }
+
+    /// How far event time has come, as of the last commit that was judged.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        self.lateness.lock().times().clone()
     }
 
     /// The catalog now.
@@ -208,6 +217,7 @@ impl Judged {
         let catalog = catalogs.first().map(|(_, c)| c.clone()).unwrap_or_default();
         let current = catalogs.last().map(|(_, c)| c.clone()).unwrap_or_default();
         drop(catalogs);
+        self.lateness.lock().settle(durable, &current);
         self.heads.write().retain(|topic, _| {
             let id = ObjectId::Topic(topic.0);
             catalog.changed() > since || catalog.get(id).is_some() || current.get(id).is_some()
@@ -223,6 +233,7 @@ impl Judged {
             catalogs.pop();
         }
         drop(catalogs);
+        self.lateness.lock().forget_from(from);
         for head in self.heads() {
             head.write().revoke(from);
         }
@@ -244,6 +255,9 @@ impl Judge for Judged {
             self.check(proposal).map_err(refuse)?;
             self.take_in(lsn, proposal).map_err(refuse)?;
         }
+        let catalog = self.catalog();
+        let late = self.lateness.lock().judge(lsn, &catalog, &mut txn.appends);
+        late.map_err(|why| refuse(Refused::Malformed { why }))?;
         self.last.store(lsn.0, Ordering::Release);
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod config;
 pub(crate) mod core;
 pub mod driver;
 pub mod error;
+pub mod event_time;
 pub mod gate;
 pub mod instance;
 pub mod judge;

@@ -8,6 +8,8 @@ use crate::{
     Instance,
     catalog::topic_schema,
     error::{Error, Result},
+    event_time::Times,
+    judge::Judged,
     version::Versions,
 };
 use arrow::array::{AsArray, RecordBatch};
@@ -21,6 +23,7 @@ use std::sync::Arc;
 pub struct Overview {
     log: Log,
     versions: Arc<Versions>,
+    judged: Arc<Judged>,
     clock: Arc<dyn Clock>,
 }
 
@@ -57,7 +60,8 @@ impl Overview {
     #[must_use]
     pub fn new(instance: &Instance) -> Overview {
         let clock = instance.config().env.clock.clone();
-        Overview { log: instance.log().clone(), versions: instance.versions().clone(), clock }
+        let (log, versions, judged) = (instance.log().clone(), instance.versions().clone(), instance.judged().clone());
+        Overview { log, versions, judged, clock }
     }
 
     /// Versions.
@@ -79,6 +83,12 @@ impl Overview {
             self.log.tail(epoch.into()).next(1).ok().and_then(|next| next.first().map(|c| age(c.hlc)))
         };
         Some(Lag { epoch, durable, commits, ms })
+    }
+
+    /// How far event time has come in the partitions of streams, as of the last commit that was judged.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        self.judged.times()
     }
 
     /// The next offset of each partition of a topic.

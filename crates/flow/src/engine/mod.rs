@@ -319,7 +319,10 @@ fn inputs(
             continue;
         }
         let from = match (id, sources.get(id)) {
-            (SourceId::Topic(topic), Some(Feed::History(_))) => From::Topic(*topic),
+            (SourceId::Topic(_) | SourceId::Watermark(_), Some(Feed::History(_))) => {
+                let nothing = || FlowError::Plan(format!("nothing is given for source {id}"));
+                From::Topic(id.fed_as().ok_or_else(nothing)?)
+            }
             (SourceId::Version(view, no), Some(Feed::Trace(reader))) => From::Trace {
                 version: (*view, *no),
                 pin: reader.pin(as_of).map_err(EngineError::Upstream)?,

@@ -158,7 +158,7 @@ fn place(plan: &FlowPlan, node: usize, places: &[Place]) -> Place {
         Op::Map { exprs: None, .. } => of_input(0),
         Op::Map { exprs: Some(exprs), .. } => renamed(of_input(0), exprs),
         // A window keeps its input's columns and puts the bounds behind them.
-        Op::Tumble { .. } | Op::Hop { .. } => of_input(0),
+        Op::Tumble { .. } | Op::Hop { .. } | Op::Cumulate { .. } => of_input(0),
         Op::Temporal { .. } if plan.nodes[spec.inputs[0]].append_only => of_input(0),
         Op::Temporal { by, .. } => Place::Hash(by.clone()),
         Op::Join { on, .. } | Op::AsOf { on, .. } if on.is_empty() => Place::One,
@@ -169,9 +169,9 @@ fn place(plan: &FlowPlan, node: usize, places: &[Place]) -> Place {
             Place::Hash(on.iter().map(|(_, right)| n_left + right).collect())
         }
         Op::Join { on, .. } => Place::Hash(on.iter().map(|(left, _)| *left).collect()),
-        Op::Aggregate { keys, .. } => by((0..keys.len()).collect()),
+        Op::Aggregate { keys, .. } | Op::Close { keys, .. } => by((0..keys.len()).collect()),
         Op::Distinct | Op::SetOp { .. } => Place::Hash((0..spec.types.len()).collect()),
-        Op::TopK { partition, .. } | Op::Window { partition, .. } => by(partition.clone()),
+        Op::TopK { partition, .. } | Op::Window { partition, .. } | Op::Session { partition, .. } => by(partition.clone()),
         Op::Union => {
             let first = of_input(0);
             if spec.inputs.iter().all(|i| places[*i] == first) { first } else { Place::Anywhere }

@@ -249,21 +249,77 @@ impl Aggregate {
         emit(out, &self.schema, columns, n, None)?;
         let gone: Vec<u32> = groups.iter().copied().filter(|g| !self.exists(*g)).collect();
         self.index.forget(&gone)?;
-        gone.iter().for_each(|group| self.accumulators().for_each(|a| a.clear(*group)));
-        Ok(())
+        gone.iter().try_for_each(|group| self.accumulators().try_for_each(|a| a.clear(*group)))
     }
 }
 
-impl Operator for Aggregate {
-    fn push(&mut self, _input: usize, delta: Delta, _out: &mut Out) -> Result<(), FlowError> {
+/// What [`super::close`] asks of its groups: nothing is shown while they are open.
+impl Aggregate {
+    fn groups_of(&mut self, delta: &Delta, created: &mut Vec<u32>) -> Result<Vec<u32>, FlowError> {
         let n = delta.n_rows();
         self.stats.rows_in += n as u64;
         self.stats.touched += n as u64;
         let keys: Vec<ArrayRef> = self.keys.iter().map(|k| canonical_floats(delta.rows.column(*k))).collect();
         let hashes = hash_columns(&keys, n)?;
         let mut groups = Vec::new();
-        self.index.intern(&keys, &hashes, &mut groups, &mut Vec::new())?;
+        self.index.intern(&keys, &hashes, &mut groups, created)?;
         self.grow();
+        Ok(groups)
+    }
+
+    /// Takes rows in without keeping what their groups showed; `created` gets the groups that are new.
+    pub(super) fn take_in(&mut self, delta: &Delta, created: &mut Vec<u32>) -> Result<(), FlowError> {
+        let groups = self.groups_of(delta, created)?;
+        self.update(delta, &groups)
+    }
+
+    /// Groups will be sent last while they have rows.
+    pub(super) fn closes(&mut self) {
+        self.accumulators().for_each(|a| a.closes());
+    }
+
+    /// The keys of groups.
+    pub(super) fn keys_of(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, FlowError> {
+        Ok(self.index.keys(groups)?)
+    }
+
+    /// An epoch has ended.
+    pub(super) fn settle(&mut self) {
+        self.accumulators().for_each(|a| a.settle());
+    }
+
+    /// Sends these groups' rows and forgets the groups.
+    pub(super) fn send_last(&mut self, groups: &[u32], out: &mut Out) -> Result<(), FlowError> {
+        let keys = self.index.keys(groups)?;
+        let (values, errors) = self.values(groups)?;
+        let mut rows = Vec::with_capacity(groups.len());
+        for (i, group) in groups.iter().enumerate() {
+            match self.n_rows[*group as usize] {
+                n if n < 0 => return Err(FlowError::Negative { operator: "aggregate", multiplicity: n }),
+                0 => {}
+                _ => match errors.get(&i) {
+                    Some(error) => out.error(error.clone(), show::row("group", &keys, i), 1),
+                    None => rows.push(row_number(i)),
+                },
+            }
+        }
+        self.stats.touched += groups.len() as u64;
+        self.stats.rows_out += rows.len() as u64;
+        let n = rows.len();
+        let rows = UInt32Array::from(rows);
+        emit(out, &self.schema, [take_all(&keys, &rows)?, take_all(&values, &rows)?].concat(), n, None)?;
+        self.index.forget(groups)?;
+        for group in groups {
+            self.n_rows[*group as usize] = 0;
+            self.accumulators().try_for_each(|a| a.clear(*group))?;
+        }
+        Ok(())
+    }
+}
+
+impl Operator for Aggregate {
+    fn push(&mut self, _input: usize, delta: Delta, _out: &mut Out) -> Result<(), FlowError> {
+        let groups = self.groups_of(&delta, &mut Vec::new())?;
         self.touch(&groups)?;
         self.update(&delta, &groups)
     }

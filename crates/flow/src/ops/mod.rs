@@ -11,16 +11,19 @@
 mod accumulate;
 mod aggregate;
 mod asof;
+mod close;
 mod distinct;
 mod flat_map;
 mod join;
 mod linear;
 mod map;
+mod marks;
 mod over;
 mod parts;
 mod reach;
 mod recursive;
 pub mod serial;
+mod session;
 mod set_op;
 mod shown;
 mod temporal;
@@ -36,6 +39,7 @@ use regauge_types::Delta;
 
 pub use aggregate::Aggregate;
 pub use asof::AsOf;
+pub use close::Close;
 pub use distinct::Distinct;
 pub use flat_map::FlatMap;
 pub use join::{Join, JoinSpec};
@@ -44,6 +48,7 @@ pub use map::Map;
 pub use over::Over;
 pub use recursive::Recursive;
 pub use serial::Serial;
+pub use session::Session;
 pub use set_op::SetOp;
 pub use temporal::Temporal;
 pub use top_k::TopK;
@@ -90,6 +95,16 @@ pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowErro
         (Op::FlatMap { keep, lists, outer }, [input]) => Box::new(FlatMap::new(keep, lists, *outer, input, output)?),
         (Op::Recursive { step, distinct, limits }, inputs) => {
             Box::new(Recursive::new(step, *distinct, *limits, output, inputs.len())?)
+        }
+        (Op::Cumulate { ts, step_us, size_us, offset_us }, [_]) => {
+            Box::new(Window::cumulate(*ts, *step_us, *size_us, *offset_us, output)?)
+        }
+        (Op::Session { partition, ts, gap_us, on_close }, [input, marks @ ..]) => {
+            let marks = on_close.then_some(marks.len());
+            Box::new(Session::new(partition, *ts, *gap_us, marks, input, output)?)
+        }
+        (Op::Close { keys, aggs, key, plus_us }, [input, marks @ ..]) => {
+            Box::new(Close::new(keys, aggs, (*key, *plus_us), marks.len(), input, output, append_only[0])?)
         }
         (Op::Source { .. }, _) => return Err(broken("a source is not an operator")),
         _ => return Err(broken("an operator with a wrong number of inputs")),

@@ -1,8 +1,9 @@
-//! TUMBLE and HOP: a row goes out once for every window that holds its time, with the window's bounds appended.
+//! TUMBLE, HOP and CUMULATE: a row goes out once for every window that holds its time, with the window's bounds appended.
 //!
 //! ```text
 //! windows start at offset + k * slide (k any integer) and are `size` wide; TUMBLE is slide = size
 //! ts = 7, slide = 5, size = 10:   [0, 10)   [5, 15)        floor also below zero: ts = -1 lies in [-10, 0) and [-5, 5)
+//! CUMULATE starts as TUMBLE does and grows by `step`:  ts = 7, step = 5, size = 15:   [0, 10)   [0, 15)
 //! ```
 //! Linear and stateless. A row without a time lies in no window and is dropped (as Flink does); a window whose bound leaves the
 //! range of timestamps is an error of its row (22008), once a row.
@@ -25,6 +26,8 @@ pub struct Window {
     slide_us: i64,
     size_us: i64,
     offset_us: i64,
+    /// CUMULATE.
+    step_us: Option<i64>,
     schema: SchemaRef,
     stats: OpStats,
 }
@@ -36,7 +39,27 @@ impl Window {
         if !matches!(ts_type, DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _)) || slide_us <= 0 || size_us <= 0 {
             return Err(FlowError::Plan(format!("a window over {ts_type} slide_us={slide_us} size_us={size_us}")));
         }
-        Ok(Window { ts, ts_type, slide_us, size_us, offset_us, schema: schema_of(output), stats: OpStats::default() })
+        let (schema, stats) = (schema_of(output), OpStats::default());
+        Ok(Window { ts, ts_type, slide_us, size_us, offset_us, step_us: None, schema, stats })
+    }
+
+    /// The same for windows of one start that grow by `step_us` up to `size_us`.
+    pub fn cumulate(ts: usize, step_us: i64, size_us: i64, offset_us: i64, output: &[DataType]) -> Result<Self, FlowError> {
+        if step_us <= 0 || size_us % step_us != 0 {
+            return Err(FlowError::Plan(format!("windows that grow by step_us={step_us} to size_us={size_us}")));
+        }
+        Ok(Window { step_us: Some(step_us), ..Window::new(ts, size_us, size_us, offset_us, output)? })
+    }
+
+    /// The ends of the windows that begin at `start` and hold `ts`, ascending.
+    fn ends(&self, ts: i64, start: i64, ends: &mut Vec<i64>) {
+        let Some(step) = self.step_us else {
+            // `starts` has looked whether it is in range
+            ends.push(start + self.size_us);
+            return;
+        };
+        let first = (ts - start) / step + 1;
+        ends.extend((first..=self.size_us / step).map(|k| start + k * step));
     }
 
     /// The starts of the windows that hold `ts`, ascending; `None` if a bound is out of range. Neighbouring rows often lie in the
@@ -65,6 +88,7 @@ impl Operator for Window {
         self.stats.rows_in += delta.n_rows() as u64;
         let times = delta.rows.column(self.ts).as_primitive::<TimestampMicrosecondType>();
         let (mut rows, mut starts, mut recent) = (Vec::with_capacity(times.len()), Vec::with_capacity(times.len()), None);
+        let mut ends = Vec::with_capacity(times.len());
         for row in (0..delta.n_rows()).filter(|row| times.is_valid(*row)) {
             let n_before = starts.len();
             if self.starts(times.value(row), &mut starts, &mut recent).is_none() {
@@ -72,13 +96,18 @@ impl Operator for Window {
                 let named = show::row("row", delta.rows.columns(), row);
                 out.error(EvalError::new("22008", "timestamp out of range"), named, delta.diff(row));
             }
+            starts[n_before..].iter().for_each(|start| self.ends(times.value(row), *start, &mut ends));
+            if self.step_us.is_some()
+                && let Some(start) = starts.get(n_before).copied()
+            {
+                starts.resize(ends.len(), start);
+            }
             rows.resize(starts.len(), row_number(row));
         }
         self.stats.rows_out += rows.len() as u64;
         let diffs = diffs_of(&delta).map(|d| rows.iter().map(|row| d[*row as usize]).collect());
         let n = rows.len();
         let mut columns = take_all(delta.rows.columns(), &UInt32Array::from(rows))?;
-        let ends: Vec<i64> = starts.iter().map(|s| s + self.size_us).collect();
         let bound = |values: Vec<i64>| -> ArrayRef {
             Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from(values).with_data_type(self.ts_type.clone()))
         };

@@ -7,10 +7,12 @@ mod engine;
 mod measure;
 mod naive;
 mod naive_over;
+mod naive_time;
 mod over;
 mod recursive;
 mod rows;
 mod run;
+mod time;
 mod value;
 
 use arrow::datatypes::{DataType, Field};

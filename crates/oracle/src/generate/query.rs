@@ -3,7 +3,7 @@
 use super::data::Source;
 use super::expr::{self, Expr};
 use super::{Col, Rel, Ty};
-use crate::case::{Text, Window};
+use crate::case::{Text, Window, Windows};
 use crate::rng::Rng;
 
 /// A join may give so many rows, by estimate; PostgreSQL recomputes it after every commit.
@@ -564,16 +564,29 @@ impl<'a> Maker<'a> {
         Query { sql, cols, rows: item.rows, uses: item.uses }
     }
 
-    /// A table or stream through TUMBLE or HOP, where one has an event time.
+    /// A table or stream through windows, where one has an event time.
     fn windowed(&mut self) -> Option<Rel> {
         let timed: Vec<&Source> = self.tables.iter().filter(|source| source.cols.iter().any(|c| c.name == "at")).collect();
         let source = self.rng.pick(&timed).copied()?;
-        let (size_s, slide_s) =
-            [(3600, 3600), (900, 900), (86_400, 86_400), (3600, 1800), (3600, 900), (7200, 3600)][self.rng.below(6)];
-        let window = Window { relation: source.table.name.clone(), time: "at".into(), size_s, slide_s };
+        let (kind, times) = match self.rng.below(10) {
+            0 | 1 => {
+                let (size_s, step_s) = [(3600, 900), (86_400, 43_200), (7200, 7200)][self.rng.below(3)];
+                (Windows::Growing { size_s, step_s }, size_s / step_s)
+            }
+            2..=4 => {
+                let by = self.rng.percent(70).then(|| source.cols[self.rng.below(source.cols.len())].name.clone());
+                (Windows::Session { gap_s: [60, 900, 3600, 86_400][self.rng.below(4)], by }, 1)
+            }
+            _ => {
+                let (size_s, slide_s) =
+                    [(3600, 3600), (900, 900), (86_400, 86_400), (3600, 1800), (3600, 900), (7200, 3600)][self.rng.below(6)];
+                (Windows::Sliding { size_s, slide_s }, size_s / slide_s)
+            }
+        };
+        let window = Window { relation: source.table.name.clone(), time: "at".into(), kind };
         let mut rel = source.relation();
         rel.sql = Text::window(window);
-        rel.rows *= f64::from(size_s / slide_s);
+        rel.rows *= f64::from(times);
         for name in ["window_start", "window_end"] {
             rel.cols.push(Col { name: name.into(), ty: Ty::Timestamp, digits: 0, exact: true, distinct: 12.0 });
         }

@@ -66,6 +66,8 @@ fn no_operator_and_no_kind_of_change_is_left_out() {
         " WITH ORDINALITY AS ",
         "TUMBLE(",
         "HOP(",
+        "CUMULATE(",
+        "SESSION(",
         "WITH ",
         " GROUP BY ",
         " HAVING ",

@@ -19,6 +19,7 @@ mod row_in;
 mod rows;
 pub(crate) mod rules;
 pub(crate) mod series;
+mod session_batch;
 pub(crate) mod setop;
 mod sort;
 mod source;
@@ -131,7 +132,8 @@ pub(crate) fn total_orders(plan: LogicalPlan, open: bool) -> Result<LogicalPlan,
 
 /// The unoptimised plan; `depth` counts plain views inside plain views.
 fn raw_plan(query: sql::Query, catalog: &Relations<'_>, functions: &Functions, depth: usize) -> Result<LogicalPlan, PlanError> {
-    let provider = Provider::new(catalog, functions, depth);
+    let late = crate::catalog::mentions(&query.to_string(), crate::catalog::LATE);
+    let provider = Provider::new(catalog, functions, depth, late);
     let planner = SqlToRel::new_with_options(&provider, rules::parser_options());
     Ok(planner.sql_statement_to_plan(sql::Statement::Query(Box::new(query)))?)
 }

@@ -103,11 +103,13 @@ pub(super) struct Provider<'a> {
     functions: &'a Functions,
     options: ConfigOptions,
     depth: usize,
+    /// The query names the lateness of records, so streams show it.
+    late: bool,
 }
 
 impl<'a> Provider<'a> {
-    pub fn new(catalog: &'a Relations<'a>, functions: &'a Functions, depth: usize) -> Self {
-        Provider { catalog, functions, options: rules::config(), depth }
+    pub fn new(catalog: &'a Relations<'a>, functions: &'a Functions, depth: usize, late: bool) -> Self {
+        Provider { catalog, functions, options: rules::config(), depth, late }
     }
 
     fn source(&self, name: &TableReference) -> Result<Arc<dyn TableSource>, PlanError> {
@@ -126,7 +128,7 @@ impl<'a> Provider<'a> {
         let info = info.ok_or_else(missing)?;
         if info.kind != RelationKind::View {
             return match self.catalog {
-                Relations::View(_) => Ok(Arc::new(RelationSource::of(info))),
+                Relations::View(_) => Ok(Arc::new(RelationSource::of(info, self.late))),
                 Relations::Batch(_) => Err(PlanError::internal(format!("no rows for relation \"{name}\""))),
             };
         }

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 
-use crate::catalog::RelationInfo;
+use crate::catalog::{LATE, RelationInfo};
 use crate::error::PlanError;
 
 #[derive(Debug)]
@@ -18,8 +18,15 @@ pub(crate) struct RelationSource {
 }
 
 impl RelationSource {
-    pub fn of(info: RelationInfo) -> Self {
-        RelationSource { schema: nullable(&info.schema), info, expansion: None }
+    /// `late`: a stream with a watermark shows the lateness of its records, behind its own columns.
+    pub fn of(info: RelationInfo, late: bool) -> Self {
+        let mut schema = nullable(&info.schema);
+        if late && info.watermark.is_some() {
+            let own = schema.fields().iter().cloned();
+            let late = Arc::new(Field::new(LATE, DataType::Boolean, true));
+            schema = Arc::new(Schema::new(own.chain([late]).collect::<Vec<_>>()));
+        }
+        RelationSource { schema, info, expansion: None }
     }
 
     /// A plain view: its query's plan, under the names that the view gives.

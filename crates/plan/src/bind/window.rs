@@ -1,4 +1,4 @@
-//! TUMBLE and HOP: relations with window columns, as a node of the logical plan.
+//! TUMBLE, HOP, CUMULATE and SESSION: relations with window columns, as a node of the logical plan.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::logical_plan::UserDefinedLogicalNodeCore;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{self, TableFactor};
 
 use super::provider::Mode;
-use super::window_batch;
+use super::{session_batch, window_batch};
 use crate::error::PlanError;
 use crate::flowplan::types::MAX_HOP_WINDOWS;
 use crate::interval;
@@ -23,20 +23,30 @@ use crate::interval;
 const START: &str = "window_start";
 const END: &str = "window_end";
 
-/// Widths in microseconds; `slide_us: None` is TUMBLE.
+/// Which windows; all widths in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Tumble { size: i64, offset: i64 },
+    Hop { slide: i64, size: i64, offset: i64 },
+    Cumulate { step: i64, size: i64, offset: i64 },
+    Session { gap: i64 },
+}
+
+/// Windows over a relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WindowNode {
     pub input: LogicalPlan,
     /// A column of the input.
     pub ts: Expr,
-    pub size_us: i64,
-    pub slide_us: Option<i64>,
-    pub offset_us: i64,
+    pub kind: Kind,
+    /// Of a session: columns of the input.
+    pub partition: Vec<Expr>,
     schema: DFSchemaRef,
 }
 
 impl WindowNode {
-    fn schema_over(input: &LogicalPlan, ts: &Expr) -> DfResult<DFSchemaRef> {
+    /// `qualifier`: of the bounds; as the input's first column if it is not settled yet.
+    fn schema_over(input: &LogicalPlan, ts: &Expr, qualifier: Option<Option<TableReference>>) -> DfResult<DFSchemaRef> {
         use datafusion::logical_expr::ExprSchemable;
         let ty = ts.get_type(input.schema())?;
         if !matches!(ty, DataType::Timestamp(TimeUnit::Microsecond, _)) {
@@ -44,7 +54,7 @@ impl WindowNode {
             return Err(PlanError::invalid("42804", format!("a window's column must be a timestamp, not {ty}")).into());
         }
         let mut fields: Vec<_> = input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
-        let qualifier = fields.first().and_then(|(q, _)| q.clone());
+        let qualifier = qualifier.unwrap_or_else(|| fields.first().and_then(|(q, _)| q.clone()));
         for name in [START, END] {
             fields.push((qualifier.clone(), Arc::new(Field::new(name, ty.clone(), true))));
         }
@@ -55,8 +65,7 @@ impl WindowNode {
 impl Hash for WindowNode {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.input.hash(state);
-        self.ts.hash(state);
-        (self.size_us, self.slide_us, self.offset_us).hash(state);
+        (&self.ts, &self.kind, &self.partition).hash(state);
     }
 }
 
@@ -77,71 +86,152 @@ impl UserDefinedLogicalNodeCore for WindowNode {
         &self.schema
     }
     fn expressions(&self) -> Vec<Expr> {
-        vec![self.ts.clone()]
+        std::iter::once(&self.ts).chain(&self.partition).cloned().collect()
     }
+    /// A row that a predicate takes away may hold a session together: only whole partitions may go before.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        HashSet::from([START.to_owned(), END.to_owned()])
+        let bounds = HashSet::from([START.to_owned(), END.to_owned()]);
+        if !matches!(self.kind, Kind::Session { .. }) {
+            return bounds;
+        }
+        let of_partition = |name: &str| self.partition.iter().any(|e| matches!(e, Expr::Column(c) if c.name == name));
+        let columns = self.input.schema().fields().iter().map(|f| f.name().clone());
+        bounds.into_iter().chain(columns.filter(|name| !of_partition(name))).collect()
     }
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let Expr::Column(ts) = &self.ts else { return None };
-        let ts = self.input.schema().maybe_index_of_column(ts)?;
+        let place = |e: &Expr| match e {
+            Expr::Column(column) => self.input.schema().maybe_index_of_column(column),
+            _ => None,
+        };
+        let used = self.expressions().iter().map(place).collect::<Option<Vec<usize>>>()?;
         let width = self.input.schema().fields().len();
-        let mut needed: Vec<usize> = output_columns.iter().copied().filter(|c| *c < width).chain([ts]).collect();
+        let mut needed: Vec<usize> = output_columns.iter().copied().filter(|c| *c < width).chain(used).collect();
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])
     }
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TimeWindow: ts={} size_us={} slide_us={:?} offset_us={}", self.ts, self.size_us, self.slide_us, self.offset_us)
+        write!(f, "TimeWindow: ts={} {:?}", self.ts, self.kind)?;
+        self.partition.iter().try_for_each(|e| write!(f, " partition={e}"))
     }
-    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
-        let (Some(ts), Some(input)) = (exprs.pop(), inputs.pop()) else {
-            return Err(DataFusionError::Internal("a window has one column and one input".into()));
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
+        let mut exprs = exprs.into_iter();
+        let (Some(ts), Some(input)) = (exprs.next(), inputs.pop()) else {
+            return Err(DataFusionError::Internal("a window has a column and an input".into()));
         };
-        let schema = WindowNode::schema_over(&input, &ts)?;
-        Ok(WindowNode { input, ts, schema, ..self.clone() })
+        // The optimiser may have taken the input's first column away, and what stands above knows the bounds by their names.
+        let qualifier = self.schema.iter().last().map(|(q, _)| q.cloned());
+        let schema = WindowNode::schema_over(&input, &ts, qualifier)?;
+        Ok(WindowNode { input, ts, kind: self.kind, partition: exprs.collect(), schema })
     }
 }
 
-/// `TUMBLE(t, ts, size [, offset])` and `HOP(t, ts, slide, size [, offset])`.
+/// `TUMBLE(t, ts, size [, offset])`, `HOP(t, ts, slide, size [, offset])`, `CUMULATE(t, ts, step, size [, offset])` and
+/// `SESSION(t, ts, gap [, PARTITION BY k, ...])`, whose PARTITION BY the parser has taken out.
 #[derive(Debug)]
 pub(crate) struct WindowFunctions(pub Mode);
 
 impl RelationPlanner for WindowFunctions {
     fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> DfResult<RelationPlanning> {
         let function = match &relation {
-            TableFactor::Table { name, args: Some(_), .. } => name.to_string().to_lowercase(),
-            _ => return Ok(RelationPlanning::Original(Box::new(relation))),
+            TableFactor::Table { name, args: Some(_), .. } => Function::of(&name.to_string()),
+            _ => None,
         };
-        match (function.as_str(), relation) {
-            ("tumble" | "hop", TableFactor::Table { args: Some(args), alias, .. }) => {
-                let node = plan_window(&function, args.args, context)?;
-                let plan = match self.0 {
-                    Mode::View => LogicalPlan::Extension(Extension { node: Arc::new(node) }),
-                    Mode::Batch => window_batch::spell_out(node)?,
+        match (function, relation) {
+            (Some(function), TableFactor::Table { args: Some(args), alias, .. }) => {
+                let node = plan_window(function, args.args, context)?;
+                let plan = match (self.0, node.kind) {
+                    (Mode::View, _) => LogicalPlan::Extension(Extension { node: Arc::new(node) }),
+                    (Mode::Batch, Kind::Session { gap }) => session_batch::spell_out(node, gap)?,
+                    (Mode::Batch, _) => window_batch::spell_out(node)?,
                 };
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
-            }
-            ("session" | "cumulate", _) => {
-                Err(PlanError::unsupported(format!("{} is not offered yet", function.to_uppercase()), "use TUMBLE or HOP").into())
             }
             (_, relation) => Ok(RelationPlanning::Original(Box::new(relation))),
         }
     }
 }
 
-fn usage(function: &str) -> PlanError {
-    let usage = if function == "tumble" {
-        "TUMBLE(relation, timestamp_column, INTERVAL '1 hour' [, offset])"
-    } else {
-        "HOP(relation, timestamp_column, slide, size [, offset]), as HOP(t, ts, INTERVAL '5 minutes', INTERVAL '1 hour')"
-    };
-    PlanError::invalid("42601", format!("{} is not used as it should be", function.to_uppercase()))
-        .with_hint(format!("write {usage}"))
+/// The functions that give windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    Tumble,
+    Hop,
+    Cumulate,
+    Session,
 }
 
-fn plan_window(function: &str, args: Vec<ast::FunctionArg>, context: &mut dyn RelationPlannerContext) -> DfResult<WindowNode> {
-    let wrong = || DataFusionError::from(usage(function));
+impl Function {
+    /// By its name in any case.
+    pub(crate) fn of(name: &str) -> Option<Function> {
+        match name.to_lowercase().as_str() {
+            "tumble" => Some(Function::Tumble),
+            "hop" => Some(Function::Hop),
+            "cumulate" => Some(Function::Cumulate),
+            "session" => Some(Function::Session),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Function::Tumble => "TUMBLE",
+            Function::Hop => "HOP",
+            Function::Cumulate => "CUMULATE",
+            Function::Session => "SESSION",
+        }
+    }
+
+    fn usage(self) -> PlanError {
+        let usage = match self {
+            Function::Tumble => "TUMBLE(relation, timestamp_column, INTERVAL '1 hour' [, offset])",
+            Function::Hop => {
+                "HOP(relation, timestamp_column, slide, size [, offset]), as HOP(t, ts, INTERVAL '5 minutes', INTERVAL '1 hour')"
+            }
+            Function::Cumulate => {
+                "CUMULATE(relation, timestamp_column, step, size [, offset]), as CUMULATE(t, ts, INTERVAL '1 hour', INTERVAL '1 day')"
+            }
+            Function::Session => "SESSION(relation, timestamp_column, INTERVAL '10 minutes' [, PARTITION BY column, ...])",
+        };
+        PlanError::invalid("42601", format!("{} is not used as it should be", self.name())).with_hint(format!("write {usage}"))
+    }
+
+    /// The windows of these widths.
+    fn kind(self, widths: &[i64]) -> Option<Result<Kind, PlanError>> {
+        let above_zero = |kind, ok: bool, what: &str| {
+            if ok { Ok(kind) } else { Err(PlanError::invalid("22023", format!("{what} must be above zero"))) }
+        };
+        let shift = |rest: &[i64], by: i64| rest.first().map_or(0, |offset| offset.rem_euclid(by.max(1)));
+        Some(match (self, widths) {
+            (Function::Tumble, [size, rest @ ..]) if rest.len() <= 1 => {
+                above_zero(Kind::Tumble { size: *size, offset: shift(rest, *size) }, *size > 0, "a window's size")
+            }
+            (Function::Hop, [slide, size, rest @ ..]) if rest.len() <= 1 => {
+                let kind = Kind::Hop { slide: *slide, size: *size, offset: shift(rest, *slide) };
+                above_zero(kind, *slide > 0 && *size > 0, "a window's size and slide")
+            }
+            (Function::Cumulate, [step, size, rest @ ..]) if rest.len() <= 1 => {
+                let kind = Kind::Cumulate { step: *step, size: *size, offset: shift(rest, *size) };
+                above_zero(kind, *step > 0 && *size > 0, "a window's size and step").and_then(|kind| {
+                    if size % step == 0 {
+                        return Ok(kind);
+                    }
+                    Err(PlanError::invalid("22023", "the size of CUMULATE must be a multiple of its step")
+                        .with_hint("the widest window is a whole number of steps wide"))
+                })
+            }
+            (Function::Session, [gap]) => above_zero(Kind::Session { gap: *gap }, *gap > 0, "a session's gap"),
+            _ => return None,
+        })
+    }
+}
+
+fn plan_window(
+    function: Function,
+    args: Vec<ast::FunctionArg>,
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<WindowNode> {
+    let wrong = || DataFusionError::from(function.usage());
     let mut exprs = vec![];
     for arg in args {
         match arg {
@@ -149,18 +239,28 @@ fn plan_window(function: &str, args: Vec<ast::FunctionArg>, context: &mut dyn Re
             _ => return Err(wrong()),
         }
     }
-    let n_widths = if function == "tumble" { 1 } else { 2 };
-    if exprs.len() < 2 + n_widths || exprs.len() > 3 + n_widths {
+    if exprs.len() < 3 {
         return Err(wrong());
     }
+    let keys = if function == Function::Session { exprs.split_off(3) } else { vec![] };
     let input = context.plan(relation_argument(exprs.remove(0)).ok_or_else(wrong)?)?;
-    let ts = context.sql_to_expr(descriptor(exprs.remove(0)), input.schema())?;
-    if !matches!(ts, Expr::Column(_)) {
-        return Err(PlanError::unsupported(
-            format!("{} takes a plain column", function.to_uppercase()),
-            "compute the timestamp in a view or a subquery first",
-        )
-        .into());
+    let mut column = |e: ast::Expr| {
+        let e = context.sql_to_expr(e, input.schema())?;
+        if matches!(e, Expr::Column(_)) {
+            return Ok(e);
+        }
+        Err(DataFusionError::from(PlanError::unsupported(
+            format!("{} takes a plain column", function.name()),
+            "compute it in a view or a subquery first",
+        )))
+    };
+    let ts = column(descriptor(exprs.remove(0)))?;
+    let mut partition: Vec<Expr> = vec![];
+    for key in keys {
+        let key = column(key)?;
+        if !partition.contains(&key) {
+            partition.push(key);
+        }
     }
     let mut widths = vec![];
     for e in &exprs {
@@ -171,21 +271,16 @@ fn plan_window(function: &str, args: Vec<ast::FunctionArg>, context: &mut dyn Re
             ))
         })?);
     }
-    let (size_us, slide_us, offset) = match (function, widths.as_slice()) {
-        ("tumble", [size, rest @ ..]) => (*size, None, rest.first()),
-        (_, [slide, size, rest @ ..]) => (*size, Some(*slide), rest.first()),
-        _ => return Err(wrong()),
+    let kind = function.kind(&widths).ok_or_else(wrong)??;
+    let n_windows = match kind {
+        Kind::Tumble { .. } | Kind::Session { .. } => 1,
+        Kind::Hop { slide: step, size, .. } | Kind::Cumulate { step, size, .. } => size / step,
     };
-    let step = slide_us.unwrap_or(size_us);
-    if size_us <= 0 || step <= 0 {
-        return Err(PlanError::invalid("22023", "a window's size and slide must be above zero").into());
-    }
-    if size_us / step > MAX_HOP_WINDOWS {
+    if n_windows > MAX_HOP_WINDOWS {
         return Err(PlanError::TooComplex { what: "too many windows of one row", limit: 10_000 }.into());
     }
-    let offset_us = offset.copied().unwrap_or(0).rem_euclid(step);
-    let schema = WindowNode::schema_over(&input, &ts)?;
-    Ok(WindowNode { input, ts, size_us, slide_us, offset_us, schema })
+    let schema = WindowNode::schema_over(&input, &ts, None)?;
+    Ok(WindowNode { input, ts, kind, partition, schema })
 }
 
 /// A relation's name or a subquery.

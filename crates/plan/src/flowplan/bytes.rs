@@ -147,6 +147,10 @@ fn write_op(w: &mut Writer, op: &Op) {
                     w.u64(v.0.into());
                     w.u64(n.0.into());
                 }
+                SourceId::Watermark(t) => {
+                    w.u8(20);
+                    w.u64(t.0.into());
+                }
             }
             w.len(columns.len());
             columns.iter().for_each(|c| w.u64(c.0.into()));
@@ -266,6 +270,28 @@ fn write_op(w: &mut Writer, op: &Op) {
             w.u8(42);
             w.len(*input);
         }
+        Op::Session { partition, ts, gap_us, on_close } => {
+            w.u8(20);
+            w.positions(partition);
+            w.len(*ts);
+            w.i64(*gap_us);
+            w.flag(*on_close);
+        }
+        Op::Cumulate { ts, step_us, size_us, offset_us } => {
+            w.u8(21);
+            w.len(*ts);
+            w.i64(*step_us);
+            w.i64(*size_us);
+            w.i64(*offset_us);
+        }
+        Op::Close { keys, aggs, key, plus_us } => {
+            w.u8(22);
+            w.positions(keys);
+            w.len(aggs.len());
+            aggs.iter().for_each(|a| write_agg(w, a));
+            w.len(*key);
+            w.i64(*plus_us);
+        }
     }
 }
 
@@ -275,6 +301,7 @@ fn read_op(r: &mut Reader<'_>) -> Result<Op, Bad> {
             let id = match r.u8()? {
                 1 => SourceId::Topic(TopicId(number(r)?)),
                 2 => SourceId::Version(ViewId(number(r)?), VersionNo(number(r)?)),
+                20 => SourceId::Watermark(TopicId(number(r)?)),
                 _ => return r.bad("unknown source"),
             };
             Op::Source { id, columns: r.list(|r| Ok(ColumnId(number(r)?)))? }
@@ -338,6 +365,9 @@ fn read_op(r: &mut Reader<'_>) -> Result<Op, Bad> {
             Op::FlatMap { keep, lists, outer }
         }
         42 => Op::Given { input: r.position()? },
+        20 => Op::Session { partition: r.list(Reader::position)?, ts: r.position()?, gap_us: r.i64()?, on_close: r.flag()? },
+        21 => Op::Cumulate { ts: r.position()?, step_us: r.i64()?, size_us: r.i64()?, offset_us: r.i64()? },
+        22 => Op::Close { keys: r.list(Reader::position)?, aggs: r.list(read_agg)?, key: r.position()?, plus_us: r.i64()? },
         _ => return r.bad("unknown operator"),
     })
 }

@@ -34,7 +34,11 @@ impl Op {
             }
             (Op::Union, [first, ..]) => Some(first.to_vec()),
             (Op::SetOp { .. }, [l, _]) => Some(l.to_vec()),
-            (Op::Tumble { ts, .. } | Op::Hop { ts, .. }, [i]) => {
+            (Op::Close { keys, aggs, .. }, [i, ..]) => {
+                let keys = keys.iter().map(|k| i.get(*k).cloned());
+                keys.chain(aggs.iter().map(|a| Some(a.output.clone()))).collect()
+            }
+            (Op::Tumble { ts, .. } | Op::Hop { ts, .. } | Op::Cumulate { ts, .. }, [i]) | (Op::Session { ts, .. }, [i, ..]) => {
                 let ts = i.get(*ts)?;
                 let mut types = i.to_vec();
                 types.extend([ts.clone(), ts.clone()]);
@@ -59,7 +63,11 @@ impl Op {
         match self {
             Op::Source { .. } | Op::Given { .. } => given,
             Op::Rows { .. } => true,
-            Op::Map { .. } | Op::Distinct | Op::Union | Op::Tumble { .. } | Op::Hop { .. } | Op::FlatMap { .. } => all,
+            Op::Map { .. } | Op::Distinct | Op::Union | Op::Tumble { .. } | Op::Hop { .. } | Op::Cumulate { .. } => all,
+            Op::FlatMap { .. } => all,
+            // What is closed stays so; the watermarks themselves are replaced.
+            Op::Session { on_close: true, .. } | Op::Close { .. } => inputs.first().is_some_and(|rows| *rows),
+            Op::Session { on_close: false, .. } => false,
             Op::Join { kind: JoinKind::Inner | JoinKind::LeftSemi, .. } => all,
             Op::SetOp { kind: SetOpKind::Intersect, .. } => all,
             Op::Temporal { until, .. } => all && until.is_empty(),

@@ -151,6 +151,20 @@ fn describe(op: &Op, width: usize) -> String {
         }
         Op::Given { input: 0 } => "Given the rows, with their level".into(),
         Op::Given { input } => format!("Given input {input}"),
+        Op::Cumulate { ts, step_us, size_us, offset_us } => {
+            format!("Cumulate ts=${ts} step_us={step_us} size_us={size_us} offset_us={offset_us}")
+        }
+        Op::Session { partition, ts, gap_us, on_close } => {
+            let partition = join(partition, |k| format!("${k}"));
+            let closed = if *on_close { " once closed" } else { "" };
+            format!("Session partition=[{partition}] ts=${ts} gap_us={gap_us}{closed}")
+        }
+        Op::Close { keys, aggs, key, plus_us } => {
+            let (keys_, aggs) = (join(keys, |k| format!("${k}")), join(aggs, agg));
+            let closes = keys.get(*key).map_or(String::new(), |k| format!("${k}"));
+            let plus = if *plus_us == 0 { String::new() } else { format!(" + {plus_us} us") };
+            format!("Aggregate keys=[{keys_}] aggs=[{aggs}] once the watermark has reached {closes}{plus}")
+        }
     }
 }
 

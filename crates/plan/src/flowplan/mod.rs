@@ -41,6 +41,20 @@ pub enum SourceId {
     Topic(TopicId),
     /// A version of a materialized view: its rows.
     Version(ViewId, VersionNo),
+    /// How far a stream's event time has come: one row of one column, the least watermark of the stream's partitions at the
+    /// epoch; no row while a partition has none. It only rises.
+    Watermark(TopicId),
+}
+
+impl SourceId {
+    /// The topic under which its rows are fed to a running plan: a watermark has one that no catalog gives out. None for a version.
+    pub fn fed_as(self) -> Option<TopicId> {
+        match self {
+            SourceId::Topic(topic) => Some(topic),
+            SourceId::Watermark(topic) => Some(TopicId(topic.0 | 1 << 31)),
+            SourceId::Version(..) => None,
+        }
+    }
 }
 
 impl std::fmt::Display for SourceId {
@@ -49,6 +63,7 @@ impl std::fmt::Display for SourceId {
             SourceId::Topic(regauge_types::CLOCK_TOPIC) => f.write_str("clock"),
             SourceId::Topic(t) => write!(f, "topic {}", t.0),
             SourceId::Version(v, n) => write!(f, "view {} version {}", v.0, n.0),
+            SourceId::Watermark(t) => write!(f, "watermark of topic {}", t.0),
         }
     }
 }

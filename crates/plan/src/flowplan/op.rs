@@ -179,6 +179,47 @@ pub enum Op {
         /// Which.
         input: usize,
     },
+    /// One input. As `Tumble` of `size`, but once for every window `[start, start + k * step)`, `0 < k * step <= size`, that holds
+    /// ts: windows of one start that grow by `step` until they are `size` wide.
+    Cumulate {
+        /// The event time's column.
+        ts: usize,
+        /// By how much windows of one start differ, in microseconds, above 0; divides the size.
+        step_us: i64,
+        /// Width of the widest in microseconds; at most [`super::types::MAX_HOP_WINDOWS`] steps.
+        size_us: i64,
+        /// Shift in microseconds, `0 <= offset < size`.
+        offset_us: i64,
+    },
+    /// Rows of each partition (NULL is a partition of its own) stand in sessions: a row stands in its predecessor's when its ts is
+    /// less than that one's plus `gap`, else it begins one. Appends `window_start`, the least ts of its session, and `window_end`,
+    /// the greatest plus `gap`, both of the type of ts. A row whose ts is NULL is dropped; one whose ts + gap is beyond the type's
+    /// range is an error of the row (22008) and stands in no session.
+    /// One input; with `on_close` further ones, each a watermark ([`SourceId::Watermark`]): then a row goes out once, when all
+    /// watermarks have reached the end of its session, and is forgotten. Sound only where no row comes later whose ts lies below them.
+    Session {
+        /// Columns that make the partition.
+        partition: Vec<usize>,
+        /// The event time's column.
+        ts: usize,
+        /// In microseconds, above 0.
+        gap_us: i64,
+        /// Rows of closed sessions only.
+        on_close: bool,
+    },
+    /// As `Aggregate`, of closed groups only: `key` is the place of a timestamp among the keys, and a group's row goes out once, when
+    /// all watermarks have reached that key's value plus `plus_us`; then the group is forgotten. The first input are the rows, the
+    /// further ones watermarks ([`SourceId::Watermark`]). Sound only where no row of the group comes later.
+    Close {
+        /// Columns of the first input; at least one.
+        keys: Vec<usize>,
+        /// The calls.
+        aggs: Vec<AggCall>,
+        /// Which of the keys says when a group closes; never NULL.
+        key: usize,
+        /// How long after it, in microseconds, not negative.
+        plus_us: i64,
+    },
 }
 
 /// Which rows a join keeps besides matches.

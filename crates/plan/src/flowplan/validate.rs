@@ -87,7 +87,15 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
     let arity = match op {
         Op::Source { .. } | Op::Rows { .. } => n_inputs == 0,
         Op::Map { .. } | Op::Aggregate { .. } | Op::Distinct | Op::TopK { .. } | Op::Window { .. } => n_inputs == 1,
-        Op::Tumble { .. } | Op::Hop { .. } => n_inputs == 1,
+        Op::Tumble { .. } | Op::Hop { .. } | Op::Cumulate { .. } => n_inputs == 1,
+        Op::Session { on_close, .. } => {
+            if *on_close {
+                n_inputs >= 2
+            } else {
+                n_inputs == 1
+            }
+        }
+        Op::Close { .. } => n_inputs >= 2,
         Op::Join { .. } | Op::SetOp { .. } | Op::AsOf { .. } | Op::Temporal { .. } => n_inputs == 2,
         Op::Union | Op::Recursive { .. } => n_inputs >= 1,
         Op::FlatMap { .. } => n_inputs == 1,
@@ -142,6 +150,24 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
             ok(step.nodes.len() <= MAX_NODES, "too many nodes")?;
             super::recursive::check(step, inputs)
         }
+        (Op::Cumulate { ts, step_us, size_us, offset_us }, [input]) => {
+            check_ts(*ts, input)?;
+            ok(*step_us > 0 && *size_us > 0 && size_us % step_us == 0 && (0..*size_us).contains(offset_us), "a bad window")?;
+            ok(size_us / step_us <= MAX_HOP_WINDOWS, "too many windows of one row")
+        }
+        (Op::Session { partition, ts, gap_us, .. }, [input, marks @ ..]) => {
+            ok(partition.iter().all(|k| *k < input.len()), "a partition column is out of bounds")?;
+            check_ts(*ts, input)?;
+            ok(*gap_us > 0, "a session's gap is not above zero")?;
+            check_marks(marks)
+        }
+        (Op::Close { keys, aggs, key, plus_us }, [input, marks @ ..]) => {
+            ok(keys.iter().all(|k| *k < input.len()), "a group key is out of bounds")?;
+            aggs.iter().try_for_each(|a| check_agg(a, input))?;
+            check_ts(*keys.get(*key).ok_or("no such key")?, input)?;
+            ok(*plus_us >= 0, "a group closes before its key")?;
+            check_marks(marks)
+        }
         _ => Ok(()),
     }
 }
@@ -149,6 +175,12 @@ fn check_op(op: &Op, inputs: &[&[DataType]]) -> Result<(), &'static str> {
 fn check_ts(ts: usize, input: &[DataType]) -> Result<(), &'static str> {
     let good = matches!(input.get(ts), Some(DataType::Timestamp(TimeUnit::Microsecond, _)));
     ok(good, "the window's column is no timestamp")
+}
+
+/// Watermarks are one column each.
+fn check_marks(marks: &[&[DataType]]) -> Result<(), &'static str> {
+    let timestamp = |m: &&[DataType]| matches!(m, [DataType::Timestamp(TimeUnit::Microsecond, _)]);
+    ok(marks.iter().all(timestamp), "a watermark is no timestamp")
 }
 
 fn check_order(order: &[OrderKey], input: &[DataType]) -> Result<(), &'static str> {

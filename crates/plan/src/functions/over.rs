@@ -57,6 +57,11 @@ pub(crate) fn plain(func: WindowFunc) -> WindowUDF {
     WindowUDF::new_from_impl(PgWindow::new(func, None, false))
 }
 
+/// Any of them over the default frame.
+pub(crate) fn function(func: WindowFunc) -> Arc<WindowUDF> {
+    Arc::new(WindowUDF::new_from_impl(PgWindow::new(func, None, false)))
+}
+
 fn aggregate(name: &str) -> Option<AggFunc> {
     Some(match name {
         "count" => AggFunc::Count,

@@ -6,6 +6,7 @@
 
 use arrow::datatypes::DataType;
 
+use super::finality::Clocks;
 use super::{Result, columns, key};
 use crate::error::PlanError;
 use crate::flowplan::types::is_supported;
@@ -30,12 +31,23 @@ pub(crate) struct Builder {
     pub(super) open: Vec<super::recursive::Open>,
     /// Of every recursion.
     pub limits: RecursionLimits,
+    /// Records that came late are left out, of every stream that has a watermark.
+    pub without_late: bool,
+    /// The time columns of streams that were read.
+    pub clocks: Clocks,
 }
 
 impl Default for Builder {
     fn default() -> Self {
         let plan = FlowPlan { nodes: vec![], root: 0, output: vec![], key: None };
-        Builder { plan, keys: vec![], open: vec![], limits: RecursionLimits::default() }
+        Builder {
+            plan,
+            keys: vec![],
+            open: vec![],
+            limits: RecursionLimits::default(),
+            without_late: false,
+            clocks: Clocks::default(),
+        }
     }
 }
 

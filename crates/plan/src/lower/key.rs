@@ -16,7 +16,7 @@ pub(super) fn derive(b: &Builder, op: &Op, inputs: &[usize]) -> Option<Vec<usize
             let place = |k: &usize| exprs.iter().position(|e| *e == Scalar::Column(*k));
             key(0)?.iter().map(place).collect()
         }
-        Op::Aggregate { keys, .. } => Some((0..keys.len()).collect()),
+        Op::Aggregate { keys, .. } | Op::Close { keys, .. } => Some((0..keys.len()).collect()),
         Op::Distinct => Some(key(0).unwrap_or_else(|| (0..width(0)).collect())),
         Op::TopK { partition, limit, row_number, .. } => {
             if *limit <= 1 {
@@ -38,9 +38,14 @@ pub(super) fn derive(b: &Builder, op: &Op, inputs: &[usize]) -> Option<Vec<usize
         }
         Op::SetOp { all: false, .. } => Some((0..width(0)).collect()),
         Op::SetOp { kind: SetOpKind::Intersect | SetOpKind::Except, .. } => key(0),
-        Op::Tumble { .. } => key(0),
+        Op::Tumble { .. } | Op::Session { .. } => key(0),
         Op::FlatMap { .. } | Op::Given { .. } => None,
         Op::Recursive { distinct, .. } => distinct.then(|| (0..width(0)).collect()),
+        Op::Cumulate { .. } => {
+            let mut k = key(0)?;
+            k.push(width(0) + 1);
+            Some(k)
+        }
         Op::Hop { .. } => {
             let mut k = key(0)?;
             k.push(width(0));

@@ -6,10 +6,10 @@ use regauge_types::{COLUMN_ID_KEY, ColumnId};
 
 use super::{Builder, Rel, Result, scalar};
 use crate::bind::{RelationSource, WorkTable};
-use crate::catalog::RelationKind;
+use crate::catalog::{LATE_COLUMN, RelationKind};
 use crate::error::PlanError;
-use crate::flowplan::Op;
-use crate::scalar::Scalar;
+use crate::flowplan::{Op, SourceId};
+use crate::scalar::{IsTest, Scalar};
 use crate::value::Value;
 
 impl Builder {
@@ -26,19 +26,38 @@ impl Builder {
             return Err(PlanError::internal("a scan took a filter or a limit"));
         }
         let info = &source.info;
-        let wanted: Vec<usize> = s.projection.clone().unwrap_or_else(|| (0..info.schema.fields().len()).collect());
-        let read = if wanted.is_empty() { vec![0] } else { wanted.clone() };
+        let n = info.schema.fields().len();
+        let wanted: Vec<usize> = s.projection.clone().unwrap_or_else(|| (0..s.source.schema().fields().len()).collect());
+        let mut read = if wanted.is_empty() { vec![0] } else { wanted.clone() };
+        let without_late = self.without_late && info.watermark.is_some();
+        if without_late && !read.contains(&n) {
+            read.push(n);
+        }
         let (mut columns, mut types) = (vec![], vec![]);
         for c in &read {
+            if *c == n && info.watermark.is_some() {
+                columns.push(LATE_COLUMN);
+                types.push(DataType::Boolean);
+                continue;
+            }
             let field = info.schema.fields().get(*c).ok_or_else(|| PlanError::internal("a scan reads no such column"))?;
             columns.push(column_id(field, *c)?);
             types.push(field.data_type().clone());
+        }
+        if let (Some(clock), SourceId::Topic(topic)) = (info.watermark, info.id)
+            && let Some(field) = info.schema.fields().get(clock)
+        {
+            self.clocks.insert(topic, column_id(field, clock)?);
         }
         let key = info.key.as_ref().and_then(|k| k.iter().map(|c| read.iter().position(|r| r == c)).collect());
         let append_only = info.append_only || info.kind == RelationKind::Stream;
         let node = self.push_given(Op::Source { id: info.id, columns }, vec![], types, append_only, key)?;
         let mut rel = self.rel(node);
         rel.exprs.truncate(wanted.len());
+        if without_late && let Some(place) = read.iter().position(|c| *c == n) {
+            let late = Box::new(Scalar::Column(place));
+            rel.filter.push(Scalar::Is { test: IsTest::True, negated: true, arg: late });
+        }
         Ok(rel)
     }
 

@@ -7,6 +7,7 @@
 mod aggregate;
 mod asof;
 mod builder;
+mod finality;
 mod flat_map;
 mod join;
 mod key;
@@ -36,7 +37,12 @@ type Result<T> = std::result::Result<T, PlanError>;
 
 /// Lowers a whole query. Output names are the plan's; the caller knows better ones.
 pub(crate) fn lower(plan: &LogicalPlan, limits: RecursionLimits) -> Result<FlowPlan> {
-    let mut b = Builder { limits, ..Builder::default() };
+    lower_with(plan, limits, false, false)
+}
+
+/// The same. `without_late` leaves late records of streams with a watermark out; `emit_final` sends final rows only.
+pub(crate) fn lower_with(plan: &LogicalPlan, limits: RecursionLimits, without_late: bool, emit_final: bool) -> Result<FlowPlan> {
+    let mut b = Builder { limits, without_late, ..Builder::default() };
     let rel = b.lower(plan)?;
     let root = b.materialize(rel)?;
     let key = b.keys.get(root).cloned().flatten();
@@ -45,6 +51,9 @@ pub(crate) fn lower(plan: &LogicalPlan, limits: RecursionLimits) -> Result<FlowP
     let output = output.map(|(f, ty)| OutputColumn { name: f.name().clone(), ty }).collect();
     let plan = FlowPlan { root, output, key, ..b.plan };
     let mut plan = compact(plan);
+    if emit_final {
+        plan = finality::last(&plan, &b.clocks, without_late)?;
+    }
     for node in &mut plan.nodes {
         let op = std::mem::replace(&mut node.op, crate::flowplan::Op::Distinct);
         node.op = over::unbounded(op);

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ddl::{Check, SequenceSpec};
 use super::statement::{ColumnSpec, CreateTable, CreateView, Made, ObjectKind, RelationName, Statement, Watermark};
-use super::{P, Result, fold, types};
+use super::{P, Result, emit, fold, types};
 use crate::error::PlanError;
 use crate::interval;
 
@@ -217,12 +217,16 @@ impl P<'_> {
         }
         self.parser.next_token();
         let query = self.query()?;
+        let emit_final = self.symbol(&emit::MARK);
+        if emit_final && !materialized {
+            return Err(emit::misplaced());
+        }
         if self.take("with no data") {
             return Err(PlanError::unsupported("WITH NO DATA is not offered", "write WITH (async) after the view's name"));
         }
         let _ = self.take("with data");
         let query_sql = query.to_string();
-        let view = CreateView { name, materialized, if_not_exists, or_replace, columns, options, query, query_sql };
+        let view = CreateView { name, materialized, if_not_exists, or_replace, columns, options, query, query_sql, emit_final };
         Ok(Statement::CreateView(Box::new(view)))
     }
 
@@ -422,7 +426,8 @@ fn two_sources(spec: &ColumnSpec) -> PlanError {
 
 /// Refuses names that the log uses.
 pub fn column_name(name: &str) -> Result<()> {
-    let of_the_log = ["_op", "_offset", "_partition", "_lsn", "_commit_ts", "_schema", "_late", "_cause"];
+    let of_the_log =
+        ["_op", "_offset", "_partition", "_lsn", "_commit_ts", "_schema", "_late", "_cause", "_watermark", "_stream"];
     if of_the_log.contains(&name) || name.starts_with("_before_") {
         return Err(PlanError::invalid("42939", format!("column name \"{name}\" is reserved"))
             .with_hint("the log uses this name; choose another"));

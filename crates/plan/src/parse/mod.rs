@@ -8,13 +8,16 @@ mod asof;
 mod create;
 mod ddl;
 mod dml;
+mod emit;
 mod exclude;
 mod limits;
 mod precedence;
 mod prepared;
 mod session;
+mod session_window;
 mod statement;
 pub(crate) mod types;
+mod watermark;
 mod weight;
 
 pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
@@ -47,8 +50,8 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     stacker::grow(STACK_BYTES, || {
         let dialect = PostgreSqlDialect {};
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
-        let tokens = asof::rewrite(exclude::rewrite(rewrite_tokens(tokens)))?;
-        refuse_emit(&tokens)?;
+        let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(tokens))))?;
+        let tokens = emit::rewrite(tokens)?;
         // A bracket costs the parser up to four levels of its own.
         let recursion = limits.nesting_max * 6 + 50;
         let parser = Parser::new(&dialect).with_recursion_limit(recursion).with_tokens_with_locations(tokens);
@@ -60,6 +63,9 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
                 return Ok(out);
             }
             out.push(p.statement()?);
+            if p.parser.peek_token_ref().token == emit::MARK {
+                return Err(emit::misplaced());
+            }
             if !matches!(p.parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
                 return Err(p.expected("end of statement"));
             }
@@ -120,22 +126,6 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     out
 }
 
-/// `EMIT FINAL` and `EMIT ON WINDOW CLOSE`, which sqlparser would take for an alias.
-fn refuse_emit(tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut after_emit = false;
-    for t in tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))) {
-        let word = |s: &str| matches!(&t.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(s));
-        if after_emit && (word("final") || word("on")) {
-            return Err(PlanError::unsupported(
-                "EMIT FINAL is not offered yet",
-                "leave it out: the view then corrects itself as late records come",
-            ));
-        }
-        after_emit = word("emit");
-    }
-    Ok(())
-}
-
 fn after_between(before: &[TokenWithSpan]) -> bool {
     let last = before.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_)));
     matches!(last.map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::BETWEEN)
@@ -145,7 +135,7 @@ fn after_window_function(before: &[TokenWithSpan]) -> bool {
     let mut words = before.iter().rev().filter(|t| !matches!(t.token, Token::Whitespace(_)));
     let open = words.next().is_some_and(|t| t.token == Token::LParen);
     let name = words.next().map(|t| &t.token);
-    open && matches!(name, Some(Token::Word(w)) if ["tumble", "hop"].iter().any(|f| w.value.eq_ignore_ascii_case(f)))
+    open && matches!(name, Some(Token::Word(w)) if ["tumble", "hop", "cumulate", "session"].iter().any(|f| w.value.eq_ignore_ascii_case(f)))
 }
 
 /// sqlparser's parser with our statement layer; the layer's files add `impl` blocks.
@@ -186,6 +176,7 @@ impl P<'_> {
             ("comment", _) => self.comment(),
             ("truncate", _) => self.truncate(),
             ("refresh", _) => self.refresh(),
+            ("advance", _) => self.advance_watermark(),
             ("savepoint" | "release", _) => self.savepoint(),
             ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => {

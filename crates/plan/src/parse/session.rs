@@ -230,10 +230,10 @@ impl P<'_> {
         if self.take("materialized view") {
             return Ok(Statement::ExplainView { name: self.relation()?, analyze });
         }
-        let as_view = self.word_at(0).as_deref() == Some("create");
-        let query = if as_view {
+        let mut as_view = None;
+        let query = if self.word_at(0).as_deref() == Some("create") {
             match self.create()? {
-                Statement::CreateView(v) if v.materialized => v.query,
+                Statement::CreateView(v) if v.materialized => as_view.insert(v).query.clone(),
                 _ => return Err(PlanError::syntax("EXPLAIN CREATE is for materialized views")),
             }
         } else {

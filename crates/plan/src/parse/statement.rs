@@ -172,14 +172,23 @@ pub enum Statement {
         /// With rows and time per operator.
         analyze: bool,
     },
+    /// ADVANCE WATERMARK FOR stream [PARTITION n] TO timestamp.
+    AdvanceWatermark {
+        /// The stream.
+        stream: RelationName,
+        /// One of its partitions; none for all that get records.
+        partition: Option<u32>,
+        /// A constant.
+        to: Box<ast::Expr>,
+    },
     /// EXPLAIN [ANALYZE] of a query, or of CREATE MATERIALIZED VIEW (its FlowPlan).
     ExplainQuery {
         /// What is explained.
         query: Box<ast::Query>,
         /// Run it.
         analyze: bool,
-        /// The plan that a materialized view of this query would have.
-        as_view: bool,
+        /// The plan that this materialized view would have; the query is its.
+        as_view: Option<Box<CreateView>>,
     },
     /// DISCARD ALL.
     Discard,
@@ -294,6 +303,8 @@ pub struct CreateView {
     pub query: Box<ast::Query>,
     /// The query's text, as the catalog stores it for plain views.
     pub query_sql: String,
+    /// EMIT FINAL (materialized views).
+    pub emit_final: bool,
 }
 
 /// INSERT.

@@ -48,6 +48,7 @@ pub fn catalog() -> Fixture {
         append_only: false,
         key: Some(key.to_vec()),
         view_sql: None,
+        watermark: None,
     };
     let mut all = HashMap::new();
     let orders = table(
@@ -72,7 +73,7 @@ pub fn catalog() -> Fixture {
         &[("who", Int64), ("page", Utf8), ("at", tz), ("ms", Int32), ("gap", Interval(IntervalUnit::MonthDayNano))],
         &[],
     );
-    (clicks.kind, clicks.append_only, clicks.key) = (RelationKind::Stream, true, None);
+    (clicks.kind, clicks.append_only, clicks.key, clicks.watermark) = (RelationKind::Stream, true, None, Some(2));
     all.insert("clicks".to_owned(), clicks);
     let totals = RelationInfo {
         id: SourceId::Version(ViewId(7), VersionNo(2)),
@@ -81,6 +82,7 @@ pub fn catalog() -> Fixture {
         append_only: false,
         key: Some(vec![0]),
         view_sql: None,
+        watermark: None,
     };
     all.insert("totals".to_owned(), totals);
     let paid = RelationInfo {
@@ -90,6 +92,7 @@ pub fn catalog() -> Fixture {
         append_only: false,
         key: None,
         view_sql: Some("SELECT id, customer, qty FROM orders WHERE paid".into()),
+        watermark: None,
     };
     all.insert("paid_orders".to_owned(), paid);
     Fixture(all)
@@ -101,7 +104,10 @@ pub fn plan(sql: &str) -> Result<FlowPlan, PlanError> {
     match statements.as_slice() {
         [Statement::Query(q)] => plan_view(q, &catalog(), &PlanOptions::default()),
         [Statement::CreateView(v)] => {
-            plan_view(&v.query, &catalog(), &PlanOptions { columns: v.columns.clone(), ..PlanOptions::default() })
+            let without_late = v.options.iter().any(|(name, value)| name == "late" && value != "correct");
+            let options =
+                PlanOptions { columns: v.columns.clone(), without_late, emit_final: v.emit_final, ..PlanOptions::default() };
+            plan_view(&v.query, &catalog(), &options)
         }
         other => panic!("one query expected, not {other:?}"),
     }

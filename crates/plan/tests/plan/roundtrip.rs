@@ -59,6 +59,7 @@ fn scalar() -> impl Strategy<Value = Scalar> {
 fn source() -> impl Strategy<Value = SourceId> {
     prop_oneof![
         any::<u32>().prop_map(|t| SourceId::Topic(TopicId(t))),
+        any::<u32>().prop_map(|t| SourceId::Watermark(TopicId(t))),
         (any::<u32>(), any::<u32>()).prop_map(|(v, n)| SourceId::Version(ViewId(v), VersionNo(n))),
     ]
 }

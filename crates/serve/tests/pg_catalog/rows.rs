@@ -293,3 +293,34 @@ async fn the_schema_regauge_tells_operators_lag_epochs_partitions_and_the_catalo
                    bool_and(body LIKE '{%}') FROM regauge.catalog_events";
     assert_eq!(run(&mut s, moments).await, ["true|true|true|true"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_regauge_tells_watermarks_late_records_and_what_final_views_still_hold() {
+    let (_site, mut s) = site().await;
+    run(&mut s, "CREATE STREAM ticks (k bigint, at timestamp, WATERMARK FOR at AS at - INTERVAL '5 seconds')").await;
+    for (name, late, end) in [("d", "divert", ""), ("f", "drop", "EMIT FINAL"), ("c", "correct", "")] {
+        let sql = format!(
+            "CREATE MATERIALIZED VIEW {name} WITH (late = '{late}') AS SELECT window_end, count(*) AS n \
+             FROM TUMBLE(ticks, at, INTERVAL '10 seconds') GROUP BY window_start, window_end {end}"
+        );
+        run(&mut s, &sql).await;
+    }
+    let partitions = "SELECT name, partition, watermark, late_rows FROM regauge.partitions ORDER BY name";
+    let none = "friends|0|NULL|NULL";
+    assert_eq!(run(&mut s, partitions).await, [none, "messages|0|NULL|NULL", "ticks|0|NULL|0"]);
+    let values: Vec<String> =
+        (0..60).map(|i| format!("({i}, timestamp '2026-01-01 00:00:00' + {i} * INTERVAL '1 second')")).collect();
+    run(&mut s, &format!("INSERT INTO ticks VALUES {}", values.join(", "))).await;
+    run(&mut s, "INSERT INTO ticks VALUES (1, '2026-01-01 00:00:01'), (2, '2026-01-01 00:00:02')").await;
+    run(&mut s, "FLUSH").await;
+    assert_eq!(run(&mut s, partitions).await, [none, "messages|0|NULL|NULL", "ticks|0|2026-01-01T00:00:54Z|2"]);
+    let late = "SELECT view, version, stream, late, n_rows FROM regauge.late ORDER BY view";
+    assert_eq!(run(&mut s, late).await, ["d|1|ticks|divert|2", "f|1|ticks|drop|2"]);
+    // consumed = stored + set aside, by count
+    assert_eq!(run(&mut s, "SELECT sum(n) FROM d").await, ["60"]);
+    assert_eq!(run(&mut s, "SELECT sum(n) FROM c").await, ["62"]);
+    assert_eq!(run(&mut s, "SELECT count(*) FROM d_late").await, ["2"]);
+    assert_eq!(run(&mut s, "SELECT count(*), sum(n) FROM f").await, ["5|50"]);
+    let state = "SELECT view, state_rows FROM regauge.operators WHERE operator IN ('Aggregate', 'Close') ORDER BY view";
+    assert_eq!(run(&mut s, state).await, ["c|6", "d|6", "f|1", "mv|0"], "one window is open");
+}

@@ -7,9 +7,9 @@
 use super::{
     Catalog, Check, Column, Definition, DefinitionSpec, Event, Kind, Made, Name, ObjectId, Relation, SequenceSpec, WatermarkSpec,
     diverted,
-    drops::drops,
+    drops::{drops, is_beside},
     fold::{free, specs},
-    retext, ty,
+    late, retext, ty,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::{ColumnId, ErrorKind};
@@ -35,6 +35,10 @@ pub(super) fn rename(catalog: &Catalog, object: ObjectId, to: Name) -> Result<Ve
     free(catalog, &to)?;
     let mut names = BTreeMap::from([(object, to.clone())]);
     let mut events = vec![Event::Renamed { object, name: to.clone() }];
+    if catalog.dependants(object).any(|d| late::is_of(d, relation)) {
+        let message = format!("\"{}\" cannot be renamed: a view of its late records goes with it", relation.name);
+        return Err(Error::unsupported(message).hint("create it anew under the other name"));
+    }
     let aside = catalog.dependants(object).find(|d| diverted::is_of(d, relation));
     if let Some(aside) = aside {
         let name = diverted::name(&to);
@@ -53,7 +57,7 @@ pub(super) fn rename(catalog: &Catalog, object: ObjectId, to: Name) -> Result<Ve
 
 /// Refuses the view over the rows set aside of another: it goes with that one.
 fn stands_alone(catalog: &Catalog, relation: &Relation) -> Result<()> {
-    let Some(whole) = catalog.relations().find(|of| diverted::is_of(relation, of)) else { return Ok(()) };
+    let Some(whole) = catalog.relations().find(|of| is_beside(relation, of)) else { return Ok(()) };
     let message = format!("view {} belongs to materialized view {}", relation.name, whole.name);
     Err(Error::invalid(code::DEPENDENT_OBJECTS, message)
         .hint(format!("ALTER MATERIALIZED VIEW {} RENAME TO renames both", whole.name)))

@@ -2,7 +2,7 @@
 //!
 //! Cost: DROP .. CASCADE visits every relation per level.
 
-use super::{Catalog, Event, ObjectId, Relation, diverted};
+use super::{Catalog, Event, ObjectId, Relation, diverted, late};
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::ErrorKind;
 use std::collections::BTreeSet;
@@ -23,20 +23,25 @@ pub(super) fn drops(catalog: &Catalog, objects: &[ObjectId], cascade: bool) -> R
             continue;
         }
         stack.push((id, true));
-        if let Some(whole) = relation.depends_on().filter_map(|of| catalog.get(of)).find(|of| diverted::is_of(relation, of))
+        if let Some(whole) = relation.depends_on().filter_map(|of| catalog.get(of)).find(|of| is_beside(relation, of))
             && !seen.contains(&whole.id)
             && !wanted.contains(&whole.id)
         {
             return Err(belongs(relation, whole));
         }
         for dependant in catalog.dependants(id) {
-            if !cascade && !wanted.contains(&dependant.id) && !diverted::is_of(dependant, relation) {
+            if !cascade && !wanted.contains(&dependant.id) && !is_beside(dependant, relation) {
                 return Err(in_use(relation, dependant));
             }
             stack.push((dependant.id, false));
         }
     }
     Ok(order)
+}
+
+/// Whether a relation was made with another and goes with it.
+pub(super) fn is_beside(relation: &Relation, of: &Relation) -> bool {
+    diverted::is_of(relation, of) || late::is_of(relation, of)
 }
 
 fn in_use(relation: &Relation, dependant: &Relation) -> Error {

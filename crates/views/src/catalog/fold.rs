@@ -5,7 +5,7 @@
 
 use super::{
     Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, Made, Name, ObjectId, PUBLIC, SequenceSpec, VersionSpec,
-    WatermarkSpec, alter, diverted, drops::drops,
+    WatermarkSpec, alter, diverted, drops::drops, late,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::ErrorKind;
@@ -48,6 +48,8 @@ pub enum Wish {
     Materialized {
         name: Name,
         version: VersionSpec,
+        /// Streams whose late records another view is to show.
+        late: Vec<ObjectId>,
     },
     Drop {
         objects: Vec<ObjectId>,
@@ -108,7 +110,7 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             free(catalog, &name)?;
             Ok(vec![Event::ViewCreated { view: catalog.last_view + 1, name, columns: specs(&columns)?, definition }])
         }
-        Wish::Materialized { name, version } => {
+        Wish::Materialized { name, version, late: streams } => {
             free(catalog, &name)?;
             let view = catalog.last_view + 1;
             let diverts = version.options.get(diverted::OPTION).is_some_and(|v| v == diverted::DIVERT);
@@ -121,6 +123,11 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
                 let (aside, definition) = (diverted::name(&name), diverted::definition(ObjectId::View(view), &name));
                 free(catalog, &aside)?;
                 events.push(Event::ViewCreated { view: view + 1, name: aside, columns: diverted::columns(), definition });
+            }
+            if !streams.is_empty() {
+                let (aside, (columns, definition)) = (late::name(&name), late::beside(catalog, ObjectId::View(view), &streams));
+                free(catalog, &aside)?;
+                events.push(Event::ViewCreated { view: view + 1 + u32::from(diverts), name: aside, columns, definition });
             }
             Ok(events)
         }

@@ -5,9 +5,8 @@ use crate::{error::Result, read::names::Scope};
 use arrow::datatypes::{Field, Schema};
 use datafusion::sql::sqlparser::ast;
 use regauge_plan::{
-    FlowPlan, SourceId,
+    FlowPlan, PlanOptions, SourceId,
     catalog::{CatalogView, RelationInfo, RelationKind},
-    flowplan::RecursionLimits,
     parse::RelationName,
 };
 use std::sync::Arc;
@@ -26,10 +25,21 @@ impl CatalogView for Lookup<'_> {
 
 fn info(catalog: &Catalog, relation: &Relation, version: Option<u32>) -> Option<RelationInfo> {
     let topic = relation.topic().map(SourceId::Topic);
-    let of = |id, kind, append_only, key| RelationInfo { id, kind, schema: relation.schema(), append_only, key, view_sql: None };
+    let of = |id, kind, append_only, key| RelationInfo {
+        id,
+        kind,
+        schema: relation.schema(),
+        append_only,
+        key,
+        view_sql: None,
+        watermark: None,
+    };
     Some(match &relation.kind {
         Kind::Table { key } => of(topic?, RelationKind::Table, false, (!key.is_empty()).then(|| key.clone())),
-        Kind::Stream { .. } => of(topic?, RelationKind::Stream, true, None),
+        Kind::Stream { .. } => {
+            let watermark = crate::event_time::layout::clock(relation).map(|clock| clock.column);
+            RelationInfo { watermark, ..of(topic?, RelationKind::Stream, true, None) }
+        }
         Kind::View { definition } => {
             let id = SourceId::Version(relation.view()?, regauge_types::VersionNo(0));
             // Who reads it may have another search path.
@@ -51,7 +61,7 @@ fn info(catalog: &Catalog, relation: &Relation, version: Option<u32>) -> Option<
 }
 
 /// Plans a materialized view of a query.
-pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query, recursion: RecursionLimits) -> Result<FlowPlan> {
+pub fn plan(catalog: &Catalog, scope: &Scope, query: &ast::Query, options: &PlanOptions) -> Result<FlowPlan> {
     let lookup = Lookup { catalog, search_path: &scope.search_path };
-    Ok(regauge_plan::plan_view(query, &lookup, &regauge_plan::PlanOptions { columns: vec![], recursion })?)
+    Ok(regauge_plan::plan_view(query, &lookup, options)?)
 }

@@ -17,6 +17,7 @@ pub(crate) mod diverted;
 mod drops;
 mod event;
 mod fold;
+pub mod late;
 pub(crate) mod lookup;
 mod rebase;
 pub mod recursion;
@@ -196,6 +197,15 @@ pub struct Watermark {
     pub column: ColumnId,
     /// The expression in SQL.
     pub sql: String,
+}
+
+impl Watermark {
+    /// How long a record may be late, in microseconds; none if a later release has written it.
+    #[must_use]
+    pub fn delay_us(&self) -> Option<i64> {
+        let (_, delay) = self.sql.rsplit_once(" - INTERVAL '")?;
+        delay.strip_suffix(" microseconds'")?.parse().ok()
+    }
 }
 
 /// What kind of relation, with what only that kind has.

@@ -6,6 +6,7 @@
 use super::clock;
 use crate::{
     catalog::{Catalog, Kind, ObjectId},
+    event_time::{Times, layout},
     table::layout::Changes,
 };
 use arrow::error::ArrowError;
@@ -19,6 +20,7 @@ pub struct Gathered {
     by_topic: BTreeMap<TopicId, Vec<Delta>>,
     n_rows: usize,
     clock: Option<Hlc>,
+    times: Times,
 }
 
 impl Gathered {
@@ -28,6 +30,11 @@ impl Gathered {
         self.n_rows
     }
 
+    /// How far these commits have brought event time; nothing of what was before.
+    pub fn take_times(&mut self) -> Times {
+        std::mem::take(&mut self.times)
+    }
+
     /// Takes in a commit. Topics that the catalog does not know (dropped ones) are left out: nobody reads them.
     pub fn take_in(&mut self, catalog: &Catalog, commit: &Commit) -> Result<(), ArrowError> {
         self.clock = self.clock.max(Some(commit.hlc));
@@ -35,7 +42,10 @@ impl Gathered {
             let Some(relation) = catalog.get(ObjectId::Topic(part.topic.0)) else { continue };
             let delta = match relation.kind {
                 Kind::Table { .. } => Changes::of(&part.rows)?.delta()?,
-                _ => Delta::ones(part.rows.clone()),
+                _ => {
+                    self.times.take_in(relation, part.partition, &part.rows);
+                    Delta::ones(layout::without_watermarks(&part.rows)?)
+                }
             };
             self.n_rows += delta.n_rows();
             self.by_topic.entry(part.topic).or_default().push(delta);

@@ -13,11 +13,13 @@
 pub mod clock;
 pub mod cuts;
 pub mod deltas;
+pub mod marks;
 pub mod past;
 
 use crate::{
     catalog::{self, Catalog, Event, Kind, ObjectId},
     config::Limits,
+    event_time::Times,
     judge::Judged,
     read::Pins,
     version::{
@@ -28,6 +30,7 @@ use crate::{
     },
 };
 use deltas::Gathered;
+use marks::Marks;
 use regauge_log::{Commit, Log, Tail};
 use regauge_plan::{FlowPlan, Op, SourceId};
 use regauge_types::{CATALOG_TOPIC, CLOCK_TOPIC, ColumnId, Delta, Env, Epoch, Hlc, Lsn, TopicId, VersionNo, ViewId};
@@ -79,6 +82,8 @@ pub struct Driver {
     limits: Limits,
     catalog: Catalog,
     tail: Tail,
+    /// How far event time has come with the last epoch that was closed.
+    times: Times,
     running: BTreeMap<Key, Running>,
     next_flow: FlowId,
     compacted: Lsn,
@@ -90,6 +95,9 @@ pub struct Driver {
     began: (Lsn, Hlc),
 }
 
+/// An epoch for one version alone: its end, its rows, how far it brings event time.
+type Apart = (Lsn, Vec<(TopicId, Delta)>, Times);
+
 /// A version with a dataflow.
 struct Running {
     flow: FlowId,
@@ -97,12 +105,13 @@ struct Running {
     /// Fed up to here; feeding is with the others or alone.
     fed: Lsn,
     alone: bool,
+    marks: Marks,
 }
 
 impl Driver {
     /// Begins behind the commit that `catalog` was folded up to; installs the versions that it has.
     #[must_use]
-    pub fn new(parts: Parts, catalog: Catalog, at: Lsn) -> Driver {
+    pub fn new(parts: Parts, catalog: Catalog, times: Times, at: Lsn) -> Driver {
         let Parts { log, env, judged, pins, versions, limits, stop } = parts;
         let tail = log.tail(at);
         let running = BTreeMap::new();
@@ -116,6 +125,7 @@ impl Driver {
             limits,
             catalog,
             tail,
+            times,
             running,
             next_flow: 1,
             compacted: at,
@@ -183,7 +193,9 @@ impl Driver {
     }
 
     /// Ends an epoch for all that keep up.
-    fn close(&mut self, at: Lsn, gathered: Gathered) {
+    fn close(&mut self, at: Lsn, mut gathered: Gathered) {
+        let times = gathered.take_times();
+        self.times.merge(&times);
         let deltas = match gathered.finish() {
             Ok(deltas) => deltas,
             Err(error) => return self.fail_all(&format!("epoch cannot be gathered: {error} lsn={at}")),
@@ -191,7 +203,9 @@ impl Driver {
         self.hold_for_slow();
         let versions = self.versions.clone();
         for running in self.running.values_mut().filter(|r| !r.alone) {
-            versions.flows().feed(running.flow, at.into(), &of_topics(&deltas, &running.topics));
+            let mut fed = of_topics(&deltas, &running.topics);
+            fed.extend(running.marks.advance(&self.catalog, &times));
+            versions.flows().feed(running.flow, at.into(), &fed);
             running.fed = at;
         }
         versions.cuts().close(at);
@@ -259,9 +273,11 @@ impl Driver {
             return;
         }
         match self.gather(fed, last) {
-            Ok((end, deltas)) => {
+            Ok((end, deltas, times)) => {
                 let Some(running) = self.running.get_mut(&key) else { return };
-                self.versions.flows().feed(running.flow, end.into(), &of_topics(&deltas, &running.topics));
+                let mut fed = of_topics(&deltas, &running.topics);
+                fed.extend(running.marks.advance(&self.catalog, &times));
+                self.versions.flows().feed(running.flow, end.into(), &fed);
                 running.fed = end;
                 self.tell(key, &Fact::FedAlone { epoch: end.into() });
             }
@@ -270,7 +286,7 @@ impl Driver {
     }
 
     /// Commits after `after` as one epoch of bounded size, up to `up_to` at most.
-    fn gather(&self, after: Lsn, up_to: Lsn) -> Result<(Lsn, Vec<(TopicId, Delta)>), String> {
+    fn gather(&self, after: Lsn, up_to: Lsn) -> Result<Apart, String> {
         let mut gathered = Gathered::default();
         let mut end = up_to;
         for commit in self.log.source().read(after, up_to, None).map_err(|e| e.to_string())? {
@@ -281,7 +297,8 @@ impl Driver {
                 break;
             }
         }
-        Ok((end, gathered.finish().map_err(|e| e.to_string())?))
+        let times = gathered.take_times();
+        Ok((end, gathered.finish().map_err(|e| e.to_string())?, times))
     }
 
     /// The catalog's events take effect between epochs.
@@ -292,9 +309,23 @@ impl Driver {
                 Ok(events)
             });
             match applied {
-                Ok(events) => events.iter().for_each(|event| self.follow(event, commit.lsn)),
+                Ok(events) => {
+                    for event in &events {
+                        self.time_of_new(event, commit);
+                        self.follow(event, commit.lsn);
+                    }
+                }
                 Err(error) => tracing::error!(%error, lsn = %commit.lsn, "catalog events do not fit"),
             }
+        }
+    }
+
+    /// Records that came with their stream, in one commit, were gathered before the stream was known.
+    fn time_of_new(&mut self, event: &Event, commit: &Commit) {
+        let Event::StreamCreated { topic, .. } = event else { return };
+        let Some(relation) = self.catalog.get(ObjectId::Topic(*topic)) else { return };
+        for part in commit.parts.iter().filter(|p| p.topic.0 == *topic) {
+            self.times.take_in(relation, part.partition, &part.rows);
         }
     }
 
@@ -327,8 +358,8 @@ impl Driver {
         let name = relation.map(|r| r.name.to_string()).unwrap_or_default();
         self.versions.add(key, name, flow, routed);
         match self.try_install(key, flow, at) {
-            Ok(topics) => {
-                self.running.insert(key, Running { flow, topics, fed: at, alone: true });
+            Ok((topics, marks)) => {
+                self.running.insert(key, Running { flow, topics, fed: at, alone: true, marks });
                 self.tell(key, &Fact::Installed { as_of: at.into() });
             }
             Err(why) => {
@@ -338,13 +369,14 @@ impl Driver {
         }
     }
 
-    fn try_install(&mut self, key: Key, flow: FlowId, at: Lsn) -> Result<BTreeSet<TopicId>, String> {
+    fn try_install(&mut self, key: Key, flow: FlowId, at: Lsn) -> Result<(BTreeSet<TopicId>, Marks), String> {
         let relation = self.catalog.get(ObjectId::View(key.0.0)).ok_or("view is not in the catalog")?;
         let Kind::Materialized { versions, .. } = &relation.kind else { return Err("view has no versions".to_owned()) };
         let version = versions.get(&key.1).ok_or("version is not in the catalog")?;
         let plan = FlowPlan::from_bytes(&version.plan).map_err(|e| e.to_string())?;
         let mut sources = HashMap::new();
         let mut topics = BTreeSet::new();
+        let mut marks = Marks::default();
         for (id, columns) in source_columns(&plan) {
             let start = match id {
                 SourceId::Topic(CLOCK_TOPIC) => {
@@ -361,6 +393,7 @@ impl Driver {
                     let pin = self.pins.pin(at);
                     Start::Past(past::past(relation, &columns, at, &self.log, self.judged.head(topic), pin)?)
                 }
+                SourceId::Watermark(topic) => Start::Past(marks.begin(&self.catalog, topic, &self.times)),
                 SourceId::Version(view, no) => Start::Flow(
                     self.versions.flow((view, no)).ok_or_else(|| format!("version is gone view={view} version={no}"))?,
                 ),
@@ -371,7 +404,7 @@ impl Driver {
         let begin = Begin { id: flow, plan: &plan, sources, as_of: at.into(), diverts };
         let trace = self.versions.flows().install(begin).map_err(|e| e.to_string())?;
         self.versions.set_trace(key, trace);
-        Ok(topics)
+        Ok((topics, marks))
     }
 
     fn retire(&mut self, key: Key) {
@@ -428,6 +461,7 @@ impl Driver {
             return;
         }
         self.compacted = last;
+        self.times.retain(&self.catalog);
         let since = self.pins.advance(self.versions.visible().into());
         self.judged.forget_before(since, self.log.durable());
     }

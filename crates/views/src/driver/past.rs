@@ -5,6 +5,7 @@
 
 use crate::{
     catalog::{Kind, Relation},
+    event_time::layout,
     judge::SharedHead,
     read::Pin,
     table::writes::{Key, gather},
@@ -15,6 +16,7 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use regauge_log::{Log, ScanColumn, ScanSpec};
+use regauge_plan::catalog::LATE_COLUMN;
 use regauge_types::{ColumnId, Delta, Lsn, TopicId};
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ pub struct StreamPast {
     topic: TopicId,
     at: Lsn,
     schema: SchemaRef,
+    /// Those of the schema; then, of a stream with a watermark, what tells watermark records.
     columns: Vec<ScanColumn>,
 }
 
@@ -55,8 +58,14 @@ pub fn past(
         let schema = Arc::new(schema.project(&positions).map_err(|e| e.to_string())?);
         return Ok(Arc::new(TablePast { head, at, pin, schema }));
     }
-    let fields = columns.iter().map(|id| Ok(schema.field(position(id)?).clone())).collect::<Result<Vec<_>, String>>()?;
-    let columns = columns.iter().map(|id| ScanColumn::User(*id)).collect();
+    let topic_schema = layout::topic_schema(relation);
+    let field = |id: &ColumnId| {
+        let at = if *id == LATE_COLUMN { relation.columns.len() } else { position(id)? };
+        topic_schema.fields().get(at).map(|f| f.as_ref().clone()).ok_or_else(|| format!("no such column id={id}"))
+    };
+    let fields = columns.iter().map(field).collect::<Result<Vec<_>, String>>()?;
+    let carried = layout::clock(relation).map(|_| layout::CARRIED_COLUMN);
+    let columns = columns.iter().copied().chain(carried).map(ScanColumn::User).collect();
     Ok(Arc::new(StreamPast { log: log.clone(), topic, at, schema: Arc::new(Schema::new(fields)), columns }))
 }
 
@@ -99,8 +108,7 @@ impl Past for StreamPast {
             Err(error) => Box::new(std::iter::once(Err(error.to_string()))),
             Ok(scan) => Box::new(scan.map(move |batch| {
                 let batch = batch.map_err(|e| e.to_string())?;
-                let n = batch.rows.num_rows();
-                under(&schema, batch.rows.columns().to_vec(), n)
+                layout::scanned(&schema, &batch.rows).map(Delta::ones).map_err(|e| e.to_string())
             })),
         }
     }

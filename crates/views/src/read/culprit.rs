@@ -103,7 +103,7 @@ fn way(catalog: &Catalog, key: Key, node: usize) -> Option<Way> {
     loop {
         let this = plan.nodes.get(node)?;
         match &this.op {
-            Op::Map { .. } | Op::Tumble { .. } | Op::Hop { .. } => {
+            Op::Map { .. } | Op::Tumble { .. } | Op::Hop { .. } | Op::Cumulate { .. } => {
                 steps.push(Step::Run(ops::build(&plan, node).ok()?));
                 node = *this.inputs.first()?;
             }

@@ -5,6 +5,7 @@
 
 use super::{
     reading::Reading,
+    records::Records,
     relation::{Source, system_fields},
 };
 use crate::{
@@ -12,9 +13,8 @@ use crate::{
     table::writes::{Key as RowKey, RowRef, gather},
 };
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray},
-    compute::cast,
-    datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray},
+    datatypes::{Schema, SchemaRef},
 };
 use datafusion::{
     common::{DataFusionError, Result, exec_datafusion_err, tree_node::TreeNodeRecursion},
@@ -28,9 +28,9 @@ use datafusion::{
     },
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use regauge_log::{ScanColumn, ScanSpec};
+use regauge_log::ScanSpec;
 use regauge_state::trace::RowError;
-use regauge_types::{COLUMN_ID_KEY, ColumnId, Hlc, TopicId, ViewId};
+use regauge_types::{TopicId, ViewId};
 use std::{fmt, sync::Arc};
 
 const PAGE_ROWS: usize = 8192;
@@ -109,8 +109,8 @@ impl RelationExec {
 
     fn stream(&self, topic: TopicId, reading: &Reading) -> Result<SendableRecordBatchStream> {
         let output = self.output();
-        let columns = scan_columns(reading, topic, &output)?;
-        let spec = ScanSpec::all(topic, columns, reading.at);
+        let records = Records::new(reading, topic, &output)?;
+        let spec = ScanSpec::all(topic, records.columns.clone(), reading.at);
         let log = reading.log.clone();
         let mut builder = RecordBatchReceiverStreamBuilder::new(output.clone(), 2);
         let tx = builder.tx();
@@ -118,7 +118,7 @@ impl RelationExec {
             let scan = log.scan(&spec).map_err(|e| DataFusionError::External(Box::new(e)))?;
             for batch in scan {
                 let batch = batch.map_err(|e| DataFusionError::External(Box::new(e)))?;
-                let rows = conform(&batch.rows, &output)?;
+                let rows = records.rows(&batch.rows, &output)?;
                 if tx.blocking_send(Ok(rows)).is_err() {
                     break;
                 }
@@ -144,53 +144,6 @@ fn set_aside(reading: &Reading, view: ViewId, errors: &[(RowError, i64)]) -> Res
         Arc::new(errors.iter().map(|(_, n)| Some(*n)).collect::<Int64Array>()),
     ];
     Ok(RecordBatch::try_new(diverted::schema(), columns)?)
-}
-
-/// What the scan has to bring for the output's columns, by column id, system columns by name.
-fn scan_columns(reading: &Reading, topic: TopicId, output: &Schema) -> Result<Vec<ScanColumn>> {
-    let spec = reading.log.topics().into_iter().find(|t| t.id == topic);
-    let spec = spec.ok_or_else(|| exec_datafusion_err!("stream is gone topic={topic}"))?;
-    output
-        .fields()
-        .iter()
-        .map(|field| match field.name().as_str() {
-            "_offset" => Ok(ScanColumn::Offset),
-            "_partition" => Ok(ScanColumn::Partition),
-            "_commit_ts" => Ok(ScanColumn::CommitTs),
-            name => {
-                let id = spec.schema.field_with_name(name)?.metadata().get(COLUMN_ID_KEY).and_then(|id| id.parse().ok());
-                id.map(|id| ScanColumn::User(ColumnId(id))).ok_or_else(|| exec_datafusion_err!("column has no id column={name}"))
-            }
-        })
-        .collect()
-}
-
-/// Columns as the plan declares them: system columns from the log's own types.
-fn conform(rows: &RecordBatch, output: &SchemaRef) -> Result<RecordBatch> {
-    let columns = rows
-        .columns()
-        .iter()
-        .zip(output.fields())
-        .map(|(column, field)| conform_column(column, field.name(), field.data_type()))
-        .collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(output.clone(), columns, &options)?)
-}
-
-fn conform_column(column: &ArrayRef, name: &str, ty: &DataType) -> Result<ArrayRef> {
-    if column.data_type() == ty {
-        return Ok(column.clone());
-    }
-    match (name, column.data_type()) {
-        // A commit's clock is 48 bits of milliseconds and 16 of counter: the milliseconds as timestamptz.
-        ("_commit_ts", DataType::Int64) => {
-            let us = column.as_primitive::<Int64Type>().unary::<_, TimestampMicrosecondType>(|hlc| {
-                i64::try_from(Hlc(hlc.cast_unsigned()).ms()).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
-            });
-            Ok(Arc::new(us.with_timezone("UTC")))
-        }
-        _ => Ok(cast(column, ty)?),
-    }
 }
 
 fn one_batch<'a>(schema: &SchemaRef, rows: impl Iterator<Item = &'a RowRef>) -> Result<RecordBatch> {

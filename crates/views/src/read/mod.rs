@@ -15,6 +15,7 @@ pub mod names;
 pub mod pins;
 pub mod planner;
 pub mod reading;
+pub mod records;
 pub mod relation;
 mod subplan;
 pub mod system;

@@ -103,7 +103,7 @@ impl Scope {
             catalog: self.catalog.clone(),
             search_path: definition.search_path.clone(),
             time_zone: definition.time_zone.clone(),
-            system_columns: true,
+            system_columns: false,
             own: HashMap::new(),
             about: self.about.clone(),
             made: self.made.clone(),

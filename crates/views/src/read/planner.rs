@@ -453,6 +453,5 @@ fn statement(query: ast::Query) -> DfStatement {
 }
 
 fn names_system_column(statement: &DfStatement) -> bool {
-    let text = statement.to_string();
-    super::relation::SYSTEM_COLUMNS.iter().any(|c| text.contains(c))
+    super::records::names_system_column(&statement.to_string())
 }

@@ -1,4 +1,4 @@
-//! What TUMBLE and HOP read. DataFusion finds the relations of a statement before it plans it, and does not look into the
+//! What TUMBLE, HOP, CUMULATE and SESSION read. DataFusion finds the relations of a statement before it plans it, and does not look into the
 //! arguments of table functions; so their inputs are named for it where it looks.
 //!
 //! ```text
@@ -37,7 +37,7 @@ pub(super) fn unwindowed(query: &ast::Query) -> Option<ast::Query> {
 
 fn is_window(name: &ast::ObjectName) -> bool {
     let name = name.to_string();
-    name.eq_ignore_ascii_case("tumble") || name.eq_ignore_ascii_case("hop")
+    ["tumble", "hop", "cumulate", "session"].iter().any(|window| name.eq_ignore_ascii_case(window))
 }
 
 /// What a window is over: a named relation or a subquery, by the window's alias.

@@ -15,7 +15,7 @@ use super::{
     txn::Txn,
 };
 use crate::{
-    catalog::{Change, Event, Kind, Made, Name, ObjectId, Relation, SequenceSpec, Wish, schema_of, ty},
+    catalog::{Change, Event, Kind, Made, Name, ObjectId, Relation, SequenceSpec, Wish, ty},
     error::{Error, Result, sqlstate as code},
     response::Response,
     syntax,
@@ -271,7 +271,7 @@ impl Session {
         if after.schema_id != before.schema_id {
             let schema = match after.kind {
                 Kind::Table { .. } => layout::topic_schema(&after.columns),
-                _ => schema_of(&after.columns),
+                _ => crate::event_time::layout::topic_schema(&after),
             };
             match here.and_then(|at| txn.defines.get_mut(at)) {
                 Some(Definition::Topic(spec)) => spec.schema = schema,

@@ -7,9 +7,12 @@ use super::{Session, txn::Txn};
 use crate::{
     catalog::{
         Check, Column, DefinitionSpec, Event, Kind, Made, Name, ObjectId, PUBLIC, Relation, SequenceSpec, VersionSpec,
-        WatermarkSpec, Wish, diverted, hex, recursion, retext, schema_of, ty,
+        WatermarkSpec, Wish, diverted, hex,
+        late::{self, Late},
+        recursion, retext, schema_of, ty,
     },
     error::{Error, Result, sqlstate as code},
+    event_time,
     read::names::Scope,
     response::Response,
     table::layout,
@@ -17,7 +20,10 @@ use crate::{
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::sql::sqlparser::ast;
 use regauge_log::{Definition, TopicSpec};
-use regauge_plan::parse::{self, ColumnSpec, CreateTable, CreateView, ObjectKind, RelationName};
+use regauge_plan::{
+    FlowPlan, PlanOptions,
+    parse::{self, ColumnSpec, CreateTable, CreateView, ObjectKind, RelationName},
+};
 use regauge_types::{ColumnId, SchemaId, TopicId, VersionNo, ViewId};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -176,27 +182,61 @@ impl Session {
         Ok(Response::command(tag))
     }
 
-    fn create_materialized(&mut self, txn: &mut Txn, create: &CreateView, definition: DefinitionSpec) -> Result<()> {
-        self.core.versions.flows().ready()?;
-        let mut options = options(&create.options);
-        let wait = options.remove("async").is_none_or(|v| v == "false" || v == "off");
-        let diverts = diverted::option(options.remove(diverted::OPTION).as_deref())?;
-        let recursion = recursion::option(&mut options)?;
-        let scope = self.scope(Some(txn));
-        if let Some(aside) = diverted::among(&txn.catalog, &self.core.planner.uses(&create.query, &scope)?) {
-            let message = format!("a materialized view cannot read \"{}\", which shows rows that failed", aside.name);
-            return Err(Error::unsupported(message).hint("read it with SELECT, or make a plain view"));
-        }
-        let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, &create.query, recursion)?;
-        if let Some(unknown) = options.keys().next() {
+    /// What a materialized view is to be, and the plan that it gets.
+    pub(super) fn plan_created(&self, txn: &Txn, create: &CreateView) -> Result<(Created, FlowPlan)> {
+        let mut given = options(&create.options);
+        let wait = given.remove("async").is_none_or(|v| v == "false" || v == "off");
+        let diverts = diverted::option(given.remove(diverted::OPTION).as_deref())?;
+        let late = late::option(given.remove(late::OPTION).as_deref())?;
+        let recursion = recursion::option(&mut given)?;
+        if let Some(unknown) = given.keys().next() {
             let error = Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\""));
             return Err(error.hint(
-                "a materialized view takes WITH (async, on_error = 'fail' or 'divert', recursion_steps = n, recursion_rows = n)",
+                "a materialized view takes WITH (async, on_error = 'fail' or 'divert', late = 'correct', 'divert' or 'drop', \
+                 recursion_steps = n, recursion_rows = n)",
             ));
         }
+        let scope = self.scope(Some(txn));
+        let uses = self.core.planner.uses(&create.query, &scope)?;
+        let aside = |what: &str, aside: &Relation| {
+            let message = format!("a materialized view cannot read \"{}\", which shows {what}", aside.name);
+            Error::unsupported(message).hint("read it with SELECT, or make a plain view")
+        };
+        if let Some(errors) = diverted::among(&txn.catalog, &uses) {
+            return Err(aside("rows that failed", errors));
+        }
+        if let Some(left_out) = late::among(&txn.catalog, &uses) {
+            return Err(aside("records that came late", left_out).hint("read the stream WHERE _late"));
+        }
+        let streams = late::streams(&txn.catalog, &uses);
+        if late != Late::Correct && streams.is_empty() {
+            let message = format!("late = '{}' is for views over streams that have a watermark", late.name());
+            return Err(Error::unsupported(message).hint("CREATE STREAM s (.., WATERMARK FOR ts AS ts - INTERVAL '5 seconds')"));
+        }
+        let wished = PlanOptions {
+            without_late: late != Late::Correct,
+            emit_final: create.emit_final,
+            recursion,
+            ..PlanOptions::default()
+        };
+        let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, &create.query, &wished)?;
+        let mut options = BTreeMap::new();
         if diverts {
             options.insert(diverted::OPTION.to_owned(), diverted::DIVERT.to_owned());
         }
+        if late != Late::Correct {
+            options.insert(late::OPTION.to_owned(), late.name().to_owned());
+        }
+        if create.emit_final {
+            options.insert(late::EMIT.to_owned(), "final".to_owned());
+        }
+        let late = if late == Late::Divert { streams } else { vec![] };
+        Ok((Created { options, wait, late }, plan))
+    }
+
+    fn create_materialized(&mut self, txn: &mut Txn, create: &CreateView, definition: DefinitionSpec) -> Result<()> {
+        self.core.versions.flows().ready()?;
+        let (Created { options, wait, late }, plan) = self.plan_created(txn, create)?;
         let outputs = plan.output.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
         let columns = output_columns(outputs, &create.columns)?;
         let version = VersionSpec {
@@ -208,7 +248,7 @@ impl Session {
             plan: plan.to_bytes(),
         };
         let name = self.new_name(txn, &create.name)?;
-        for event in txn.wish(Wish::Materialized { name, version })? {
+        for event in txn.wish(Wish::Materialized { name, version, late })? {
             if let Event::VersionAdded { view, version, .. } = event {
                 txn.created.push((ViewId(view), VersionNo(version), wait));
             }
@@ -225,7 +265,9 @@ impl Session {
         };
         let relation: &Arc<Relation> = txn.catalog.get(ObjectId::Topic(id))?;
         let (schema, partition_by, partitions) = match &relation.kind {
-            Kind::Stream { partition_by, partitions, .. } => (schema_of(&relation.columns), partition_by.clone(), *partitions),
+            Kind::Stream { partition_by, partitions, .. } => {
+                (event_time::layout::topic_schema(relation), partition_by.clone(), *partitions)
+            }
             _ => (layout::topic_schema(&relation.columns), vec![], 1),
         };
         let plain = format!("{}.{}", relation.name.schema, relation.name.name);
@@ -323,6 +365,14 @@ pub(super) fn named_checks(of: &Name, columns: &[ColumnSpec], checks: &[parse::C
         all.push(Check { name, sql });
     }
     all
+}
+
+/// What CREATE MATERIALIZED VIEW said besides the query.
+pub(super) struct Created {
+    options: BTreeMap<String, String>,
+    wait: bool,
+    /// Streams whose late records are set aside.
+    late: Vec<ObjectId>,
 }
 
 pub(super) fn column(id: ColumnId, spec: &ColumnSpec) -> Column {

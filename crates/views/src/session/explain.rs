@@ -2,13 +2,19 @@
 
 use super::{Session, show::texts, txn::Txn};
 use crate::{
-    catalog::Kind,
+    catalog::{
+        Kind,
+        late::{self, Late},
+    },
     error::{Error, Result, sqlstate as code},
     response::Response,
 };
 use datafusion::{physical_plan::displayable, sql::sqlparser::ast};
 use futures::TryStreamExt;
-use regauge_plan::{FlowPlan, flowplan::RecursionLimits, parse::RelationName};
+use regauge_plan::{
+    FlowPlan,
+    parse::{CreateView, RelationName},
+};
 
 impl Session {
     pub(super) fn explain_view(&mut self, txn: &mut Txn, name: &RelationName, analyze: bool) -> Result<Response> {
@@ -26,6 +32,13 @@ impl Session {
             .map_err(|e| Error::new(regauge_types::ErrorKind::Corrupt, code::CORRUPT, e.to_string()))?;
         let mut lines: Vec<String> = plan.explain().lines().map(str::to_owned).collect();
         lines.push(format!("fingerprint {}", crate::catalog::hex(&version.fingerprint)));
+        let late = Late::of(version);
+        if late != Late::Correct {
+            lines.push(format!("late = '{}': streams that have a watermark are read WHERE NOT _late", late.name()));
+        }
+        if version.options.contains_key(late::EMIT) {
+            lines.push("emit final: a row is sent once, when no record can change it any more".to_owned());
+        }
         if analyze {
             let report = self.core.versions.report(view, no);
             lines.push(format!("state {}", report.state));
@@ -41,11 +54,11 @@ impl Session {
         txn: &mut Txn,
         query: &ast::Query,
         analyze: bool,
-        as_view: bool,
+        as_view: Option<&CreateView>,
     ) -> Result<Response> {
         let scope = self.scope(Some(txn));
-        if as_view {
-            let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, query, RecursionLimits::default())?;
+        if let Some(create) = as_view {
+            let (_, plan) = self.plan_created(txn, create)?;
             return plan_lines(plan.explain().lines().map(str::to_owned).collect());
         }
         let kept = self.planned(txn, query.clone(), scope, None, None).await?;

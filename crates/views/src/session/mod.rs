@@ -33,6 +33,7 @@ pub mod subscribe;
 pub(crate) mod txn;
 mod update;
 mod variables;
+mod watermark;
 
 pub use guard::CancelHandle;
 pub use prepare::Prepared;
@@ -392,8 +393,9 @@ impl Session {
             Statement::CreateView(create) => Box::pin(self.create_view(txn, create)).await,
             Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),
             Statement::ExplainView { name, analyze } => self.explain_view(txn, name, *analyze),
+            Statement::AdvanceWatermark { stream, partition, to } => self.advance_watermark(txn, stream, *partition, to),
             Statement::ExplainQuery { query, analyze, as_view } => {
-                Box::pin(self.explain_query(txn, query, *analyze, *as_view)).await
+                Box::pin(self.explain_query(txn, query, *analyze, as_view.as_deref())).await
             }
             other => Err(Error::internal(format!("statement has no handler statement={other:?}"))),
         }

@@ -5,6 +5,7 @@ use crate::{
     catalog::{Kind, Relation},
     core::Core,
     error::{Error, Result, sqlstate as code},
+    event_time,
     read::relation::{RelationTable, Source},
     response::{Response, Rows},
     syntax,
@@ -137,6 +138,7 @@ impl Core {
         check_chars(relation, &rows)?;
         let topic = relation.topic().ok_or_else(|| Error::internal("stream without a topic"))?;
         if rows.num_rows() > 0 {
+            let rows = event_time::layout::records(relation, rows)?;
             txn.appends.push(Append { topic, partition: None, rows });
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::{
     catalog::{Kind, Relation},
     core::Core,
     error::{Error, Result},
+    event_time::layout,
     read::Reading,
     response::RowStream,
     table::layout::Changes,
@@ -35,6 +36,11 @@ use std::{
     time::Duration,
 };
 use tokio::sync::mpsc::{Sender, channel};
+
+/// The records among a topic's rows, in the relation's own columns: the first `n`.
+fn records(rows: &RecordBatch, n: usize) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+    layout::without_watermarks(rows)?.project(&(0..n).collect::<Vec<_>>())
+}
 
 /// How long a quiet subscription sleeps before it looks whether its client is still there.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -201,7 +207,7 @@ impl Feed {
                     let delta = if table {
                         Changes::read(&part.rows, &schema).and_then(|c| c.delta()).map_err(Error::arrow)
                     } else {
-                        Ok(Delta::ones(part.rows.clone()))
+                        records(&part.rows, schema.fields().len()).map(Delta::ones).map_err(Error::arrow)
                     };
                     let alive = match delta {
                         Ok(delta) => self.delta(commit.lsn, &delta),

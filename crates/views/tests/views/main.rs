@@ -9,6 +9,7 @@ mod ddl;
 mod dml;
 mod engine;
 mod errors;
+mod event_time;
 mod memory;
 mod mirror;
 mod moments;

@@ -47,8 +47,9 @@ impl Accumulator for Bools {
         Ok((Arc::new(values), Vec::new()))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.counts[group as usize] = [0; 2];
+        Ok(())
     }
 
     fn n_bytes(&self) -> usize {

@@ -1,10 +1,11 @@
 //! DISTINCT inside an aggregate: counts each (group, arguments) and tells the inner accumulator only of those that appear or
 //! vanish. The index is the group state's own, over the group id and the arguments in canonical form.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::datatypes::{DataType, UInt32Type};
 use regauge_state::{GroupIndex, Segments, canonical_floats};
 use regauge_types::hash::hash_columns;
 
@@ -18,6 +19,8 @@ pub(super) struct Dedup {
     n_args: usize,
     index: GroupIndex,
     counts: Segments<i64>,
+    /// Entries of each group, where groups are cleared that still have rows.
+    of_group: Option<HashMap<u32, Vec<u32>>>,
 }
 
 impl Dedup {
@@ -25,7 +28,7 @@ impl Dedup {
     pub(super) fn new(inner: Box<dyn Accumulator>, n_args: usize, types: &[DataType]) -> Result<Self, FlowError> {
         let mut keys = vec![DataType::UInt32];
         keys.extend_from_slice(&types[..n_args]);
-        Ok(Dedup { inner, n_args, index: GroupIndex::new(&keys)?, counts: Segments::default() })
+        Ok(Dedup { inner, n_args, index: GroupIndex::new(&keys)?, counts: Segments::default(), of_group: None })
     }
 }
 
@@ -39,8 +42,13 @@ impl Accumulator for Dedup {
         let mut keys: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(rows.groups.to_vec()))];
         keys.extend_from_slice(&canonical[..self.n_args]);
         let hashes = hash_columns(&keys, rows.groups.len())?;
-        let mut ids = Vec::new();
-        self.index.intern(&keys, &hashes, &mut ids, &mut Vec::new())?;
+        let (mut ids, mut created) = (Vec::new(), Vec::new());
+        self.index.intern(&keys, &hashes, &mut ids, &mut created)?;
+        if let Some(of_group) = &mut self.of_group {
+            let groups = self.index.keys(&created)?;
+            let groups = groups.first().map(|g| g.as_primitive::<UInt32Type>().values().to_vec()).unwrap_or_default();
+            groups.into_iter().zip(created).for_each(|(group, id)| of_group.entry(group).or_default().push(id));
+        }
         self.counts.grow(self.index.n_ids(), 0);
         let (mut changed, mut groups, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         for (row, id) in ids.iter().enumerate() {
@@ -66,8 +74,18 @@ impl Accumulator for Dedup {
         self.inner.values(groups)
     }
 
-    fn clear(&mut self, group: u32) {
-        self.inner.clear(group);
+    fn closes(&mut self) {
+        self.inner.closes();
+        self.of_group = Some(HashMap::new());
+    }
+
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
+        self.inner.clear(group)?;
+        if let Some(ids) = self.of_group.as_mut().and_then(|of_group| of_group.remove(&group)) {
+            ids.iter().for_each(|id| self.counts[*id as usize] = 0);
+            self.index.forget(&ids)?;
+        }
+        Ok(())
     }
 
     fn settle(&mut self) {
@@ -75,6 +93,7 @@ impl Accumulator for Dedup {
     }
 
     fn n_bytes(&self) -> usize {
-        self.inner.n_bytes() + self.index.n_bytes() + self.counts.n_bytes()
+        let of_group = self.of_group.as_ref().map_or(0, |of| of.values().map(|ids| 32 + ids.capacity() * 4).sum());
+        self.inner.n_bytes() + self.index.n_bytes() + self.counts.n_bytes() + of_group
     }
 }

@@ -115,8 +115,9 @@ impl Accumulator for Best {
         Ok((unrank(groups.iter().map(best), &self.ty, self.is_max)?, Vec::new()))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.has[group as usize] = false;
+        Ok(())
     }
 
     fn n_bytes(&self) -> usize {
@@ -152,11 +153,12 @@ impl Accumulator for All {
         Ok((unrank(groups.iter().map(best), &self.ty, self.is_max)?, Vec::new()))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         let left: Vec<i64> = self.counts.range((group, i64::MIN)..=(group, i64::MAX)).map(|((_, rank), _)| *rank).collect();
         for rank in left {
             self.counts.remove(&(group, rank));
         }
+        Ok(())
     }
 
     fn n_bytes(&self) -> usize {
@@ -214,8 +216,9 @@ impl Accumulator for Wide {
         Ok((arrow::compute::take(values.as_ref(), &places, None)?, Vec::new()))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.members.clear(group);
+        Ok(())
     }
 
     fn settle(&mut self) {

@@ -50,8 +50,9 @@ impl Accumulator for States {
         Ok((array, errors))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.groups[group as usize] = self.keeper.empty();
+        Ok(())
     }
 
     fn n_bytes(&self) -> usize {

@@ -102,8 +102,9 @@ impl Accumulator for Lists {
         Ok((if self.is_string { self.strings(groups) } else { self.arrays(groups) }, Vec::new()))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.members.clear(group);
+        Ok(())
     }
 
     fn settle(&mut self) {

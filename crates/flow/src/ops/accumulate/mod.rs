@@ -54,8 +54,10 @@ pub(super) trait Accumulator: Send {
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError>;
     /// The call's value in each of `groups`.
     fn values(&self, groups: &[u32]) -> Result<Values, FlowError>;
+    /// From now on groups are cleared that still have rows; their rows only come.
+    fn closes(&mut self) {}
     /// Forgets a group that has no rows any more.
-    fn clear(&mut self, group: u32);
+    fn clear(&mut self, group: u32) -> Result<(), FlowError>;
     /// An epoch has ended.
     fn settle(&mut self) {}
     /// Bytes of memory held.
@@ -112,8 +114,9 @@ impl Accumulator for Count {
         Ok((Arc::new(values), Vec::new()))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.counts[group as usize] = 0;
+        Ok(())
     }
 
     fn n_bytes(&self) -> usize {

@@ -254,10 +254,11 @@ impl Accumulator for OrderedSet {
         Ok((Arc::new(ListArray::new(field, offsets, items, Some(NullBuffer::from(valid)))), errors))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.members.clear(group);
         self.counts[group as usize] = 0;
         self.marks.get_mut()[group as usize] = Marks::default();
+        Ok(())
     }
 
     fn settle(&mut self) {

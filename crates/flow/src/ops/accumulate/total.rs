@@ -140,9 +140,10 @@ impl Accumulator for ExactTotal {
         Ok((array, errors))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.sums.clear(group as usize);
         self.counts[group as usize] = 0;
+        Ok(())
     }
 
     fn n_bytes(&self) -> usize {
@@ -218,9 +219,10 @@ impl Accumulator for FloatTotal {
         Ok((array, errors))
     }
 
-    fn clear(&mut self, group: u32) {
+    fn clear(&mut self, group: u32) -> Result<(), FlowError> {
         self.sums[group as usize] = ExactSum::new();
         self.counts[group as usize] = 0;
+        Ok(())
     }
 
     fn n_bytes(&self) -> usize {

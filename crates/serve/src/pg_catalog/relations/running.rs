@@ -9,7 +9,13 @@ use crate::pg_catalog::{
     shape::{Cell, row},
 };
 use regauge_types::{TopicId, VersionNo, ViewId};
-use regauge_views::catalog::{Kind, ObjectId, Relation};
+use regauge_views::{
+    catalog::{
+        Kind, ObjectId, Relation,
+        late::{self, Late},
+    },
+    event_time::layout,
+};
 use std::sync::Arc;
 
 pub const RELATIONS: &[System] = &[
@@ -24,7 +30,13 @@ pub const RELATIONS: &[System] = &[
         schema: Text, view: Text, version: Int4, epoch: Int8, durable: Int8, commits: Int8, lag_ms: Int8,
     ]),
     regauge!("epochs", 14007, epochs, [epoch: Int8, commits: Int8, visible: Bool]),
-    regauge!("partitions", 14008, partitions, [topic: Int4, schema: Text, name: Text, partition: Int4, next_offset: Int8]),
+    regauge!("partitions", 14008, partitions, [
+        topic: Int4, schema: Text, name: Text, partition: Int4, next_offset: Int8, watermark: Time,
+        late_rows: Int8,
+    ]),
+    regauge!("late", 14010, late, [
+        schema: Text, view: Text, version: Int4, stream: Text, late: Text, n_rows: Int8,
+    ]),
     regauge!("catalog_events", 14009, catalog_events, [
         lsn: Int8, committed_at: Time, event: Text, name: Text, body: Text,
     ]),
@@ -105,11 +117,32 @@ fn epochs(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
 }
 
 fn partitions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
-    let mut rows = vec![];
+    let (mut rows, times) = (vec![], live.overview.times());
     for r in facts.scope.catalog.relations() {
         let ObjectId::Topic(topic) = r.id else { continue };
-        for (partition, next) in live.overview.next_offsets(TopicId(topic)).into_iter().enumerate() {
-            rows.push(row![i64::from(topic), r.name.schema.as_str(), r.name.name.as_str(), partition, int(next)]);
+        let has_clock = layout::clock(r).is_some();
+        for (partition, next) in (0u32..).zip(live.overview.next_offsets(TopicId(topic))) {
+            let time = times.get(TopicId(topic), partition);
+            let (watermark, n_late) = (time.mark, has_clock.then(|| int(time.n_late)));
+            let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+            rows.push(row![i64::from(topic), schema, name, i64::from(partition), int(next), watermark, n_late]);
+        }
+    }
+    rows
+}
+
+/// What each view that leaves late records out has left out so far, by stream.
+fn late(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let (mut rows, times) = (vec![], live.overview.times());
+    for r in facts.scope.catalog.relations() {
+        let Kind::Materialized { versions, .. } = &r.kind else { continue };
+        for (no, version) in versions {
+            let late = Late::of(version);
+            for stream in late::streams_of(&facts.scope.catalog, version).into_iter().filter(|_| late != Late::Correct) {
+                let n_rows = stream.topic().map_or(0, |topic| times.n_late(topic));
+                let (schema, view) = (r.name.schema.as_str(), r.name.name.as_str());
+                rows.push(row![schema, view, i64::from(no.0), stream.name.to_string(), late.name(), int(n_rows)]);
+            }
         }
     }
     rows
