@@ -64,6 +64,7 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
             }
         }
     }
+    crate::parse::relations(query, &mut |_| 1)?;
     match VisitMut::visit(query, &mut V) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => {

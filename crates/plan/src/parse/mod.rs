@@ -16,10 +16,12 @@ mod session_window;
 mod statement;
 pub(crate) mod types;
 mod watermark;
+mod weight;
 
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use limits::ParseLimits;
 pub use statement::*;
+pub use weight::{RELATIONS_MAX, relations};
 
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -291,7 +293,7 @@ fn ast_span() -> datafusion::sql::sqlparser::tokenizer::Span {
 }
 
 /// PostgreSQL's folding: lower case unless quoted.
-pub(crate) fn fold(i: &ast::Ident) -> String {
+pub fn fold(i: &ast::Ident) -> String {
     if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() }
 }
 

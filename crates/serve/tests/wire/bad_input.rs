@@ -39,6 +39,33 @@ async fn every_kind_of_bad_statement_has_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_that_double_at_each_step_are_refused_before_they_fill_the_memory() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY); CREATE VIEW v0 AS SELECT id FROM t").await.unwrap();
+    let step = |i: usize| format!("c{i} AS (SELECT 1 AS x FROM c{0} a, c{0} b)", i - 1);
+    let steps: Vec<String> = (1..40).map(step).collect();
+    let doubling = format!("WITH c0 AS (SELECT 1 AS x FROM t), {} SELECT count(*) FROM c39", steps.join(", "));
+    assert_eq!(code(&client, &doubling).await, "54001");
+    assert_eq!(code(&client, &format!("CREATE MATERIALIZED VIEW m AS {doubling}")).await, "54001");
+    assert_eq!(code(&client, &format!("CREATE VIEW m AS {doubling}")).await, "54001");
+    let mut refused_at = None;
+    for i in 1..30 {
+        let create = format!("CREATE VIEW v{i} AS SELECT a.id FROM v{0} a JOIN v{0} b ON a.id = b.id", i - 1);
+        match code(&client, &create).await.as_str() {
+            "00000" => {}
+            other => {
+                assert_eq!(other, "54001");
+                refused_at = Some(i);
+                break;
+            }
+        }
+    }
+    assert_eq!(refused_at, Some(11), "2^11 relations are more than 2,000");
+    assert_eq!(code(&client, "SELECT 1").await, "00000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_nul_is_refused_in_text_and_kept_in_bytea() {
     let site = site().await;
     let client = site.client().await;

@@ -139,6 +139,7 @@ impl Planner {
     /// `open`: see [`regauge_plan::batch::total_orders`].
     async fn bound(&self, mut query: ast::Query, mut scope: Scope, open: bool) -> Result<LogicalPlan> {
         let dialect = self.system(&mut query, &scope)?;
+        self.weigh(&query, &scope)?;
         let references = self.references(&query)?;
         for reference in &references {
             self.check(reference, &scope)?;
@@ -185,8 +186,46 @@ impl Planner {
         if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
     }
 
+    /// Refuses a query that stands for too many relations, plain views among them put in their places.
+    ///
+    /// # Errors
+    /// 54001.
+    pub fn weigh(&self, query: &ast::Query, scope: &Scope) -> Result<()> {
+        self.weight(query, scope, &mut HashMap::new(), 0).map(|_| ())
+    }
+
+    fn weight(&self, query: &ast::Query, scope: &Scope, known: &mut HashMap<ObjectId, u64>, depth: usize) -> Result<u64> {
+        if depth > VIEW_DEPTH_MAX {
+            let message = format!("views are nested too deeply max={VIEW_DEPTH_MAX}");
+            return Err(Error::invalid(code::LIMIT_EXCEEDED, message));
+        }
+        let mut failed = None;
+        let counted = regauge_plan::parse::relations(query, &mut |name| {
+            let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident()).map(regauge_plan::parse::fold);
+            let (Some(table), schema) = (parts.next(), parts.next()) else { return 1 };
+            let Some(relation) = scope.catalog.resolve(schema.as_deref(), &table, &scope.search_path) else { return 1 };
+            let Kind::View { definition } = &relation.kind else { return 1 };
+            if let Some(weight) = known.get(&relation.id) {
+                return *weight;
+            }
+            let inner = Scope { search_path: definition.search_path.clone(), own: HashMap::new(), ..scope.clone() };
+            let weight = crate::syntax::query(&definition.sql).and_then(|query| self.weight(&query, &inner, known, depth + 1));
+            let weight = weight.unwrap_or_else(|e| {
+                failed = Some(e);
+                0
+            });
+            known.insert(relation.id, weight.max(1));
+            weight.max(1)
+        });
+        match failed {
+            Some(e) => Err(e),
+            None => counted.map_err(Error::from),
+        }
+    }
+
     /// Relations that a query names, plain views expanded into what they name.
     pub fn uses(&self, query: &ast::Query, scope: &Scope) -> Result<BTreeSet<ObjectId>> {
+        self.weigh(query, scope)?;
         let mut uses = BTreeSet::new();
         self.collect_uses(query, scope, &mut uses, 0)?;
         Ok(uses)
@@ -198,8 +237,10 @@ impl Planner {
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message));
         }
         for relation in self.names(query, scope)? {
-            uses.insert(relation.id);
-            if let Kind::View { definition } = &relation.kind {
+            let is_new = uses.insert(relation.id);
+            if let Kind::View { definition } = &relation.kind
+                && is_new
+            {
                 let inner = Scope { search_path: definition.search_path.clone(), own: HashMap::new(), ..scope.clone() };
                 self.collect_uses(&crate::syntax::query(&definition.sql)?, &inner, uses, depth + 1)?;
             }
