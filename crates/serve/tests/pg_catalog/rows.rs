@@ -123,14 +123,14 @@ async fn functions_know_the_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changes_the_catalog_shows_in_the_next_statement_and_in_the_transaction_itself() {
     let (_site, mut s) = site().await;
-    let count = "SELECT count(*) FROM pg_class WHERE relname = 'late'";
+    let count = "SELECT count(*) FROM pg_class WHERE relname = 'newcomer'";
     assert_eq!(run(&mut s, count).await, ["0"]);
     run(&mut s, "BEGIN").await;
-    run(&mut s, "CREATE TABLE late (id INT PRIMARY KEY)").await;
+    run(&mut s, "CREATE TABLE newcomer (id INT PRIMARY KEY)").await;
     assert_eq!(run(&mut s, count).await, ["1"]);
     run(&mut s, "ROLLBACK").await;
     assert_eq!(run(&mut s, count).await, ["0"]);
-    run(&mut s, "CREATE TABLE late (id INT PRIMARY KEY)").await;
+    run(&mut s, "CREATE TABLE newcomer (id INT PRIMARY KEY)").await;
     assert_eq!(run(&mut s, count).await, ["1"]);
 }
 
