@@ -72,7 +72,7 @@ proptest! {
         let sql = [
             "SELECT customer, count(DISTINCT qty), max(note) FROM orders WHERE qty + 1 > 2 GROUP BY customer",
             "WITH RECURSIVE r(n) AS (SELECT a FROM friends UNION SELECT f.b FROM r JOIN friends f ON f.a = r.n) SELECT n FROM r",
-            "SELECT id, x, ARRAY[1, 2] AS l FROM orders, unnest(ARRAY[orders.qty, 7], '{a,NULL}'::text[]) AS u(x, y)",
+            "SELECT id, x, ARRAY[1, 2] AS l FROM orders, unnest(string_to_array(orders.note, ','), '{a,NULL}'::text[]) AS u(x, y)",
         ][of];
         let mut bytes = plan(sql).unwrap().to_bytes();
         if at < bytes.len() {

@@ -122,7 +122,8 @@ fn session_statements_are_read() {
     let level = Some("repeatable read");
     let lasting = one("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED");
     assert_eq!(lasting, set(false, "default_transaction_isolation", level));
-    assert_eq!(one("SET TRANSACTION READ ONLY"), set(true, "transaction_isolation", level));
+    assert_eq!(one("SET TRANSACTION READ ONLY"), set(true, "transaction_read_only", Some("on")));
+    assert_eq!(one("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"), set(true, "transaction_isolation", level));
     assert_eq!(one("RESET ALL"), Statement::Reset { name: None });
     assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { name: None });
     assert_eq!(one("DISCARD ALL"), Statement::Discard);

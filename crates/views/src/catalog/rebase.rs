@@ -35,9 +35,9 @@ impl Ids {
         let (topics, views, sequences) = match wish {
             Wish::Table { sequences, .. } | Wish::Stream { sequences, .. } => (1, 0, sequences.len()),
             Wish::View { .. } => (0, 1, 0),
-            Wish::Materialized { version, .. } => {
+            Wish::Materialized { version, late, .. } => {
                 let diverts = version.options.get(diverted::OPTION).is_some_and(|v| v == diverted::DIVERT);
-                (0, if diverts { 2 } else { 1 }, 0)
+                (0, 1 + usize::from(diverts) + usize::from(!late.is_empty()), 0)
             }
             Wish::Sequence { .. } => (0, 0, 1),
             Wish::Alter { change: super::Change::Add { sequence: Some(_), .. }, .. } => (0, 0, 1),

@@ -50,7 +50,18 @@ impl AnalyzerRule for Unnest {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        if concerns(&plan)? { Unnester::default().plan(plan) } else { Ok(plan) }
+        if !concerns(&plan)? {
+            return Ok(plan);
+        }
+        // DataFusion runs the rules again before it optimises: what this one made the first time keeps its names.
+        let mut made = 0;
+        plan.apply_with_subqueries(|node| {
+            let numbers =
+                node.schema().fields().iter().filter_map(|f| f.name().strip_prefix(super::ast::MARK)?.strip_prefix('u'));
+            made = numbers.filter_map(|n| n.parse().ok()).fold(made, usize::max);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Unnester { made }.plan(plan)
     }
 }
 
