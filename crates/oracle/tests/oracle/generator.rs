@@ -62,7 +62,6 @@ fn no_operator_and_no_kind_of_change_is_left_out() {
         "generate_series(",
         "string_to_table(",
         "regexp_split_to_table(",
-        "unnest(ARRAY[",
         " WITH ORDINALITY AS ",
         "TUMBLE(",
         "HOP(",
