@@ -164,6 +164,7 @@ impl Timeline {
         match &mut self.changed {
             Changed::Listed(list) => {
                 list.sort_unstable();
+                #[expect(clippy::borrowed_box, reason = "what partition hands out")]
                 let stood = |key: &Box<[u8]>| self.entries.get(key).is_some_and(|s| s.now != 0 || s.before != 0);
                 let (listed, passing): (Vec<_>, Vec<_>) = std::mem::take(list).into_iter().partition(stood);
                 gone = passing;

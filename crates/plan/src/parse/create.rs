@@ -300,6 +300,7 @@ fn two_keys() -> PlanError {
 }
 
 /// A table constraint that is offered.
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(super) enum Constraint {
     Key(Vec<String>),
     Check(Check),
@@ -466,11 +467,8 @@ fn finish_table(
         }
     };
     let primary_key = positions(&key.unwrap_or_default(), &columns)?;
-    match (stream, primary_key.is_empty()) {
-        (true, false) => {
-            return Err(PlanError::unsupported("a stream has no primary key", "leave it out, or create a table"));
-        }
-        _ => {}
+    if stream && !primary_key.is_empty() {
+        return Err(PlanError::unsupported("a stream has no primary key", "leave it out, or create a table"));
     }
     for k in &primary_key {
         columns[*k].not_null = true;

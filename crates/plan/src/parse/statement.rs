@@ -257,6 +257,7 @@ pub struct ColumnSpec {
 }
 
 /// Where a column's values come from.
+#[expect(clippy::large_enum_variant, reason = "one for each column of a statement")]
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Made {
     /// The user, or DEFAULT.

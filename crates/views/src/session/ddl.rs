@@ -354,7 +354,8 @@ pub(super) fn named_checks(of: &Name, columns: &[ColumnSpec], checks: &[parse::C
         let read: Vec<&str> =
             columns.iter().map(|c| c.name.as_str()).filter(|c| retext::reads_column(&sql, c).unwrap_or(false)).collect();
         // PostgreSQL names a condition after its column wherever it stands, if it reads one alone.
-        let column = check.column.as_deref().or_else(|| if let [one] = read.as_slice() { Some(*one) } else { None });
+        let alone = if let [one] = read.as_slice() { Some(*one) } else { None };
+        let column = check.column.as_deref().or(alone);
         let first = column.map_or_else(|| format!("{}_check", of.name), |c| format!("{}_{c}_check", of.name));
         let others = (1..).map(|n| format!("{first}{n}"));
         let is_free = |name: &String| {

@@ -174,13 +174,13 @@ async fn a_quiet_log_ticks_only_while_a_view_reads_the_clock() {
     let mut s = site.session();
     run(&mut s, "CREATE STREAM s (id INT, at TIMESTAMPTZ)").await;
     run(&mut s, "CREATE MATERIALIZED VIEW plain AS SELECT id FROM s").await;
-    let quiet = |minutes: u64| {
+    let quiet = async |minutes: u64| {
         site.at(minutes, 0);
-        std::thread::sleep(Duration::from_millis(400));
+        tokio::time::sleep(Duration::from_millis(400)).await;
         site.instance().log().durable()
     };
     let before = site.instance().log().durable();
-    assert_eq!(quiet(1), before);
+    assert_eq!(quiet(1).await, before);
     run(&mut s, "CREATE MATERIALIZED VIEW recent AS SELECT id FROM s WHERE at > now() - INTERVAL '10 minutes'").await;
     run(&mut s, "INSERT INTO s VALUES (1, '2026-01-01 12:00Z')").await;
     let before = site.instance().log().durable();
@@ -190,8 +190,8 @@ async fn a_quiet_log_ticks_only_while_a_view_reads_the_clock() {
     assert!(site.instance().log().last_hlc() >= Hlc::from_ms(NOON_MS + 30 * 60_000));
     run(&mut s, "DROP MATERIALIZED VIEW recent").await;
     // what was on its way when the view went may still come
-    let settled = quiet(40);
-    assert_eq!(quiet(50), settled);
+    let settled = quiet(40).await;
+    assert_eq!(quiet(50).await, settled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,7 +210,7 @@ async fn now_elsewhere_in_a_view_is_refused_with_what_to_write() {
         "SELECT a.id FROM s a LEFT JOIN s b ON a.id = b.id AND b.at > now()",
     ];
     for query in refused {
-        let error = attempt(&mut s, &format!("CREATE MATERIALIZED VIEW v AS {query}")).await.err().expect(query);
+        let error = attempt(&mut s, &format!("CREATE MATERIALIZED VIEW v AS {query}")).await.expect_err(query);
         assert_eq!(error.sqlstate, "RG003", "{query}: {error}");
         assert!(error.hint.as_ref().is_some_and(|h| h.contains("now() - INTERVAL")), "{query}: {error:?}");
     }
