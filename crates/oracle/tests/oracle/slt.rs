@@ -59,9 +59,12 @@ async fn the_files_say_what_postgres_answers() {
     assert!(wrong.is_empty(), "PostgreSQL answers otherwise:\n{}", wrong.join("\n"));
 }
 
-/// Files about what only maintained views refuse or show; and two that plain views do not pass yet (docs/sql-differences.md, first table):
-/// a plain view is bound to names in the order of the file, and a recursion read again and again in one session does not always end.
-const NOT_AT_READ: &[&str] = &["refused", "show", "alter", "recursive"];
+/// Files about what only maintained views refuse or show; and one that plain views do not pass yet (docs/sql-differences.md, first
+/// table): a recursion read again and again in one session does not always end.
+const NOT_AT_READ: &[&str] = &["refused", "show", "recursive"];
+
+/// Files that give other names to what their views read: the views cannot come behind that.
+const NOT_REBUILT: &[&str] = &["alter"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn views_computed_at_read_answer_as_the_files_say_in_four_ways() {
@@ -83,7 +86,8 @@ async fn in_four_ways(views: Views, left_out: &[&str]) {
         if left_out.iter().any(|left_out| name == format!("{left_out}.slt")) {
             continue;
         }
-        for way in Way::ALL {
+        let renames = NOT_REBUILT.iter().any(|renames| name == format!("{renames}.slt"));
+        for way in Way::ALL.into_iter().filter(|way| !(renames && *way == Way::Rebuilt)) {
             let mut system = Regauge::new(way.workers(), views).unwrap();
             let found = check(&file, way, &mut system).await;
             let found = found.unwrap_or_else(|gone| vec![format!("the system is gone: {gone:#}")]);
