@@ -11,11 +11,9 @@ use nexmark::EventGenerator;
 use nexmark::config::NexmarkConfig;
 use nexmark::event::Event;
 use regauge_oracle::answer::Answer;
-use regauge_oracle::postgres::Server;
-use regauge_oracle::regauge::{Regauge, Views};
-use regauge_oracle::slt::{Block, Expected, File, Way, bless, check};
+use regauge_oracle::slt::{Block, Expected, File};
 
-use super::slt::postgres;
+use super::slt::answered_in_all_ways;
 
 /// 2026-01-01 23:58:00 UTC: a day ends among the events.
 const BASE_MS: u64 = 1_767_311_880_000;
@@ -253,19 +251,5 @@ fn file() -> File {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_queries_as_views_are_what_postgres_answers() {
-    let server = Server::start().await.unwrap();
-    let file = bless(&file(), &mut postgres(&server).await.unwrap()).await.unwrap();
-    let answers = file.blocks.iter().filter_map(|block| match block {
-        Block::Result { name, expected: Expected::Rows { answer, .. } } => Some((name, answer.rows.len())),
-        _ => None,
-    });
-    let empty: Vec<&String> = answers.filter(|(_, n)| *n == 0).map(|(name, _)| name).collect();
-    assert!(empty.is_empty(), "queries without an answer: {empty:?}");
-    let mut wrong = Vec::new();
-    for way in Way::ALL {
-        let mut system = Regauge::new(way.workers(), Views::Maintained).unwrap();
-        let found = check(&file, way, &mut system).await.unwrap();
-        wrong.extend(found.into_iter().map(|what| format!("{way:?}: {what}")));
-    }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    answered_in_all_ways(&file()).await;
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use regauge_oracle::postgres::{Server, connect, unique};
 use regauge_oracle::regauge::{Regauge, Views};
-use regauge_oracle::slt::{File, Way, bless, check, parse, print};
+use regauge_oracle::slt::{Block, Expected, File, Way, bless, check, parse, print};
 use regauge_oracle::system::Postgres;
 
 fn folder() -> PathBuf {
@@ -36,7 +36,7 @@ fn files() -> Vec<(PathBuf, File)> {
     paths.into_iter().map(read).collect()
 }
 
-pub async fn postgres(server: &Server) -> Result<Postgres> {
+async fn postgres(server: &Server) -> Result<Postgres> {
     Postgres::new(connect(server.port()).await?, &format!("slt_{}", unique())).await
 }
 
@@ -93,6 +93,25 @@ async fn in_four_ways(views: Views, left_out: &[&str]) {
             let found = found.unwrap_or_else(|gone| vec![format!("the system is gone: {gone:#}")]);
             wrong.extend(found.into_iter().map(|what| format!("{name} {way:?}: {what}")));
         }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A file whose expectations PostgreSQL gives while the test runs: none may be empty, and maintained views must answer so in all ways.
+pub async fn answered_in_all_ways(file: &File) {
+    let server = Server::start().await.unwrap();
+    let file = bless(file, &mut postgres(&server).await.unwrap()).await.unwrap();
+    let answers = file.blocks.iter().filter_map(|block| match block {
+        Block::Result { name, expected: Expected::Rows { answer, .. } } => Some((name, answer.rows.len())),
+        _ => None,
+    });
+    let empty: Vec<&String> = answers.filter(|(_, n)| *n == 0).map(|(name, _)| name).collect();
+    assert!(empty.is_empty(), "queries without an answer: {empty:?}");
+    let mut wrong = Vec::new();
+    for way in Way::ALL {
+        let mut system = Regauge::new(way.workers(), Views::Maintained).unwrap();
+        let found = check(&file, way, &mut system).await.unwrap();
+        wrong.extend(found.into_iter().map(|what| format!("{way:?}: {what}")));
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -10,11 +10,9 @@ mod data;
 mod queries;
 
 use regauge_oracle::answer::Answer;
-use regauge_oracle::postgres::Server;
-use regauge_oracle::regauge::{Regauge, Views};
-use regauge_oracle::slt::{Block, Expected, File, Way, bless, check};
+use regauge_oracle::slt::{Block, Expected, File};
 
-use super::slt::postgres;
+use super::slt::answered_in_all_ways;
 
 /// Statements of one commit.
 fn commit(statements: &[&str]) -> Block {
@@ -47,19 +45,5 @@ fn file() -> File {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_22_queries_as_views_are_what_postgres_answers_through_refreshes_and_updates() {
-    let server = Server::start().await.unwrap();
-    let file = bless(&file(), &mut postgres(&server).await.unwrap()).await.unwrap();
-    let answers = file.blocks.iter().filter_map(|block| match block {
-        Block::Result { name, expected: Expected::Rows { answer, .. } } => Some((name, answer.rows.len())),
-        _ => None,
-    });
-    let empty: Vec<&String> = answers.filter(|(_, n)| *n == 0).map(|(name, _)| name).collect();
-    assert!(empty.is_empty(), "parameters under which nothing is asked: {empty:?}");
-    let mut wrong = Vec::new();
-    for way in Way::ALL {
-        let mut system = Regauge::new(way.workers(), Views::Maintained).unwrap();
-        let found = check(&file, way, &mut system).await.unwrap();
-        wrong.extend(found.into_iter().map(|what| format!("{way:?}: {what}")));
-    }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    answered_in_all_ways(&file()).await;
 }
