@@ -47,12 +47,12 @@ fn on_first() -> Op {
     Op::Join { kind: JoinKind::Inner, on: vec![(0, 0)], nulls_equal: false, residual: None }
 }
 
-fn limits(steps: u64, rows: u64) -> RecursionLimits {
+pub fn limits(steps: u64, rows: u64) -> RecursionLimits {
     RecursionLimits { steps, rows }
 }
 
 /// Nodes that edges (source 0) lead to from the starts (source 1).
-fn reach(distinct: bool, limits: RecursionLimits) -> FlowPlan {
+pub fn reach(distinct: bool, limits: RecursionLimits) -> FlowPlan {
     let mut p = plan(2, false);
     let edges = two(&mut p, 0);
     let starts = on(&mut p, map(vec![c(0)], None), vec![1]);
@@ -151,7 +151,7 @@ impl Graph {
 }
 
 /// Epochs of edges among `n` nodes; the last takes everything back.
-fn history(rng: &mut Rng, n: usize, up: bool) -> Vec<Vec<Change>> {
+pub fn history(rng: &mut Rng, n: usize, up: bool) -> Vec<Vec<Change>> {
     let (mut live, mut epochs): (Vec<Change>, Vec<Vec<Change>>) = (vec![], vec![]);
     for _ in 0..8 {
         let mut epoch = vec![];
