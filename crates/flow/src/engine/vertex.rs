@@ -275,16 +275,18 @@ impl Vertex {
         if let Some(counters) = local.flow.counters.lock().get_mut(mine) {
             stage.stats().for_each(|(node, stats)| counters[node] = stats);
         }
-        if let Some(saving) = local.saving(epoch) {
+        let saving = local.saving(epoch);
+        if stage.publish(epoch, errors.unwrap_or_default().into_iter().collect())? {
+            local.published(epoch);
+        }
+        // behind the publishing: whoever has the state can read the output of the same epoch
+        if let Some(saving) = saving {
             // a save that fails must not fail the flow
             let given = catch_unwind(AssertUnwindSafe(|| stage.save(saving.no, saving.base)));
             saving.give(match given {
                 Ok(given) => given.map_err(|e| e.to_string()),
                 Err(panic) => Err(format!("panicked: {}", said(&*panic))),
             });
-        }
-        if stage.publish(epoch, errors.unwrap_or_default().into_iter().collect())? {
-            local.published(epoch);
         }
         self.caps.iter_mut().for_each(|cap| cap.downgrade(&(epoch + 1)));
         local.epochs[self.level].borrow_mut().pop_front();

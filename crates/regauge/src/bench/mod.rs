@@ -15,6 +15,7 @@ mod memory;
 mod meter;
 mod queries;
 mod rebuild;
+mod restart;
 
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -91,6 +92,13 @@ pub enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         keys: usize,
     },
+    /// Opening a folder again, from a checkpoint and from the log; what a checkpoint costs those who are live.
+    Restart {
+        #[arg(long, default_value_t = 1_000_000)]
+        keys: usize,
+        #[arg(long, default_value_t = 2)]
+        workers: usize,
+    },
     /// The texts of the queries, one JSON object.
     Queries,
 }
@@ -106,6 +114,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Append { rows, batch, sessions } => append::run(rows, batch, sessions).await?,
         Bench::Lookup { rows, requests } => lookup::run(rows, requests).await?,
         Bench::Memory { keys } => memory::run(keys).await?,
+        Bench::Restart { keys, workers } => restart::run(keys, workers).await?,
         Bench::Queries => queries::all(),
     };
     println!("{line}");

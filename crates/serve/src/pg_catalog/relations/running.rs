@@ -37,6 +37,13 @@ pub const RELATIONS: &[System] = &[
     regauge!("late", 14010, late, [
         schema: Text, view: Text, version: Int4, stream: Text, late: Text, n_rows: Int8,
     ]),
+    regauge!("checkpoints", 14021, checkpoints, [
+        checkpoint: Int8, lsn: Int8, taken: Int8, sections: Int8, bytes_written: Int8, bytes_reused: Int8, took_ms: Int8,
+        error: Text, damaged: Text,
+    ]),
+    regauge!("restored", 14022, restored, [
+        schema: Text, view: Text, version: Int4, lsn: Int8, why: Text,
+    ]),
     regauge!("catalog_events", 14009, catalog_events, [
         lsn: Int8, committed_at: Time, event: Text, name: Text, body: Text,
     ]),
@@ -146,6 +153,34 @@ fn late(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
         }
     }
     rows
+}
+
+/// One row while checkpoints are on.
+fn checkpoints(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let Some(s) = live.overview.checkpoints() else { return vec![] };
+    let damaged = (!s.damaged.is_empty()).then(|| s.damaged.join("; "));
+    vec![row![
+        s.last.map(|(no, _)| int(no)),
+        s.last.map(|(_, lsn)| int(lsn.0)),
+        int(s.n_taken),
+        s.n_sections,
+        int(s.n_bytes.0),
+        int(s.n_bytes.1),
+        i64::try_from(s.took.as_millis()).unwrap_or(i64::MAX),
+        s.failed,
+        damaged,
+    ]]
+}
+
+/// Where versions went on when the instance was opened from a checkpoint.
+fn restored(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let opened = live.overview.checkpoints().unwrap_or_default().opened;
+    let of = |(r, view, no): (&Arc<Relation>, ViewId, VersionNo)| {
+        let whence = opened.get(&(view, no))?;
+        let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+        Some(row![schema, name, i64::from(no.0), whence.as_ref().ok().map(|lsn| int(lsn.0)), whence.as_ref().err().cloned()])
+    };
+    versions(facts).into_iter().filter_map(of).collect()
 }
 
 fn catalog_events(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
