@@ -72,6 +72,9 @@ impl Image {
 /// Rows of one table and their number.
 pub(crate) type Table = (Vec<ArrayRef>, usize);
 
+/// Rows of groups: the place of each row's group, columns, numbers.
+pub(crate) type Placed = (Vec<u32>, Vec<ArrayRef>, Vec<i64>);
+
 /// Reads the tables of an image in order.
 pub(crate) struct Tables<'a> {
     image: &'a Image,
@@ -114,7 +117,7 @@ impl Tables<'_> {
     }
 
     /// The next table: which place each row belongs to, below `n`, then columns of these types, then numbers.
-    pub(crate) fn placed(&mut self, n: usize, types: &[DataType]) -> Result<(Vec<u32>, Vec<ArrayRef>, Vec<i64>), FlowError> {
+    pub(crate) fn placed(&mut self, n: usize, types: &[DataType]) -> Result<Placed, FlowError> {
         let types: Vec<DataType> = [DataType::UInt32].into_iter().chain(types.iter().cloned()).collect();
         let (mut columns, numbers) = self.numbered(&types)?;
         let places = columns.remove(0).as_primitive::<UInt32Type>().clone();

@@ -166,10 +166,10 @@ impl Fleet {
 
     fn restored(plan: &FlowPlan, images: &[Vec<Image>], peers: usize) -> Fleet {
         let mut fleet = Fleet::new(plan, peers);
-        for node in 0..plan.nodes.len() {
+        for (node, images) in images.iter().enumerate() {
             let one = fleet.is_global(node).then_some(0);
             for (me, operator) in fleet.operators[node].iter_mut().enumerate() {
-                operator.restore(&owned(&images[node], one, me, peers).collect::<Vec<_>>()).unwrap();
+                operator.restore(&owned(images, one, me, peers).collect::<Vec<_>>()).unwrap();
             }
         }
         fleet

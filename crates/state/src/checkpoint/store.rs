@@ -46,6 +46,19 @@ pub struct Writer<'a> {
     /// Runs that are mostly garbage: what lives there is written anew.
     leaving: BTreeSet<u64>,
     n_reused: u64,
+    /// A manifest may name the run.
+    is_named: bool,
+}
+
+impl Drop for Writer<'_> {
+    /// A checkpoint that came to nothing gives its room back: on a full disk the log needs it.
+    fn drop(&mut self) {
+        if !self.is_named
+            && let Err(error) = self.store.env.disk.remove(&self.path)
+        {
+            tracing::debug!(%error, run = self.no, "a run that nobody names stays until the next checkpoint");
+        }
+    }
 }
 
 fn number(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
@@ -132,7 +145,7 @@ impl Store {
         let blocks = last.into_iter().flat_map(|m| &m.sections).flat_map(|s| &s.blocks);
         let known = blocks.filter(|b| !leaving.contains(&b.place.run)).map(|b| (b.hash, b.place)).collect();
         let buffer = [RUN_MAGIC.as_slice(), &no.to_le_bytes()].concat();
-        Ok(Writer { store: self, no, file, path, buffer, end: RUN_HEAD, known, leaving, n_reused: 0 })
+        Ok(Writer { store: self, no, file, path, buffer, end: RUN_HEAD, known, leaving, n_reused: 0, is_named: false })
     }
 
     /// Runs of which a manifest uses less than half.
@@ -236,6 +249,7 @@ impl Writer<'_> {
         let file = disk.open(&temporary, OpenMode::ReadWrite).map_err(CheckpointError::io("make", &temporary))?;
         let written = file.set_len(0).and_then(|()| file.write_at(&manifest.to_bytes(), 0)).and_then(|()| file.sync());
         written.map_err(CheckpointError::io("write", &temporary))?;
+        self.is_named = true;
         disk.rename(&temporary, &path).map_err(CheckpointError::io("rename", &temporary))?;
         sync_dir()?;
         if let Err(error) = self.store.collect() {

@@ -11,7 +11,7 @@
 
 use super::{
     errors::healthy,
-    trace::{Begin, Dataflows, Figures, FlowId, Past, Start, Trace, TraceFailure},
+    trace::{Begin, Contents, Dataflows, Figures, FlowId, Past, Start, Trace, TraceFailure},
 };
 use crate::{
     config::Config,
@@ -147,7 +147,7 @@ impl Trace for Output {
         Ok(changes.into_iter().map(|c| (c.epoch, c.rows)).collect())
     }
 
-    fn state(&self, at: Epoch) -> Result<(Vec<Delta>, Vec<(RowError, i64)>), TraceFailure> {
+    fn state(&self, at: Epoch) -> Result<Contents, TraceFailure> {
         let snapshot = self.reader.snapshot(at).map_err(failure)?;
         Ok((snapshot.pieces().to_vec(), snapshot.errors().to_vec()))
     }

@@ -29,6 +29,9 @@ pub enum TraceFailure {
     OutOfRange(String),
 }
 
+/// Rows with their multiplicities, and errors of rows.
+pub type Contents = (Vec<Delta>, Vec<(RowError, i64)>);
+
 /// The published output of a version.
 pub trait Trace: Send + Sync {
     /// Everything up to here is in it.
@@ -43,7 +46,7 @@ pub trait Trace: Send + Sync {
         None
     }
     /// All rows, with their multiplicities, and all errors at an epoch that can be read: for a checkpoint.
-    fn state(&self, _at: Epoch) -> Result<(Vec<Delta>, Vec<(RowError, i64)>), TraceFailure> {
+    fn state(&self, _at: Epoch) -> Result<Contents, TraceFailure> {
         Err(TraceFailure::OutOfRange("this trace is not kept in checkpoints".to_owned()))
     }
     /// Changes of the epochs after `after` up to `up_to`, ascending.

@@ -28,7 +28,7 @@ fn disk_with_folder() -> Arc<SimDisk> {
 /// What block `i` holds at checkpoint `n`: most stay as they were.
 fn content(n: u64, i: u64) -> Vec<u8> {
     let since = if i < N_BLOCKS / 2 { 0 } else { n - n % (i - N_BLOCKS / 2 + 1) };
-    format!("block {i} since {since} ").repeat(40 + i as usize * 30).into_bytes()
+    format!("block {i} since {since} ").repeat(4 + i as usize * 3).into_bytes()
 }
 
 fn label(i: u64) -> Label {
@@ -115,7 +115,7 @@ fn a_call_that_fails_fails_the_checkpoint_and_the_next_one_goes_on() {
         take(&at, Some(&first), 2).unwrap();
         disk.calls() - before
     };
-    let mut n_failed = 0;
+    let (mut n_failed, mut n_left) = (0, 0);
     for fault in [Fault::Eio, Fault::Enospc] {
         for call in 0..count {
             let disk = disk_with_folder();
@@ -124,6 +124,8 @@ fn a_call_that_fails_fails_the_checkpoint_and_the_next_one_goes_on() {
             disk.plan(call, fault);
             let second = take(&at, Some(&first), 2);
             n_failed += u64::from(second.is_err());
+            let is_run = |p: &PathBuf| p.extension().is_some_and(|e| e == "rgr");
+            n_left += u64::from(second.is_err() && disk.paths().iter().filter(|p| is_run(p)).count() > 1);
             let known = second.unwrap_or(first);
             // a want of room that met a call which needs none waits for the next that does
             let third = take(&at, Some(&known), 3).or_else(|_| take(&at, Some(&known), 3)).unwrap();
@@ -134,6 +136,8 @@ fn a_call_that_fails_fails_the_checkpoint_and_the_next_one_goes_on() {
         }
     }
     assert!(n_failed > 10, "{n_failed}");
+    // but for the calls from the rename on, a run that came to nothing is gone
+    assert!(n_left <= 4, "failed={n_failed} left={n_left}");
 }
 
 #[test]
@@ -165,12 +169,12 @@ fn a_damaged_byte_of_any_file_is_noticed_and_so_is_a_block_in_anothers_place() {
     for path in &files {
         let good = of(path);
         let is_manifest = path.extension().is_some_and(|e| e == "rgc");
-        for at in (0..good.len()).step_by(if is_manifest { 1 } else { 13 }) {
+        for at in (0..good.len()).step_by(1) {
             let mut bytes = good.clone();
             bytes[at] ^= 1 << (at % 8);
             judge(path, bytes, &format!("bit of {} at {at}", path.display()));
         }
-        for len in (0..good.len()).step_by(if is_manifest { 1 } else { 97 }) {
+        for len in (0..good.len()).step_by(if is_manifest { 1 } else { 7 }) {
             judge(path, good[..len].to_vec(), &format!("{} cut to {len}", path.display()));
         }
     }
