@@ -223,6 +223,16 @@ proptest! {
     }
 }
 
+/// A node was missing that is reached by a longer way only, when the shorter ways went one level after the other within an epoch.
+#[test]
+fn a_row_whose_levels_go_one_after_the_other_stands_at_the_next_that_is_left() {
+    for seed in (0..400).chain([7_501_458_693_314_335_909]) {
+        let rng = &mut Rng(seed);
+        let n = rng.pick(&[2, 4, 7, 15]);
+        follow(&reach(true, RecursionLimits::default()), &history(rng, n, false), Graph::reach);
+    }
+}
+
 #[test]
 fn any_number_of_workers_finds_the_same() {
     for workers in [1, 2, 3] {

@@ -179,6 +179,12 @@ impl Once {
                     self.pending.entry(next).or_default().push(id);
                 }
             }
+            // It was to be looked at here after a lower level had gone, and what held it here has gone, too.
+            None if stands == NOWHERE => {
+                if let Some(next) = above {
+                    self.pending.entry(next).or_default().push(id);
+                }
+            }
             _ => {}
         }
         Ok(())
