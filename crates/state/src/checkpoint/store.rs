@@ -139,11 +139,11 @@ impl Store {
     pub fn begin(&self, last: Option<&Manifest>) -> Result<Writer<'_>, CheckpointError> {
         let (manifests, runs) = self.numbers()?;
         let no = manifests.last().max(runs.last()).copied().unwrap_or(0) + 1;
-        let path = self.run_path(no);
-        let file = self.env.disk.open(&path, OpenMode::CreateNew).map_err(CheckpointError::io("make", &path))?;
         let leaving = last.map(|last| self.leaving(last)).transpose()?.unwrap_or_default();
         let blocks = last.into_iter().flat_map(|m| &m.sections).flat_map(|s| &s.blocks);
         let known = blocks.filter(|b| !leaving.contains(&b.place.run)).map(|b| (b.hash, b.place)).collect();
+        let path = self.run_path(no);
+        let file = self.env.disk.open(&path, OpenMode::CreateNew).map_err(CheckpointError::io("make", &path))?;
         let buffer = [RUN_MAGIC.as_slice(), &no.to_le_bytes()].concat();
         Ok(Writer { store: self, no, file, path, buffer, end: RUN_HEAD, known, leaving, n_reused: 0, is_named: false })
     }

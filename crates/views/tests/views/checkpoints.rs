@@ -157,7 +157,7 @@ async fn an_instance_that_opens_from_a_checkpoint_shows_what_one_shows_that_read
                 run(&mut s, "INSERT INTO bag VALUES (99, 'x')").await;
                 assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
                 let (written, reused) = site.instance().checkpoints().n_bytes;
-                assert!(written > 0 && written * 10 < reused, "written={written} reused={reused}");
+                assert!(written > 0 && written * 3 < reused, "written={written} reused={reused}");
             }
             // the log goes on after it
             churn(&mut s, &mut rng, if round == 2 { 0 } else { 25 }, &mut second).await;
