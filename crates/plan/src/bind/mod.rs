@@ -35,6 +35,7 @@ mod window_batch;
 pub(crate) use grouping::no_aggregate_among_keys;
 pub(crate) use provider::Functions;
 pub(crate) use recursive::Recursion;
+pub(crate) use rules::cast_ast;
 pub(crate) use source::{RelationSource, WorkTable};
 pub(crate) use unnest::Unnest;
 pub(crate) use whole_row::WholeRows;

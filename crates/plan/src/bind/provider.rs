@@ -49,6 +49,15 @@ pub(super) fn planners(mode: Mode) -> Vec<Arc<dyn RelationPlanner>> {
 }
 
 impl Functions {
+    /// Whether a function of whatever kind has this name.
+    pub fn knows(&self, name: &str) -> bool {
+        functions::scalar(name).is_some()
+            || functions::aggregate(name).is_some()
+            || self.moody.contains_key(name)
+            || self.other_aggregates.contains_key(name)
+            || self.window.contains_key(name)
+    }
+
     /// The process's registry; immutable, so that planning is a function of text and catalog.
     pub fn get() -> &'static Functions {
         static ALL: OnceLock<Functions> = OnceLock::new();

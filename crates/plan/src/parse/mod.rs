@@ -10,6 +10,7 @@ mod ddl;
 mod dml;
 mod emit;
 mod exclude;
+mod function;
 mod limits;
 mod precedence;
 mod prepared;
@@ -24,6 +25,7 @@ pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTE
 pub use create::column_name;
 pub use ddl::{Alter, Check, Ddl, SequenceSpec};
 pub(crate) use exclude::EXCLUDE_MARK;
+pub use function::{CreateFunction, DroppedFunction};
 pub use limits::ParseLimits;
 pub use statement::*;
 pub use weight::{RELATIONS_MAX, relations};
