@@ -127,7 +127,9 @@ pub fn judge(function: &UserFunction, functions: &dyn UserFunctions) -> Result<(
         return Err(PlanError::invalid("42P13", format!("{message}: its query has {n} columns, and {wanted} are wanted")));
     }
     let names = Names::of(&function.body, functions);
-    if let Some(param) = function.params.iter().filter_map(|p| p.name.as_ref()).find(|name| names.has(name)) {
+    let bare =
+        |name: &str| names.has(name) && any_in(function.body.as_ref(), |e| matches!(e, Expr::Identifier(i) if fold(i) == name));
+    if let Some(param) = function.params.iter().filter_map(|p| p.name.as_ref()).find(|name| bare(name)) {
         return Err(PlanError::invalid(
             "42702",
             format!("parameter \"{param}\" could be taken for a column that the body reads"),
@@ -399,7 +401,7 @@ impl Expander<'_> {
         if function.strict && !args.is_empty() {
             value = unless_null(&function, &args, value)?;
         }
-        cast_ast(value, ty)
+        cast(value, ty)
     }
 
     fn rows(&mut self, name: &ast::ObjectName, args: &[FunctionArg], factor: &TableFactor) -> Result<TableFactor, PlanError> {
@@ -427,7 +429,7 @@ impl Expander<'_> {
         };
         select.projection.clear();
         for (place, (column, ty)) in places.iter().zip(&columns) {
-            let expr = cast_ast(Expr::Identifier(place.clone()), ty)?;
+            let expr = cast(Expr::Identifier(place.clone()), ty)?;
             select.projection.push(SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', column) });
         }
         if function.strict && !args.is_empty() {
@@ -453,8 +455,9 @@ impl Expander<'_> {
             columns: vec![],
             at: None,
         });
-        let alias = match (&function.returns, alias.columns.is_empty()) {
-            (Returns::Value(_), true) => {
+        let one_value = matches!(columns.as_slice(), [(column, _)] if *column == function.name);
+        let alias = match (one_value, alias.columns.is_empty()) {
+            (true, true) => {
                 let column = TableAliasColumnDef { name: alias.name.clone(), data_type: None };
                 TableAlias { columns: vec![column], ..alias }
             }
@@ -485,7 +488,7 @@ impl Expander<'_> {
             uses: vec![0; args.len()],
         };
         for (arg, param) in args.iter().zip(&function.params) {
-            filler.args.push(Expr::Nested(Box::new(cast_ast(arg.clone(), &param.ty)?)));
+            filler.args.push(Expr::Nested(Box::new(cast(arg.clone(), &param.ty)?)));
         }
         if let ControlFlow::Break(error) = body.visit(&mut filler) {
             return Err(error);
@@ -539,10 +542,21 @@ pub fn shown(function: &UserFunction) -> String {
     format!("{}({})", function.name, function.params.iter().map(param).collect::<Vec<_>>().join(", "))
 }
 
+/// A cast; `numeric` keeps the digits that there are.
+fn cast(e: Expr, ty: &DataType) -> Result<Expr, PlanError> {
+    let mut cast = cast_ast(e, ty)?;
+    if *ty == crate::pgtypes::numeric()
+        && let Expr::Cast { data_type, .. } = &mut cast
+    {
+        *data_type = ast::DataType::Numeric(ast::ExactNumberInfo::None);
+    }
+    Ok(cast)
+}
+
 fn no_nulls(function: &UserFunction, args: &[Expr]) -> Result<Expr, PlanError> {
     let mut all: Option<Expr> = None;
     for (arg, param) in args.iter().zip(&function.params) {
-        let arg = cast_ast(arg.clone(), &param.ty)?;
+        let arg = cast(arg.clone(), &param.ty)?;
         let this = Expr::IsNotNull(Box::new(Expr::Nested(Box::new(arg))));
         all = Some(match all {
             None => this,
@@ -628,6 +642,10 @@ fn nodes<T: ast::Visit + ?Sized>(tree: &T) -> usize {
 }
 
 fn any_expr(tree: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
+    any_in(tree, wanted)
+}
+
+fn any_in<T: ast::Visit>(tree: &T, wanted: impl Fn(&Expr) -> bool) -> bool {
     struct V<F>(F);
     impl<F: Fn(&Expr) -> bool> Visitor for V<F> {
         type Break = ();
@@ -635,7 +653,7 @@ fn any_expr(tree: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
             if (self.0)(e) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    ast::Visit::visit(tree, &mut V(wanted)).is_break()
+    tree.visit(&mut V(wanted)).is_break()
 }
 
 /// Whether it names no column.

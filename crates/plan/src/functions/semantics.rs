@@ -170,7 +170,13 @@ impl Rewriter<'_> {
                 if foreign(&from) || foreign(field.data_type()) {
                     return Ok(Expr::Cast(Cast { expr, field }));
                 }
-                explicit_cast(*expr, &from, &field)
+                // `::numeric` without a scale keeps the digits that there are.
+                let kept = (*field.data_type() == crate::pgtypes::numeric()).then(|| bind::digits_of(&from)).flatten();
+                match kept {
+                    Some(ty) if ty == from => Ok(*expr),
+                    Some(ty) => explicit_cast(*expr, &from, &Arc::new(arrow::datatypes::Field::new("", ty, true))),
+                    None => explicit_cast(*expr, &from, &field),
+                }
             }
             Expr::Negative(e) => self.call(&arith::NEG, vec![*e]),
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.binary(*left, op, *right),

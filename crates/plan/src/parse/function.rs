@@ -145,7 +145,9 @@ impl P<'_> {
 
     fn data_type(&mut self) -> Result<DataType> {
         let parsed = self.parser.parse_data_type();
-        Ok(types::column_type(&self.sqlparser(parsed)?)?.0)
+        let ty = types::column_type(&self.sqlparser(parsed)?)?.0;
+        // Precision and length are no part of a function's types, as in PostgreSQL.
+        Ok(if matches!(ty, DataType::Decimal128(..)) { crate::pgtypes::numeric() } else { ty })
     }
 
     fn returns(&mut self, function: &str) -> Result<Returns> {

@@ -173,6 +173,10 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
         }
         Wish::DropSequence { sequence } => drop_sequence(catalog, sequence),
         Wish::Function { name, spec } => {
+            if !catalog.has_schema(&name.schema) {
+                let message = format!("schema \"{}\" does not exist", name.schema);
+                return Err(Error::new(ErrorKind::NotFound, code::INVALID_SCHEMA, message).hint("CREATE SCHEMA, or leave it out"));
+            }
             spec.function(&name).map_err(|what| Error::internal(format!("function {name} cannot be stored: {what}")))?;
             Ok(vec![Event::FunctionCreated { name, spec }])
         }

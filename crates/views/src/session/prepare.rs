@@ -134,11 +134,13 @@ impl Session {
             let message = format!("too many prepared statements max={NAMED_MAX}");
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("DEALLOCATE those that are not needed"));
         }
+        let expanded = self.expanded(&self.catalog(), statement)?;
+        let seen = expanded.as_ref().unwrap_or(statement);
         let n = count_params(statement)?.max(types.len());
         let mut params: Vec<Option<DataType>> = types.iter().cloned().map(Some).collect();
         params.resize(n, None);
         if params.iter().any(Option::is_none) {
-            for (at, ty) in self.infer(statement).await {
+            for (at, ty) in self.infer(seen).await {
                 if let Some(slot) = params.get_mut(at) {
                     slot.get_or_insert(ty);
                 }
@@ -147,7 +149,7 @@ impl Session {
         let params: Vec<DataType> = params.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
         // what cannot be planned is refused now, as PostgreSQL does
         let nulls = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<Vec<_>>>()?;
-        self.columns_of_plain(&filled(statement, &nulls)).await?;
+        self.columns_of_plain(&filled(seen, &nulls)).await?;
         self.named.insert(name.to_owned(), (statement.clone(), params));
         Ok(Response::command("PREPARE"))
     }
