@@ -87,7 +87,7 @@ pub fn decimal(scale: i8) -> DataType {
 /// What a number of this type is as a numeric of its own digits; none for one that has any number of them.
 pub fn digits_of(ty: &DataType) -> Option<DataType> {
     match ty {
-        DataType::Decimal128(..) => Some(ty.clone()),
+        DataType::Decimal128(_, s) => Some(decimal(*s)),
         DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(decimal(0)),
         _ => None,
     }
