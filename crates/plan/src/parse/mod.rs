@@ -10,6 +10,7 @@ mod ddl;
 mod dml;
 mod emit;
 mod exclude;
+mod forms;
 mod limits;
 mod precedence;
 mod prepared;
@@ -212,6 +213,7 @@ impl P<'_> {
     fn repaired<T: ast::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
         let mut tree = self.sqlparser(parsed)?;
         precedence::repair(&mut tree);
+        forms::unify(&mut tree);
         Ok(tree)
     }
 
