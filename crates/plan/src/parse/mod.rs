@@ -11,6 +11,7 @@ mod dml;
 mod emit;
 mod exclude;
 mod function;
+mod forms;
 mod limits;
 mod precedence;
 mod prepared;
@@ -214,6 +215,7 @@ impl P<'_> {
     fn repaired<T: ast::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
         let mut tree = self.sqlparser(parsed)?;
         precedence::repair(&mut tree);
+        forms::unify(&mut tree);
         Ok(tree)
     }
 
