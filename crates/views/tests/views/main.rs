@@ -12,6 +12,7 @@ mod dml;
 mod engine;
 mod errors;
 mod event_time;
+mod functions;
 mod memory;
 mod mirror;
 mod moments;
