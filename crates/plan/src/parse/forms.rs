@@ -52,11 +52,9 @@ fn limit(q: &mut Query) {
     if q.fetch.as_ref().is_none_or(|f| f.with_ties || f.percent) {
         return;
     }
-    let LimitClause::LimitOffset { limit: slot @ None, .. } = q.limit_clause.get_or_insert(LimitClause::LimitOffset {
-        limit: None,
-        offset: None,
-        limit_by: vec![],
-    }) else {
+    let LimitClause::LimitOffset { limit: slot @ None, .. } =
+        q.limit_clause.get_or_insert(LimitClause::LimitOffset { limit: None, offset: None, limit_by: vec![] })
+    else {
         return;
     };
     let n = q.fetch.take().and_then(|f| f.quantity);
