@@ -176,7 +176,7 @@ fn output(item: &SelectItem) -> Option<String> {
 fn is_output(key: &Expr, output: Option<&str>) -> bool {
     match key {
         Expr::Identifier(i) => Some(fold(i).as_str()) == output,
-        Expr::Value(v) => matches!(&v.value, Value::Number(n, _) if n.to_string() == "1"),
+        Expr::Value(v) => matches!(&v.value, Value::Number(n, _) if n == "1"),
         _ => false,
     }
 }

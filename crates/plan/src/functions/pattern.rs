@@ -290,7 +290,7 @@ fn similar_in(pattern: &str, escape_char: Option<char>, parts: bool) -> EvalResu
                     match n_separators {
                         1 => {
                             // quantifiers before it turn over: the least they can
-                            out.insert_str(r"\A(?:".len() - 1, "U");
+                            out.insert(r"\A(?:".len() - 1, 'U');
                             out.push_str(")(");
                         }
                         2 => out.push_str(")(?:"),

@@ -48,8 +48,11 @@ pub struct Script<R> {
     lines: R,
     line: usize,
     state: State,
-    /// Parentheses that are open.
+    /// Parentheses that are open, and BEGIN ATOMIC and CASE in a function's body.
     open: usize,
+    blocks: usize,
+    /// The first words of the statement, as many as tell that it creates a function.
+    head: Vec<String>,
     /// What of the last line is still to be looked at.
     rest: String,
     /// The statement so far, and where it began.
@@ -59,7 +62,8 @@ pub struct Script<R> {
 
 impl<R: BufRead> Script<R> {
     pub fn new(lines: R) -> Script<R> {
-        Script { lines, line: 0, state: State::Plain, open: 0, rest: String::new(), text: String::new(), began: None }
+        let (rest, text) = (String::new(), String::new());
+        Script { lines, line: 0, state: State::Plain, open: 0, blocks: 0, head: vec![], rest, text, began: None }
     }
 
     /// What comes next; `ask` hears before each line whether a statement has begun.
@@ -113,7 +117,8 @@ impl<R: BufRead> Script<R> {
 
     /// What has been read, if it is more than comments.
     fn statement(&mut self) -> Option<Piece> {
-        (self.state, self.open) = (State::Plain, 0);
+        (self.state, self.open, self.blocks) = (State::Plain, 0, 0);
+        self.head.clear();
         let text = std::mem::take(&mut self.text);
         let line = self.began.take()?;
         (text.trim() != ";").then(|| Piece::Statement { line, text: text.trim().to_owned() })
@@ -139,6 +144,10 @@ impl<R: BufRead> Script<R> {
                         _ => _ = self.began.get_or_insert(self.line),
                     }
                     let before = i.checked_sub(1).map_or(b' ', at);
+                    if is_word(byte) && !is_word(before) && before != b'.' && before != b'$' {
+                        let end = bytes[i..].iter().position(|b| !is_word(*b)).map_or(bytes.len(), |n| i + n);
+                        self.word(&line[i..end]);
+                    }
                     match byte {
                         b'\'' => {
                             let alone = i < 2 || !is_word(at(i - 2));
@@ -153,7 +162,7 @@ impl<R: BufRead> Script<R> {
                         }
                         b'(' => self.open += 1,
                         b')' => self.open = self.open.saturating_sub(1),
-                        b';' if self.open == 0 => return Some(i + 1),
+                        b';' if self.open == 0 && self.blocks == 0 => return Some(i + 1),
                         _ => {}
                     }
                 }
@@ -178,6 +187,27 @@ impl<R: BufRead> Script<R> {
             i += 1;
         }
         None
+    }
+}
+
+impl<R> Script<R> {
+    /// A word of SQL: BEGIN ATOMIC .. END is one statement's body, and CASE has an END as well.
+    fn word(&mut self, word: &str) {
+        let word = word.to_ascii_lowercase();
+        let creates = match self.head.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["create", kind, ..] if *kind != "or" => matches!(*kind, "function" | "procedure"),
+            ["create", "or", "replace", kind] => matches!(*kind, "function" | "procedure"),
+            _ => false,
+        };
+        match word.as_str() {
+            "begin" if creates => self.blocks += 1,
+            "case" if self.blocks > 0 => self.blocks += 1,
+            "end" => self.blocks = self.blocks.saturating_sub(1),
+            _ => {}
+        }
+        if self.head.len() < 4 {
+            self.head.push(word);
+        }
     }
 }
 
@@ -209,7 +239,14 @@ mod tests {
 
     #[test]
     fn statements_end_at_semicolons_that_are_sql() {
-        let cases: [(&str, &[(usize, &str)]); 12] = [
+        let body = "CREATE OR REPLACE FUNCTION f(a int) RETURNS int BEGIN ATOMIC SELECT CASE WHEN a > 1\nTHEN 2 END; END;";
+        let behind = format!("{body} SELECT 1;");
+        let cases: [(&str, &[(usize, &str)]); 14] = [
+            (behind.as_str(), &[(1, body), (2, "SELECT 1;")]),
+            (
+                "BEGIN; SELECT CASE a WHEN 1 THEN 2 END; END;",
+                &[(1, "BEGIN;"), (1, "SELECT CASE a WHEN 1 THEN 2 END;"), (1, "END;")],
+            ),
             ("SELECT 1; SELECT 2", &[(1, "SELECT 1;"), (1, "SELECT 2")]),
             ("\n-- a; b\n\nSELECT 1\n;\nSELECT 2;", &[(4, "-- a; b\n\nSELECT 1\n;"), (6, "SELECT 2;")]),
             ("SELECT 'a;''b;\n;', \"c;\"\"d\";x", &[(1, "SELECT 'a;''b;\n;', \"c;\"\"d\";"), (2, "x")]),
