@@ -110,7 +110,7 @@ impl Instance {
         let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || driver.run()));
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
-        let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
+        let planner = Planner::new(crate::read::planner::default_state(config.env.clock.clone()), config.limits.clone());
         let sequences = Arc::new(crate::sequences::Sequences::new(log.clone(), judged.clone()));
         let core = Arc::new(Core {
             sequences,

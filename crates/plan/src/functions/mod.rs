@@ -77,6 +77,7 @@ pub use error::{EvalError, EvalResult};
 pub use udf::Builtin;
 
 pub(crate) use branches::retyped;
+pub use moment::clock_timestamp;
 pub(crate) use moment::now;
 
 use aggregates::{PgTotal, Total};
@@ -279,7 +280,8 @@ pub fn offered() -> Vec<String> {
     let ours =
         aggregates().into_iter().flat_map(|f| f.aliases().iter().cloned().chain([f.name().to_owned()]).collect::<Vec<_>>());
     let kept = KEPT_AGGREGATES.iter().map(|name| (*name).to_owned());
-    let mut all: Vec<String> = scalars.chain(ours).chain(kept).chain(["coalesce".to_owned(), "now".to_owned()]).collect();
+    let mut all: Vec<String> =
+        scalars.chain(ours).chain(kept).chain(["clock_timestamp", "coalesce", "now"].map(str::to_owned)).collect();
     all.sort_unstable();
     all.dedup();
     all

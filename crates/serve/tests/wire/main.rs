@@ -6,6 +6,7 @@ mod bad_input;
 mod cancel;
 mod common;
 mod copy;
+mod cursors;
 mod drivers;
 mod handbook;
 mod hostile;

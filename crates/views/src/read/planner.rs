@@ -31,7 +31,7 @@ use datafusion::{
     execution::{
         FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::GreedyMemoryPool,
+        memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Volatility, cast, col},
@@ -41,7 +41,8 @@ use datafusion::{
 };
 use futures::StreamExt;
 use parking_lot::RwLock;
-use regauge_plan::batch;
+use regauge_plan::{batch, functions::clock_timestamp};
+use regauge_types::env::Clock;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -336,10 +337,20 @@ impl Planner {
         Ok(builder.build())
     }
 
+    /// An account for rows that somebody keeps: as much as a query may hold.
+    #[must_use]
+    pub fn holding(&self, who: &str) -> MemoryReservation {
+        let pool: Arc<dyn MemoryPool> = self.budget();
+        MemoryConsumer::new(who).register(&pool)
+    }
+
+    fn budget(&self) -> Arc<Budget> {
+        Arc::new(Budget::new(self.0.limits.query_memory_bytes, Arc::clone(&self.0.memory)))
+    }
+
     fn runtime(&self) -> Result<Arc<RuntimeEnv>> {
-        let pool = Budget::new(self.0.limits.query_memory_bytes, Arc::clone(&self.0.memory));
         RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
+            .with_memory_pool(self.budget())
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()
             .map_err(Error::from_datafusion)
@@ -347,11 +358,12 @@ impl Planner {
 }
 
 /// A base state with PostgreSQL's operators, functions, casts and aggregates in the place of DataFusion's: what
-/// [`Planner::new`] takes. Views are planned with the same ones.
+/// [`Planner::new`] takes. Views are planned with the same ones, but for `clock_timestamp()`, which reads this clock.
 #[must_use]
-pub fn default_state() -> SessionState {
-    let builder = SessionStateBuilder::new_with_default_features().with_config(Planner::config());
-    batch::install(builder).build()
+pub fn default_state(clock: Arc<dyn Clock>) -> SessionState {
+    let mut builder = batch::install(SessionStateBuilder::new_with_default_features().with_config(Planner::config()));
+    builder.scalar_functions().get_or_insert_default().push(clock_timestamp(Some(clock)));
+    builder.build()
 }
 
 /// The same plan with its output cast to these columns, by position. `schema` must have as many fields.

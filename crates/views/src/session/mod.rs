@@ -26,6 +26,7 @@ mod prepare;
 mod rows;
 mod rules;
 mod script;
+mod scroll;
 mod select;
 pub(crate) mod sequence;
 mod show;
@@ -105,8 +106,8 @@ pub struct Session {
     plans: select::PlanCache,
     /// What PREPARE keeps: statements and the types of their parameters.
     named: HashMap<String, (Statement, Vec<arrow::datatypes::DataType>)>,
-    /// What DECLARE has opened in this transaction.
-    cursors: HashMap<String, cursor::OpenCursor>,
+    /// What DECLARE has opened.
+    cursors: cursor::Cursors,
     /// What it was given of sequences.
     counted: Arc<crate::sequences::Mine>,
     /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
@@ -135,7 +136,7 @@ impl Session {
             texts: HashMap::new(),
             plans: select::PlanCache::default(),
             named: HashMap::new(),
-            cursors: HashMap::new(),
+            cursors: cursor::Cursors::default(),
             deallocated: vec![],
         }
     }
@@ -266,7 +267,7 @@ impl Session {
 
     async fn statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         if self.txn.is_none() {
-            self.cursors.clear();
+            self.cursors.outside();
         }
         if let Statement::Execute { .. } = statement
             && !self.txn.as_ref().is_some_and(|t| t.failed)
@@ -313,8 +314,8 @@ impl Session {
             Statement::Discard => self.discard(),
             Statement::Deallocate { name } => Ok(self.deallocate(name.as_deref())),
             Statement::Prepare { name, types, statement } => Box::pin(self.prepare_named(name, types, statement)).await,
-            Statement::Declare { name, query } => Box::pin(self.declare(name, query)).await,
-            Statement::Fetch { name, count, moves } => Box::pin(self.fetch(name, *count, *moves)).await,
+            Statement::Declare { name, query, scroll, hold } => Box::pin(self.declare(name, query, *scroll, *hold)).await,
+            Statement::Fetch { name, direction, moves } => Box::pin(self.fetch(name, *direction, *moves)).await,
             Statement::Close { name } => self.close_cursor(name.as_deref()),
             Statement::Show { name } => self.show(name),
             Statement::ShowObjects { kind } => self.show_objects(*kind),
@@ -463,6 +464,7 @@ impl Session {
         self.reserve(&mut txn, true)?;
         let committed = self.core.commit(&txn, self.seen, None).await.map_err(Error::from)?;
         self.committed(committed);
+        self.cursors.committed();
         let guard = self.guard();
         self.await_created(&txn, &guard).await
     }

@@ -176,7 +176,7 @@ impl Session {
         let mut types = cast_types(statement);
         let scope = self.scope(None);
         match statement {
-            Statement::Query(query) => self.infer_query(query, scope, &mut types).await,
+            Statement::Query(query) | Statement::Declare { query, .. } => self.infer_query(query, scope, &mut types).await,
             Statement::Insert(insert) => {
                 let Ok(relation) = scope.relation(insert.table.schema.as_deref(), &insert.table.name).cloned() else {
                     return types;

@@ -107,6 +107,7 @@ impl Session {
         self.variables.reset_all();
         self.plans.clear();
         let _ = self.deallocate(None);
+        self.close_cursor(None)?;
         Ok(Response::command("DISCARD ALL"))
     }
 

@@ -18,7 +18,7 @@ use crate::{
     table::layout::Changes,
     version::{
         registry::Key,
-        trace::{Trace, trace_error},
+        trace::{Trace, TraceFailure, trace_error},
     },
 };
 use arrow::{
@@ -152,6 +152,17 @@ impl Shape {
     }
 }
 
+/// Why changes cannot be given: those behind an old token may be merged with others since, or were before the view was built.
+fn lost(failure: &TraceFailure) -> Error {
+    let error = trace_error(failure);
+    match failure {
+        TraceFailure::OutOfRange(_) => error.detail("The changes since that epoch are not kept one by one any more.").hint(
+            "subscribe without AFTER (HTTP: without Last-Event-ID and after): all present rows come first, then the changes",
+        ),
+        TraceFailure::Failed(_) => error,
+    }
+}
+
 fn signed(lsn: Lsn) -> i64 {
     i64::try_from(lsn.0).unwrap_or(i64::MAX)
 }
@@ -265,7 +276,7 @@ impl Feed {
                     let changes = match reader.changes(at.into(), upper) {
                         Ok(changes) => changes,
                         Err(error) => {
-                            self.send(Err(trace_error(&error)));
+                            self.send(Err(lost(&error)));
                             return;
                         }
                     };

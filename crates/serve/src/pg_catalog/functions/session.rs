@@ -48,6 +48,9 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     f("pg_backend_pid", Ty::Int4, |_, _| Ok(pid().into())),
     f("pg_is_in_recovery", Ty::Bool, |_, _| Ok(false.into())),
+    // Nobody has temporary tables.
+    f("pg_is_other_temp_schema", Ty::Bool, |_, _| Ok(false.into())),
+    f("pg_my_temp_schema", Ty::Oid, |_, _| Ok(0i64.into())),
     f("pg_is_wal_replay_paused", Ty::Bool, |_, _| Ok(false.into())),
     f("pg_encoding_to_char", Ty::Name, |_, a| Ok(if a.first() == Some(&Cell::Int(6)) { "UTF8" } else { "" }.into())),
     f("pg_char_to_encoding", Ty::Int4, |_, a| {
