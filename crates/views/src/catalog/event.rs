@@ -7,7 +7,7 @@
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
 //! event makes sense: that is [`super::fold`].
 
-use super::{Check, Column, Definition, Made, Name, ObjectId, SequenceSpec, Version, Watermark, ty};
+use super::{Check, Column, Definition, Made, Name, ObjectId, SequenceSpec, Version, Watermark, rights, ty};
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},
@@ -273,6 +273,11 @@ pub enum Event {
         sequence: u32,
         last: Option<i64>,
     },
+    /// Roles, owners, privileges.
+    Rights {
+        #[serde(flatten)]
+        change: rights::Change,
+    },
 }
 
 impl Event {
@@ -296,6 +301,7 @@ impl Event {
             Event::SequenceCreated { .. } => "sequence_created",
             Event::SequenceDropped { .. } => "sequence_dropped",
             Event::SequenceReserved { .. } => "sequence_reserved",
+            Event::Rights { change } => change.kind(),
         }
     }
 
@@ -318,7 +324,8 @@ impl Event {
             | Event::Redefined { .. }
             | Event::Commented { .. }
             | Event::SequenceDropped { .. }
-            | Event::SequenceReserved { .. } => None,
+            | Event::SequenceReserved { .. }
+            | Event::Rights { .. } => None,
         }
     }
 

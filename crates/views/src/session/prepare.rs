@@ -77,6 +77,10 @@ impl Session {
             [one] => one.clone(),
             _ => return Err(Error::invalid(code::SYNTAX, "cannot insert multiple commands into a prepared statement")),
         };
+        // Types of parameters and columns are told of what the role may use.
+        if !matches!(statement, Statement::Set { .. } | Statement::Reset { .. } | Statement::Discard) {
+            self.judge(None, &statement)?;
+        }
         let n = count_params(&statement)?.max(types.len());
         let mut known: Vec<Option<DataType>> = types.to_vec();
         known.resize(n, None);
@@ -131,6 +135,7 @@ impl Session {
             let message = format!("too many prepared statements max={NAMED_MAX}");
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("DEALLOCATE those that are not needed"));
         }
+        self.judge(None, statement)?;
         let n = count_params(statement)?.max(types.len());
         let mut params: Vec<Option<DataType>> = types.iter().cloned().map(Some).collect();
         params.resize(n, None);
