@@ -10,8 +10,8 @@ use crate::{
 use anyhow::Context;
 use regauge_serve::{
     http::HttpOptions,
-    pg::{Options, Server},
     login::Logins,
+    pg::{Options, Server},
     secret::{self, Passwords},
 };
 use regauge_types::Env;

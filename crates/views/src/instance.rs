@@ -126,7 +126,8 @@ impl Instance {
         }
         let login = self.catalog().rights.named(&options.user).ok_or_else(|| {
             let message = format!("role \"{}\" does not exist", options.user);
-            Error::new(ErrorKind::Denied, "28000", message).hint(format!("connect as regauge and CREATE ROLE {} LOGIN", options.user))
+            Error::new(ErrorKind::Denied, "28000", message)
+                .hint(format!("connect as regauge and CREATE ROLE {} LOGIN", options.user))
         })?;
         Ok(Session::new(self.core.clone(), options, login))
     }

@@ -75,8 +75,7 @@ impl Exchange {
         let nonce = format!("{nonce}{ours}");
         let server_first = format!("r={nonce},s={},i={}", STANDARD.encode(&verifier.salt), verifier.iterations);
         let binding = STANDARD.encode(binding);
-        let exchange =
-            Exchange { binding, nonce, client_first: bare.to_owned(), server_first: server_first.clone(), verifier };
+        let exchange = Exchange { binding, nonce, client_first: bare.to_owned(), server_first: server_first.clone(), verifier };
         Ok((server_first, exchange))
     }
 

@@ -179,7 +179,8 @@ impl Facts {
 /// `alice=r*w/bob`
 pub fn acl_text(rights: &Rights, item: &AclItem) -> String {
     let name = |id: RoleId| if id == RoleId::PUBLIC { String::new() } else { quote_ident(&rights.name(id)) };
-    let letter = |(one, letter, _): (_, char, &str)| if item.grantable.has(one) { format!("{letter}*") } else { letter.to_string() };
+    let letter =
+        |(one, letter, _): (_, char, &str)| if item.grantable.has(one) { format!("{letter}*") } else { letter.to_string() };
     let letters: String = item.privileges.each().map(letter).collect();
     format!("{}={letters}/{}", name(item.grantee), name(item.grantor))
 }

@@ -53,7 +53,8 @@ pub struct Function {
     pub body: fn(&Facts, &[Cell]) -> Result<Cell, Fault>,
 }
 
-const PARTS: &[&[Function]] = &[objects::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS, arrays::FUNCTIONS];
+const PARTS: &[&[Function]] =
+    &[objects::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS, arrays::FUNCTIONS];
 
 /// A function by name.
 pub fn find(name: &str) -> Option<&'static Function> {

@@ -75,7 +75,11 @@ impl Session {
             Ddl::DropSequence { names, if_exists, .. } => {
                 let mut notices = vec![];
                 for name in names {
-                    let found = txn.catalog.resolve_sequence(name.schema.as_deref(), &name.name, &self.path(&txn.catalog, &self.who_at_all(Some(txn))));
+                    let found = txn.catalog.resolve_sequence(
+                        name.schema.as_deref(),
+                        &name.name,
+                        &self.path(&txn.catalog, &self.who_at_all(Some(txn))),
+                    );
                     match found.map(|s| s.id) {
                         Some(sequence) => drop(txn.wish(Wish::DropSequence { sequence })?),
                         None if *if_exists => notices.push(format!("sequence \"{name}\" does not exist, skipping")),
@@ -128,7 +132,8 @@ impl Session {
         let renames = actions.iter().all(|a| matches!(a, Alter::Rename(_) | Alter::SetSchema(_) | Alter::Owner(_)));
         // As in PostgreSQL ALTER TABLE gives any relation another name.
         let kind = if renames && kind == ObjectKind::Table { ObjectKind::Any } else { kind };
-        let known = txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.path(&txn.catalog, &self.who_at_all(Some(txn))));
+        let known =
+            txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.path(&txn.catalog, &self.who_at_all(Some(txn))));
         if if_exists && known.is_none() {
             return Ok(Response::noticed(tag, format!("relation \"{name}\" does not exist, skipping")));
         }

@@ -40,6 +40,8 @@ pub(super) enum Need<'a> {
     DropSequence(&'a RelationName),
     /// Ownership of a schema.
     OwnSchema(&'a str),
+    /// USAGE of the schema that is named.
+    Enter(&'a RelationName),
     /// CREATE in the schema that a new thing gets.
     Make(&'a RelationName),
     /// CREATE in the schema that a relation is in.
@@ -54,6 +56,10 @@ pub(super) enum Need<'a> {
 /// roles and privileges are judged by `catalog::rights`, which decides them.
 pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
     match statement {
+        // Its key's index is looked for by name, so PostgreSQL asks for USAGE too.
+        Statement::CreateTable(create) if !create.primary_key.is_empty() => {
+            vec![Need::Make(&create.name), Need::Enter(&create.name)]
+        }
         Statement::CreateTable(create) => vec![Need::Make(&create.name)],
         Statement::CreateView(create) => vec![Need::Make(&create.name)],
         Statement::Ddl(ddl) => of_ddl(ddl),
@@ -372,6 +378,7 @@ impl Judge<'_> {
                     Ok(())
                 }
             }
+            Need::Enter(name) => self.within(name),
             Need::Make(name) => {
                 let schema = name.schema.as_ref().or_else(|| self.path.iter().find(|s| self.catalog.has_schema(s)));
                 schema.map_or(Ok(()), |schema| self.make_in(schema))

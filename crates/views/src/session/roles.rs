@@ -156,8 +156,7 @@ impl Session {
         let relations: Vec<ObjectId> =
             objects.iter().filter_map(|o| if let Object::Relation(id) = o { Some(*id) } else { None }).collect();
         // What stands beside another goes with it, and not by itself.
-        let relations: Vec<ObjectId> =
-            relations.into_iter().filter(|id| !owned::is_aside(&txn.catalog, *id)).collect();
+        let relations: Vec<ObjectId> = relations.into_iter().filter(|id| !owned::is_aside(&txn.catalog, *id)).collect();
         for event in txn.wish(Wish::Drop { objects: relations, cascade })? {
             self.forget(txn, &event, said, &[]);
         }

@@ -4,10 +4,7 @@
 //! own default says. They are volatile: a plan with one of them is not kept, and each row gets a number of its own.
 
 use crate::{
-    catalog::{
-        Catalog, Sequence, Who,
-        rights::Privileges,
-    },
+    catalog::{Catalog, Sequence, Who, rights::Privileges},
     error::{Error, Result},
     read::names::Scope,
     sequences::Mine,

@@ -144,7 +144,8 @@ async fn rights_survive_a_restart_and_go_with_what_they_are_on() {
 async fn a_granted_role_is_laid_down_when_it_is_taken_back() {
     let site = site();
     let mut root = site.session();
-    all(&mut root, &["CREATE ROLE a LOGIN", "CREATE ROLE g", "GRANT g TO a", "CREATE TABLE t (k int)", "GRANT SELECT ON t TO g"]).await;
+    all(&mut root, &["CREATE ROLE a LOGIN", "CREATE ROLE g", "GRANT g TO a", "CREATE TABLE t (k int)", "GRANT SELECT ON t TO g"])
+        .await;
     let mut a = session(&site, "a");
     all(&mut a, &["SET ROLE g", "SELECT * FROM t"]).await;
     run(&mut root, "REVOKE g FROM a").await;
@@ -165,8 +166,11 @@ async fn roles_are_made_by_who_may_and_the_first_one_stays() {
     let mut root = site.session();
     all(&mut root, &["CREATE ROLE maker LOGIN CREATEROLE", "CREATE ROLE other LOGIN", "CREATE ROLE boss SUPERUSER"]).await;
     let (mut maker, mut other) = (session(&site, "maker"), session(&site, "other"));
-    all(&mut maker, &["CREATE ROLE made PASSWORD 'x'", "ALTER ROLE made LOGIN", "GRANT made TO other", "ALTER USER made RENAME TO m2"])
-        .await;
+    all(
+        &mut maker,
+        &["CREATE ROLE made PASSWORD 'x'", "ALTER ROLE made LOGIN", "GRANT made TO other", "ALTER USER made RENAME TO m2"],
+    )
+    .await;
     for (sql, sqlstate) in [
         ("CREATE ROLE bad SUPERUSER", "42501"),
         ("ALTER ROLE maker SUPERUSER", "42501"),
@@ -212,7 +216,8 @@ async fn roles_are_made_by_who_may_and_the_first_one_stays() {
 async fn appends_need_insert_and_a_producers_name_is_its_roles() {
     let site = site();
     let mut root = site.session();
-    all(&mut root, &["CREATE ROLE a LOGIN", "CREATE ROLE b LOGIN", "CREATE STREAM s (n bigint)", "GRANT INSERT ON s TO a, b"]).await;
+    all(&mut root, &["CREATE ROLE a LOGIN", "CREATE ROLE b LOGIN", "CREATE STREAM s (n bigint)", "GRANT INSERT ON s TO a, b"])
+        .await;
     let rows = |n: i64| {
         let column: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![n]));
         arrow::array::RecordBatch::try_from_iter([("n", column)]).unwrap()

@@ -90,12 +90,7 @@ enum Found {
     Nothing,
 }
 
-fn ask(
-    facts: &Facts,
-    args: &[Cell],
-    n: usize,
-    find: fn(&Facts, &Cell) -> Result<Found, Fault>,
-) -> Result<Cell, Fault> {
+fn ask(facts: &Facts, args: &[Cell], n: usize, find: fn(&Facts, &Cell) -> Result<Found, Fault>) -> Result<Cell, Fault> {
     let (asked, rest) = asker(facts, args, n)?;
     let Some(of) = rest.first() else { return Ok(Cell::Null) };
     let rights = &facts.who().rights;

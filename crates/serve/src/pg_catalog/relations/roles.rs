@@ -108,10 +108,12 @@ fn users(facts: &Facts, verifiers: bool) -> Vec<Vec<Cell>> {
 }
 
 fn groups(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
-    let within = |of: RoleId| {
-        facts.who().rights.members().filter(move |(role, ..)| *role == of).map(|(_, member, _)| oids::role(member))
-    };
-    all(facts).filter(|(_, r)| !r.login).map(|(id, r)| row![r.name.as_str(), oids::role(id), within(id).collect::<Vec<_>>()]).collect()
+    let within =
+        |of: RoleId| facts.who().rights.members().filter(move |(role, ..)| *role == of).map(|(_, member, _)| oids::role(member));
+    all(facts)
+        .filter(|(_, r)| !r.login)
+        .map(|(id, r)| row![r.name.as_str(), oids::role(id), within(id).collect::<Vec<_>>()])
+        .collect()
 }
 
 fn members(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {

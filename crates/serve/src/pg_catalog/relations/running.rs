@@ -12,8 +12,8 @@ use regauge_types::{TopicId, VersionNo, ViewId};
 use regauge_views::{
     catalog::{
         Kind, ObjectId, Relation,
-        rights::Object,
         late::{self, Late},
+        rights::Object,
     },
     event_time::layout,
 };

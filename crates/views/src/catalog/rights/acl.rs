@@ -56,7 +56,7 @@ pub fn edited(acl: &[AclItem], owner: RoleId, edit: Edit) -> Result<Acl> {
     if !edit.revoke {
         if edit.option {
             if edit.grantee == RoleId::PUBLIC {
-                return Err(Error::invalid(INVALID_GRANT, "grant options can only be granted to roles"));
+                return Err(no_option_for_public());
             }
             if circular(&acl, owner, &edit) {
                 return Err(Error::invalid(INVALID_GRANT, "grant options cannot be granted back to your own grantor"));
@@ -85,6 +85,10 @@ pub fn edited(acl: &[AclItem], owner: RoleId, edit: Edit) -> Result<Acl> {
 }
 
 const INVALID_GRANT: &str = "0LP01";
+
+pub(super) fn no_option_for_public() -> Error {
+    Error::invalid(INVALID_GRANT, "grant options can only be granted to roles")
+}
 
 /// What a role may grant on by this list alone; the owner everything.
 pub fn grantable(acl: &[AclItem], owner: RoleId, role: RoleId) -> Privileges {
@@ -127,8 +131,9 @@ fn follow(acl: &mut Acl, owner: RoleId, loser: RoleId, lost: Privileges, cascade
     let lost = lost.without(grantable(acl, owner, loser));
     while let Some(item) = acl.iter().find(|i| i.grantor == loser && !i.privileges.and(lost).is_empty()).copied() {
         if !cascade {
-            return Err(Error::new(ErrorKind::Conflict, "2BP01", "dependent privileges exist")
-                .hint("Use CASCADE to revoke them too."));
+            return Err(
+                Error::new(ErrorKind::Conflict, "2BP01", "dependent privileges exist").hint("Use CASCADE to revoke them too.")
+            );
         }
         let privileges = item.privileges.and(lost);
         let edit = Edit { revoke: true, grantee: item.grantee, grantor: loser, privileges, option: false, cascade };

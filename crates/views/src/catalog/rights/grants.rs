@@ -1,7 +1,7 @@
 //! GRANT and REVOKE on objects, and ALTER DEFAULT PRIVILEGES: who grants in whose name, and what becomes of the lists.
 //!
-//! Pure. A member of an object's owner grants in the owner's name, another in the name of the role that holds the most of the grant
-//! options asked for. What somebody may not grant is left out, and said so, as in PostgreSQL.
+//! Pure. An owner and a superuser grant in the owner's name; another in its own, or in that of the first role it inherits from that holds
+//! more of the grant options asked for. What somebody may not grant is left out, and said so, as in PostgreSQL.
 
 use super::{
     Change, Kind, Object, Privileges, Rights, RoleId, Who,
@@ -13,6 +13,9 @@ use crate::{
     catalog::Catalog,
     error::{Error, Result, sqlstate as code},
 };
+
+/// Privileges that PostgreSQL has on columns too.
+const OF_COLUMNS: Privileges = Privileges::SELECT.with(Privileges::INSERT).with(Privileges::UPDATE).with(Privileges::REFERENCES);
 
 /// What is granted or revoked.
 #[derive(Clone, Debug)]
@@ -42,7 +45,11 @@ impl Grant {
             };
             if one.is_empty() || !kind.all().has(one) {
                 let message = format!("invalid privilege type {} for {}", word.to_uppercase(), kind.word());
-                return Err(Error::invalid("0LP01", message).hint(format!("those for a {} are {}", kind.word(), kind.all().words())));
+                return Err(Error::invalid("0LP01", message).hint(format!(
+                    "those for a {} are {}",
+                    kind.word(),
+                    kind.all().words()
+                )));
             }
             Ok(all.with(one))
         })
@@ -55,9 +62,7 @@ pub(super) fn called(catalog: &Catalog, object: &Object) -> (String, String) {
         Object::Relation(id) => catalog
             .get(*id)
             .map_or_else(|| ("relation".to_owned(), String::new()), |r| (r.kind_name().to_owned(), r.name.name.clone())),
-        Object::Sequence(id) => {
-            ("sequence".to_owned(), catalog.sequence(*id).map_or_else(String::new, |s| s.name.name.clone()))
-        }
+        Object::Sequence(id) => ("sequence".to_owned(), catalog.sequence(*id).map_or_else(String::new, |s| s.name.name.clone())),
         Object::Schema(name) => ("schema".to_owned(), name.clone()),
         Object::Database => ("database".to_owned(), crate::read::names::DATABASE.to_owned()),
     }
@@ -66,7 +71,7 @@ pub(super) fn called(catalog: &Catalog, object: &Object) -> (String, String) {
 /// In whose name a role grants, and what it may grant.
 fn grantor(rights: &Rights, role: RoleId, object: &Object, wanted: Privileges) -> (RoleId, Privileges) {
     let owner = rights.owner(object);
-    if rights.has(role, owner) {
+    if role == owner || rights.is_superuser(role) {
         return (owner, object.kind().all());
     }
     let acl = rights.acl(object);
@@ -86,9 +91,17 @@ pub fn on(catalog: &Catalog, who: &Who, grant: &Grant, object: &Object) -> Resul
     let wanted = grant.privileges(object.kind())?;
     let (grantor, held) = grantor(rights, who.role, object, wanted);
     let (word, name) = called(catalog, object);
-    if held.is_empty() && rights.privileges(who.role, object).is_empty() {
+    // PostgreSQL takes back from columns what it takes back from the relation, and asks for a right that columns have.
+    let mut any = rights.privileges(who.role, object);
+    if grant.revoke && object.kind() == Kind::Relation && !wanted.and(OF_COLUMNS).is_empty() {
+        any = any.and(OF_COLUMNS);
+    }
+    if held.is_empty() && any.is_empty() {
         return Err(denied::error(format!("permission denied for {word} {name}"))
             .hint("its owner can, or who was granted it WITH GRANT OPTION"));
+    }
+    if grant.option && !grant.revoke && grant.roles.contains(&RoleId::PUBLIC) {
+        return Err(acl::no_option_for_public());
     }
     let allowed = wanted.and(held);
     let mut notices = vec![];
@@ -117,7 +130,8 @@ pub fn on(catalog: &Catalog, who: &Who, grant: &Grant, object: &Object) -> Resul
             acl = acl::edited(&acl, owner, edit)?;
         }
     }
-    if acl == *before {
+    // What was said once stays written out, as in PostgreSQL.
+    if acl == *before && rights.granted(object).is_some() {
         return Ok((vec![], notices));
     }
     Ok((vec![Change::Privileges { object: object.clone(), acl: Some(acl) }], notices))

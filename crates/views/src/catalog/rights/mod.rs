@@ -12,11 +12,11 @@
 pub mod acl;
 mod births;
 pub(crate) mod denied;
+pub mod grants;
 pub mod owned;
 pub mod privilege;
 pub mod role;
 pub mod roles;
-pub mod grants;
 pub mod scram;
 mod visible;
 pub mod who;
@@ -67,16 +67,40 @@ impl Object {
 #[allow(missing_docs)]
 pub enum Change {
     /// A role is made, or is from now on as it stands here.
-    Role { role: RoleId, attributes: Role },
-    RoleDropped { role: RoleId },
+    Role {
+        role: RoleId,
+        attributes: Role,
+    },
+    RoleDropped {
+        role: RoleId,
+    },
     /// `member` is one of `role`.
-    Member { role: RoleId, member: RoleId, admin: bool, grantor: RoleId },
-    MemberGone { role: RoleId, member: RoleId },
-    Owner { object: Object, role: RoleId },
+    Member {
+        role: RoleId,
+        member: RoleId,
+        admin: bool,
+        grantor: RoleId,
+    },
+    MemberGone {
+        role: RoleId,
+        member: RoleId,
+    },
+    Owner {
+        object: Object,
+        role: RoleId,
+    },
     /// Privileges as they are from now on; none: as nobody had granted any.
-    Privileges { object: Object, acl: Option<Acl> },
+    Privileges {
+        object: Object,
+        acl: Option<Acl>,
+    },
     /// What new objects of a role get; none: nothing special.
-    Default { role: RoleId, schema: Option<String>, kind: Kind, acl: Option<Acl> },
+    Default {
+        role: RoleId,
+        schema: Option<String>,
+        kind: Kind,
+        acl: Option<Acl>,
+    },
 }
 
 impl Change {

@@ -153,13 +153,9 @@ impl Kind {
     pub fn all(self) -> Privileges {
         use Privileges as P;
         match self {
-            Kind::Relation => P::INSERT
-                .with(P::SELECT)
-                .with(P::UPDATE)
-                .with(P::DELETE)
-                .with(P::TRUNCATE)
-                .with(P::REFERENCES)
-                .with(P::TRIGGER),
+            Kind::Relation => {
+                P::INSERT.with(P::SELECT).with(P::UPDATE).with(P::DELETE).with(P::TRUNCATE).with(P::REFERENCES).with(P::TRIGGER)
+            }
             Kind::Sequence => P::SELECT.with(P::UPDATE).with(P::USAGE),
             Kind::Schema => P::USAGE.with(P::CREATE),
             Kind::Database => P::CREATE.with(P::TEMPORARY).with(P::CONNECT),

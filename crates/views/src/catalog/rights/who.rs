@@ -96,8 +96,12 @@ impl Who {
             if !self.rights.may(owner, Privileges::SELECT, &Object::Relation(source.id)) {
                 // Who does not know the source is not told its name.
                 let told = if self.rights.knows(self.role, &Object::Relation(source.id)) { source } else { view };
-                let detail =
-                    format!("{} {} is read with the rights of its owner {}", view.kind_name(), view.name, self.rights.name(owner));
+                let detail = format!(
+                    "{} {} is read with the rights of its owner {}",
+                    view.kind_name(),
+                    view.name,
+                    self.rights.name(owner)
+                );
                 let word = told.kind_name();
                 let error = denied::privilege(&self.rights, owner, Privileges::SELECT, word, &told.name.name).detail(detail);
                 return Err(if told.id == view.id { error.hint("its owner needs SELECT on what it reads") } else { error });
@@ -184,8 +188,7 @@ impl Who {
             return path;
         }
         let may = |schema: &String| {
-            !catalog.has_schema(schema)
-                || self.rights.may(self.role, Privileges::USAGE, &Object::Schema(schema.clone()))
+            !catalog.has_schema(schema) || self.rights.may(self.role, Privileges::USAGE, &Object::Schema(schema.clone()))
         };
         path.into_iter().filter(may).collect()
     }
