@@ -127,7 +127,8 @@ pub fn alter(catalog: &Catalog, who: &Who, id: RoleId, attributes: &Attributes) 
     if (role.superuser || attributes.superuser.is_some()) && !who.is_superuser() {
         return Err(denied::error("must be superuser to alter superuser roles or change superuser attribute"));
     }
-    if !makes_roles(who) && !(id == who.role && attributes.is_password_alone()) {
+    let own_password = id == who.role && attributes.is_password_alone();
+    if !makes_roles(who) && !own_password {
         return Err(denied::error("permission denied").hint("a role may change its own password, and no more"));
     }
     stays(id, rights)?;
