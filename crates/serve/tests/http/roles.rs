@@ -52,7 +52,7 @@ async fn a_role_reads_and_appends_what_it_may() {
     }
     // The second time the password is known to be right.
     for _ in 0..2 {
-        assert_eq!(sql(alice.clone(), "SELECT current_setting('is_superuser')").await.status, 200);
+        assert_eq!(sql(alice.clone(), "SHOW is_superuser").await.status, 200);
     }
     let headers = [("authorization", alice.as_str())];
     let stored = server.post("/v1/topics/clicks/records", &headers, b"{\"page\": \"a\"}\n").await;
