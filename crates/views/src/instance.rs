@@ -7,7 +7,7 @@
 //! whatever state, loses nothing acknowledged.
 
 use crate::{
-    catalog::{self, Catalog, Kind, ObjectId},
+    catalog::{self, Catalog, Kind, ObjectId, RoleId, Who},
     checkpoint::{self, Board, Status, found::Found, keeper::Keeper},
     config::Config,
     core::Core,
@@ -135,13 +135,28 @@ impl Instance {
             return Err(Error::new(ErrorKind::NotFound, "3D000", message)
                 .hint(format!("the database is {}", crate::read::names::DATABASE)));
         }
-        Ok(Session::new(self.core.clone(), options))
+        let login = self.catalog().rights.named(&options.user).ok_or_else(|| {
+            let message = format!("role \"{}\" does not exist", options.user);
+            Error::new(ErrorKind::Denied, "28000", message)
+                .hint(format!("connect as regauge and CREATE ROLE {} LOGIN", options.user))
+        })?;
+        Ok(Session::new(self.core.clone(), options, login))
     }
 
     /// The catalog now.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.core.judged.catalog()
+    }
+
+    /// By whose rights a role asks, and the catalog that it is shown. A role that is not there has what everybody has.
+    #[must_use]
+    pub fn shown_to(&self, role: &str) -> (Who, Arc<Catalog>) {
+        let catalog = self.catalog();
+        let id = catalog.rights.named(role).unwrap_or(RoleId::PUBLIC);
+        let who = Who::new(catalog.rights.clone(), id);
+        let shown = catalog.shown_to(&who);
+        (who, shown)
     }
 
     /// What it was opened with.

@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 
 use super::ddl::{Check, Ddl, SequenceSpec};
+use super::rights::Rights;
 
 /// A relation's name: folded to lower case unless quoted; `view@2` names a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +57,8 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     /// ALTER, COMMENT and their kin.
     Ddl(Box<Ddl>),
+    /// Roles and privileges.
+    Rights(Box<Rights>),
     /// DROP.
     Drop {
         /// What kind of thing must it be.

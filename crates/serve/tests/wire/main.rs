@@ -12,6 +12,7 @@ mod handbook;
 mod hostile;
 mod queries;
 mod raw;
+mod roles;
 mod sessions;
 mod tls;
 mod transactions;

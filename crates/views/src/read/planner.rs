@@ -14,7 +14,7 @@ use super::{
     window,
 };
 use crate::{
-    catalog::{Kind, ObjectId, PUBLIC, Relation, diverted},
+    catalog::{Kind, ObjectId, PUBLIC, Relation, diverted, rights::Privileges},
     config::Limits,
     error::{Error, Result, sqlstate as code},
 };
@@ -187,12 +187,23 @@ impl Planner {
                 format!("cross-database references are not implemented: \"{database}.{}.{name}\"", schema.unwrap_or(PUBLIC));
             return Err(Error::unsupported(message));
         }
-        if diverted::find(&scope.catalog, schema, name).is_some() {
-            return Ok(());
+        if let Some(of) = diverted::find(&scope.catalog, schema, name) {
+            // They tell values of rows, whoever may read the view.
+            return scope.who.own(of);
         }
         let own = schema.is_none() && scope.own.contains_key(name);
         let system = schema.is_some_and(|s| self.system_rows(scope, s, name).is_some());
-        if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
+        if own || system {
+            // They hold what passwords are proven against.
+            if system && ["pg_authid", "pg_shadow"].contains(&name) && !scope.who.is_superuser() {
+                return Err(crate::catalog::rights::denied::error(format!("permission denied for table {name}")));
+            }
+            return Ok(());
+        }
+        if let Some(schema) = schema.filter(|s| !scope.who.within && scope.catalog.has_schema(s)) {
+            scope.who.schema(schema, Privileges::USAGE)?;
+        }
+        scope.who.read(&scope.catalog, scope.relation(schema, name)?)
     }
 
     /// Refuses a query that stands for too many relations, plain views among them put in their places.
@@ -253,7 +264,7 @@ impl Planner {
             if let Some(definition) = definition
                 && is_new
             {
-                let inner = Scope { search_path: definition.search_path.clone(), own: HashMap::new(), ..scope.clone() };
+                let inner = scope.of_definition(&relation, definition);
                 self.collect_uses(&crate::syntax::query(&definition.sql)?, &inner, uses, depth + 1)?;
             }
         }

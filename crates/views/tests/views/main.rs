@@ -20,6 +20,7 @@ mod pg;
 mod prepared;
 mod recursion;
 mod reopen;
+mod rights;
 mod rules;
 mod temporal;
 mod transactions;

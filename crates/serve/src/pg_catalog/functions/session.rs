@@ -36,7 +36,7 @@ pub const FUNCTIONS: &[Function] = &[
     },
     f("current_user", Ty::Name, |facts, _| Ok(facts.user().into())),
     f("current_role", Ty::Name, |facts, _| Ok(facts.user().into())),
-    f("session_user", Ty::Name, |facts, _| Ok(facts.user().into())),
+    f("session_user", Ty::Name, |facts, _| Ok(facts.scope.about.session_user.as_str().into())),
     f("user", Ty::Name, |facts, _| Ok(facts.user().into())),
     f("current_setting", Ty::Text, |facts, a| {
         let name = text(a, 0).unwrap_or_default().to_lowercase();

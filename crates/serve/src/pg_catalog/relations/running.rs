@@ -13,6 +13,7 @@ use regauge_views::{
     catalog::{
         Kind, ObjectId, Relation,
         late::{self, Late},
+        rights::Object,
     },
     event_time::layout,
 };
@@ -68,6 +69,10 @@ fn errors(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     let name = |view: ViewId| facts.scope.catalog.get(ObjectId::View(view.0)).map(|r| r.name.to_string());
     let mut rows = vec![];
     for (r, view, no) in versions(facts) {
+        // Values of rows are told to who may read them.
+        if !facts.who().tells(&facts.whole, r.id) {
+            continue;
+        }
         for (error, n) in live.overview.versions().errors(view, no) {
             let met_in = name(error.origin.map_or(view, |(view, _)| view));
             let (schema, of) = (r.name.schema.as_str(), r.name.name.as_str());
@@ -80,6 +85,10 @@ fn errors(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
 fn operators(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     let mut rows = vec![];
     for (r, view, no) in versions(facts) {
+        // Operators tell how it is made.
+        if !facts.who().rights.owns(facts.who().role, &Object::Relation(r.id)) {
+            continue;
+        }
         for f in live.overview.versions().operators(view, no) {
             rows.push(row![
                 r.name.schema.as_str(),
@@ -183,11 +192,25 @@ fn restored(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     versions(facts).into_iter().filter_map(of).collect()
 }
 
-fn catalog_events(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+/// All that happened, for superusers: names of things that are gone among it. Verifiers of passwords are left out for everybody.
+fn catalog_events(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    if !facts.who().is_superuser() {
+        return vec![];
+    }
     let events = live.overview.catalog_events().unwrap_or_else(|error| {
         tracing::error!(%error, "the catalog's history cannot be read");
         vec![]
     });
     let us = |ms: u64| int(ms.saturating_mul(1000));
-    events.into_iter().map(|e| row![int(e.lsn.0), us(e.committed_ms), e.kind, e.name, e.body]).collect()
+    events.into_iter().map(|e| row![int(e.lsn.0), us(e.committed_ms), e.kind, e.name, without_verifier(&e.body)]).collect()
+}
+
+/// An event's text with the value of `verifier` left out.
+fn without_verifier(body: &str) -> String {
+    const KEY: &str = "\"verifier\":\"";
+    let Some((before, after)) = body.split_once(KEY) else { return body.to_owned() };
+    match after.split_once('"') {
+        Some((_, rest)) => format!("{before}{KEY}..\"{rest}"),
+        None => before.to_owned(),
+    }
 }
