@@ -41,7 +41,10 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
     // checkpoints all the time, so that kills meet them at every step; now and then a start that does without
     let start = |cycle: u64| match cycle % 5 {
         3 => Server::start(dir.path()),
-        _ => Server::start_with(dir.path(), &["--checkpoint-every-ms", "5", "--workers", ["1", "2", "3"][cycle as usize % 3]]),
+        _ => Server::start_with(
+            dir.path(),
+            &["--checkpoint-every-ms", "5", "--workers", ["1", "2", "3"][usize::try_from(cycle % 3).unwrap()]],
+        ),
     };
     let server = start(0);
     server.sql("CREATE STREAM s (c BIGINT, k BIGINT)");
