@@ -1,4 +1,5 @@
 //! An instance that opens from a checkpoint shows, at every moment after, what one shows that reads the whole log.
+#![allow(clippy::disallowed_methods, reason = "it copies and damages real folders")]
 
 use crate::common::{Site, attempt, run, site_with, site_with_checkpoints};
 use regauge_views::Session;
