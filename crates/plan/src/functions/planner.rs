@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Exact
 
 use super::bind::is_number;
 use super::error::EvalError;
-use super::{arith, extract, function, lists, math, over, regexp, strings, text};
+use super::{arith, contain, extract, function, lists, math, over, regexp, strings, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -28,6 +28,13 @@ impl ExprPlanner for PgExprPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         if let Some(planned) = matching(&expr) {
             return Ok(PlannerResult::Planned(planned));
+        }
+        if let Some(def) = contain::operator(&expr.op)
+            && [&expr.left, &expr.right].into_iter().any(|e| e.get_type(schema).is_ok_and(|t| t.is_nested()))
+        {
+            let turned = expr.op == BinaryOperator::ArrowAt;
+            let args = if turned { vec![expr.right, expr.left] } else { vec![expr.left, expr.right] };
+            return Ok(PlannerResult::Planned(function(def).call(args)));
         }
         let def = match expr.op {
             BinaryOperator::Plus => &arith::ADD,

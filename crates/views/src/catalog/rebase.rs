@@ -73,7 +73,8 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
         | Event::ViewCreated { name, .. }
         | Event::MaterializedViewCreated { name, .. }
         | Event::Renamed { name, .. }
-        | Event::SequenceCreated { name, .. } = event
+        | Event::SequenceCreated { name, .. }
+        | Event::FunctionCreated { name, .. } = event
         {
             names.push(name);
         }
@@ -108,6 +109,11 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
                 }
                 _ => roles_hold &= base.rights == now.rights,
             },
+            Event::FunctionCreated { name, .. } | Event::FunctionDropped { name, .. } => {
+                if base.functions_named(name) != now.functions_named(name) {
+                    return false;
+                }
+            }
         }
     }
     if !roles_hold {

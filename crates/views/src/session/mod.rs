@@ -17,6 +17,7 @@ mod ddl;
 mod delete;
 mod describe;
 mod explain;
+mod function;
 mod guard;
 mod insert;
 mod joined;
@@ -402,8 +403,10 @@ impl Session {
             let message = format!("cannot execute {what} in a read-only transaction");
             return Err(Error::invalid("25006", message).hint("BEGIN READ WRITE, or SET default_transaction_read_only = off"));
         }
-        txn.role = self.judge(Some(txn), statement)?.role;
-        match statement {
+        let expanded = self.expanded(&txn.catalog, statement)?;
+        // Judged with the bodies of functions in it: what they read of a table that is written is read by the statement.
+        txn.role = self.judge(Some(txn), expanded.as_ref().unwrap_or(statement))?.role;
+        match expanded.as_ref().unwrap_or(statement) {
             Statement::Query(query) => Box::pin(self.select(txn, query, text)).await,
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
             Statement::Update(update) => Box::pin(self.update(txn, update, text)).await,
