@@ -78,7 +78,7 @@ impl Session {
             _ => return Err(Error::invalid(code::SYNTAX, "cannot insert multiple commands into a prepared statement")),
         };
         // What is prepared is the call; the body is put in again with each run, as it is then.
-        let expanded = self.expanded(&self.catalog(), &statement)?;
+        let expanded = self.expanded(&self.whole_catalog(), &statement)?;
         let seen = expanded.as_ref().unwrap_or(&statement);
         // Types of parameters and columns are told of what the role may use.
         if !matches!(statement, Statement::Set { .. } | Statement::Reset { .. } | Statement::Discard) {
