@@ -138,7 +138,7 @@ impl Session {
             let message = format!("too many prepared statements max={NAMED_MAX}");
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("DEALLOCATE those that are not needed"));
         }
-        let expanded = self.expanded(&self.catalog(), statement)?;
+        let expanded = self.expanded(&self.whole_catalog(), statement)?;
         let seen = expanded.as_ref().unwrap_or(statement);
         self.judge(None, seen)?;
         let n = count_params(statement)?.max(types.len());

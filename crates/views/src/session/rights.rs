@@ -38,8 +38,6 @@ pub(super) enum Need<'a> {
     Drop(&'a RelationName),
     /// The same of a sequence.
     DropSequence(&'a RelationName),
-    /// Ownership of the schema that a function is in, if it is there: functions have no owners of their own.
-    Replace(&'a RelationName),
     /// Ownership of a schema.
     OwnSchema(&'a str),
     /// USAGE of the schema that is named.
@@ -145,10 +143,6 @@ fn of_ddl(ddl: &Ddl) -> Vec<Need<'_>> {
             names.iter().map(|name| Need::Hold(Privileges::TRUNCATE, name)).chain(owned).collect()
         }
         Ddl::CreateSequence { name, .. } => vec![Need::Make(name)],
-        // A body is run by whoever calls it, so another's is replaced by the schema's owner alone.
-        Ddl::CreateFunction(create) if create.or_replace => vec![Need::Make(&create.name), Need::Replace(&create.name)],
-        Ddl::CreateFunction(create) => vec![Need::Make(&create.name)],
-        Ddl::DropFunction { functions, .. } => functions.iter().map(|f| Need::Replace(&f.name)).collect(),
         Ddl::DropSequence { names, .. } => names.iter().map(Need::DropSequence).collect(),
         Ddl::CreateFunction(create) => vec![Need::Make(&create.name)],
         // Which one is meant is seen where it is dropped, and judged there.
@@ -379,15 +373,6 @@ impl Judge<'_> {
                     Some(sequence) if !self.who.owns_schema(&sequence.name.schema) => self.who.own_sequence(sequence),
                     _ => Ok(()),
                 }
-            }
-            Need::Replace(name) => {
-                self.within(name)?;
-                let schemas = name.schema.as_ref().map_or(self.path, std::slice::from_ref);
-                let there = |schema: &&String| {
-                    let name = Name { schema: (*schema).clone(), name: name.name.clone() };
-                    !self.catalog.functions_named(&name).is_empty()
-                };
-                schemas.iter().find(there).map_or(Ok(()), |schema| self.who.own_schema(schema))
             }
             Need::OwnSchema(schema) => {
                 if self.catalog.has_schema(schema) {
