@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{asof, frames, grouping, recursive, row_in, rows, setop, sort, spelling, using};
+use super::{asof, frames, grouping, json, recursive, row_in, rows, setop, sort, spelling, using};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -69,6 +69,7 @@ pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
         }
     }
     crate::parse::relations(query, &mut |_| 1)?;
+    json::aliases(query)?;
     match VisitMut::visit(query, &mut V) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => {

@@ -9,13 +9,18 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, TableAliasColumnDef, TableFactor};
 
-use super::spelling;
+use super::{json, spelling};
 use crate::error::PlanError;
 use crate::parse::fold;
 
 /// Whether a relation of this name with arguments is a set-returning function.
 pub(crate) fn is_set_returning(name: &ast::ObjectName) -> bool {
-    function_name(name).is_some_and(|name| name == "unnest" || spelling::array_of(&name, vec![]).is_some())
+    function_name(name).is_some_and(|name| {
+        name == "unnest"
+            || spelling::array_of(&name, vec![]).is_some()
+            || json::columns_of(&name, vec![]).is_some()
+            || json::refused(&name).is_some()
+    })
 }
 
 pub(super) fn function_name(name: &ast::ObjectName) -> Option<String> {
@@ -45,11 +50,13 @@ impl RelationPlanner for SetReturning {
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
         let name = function_name(&name).unwrap_or_default();
-        let arrays = match spelling::array_of(&name, args.clone()) {
-            Some(array) => vec![array],
-            None => args,
-        };
-        let plan = plan(&name, arrays, alias.as_ref(), numbered, context)?;
+        let (fixed, arrays): (Vec<_>, Vec<_>) =
+            match (json::columns_of(&name, args.clone()), spelling::array_of(&name, args.clone())) {
+                (Some(columns), _) => columns.into_iter().unzip(),
+                (None, Some(array)) => (vec![], vec![array]),
+                (None, None) => (vec![], args),
+            };
+        let plan = plan((&name, &fixed), arrays, alias.as_ref(), numbered, context)?;
         // Without an alias the function's name is the relation's.
         let alias =
             alias.unwrap_or_else(|| ast::TableAlias { explicit: false, name: Ident::new(&name), columns: vec![], at: None });
@@ -70,7 +77,7 @@ fn unnamed(args: &[FunctionArg]) -> DfResult<Vec<Expr>> {
 }
 
 fn plan(
-    name: &str,
+    (name, fixed): (&str, &[&str]),
     arrays: Vec<Expr>,
     alias: Option<&ast::TableAlias>,
     numbered: bool,
@@ -85,6 +92,7 @@ fn plan(
     for (i, array) in arrays.iter().enumerate() {
         let array = context.sql_to_expr(array.clone(), &nothing)?;
         let shown = match alias {
+            _ if i < fixed.len() => fixed[i].to_owned(),
             // a function of one column gives it the relation's name
             Some(alias) if arrays.len() == 1 => fold(&alias.name),
             _ => name.to_owned(),

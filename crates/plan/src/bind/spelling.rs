@@ -6,6 +6,7 @@
 //!   overlay(a placing b from c) overlay(a, b, c)             x SIMILAR TO p        pg_similar(x, p, '\')
 //!   array[i]                    pg_element(array, i)         BETWEEN SYMMETRIC     both ways round
 //!   generate_series(..)         unnest(pg_series(..)) in a select list; in FROM see `series`
+//!   json_agg and its kin        see `json`
 //!   localtimestamp, age(t), numbers beyond numeric's 38 digits (double precision here)
 //! ```
 //! Knows no types: what they decide is decided by the functions.
@@ -17,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
+use super::json;
 use crate::error::PlanError;
 use crate::parse::{SYMMETRIC, fold};
 
@@ -98,7 +100,19 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             None => return Ok(()),
         },
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
+            [AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })] => {
+                let ends = u8::from(lower_bound.is_some()) + 2 * u8::from(upper_bound.is_some());
+                let number = |n: u8| Expr::value(Value::Number(n.to_string(), false));
+                let end = |bound: &mut Option<Expr>| bound.take().unwrap_or_else(|| number(0));
+                call("pg_slice", vec![take(root), end(lower_bound), end(upper_bound), number(ends)])
+            }
             [AccessExpr::Subscript(Subscript::Index { index })] => call("pg_element", vec![take(root), take(index)]),
+            chain if chain.iter().all(|a| matches!(a, AccessExpr::Subscript(Subscript::Index { .. }))) => {
+                chain.iter_mut().fold(take(root), |of, access| match access {
+                    AccessExpr::Subscript(Subscript::Index { index }) => call("pg_element", vec![of, take(index)]),
+                    _ => of,
+                })
+            }
             _ => return Ok(()),
         },
         Expr::Between { expr, negated, low, high } => match unmarked(low) {
@@ -148,7 +162,7 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             _ => return Ok(()),
         },
-        Expr::Function(f) => match function(f) {
+        Expr::Function(f) => match json::function(f)?.or_else(|| function(f)) {
             Some(e) => e,
             None => return Ok(()),
         },
@@ -329,6 +343,13 @@ pub(super) fn array_of(name: &str, args: Vec<Expr>) -> Option<Expr> {
         "regexp_matches" => call("pg_regexp_matches", args),
         "regexp_split_to_table" => call("regexp_split_to_array", args),
         "string_to_table" => call("string_to_array", args),
+        "json_object_keys" => call("pg_json_keys", args),
+        "jsonb_object_keys" => call("pg_jsonb_keys", args),
+        "jsonb_path_query" => call("pg_jsonb_path_query", args),
+        _ if args.len() <= 1 => match json::columns_of(name, args)?.as_mut_slice() {
+            [(_, array)] => take(array),
+            _ => return None,
+        },
         _ => return None,
     })
 }

@@ -202,7 +202,21 @@ fn of_dimension(args: &Args<'_>, f: impl Fn(usize) -> EvalResult<i32>) -> EvalRe
     Ok(boxed((0..args.n).map(value).collect::<EvalResult<Int32Array>>()?))
 }
 
-entry!(ELEMENT, "pg_element", |types| bind_sized("pg_element", types, 1..2, Clone::clone), true, |args| {
+/// Also `jsonb['key']`, `jsonb[0]`.
+fn bind_element(types: &[DataType]) -> EvalResult<Bound> {
+    match types {
+        [of, step] if bind::is_jsonb(of) && (is_int(step) || is_unknown(step)) => {
+            let step = if is_int(step) { DataType::Int32 } else { DataType::Utf8 };
+            Ok(Bound { args: vec![of.clone(), step], ret: of.clone() })
+        }
+        _ => bind_sized("pg_element", types, 1..2, Clone::clone),
+    }
+}
+
+entry!(ELEMENT, "pg_element", bind_element, true, |args| {
+    if bind::is_jsonb(args.col(0)?.array.data_type()) {
+        return super::json::access::step(args, false);
+    }
     let (list, (no, sn), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
     let place = |i: usize| {
         let at = usize::try_from(no[i * sn]).ok()?.checked_sub(1)?;
@@ -283,7 +297,7 @@ entry!(
         let from = if args.cols.len() > 2 { Some(args.lanes::<Int32Type>(2)?) } else { None };
         let (same, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
         let value = |i: usize| {
-            let skip = from.map_or(0, |(f, s)| usize::try_from(f[i * s] - 1).unwrap_or(0));
+            let skip = from.map_or(0, |(f, s)| usize::try_from(f[i * s].saturating_sub(1)).unwrap_or(0));
             let at = (starts[i]..starts[i + 1]).skip(skip).find(|at| same.value(*at))?;
             i32::try_from(at - starts[i] + 1).ok()
         };

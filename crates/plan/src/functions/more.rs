@@ -1,0 +1,18 @@
+//! The list of what came after [`super::BUILTINS`].
+
+use super::udf::Builtin;
+use super::{list_more, octets};
+
+/// All of them.
+pub(super) static BUILTINS: &[&Builtin] = &[
+    &list_more::ARRAY_DIMS,
+    &list_more::ARRAY_FILL,
+    &list_more::SLICE,
+    &octets::GET_BYTE,
+    &octets::SET_BYTE,
+    &octets::GET_BIT,
+    &octets::SET_BIT,
+    &octets::BIT_COUNT,
+    &octets::CONVERT_FROM,
+    &octets::CONVERT_TO,
+];
