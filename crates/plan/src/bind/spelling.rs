@@ -100,6 +100,15 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             None => return Ok(()),
         },
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
+            [AccessExpr::Dot(Expr::Identifier(field))] => match column_of(root, field) {
+                Some(column) => column,
+                None => {
+                    return Err(PlanError::unsupported(
+                        "a field of a row value is not offered",
+                        "select the field's own expression; a relation's column is t.a or (t).a",
+                    ));
+                }
+            },
             [AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })] => {
                 let ends = u8::from(lower_bound.is_some()) + 2 * u8::from(upper_bound.is_some());
                 let number = |n: u8| Expr::value(Value::Number(n.to_string(), false));
@@ -141,6 +150,16 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
                 None => return Ok(()),
             }
         }
+        // `~ x` is `-1 # x`
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            let ones = cast(text("-1"), ast::DataType::Int(None));
+            let (left, right) = (nested(ones), nested(take(expr)));
+            Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::PGBitwiseXor, right }))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (fields(left), fields(right)) {
+            (Some(l), Some(r)) if l.len() == 2 && r.len() == 2 => call("pg_periods_overlap", [l, r].concat()),
+            _ => return Err(PlanError::syntax("wrong number of parameters on a side of OVERLAPS expression")),
+        },
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
@@ -157,6 +176,9 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             return Err(PlanError::invalid("42883", "operator does not exist: !! integer").with_hint("write factorial(n)"));
         }
         Expr::Value(v) => match &v.value {
+            Value::SingleQuotedByteStringLiteral(_) => {
+                return Err(PlanError::unsupported("bit strings are not offered", "use an integer with & | # << >>, or bytea"));
+            }
             Value::Number(digits, _) if beyond_numeric(&digits.to_string()) => {
                 cast(text(&digits.to_string()), ast::DataType::DoublePrecision)
             }
@@ -170,6 +192,15 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     };
     *e = spelt;
     Ok(())
+}
+
+/// `(t).a` is `t.a`.
+fn column_of(root: &Expr, field: &Ident) -> Option<Expr> {
+    match root {
+        Expr::Nested(inner) => column_of(inner, field),
+        Expr::Identifier(of) => Some(Expr::CompoundIdentifier(vec![of.clone(), field.clone()])),
+        _ => None,
+    }
 }
 
 /// What a row constructor is made of: `(a, b)`, `ROW(a, b)`.

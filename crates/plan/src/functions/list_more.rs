@@ -31,7 +31,7 @@ pub static ARRAY_DIMS: Builtin = Builtin {
     },
     refine: None,
     kernel: |args| {
-        let list = Lists::new(args, 0)?;
+        let list = Lists::new(args, 0)?.flat()?;
         super::udf::text_array(args.n, |i, out| {
             let n = list.range(i).len();
             if n > 0 {
@@ -40,7 +40,7 @@ pub static ARRAY_DIMS: Builtin = Builtin {
             Ok(n > 0)
         })
     },
-    safe: true,
+    safe: false,
 };
 
 /// Elements of one array that `array_fill` makes.

@@ -109,6 +109,14 @@ impl<'a> Lists<'a> {
     pub(super) fn is_null(&self, row: usize) -> bool {
         self.list.is_null(row * self.step)
     }
+
+    /// Itself, where its elements are no arrays: what counts elements would count rows of them.
+    pub(super) fn flat(self) -> EvalResult<Lists<'a>> {
+        if matches!(self.list.values().data_type(), DataType::List(_)) {
+            return Err(EvalError::new("0A000", "arrays of several dimensions are not offered"));
+        }
+        Ok(self)
+    }
 }
 
 fn narrow(n: usize) -> EvalResult<i32> {
@@ -159,7 +167,7 @@ entry!(
         [_, _] => bind_sized("array_length", types, 1..2, integer),
         _ => Err(undefined("array_length", types)),
     },
-    true,
+    false,
     |args| of_dimension(args, narrow)
 );
 entry!(
@@ -169,7 +177,7 @@ entry!(
         [_, _] => bind_sized("array_upper", types, 1..2, integer),
         _ => Err(undefined("array_upper", types)),
     },
-    true,
+    false,
     |args| of_dimension(args, narrow)
 );
 entry!(
@@ -179,22 +187,22 @@ entry!(
         [_, _] => bind_sized("array_lower", types, 1..2, integer),
         _ => Err(undefined("array_lower", types)),
     },
-    true,
+    false,
     |args| of_dimension(args, |_| Ok(1))
 );
-entry!(CARDINALITY, "cardinality", |types| bind_sized("cardinality", types, 0..1, integer), true, |args| {
-    let list = Lists::new(args, 0)?;
+entry!(CARDINALITY, "cardinality", |types| bind_sized("cardinality", types, 0..1, integer), false, |args| {
+    let list = Lists::new(args, 0)?.flat()?;
     args.rows::<Int32Type>(|i| narrow(list.range(i).len()))
 });
-entry!(ARRAY_NDIMS, "array_ndims", |types| bind_sized("array_ndims", types, 0..1, integer), true, |args| {
-    let list = Lists::new(args, 0)?;
+entry!(ARRAY_NDIMS, "array_ndims", |types| bind_sized("array_ndims", types, 0..1, integer), false, |args| {
+    let list = Lists::new(args, 0)?.flat()?;
     let values = (0..args.n).map(|i| (!list.is_null(i) && !list.range(i).is_empty()).then_some(1));
     Ok(boxed(values.collect::<Int32Array>()))
 });
 
 /// What an array that is not empty has in its first and only dimension; NULL otherwise.
 fn of_dimension(args: &Args<'_>, f: impl Fn(usize) -> EvalResult<i32>) -> EvalResult<ArrayRef> {
-    let (list, (dim, sd), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+    let (list, (dim, sd), nulls) = (Lists::new(args, 0)?.flat()?, args.lanes::<Int32Type>(1)?, args.nulls());
     let value = |i: usize| {
         let known = nulls.as_ref().is_none_or(|n| n.is_valid(i)) && dim[i * sd] == 1 && !list.range(i).is_empty();
         known.then(|| f(list.range(i).len())).transpose()
@@ -433,9 +441,9 @@ entry!(
         }
         _ => Err(undefined("array_to_string", types)),
     },
-    true,
+    false,
     |args| {
-        let (list, (by, sb)) = (Lists::new(args, 0)?, args.texts(1)?);
+        let (list, (by, sb)) = (Lists::new(args, 0)?.flat()?, args.texts(1)?);
         let for_null = if args.cols.len() > 2 { Some(args.texts(2)?) } else { None };
         let values = list.list.values();
         let write = cast::writer(values)?;

@@ -45,6 +45,7 @@ mod ordered_set;
 pub(crate) mod over;
 pub(crate) mod over_exec;
 mod pattern;
+mod periods;
 pub mod planner;
 mod quantified;
 pub mod regexp;
@@ -58,6 +59,7 @@ pub mod template;
 pub mod temporal;
 pub mod text;
 pub mod udf;
+mod unistr;
 mod uuid;
 pub mod zone;
 

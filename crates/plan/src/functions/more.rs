@@ -1,7 +1,7 @@
 //! The list of what came after [`super::BUILTINS`].
 
 use super::udf::Builtin;
-use super::{list_more, octets};
+use super::{list_more, numbers, octets, periods, regexp, unistr};
 
 /// All of them.
 pub(super) static BUILTINS: &[&Builtin] = &[
@@ -15,4 +15,11 @@ pub(super) static BUILTINS: &[&Builtin] = &[
     &octets::BIT_COUNT,
     &octets::CONVERT_FROM,
     &octets::CONVERT_TO,
+    &numbers::COTD,
+    &numbers::ATAN2D,
+    &numbers::SCALE,
+    &numbers::TRIM_SCALE,
+    &periods::OVERLAP,
+    &regexp::REGEXP_INSTR,
+    &unistr::UNISTR,
 ];

@@ -9,6 +9,7 @@ mod copy;
 mod drivers;
 mod handbook;
 mod hostile;
+mod json;
 mod queries;
 mod raw;
 mod sessions;

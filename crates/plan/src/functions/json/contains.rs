@@ -122,9 +122,9 @@ fn compared(args: &Args<'_>, means: impl Fn(&[bool]) -> bool) -> EvalResult<Arra
     };
     let same = compare::compare(CompareOp::Eq, &side(&l, left)?, &side(&r, right)?, n)?;
     let mut at = 0;
-    let mut starts = vec![0; args.n];
+    let mut starts = Vec::with_capacity(args.n);
     for i in 0..args.n {
-        starts[i] = at;
+        starts.push(at);
         if some(i) {
             at += l.range(i).len() * r.range(i).len();
         }
