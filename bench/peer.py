@@ -2,6 +2,7 @@
 
   peer.py duckdb   DIR SQL                       CREATE TABLE .. AS over DIR/parquet with two threads
   peer.py check    DIR SQL OURS.parquet          does OURS hold what DuckDB answers over DIR/parquet and DIR/more?
+  peer.py tpch     DIR                           all views of DIR/work.json after its refreshes; are they DIR/*.answer.parquet?
   peer.py postgres BIN ROWS SECONDS              prepared point look-ups with pgbench against a server started here
   peer.py wire     BIN REGAUGE ROWS SECONDS      the same look-ups against `REGAUGE serve`
 
@@ -62,6 +63,51 @@ def check(directory, sql, ours):
     extra = db.execute(f"SELECT count(*) FROM ({mine} EXCEPT ALL {other})").fetchone()[0]
     rows = db.execute("SELECT count(*) FROM theirs").fetchone()[0]
     return {"rows": rows, "missing": missing, "extra": extra, "equal": missing == 0 and extra == 0 and rows > 0}
+
+
+TPCH = ("region", "nation", "part", "supplier", "partsupp", "customer", "orders", "lineitem")
+
+
+def run_tpch(directory):
+    """The tables in DuckDB's own format, the same refreshes, then each query as CREATE TABLE .. AS, and ours beside its answer."""
+    import duckdb
+
+    with open(os.path.join(directory, "work.json")) as file:
+        work = json.load(file)
+    db = duckdb.connect()
+    db.execute("SET threads = 2")
+    for table in TPCH:
+        db.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet('{os.path.join(directory, table)}.parquet')")
+    for statements in work["refreshes"]:
+        for statement in statements:
+            db.execute(statement)
+    views, wrong = [], []
+    for view in work["views"]:
+        name = view["name"]
+        if view["head"] != name:
+            # no table of that form of columns: what query 15 reads is a view here, and its work counts there
+            db.execute(f"CREATE VIEW {view['head']} AS {view['sql']}")
+            db.execute(f"CREATE TABLE answer_{name} AS SELECT * FROM {name}")
+        else:
+            wall, used = time.monotonic(), cpu()
+            db.execute(f"CREATE TABLE answer_{name} AS {view['sql']}")
+            views.append({"name": name, "wall_s": time.monotonic() - wall, "cpu_s": cpu() - used})
+        db.execute(f"CREATE TABLE ours_{name} AS SELECT * FROM read_parquet('{os.path.join(directory, name)}.answer.parquet')")
+
+        def columns(table):
+            described = db.execute(f"DESCRIBE {table}").fetchall()
+            # quotients have other scales there, some are doubles: three decimals of both
+            inexact = lambda t: t == "DOUBLE" or t.startswith("DECIMAL")
+            return ", ".join(f'round("{n}"::DOUBLE, 2)' if inexact(t) else f'"{n}"' for n, t, *_ in described)
+
+        mine, other = f"SELECT {columns('ours_' + name)} FROM ours_{name}", f"SELECT {columns('answer_' + name)} FROM answer_{name}"
+        missing = db.execute(f"SELECT count(*) FROM ({other} EXCEPT ALL {mine})").fetchone()[0]
+        extra = db.execute(f"SELECT count(*) FROM ({mine} EXCEPT ALL {other})").fetchone()[0]
+        rows = db.execute(f"SELECT count(*) FROM answer_{name}").fetchone()[0]
+        if missing or extra:
+            wrong.append({"name": name, "rows": rows, "missing": missing, "extra": extra})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"version": duckdb.__version__, "views": views, "wrong": wrong, "equal": not wrong, "peak_bytes": peak}
 
 
 def ticks_of(pid):
@@ -161,6 +207,8 @@ def main():
         answer = run_duckdb(*rest)
     elif command == "check":
         answer = check(*rest)
+    elif command == "tpch":
+        answer = run_tpch(*rest)
     elif command == "postgres":
         answer = run_postgres(rest[0], int(rest[1]), int(rest[2]))
     elif command == "wire":

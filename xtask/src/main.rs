@@ -11,6 +11,7 @@
 //! cargo xtask equalities [--cases N] [--seed S]          queries that must say the same, against each other
 //! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
+//! cargo xtask bench tpch [--scale S]                    the 22 queries as views through refreshes, beside DuckDB
 //! ```
 // A tool for people: it prints, and it reads the real clock and the real disk.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
@@ -29,7 +30,8 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
                      oracle [--views N] [--seed S] [--workers W] | equalities [--cases N] [--seed S] | kill [--cycles N] | \
-                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]";
+                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json] | \
+                     bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -66,14 +66,17 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     bind::install(builder)
 }
 
-/// Gives columns PostgreSQL's names (which may hold a mark that [`shown_names`] takes off) and INTERSECT and EXCEPT PostgreSQL's
-/// multiplicities.
+/// Gives columns PostgreSQL's names (which may hold a mark that [`shown_names`] takes off) and order, and INTERSECT and EXCEPT
+/// PostgreSQL's multiplicities.
 ///
 /// # Errors
-/// For locking clauses and set operations BY NAME.
-pub fn prepare(query: &mut ast::Query) -> Result<(), PlanError> {
-    bind::prepare(query)
+/// For locking clauses, set operations BY NAME, and joins by columns that there are not.
+pub fn prepare(query: &mut ast::Query, columns: Columns<'_>) -> Result<(), PlanError> {
+    bind::prepare(query, columns)
 }
+
+/// The names of a relation's columns as the caller's binder will find them, by its name; `None` leaves its stars to the binder.
+pub type Columns<'a> = &'a dyn Fn(&RelationName) -> Option<Vec<String>>;
 
 /// A relation's columns and the positions of its key, by its name.
 pub type Shapes<'a> = &'a dyn Fn(&RelationName) -> Option<(SchemaRef, Option<Vec<usize>>)>;

@@ -206,8 +206,10 @@ fn from_schema_error(e: &SchemaError) -> PlanError {
             PlanError::invalid("42P01", format!("missing FROM-clause entry for table \"{table}\""))
         }
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let e = PlanError::invalid("42703", format!("column \"{}\" does not exist", field.flat_name()));
-            let mut names: Vec<_> = valid_fields.iter().map(|c| c.name.clone()).collect();
+            let shown = crate::bind::ast::shown_name;
+            let of = field.relation.as_ref().map_or(String::new(), |r| format!("{}.", shown(&r.to_string())));
+            let e = PlanError::invalid("42703", format!("column \"{of}{}\" does not exist", shown(&field.name)));
+            let mut names: Vec<_> = valid_fields.iter().map(|c| shown(&c.name).to_owned()).collect();
             names.truncate(12);
             if names.is_empty() { e } else { e.with_hint(format!("columns here: {}", names.join(", "))) }
         }

@@ -18,6 +18,7 @@ pub mod over;
 pub mod parse;
 pub mod pgtypes;
 pub mod scalar;
+pub mod user_function;
 pub mod value;
 mod view;
 

@@ -193,6 +193,14 @@ impl Value {
         Some(Value { ty, datum })
     }
 
+    /// The element `at` of an array; `None` for types that we do not have, and beyond its end.
+    pub fn of_array(array: &dyn Array, at: usize) -> Option<Value> {
+        if at >= array.len() {
+            return None;
+        }
+        Value::from_scalar(&ScalarValue::try_from_array(array, at).ok()?)
+    }
+
     /// To DataFusion's constant of the same type; `None` when the content does not fit the type.
     pub fn to_scalar(&self) -> Option<ScalarValue> {
         use ScalarValue as S;

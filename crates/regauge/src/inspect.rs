@@ -197,6 +197,8 @@ fn short(event: &Event) -> String {
             format!("comment on {object:?}{of}: {}", text.as_deref().unwrap_or("none"))
         }
         Event::SequenceCreated { sequence, name, .. } => format!("sequence {name} (sequence {sequence})"),
+        Event::FunctionCreated { name, spec } => format!("function {name} of {} parameters: {}", spec.params.len(), spec.body),
+        Event::FunctionDropped { name, params } => format!("function {name} of {params} parameters dropped"),
         Event::SequenceDropped { sequence } => format!("sequence {sequence} dropped"),
         Event::SequenceReserved { sequence, last } => match last {
             Some(last) => format!("sequence {sequence}: numbers up to {last} may have been given"),

@@ -36,6 +36,7 @@ pub mod sqlstate {
     pub const DATATYPE_MISMATCH: &str = "42804";
     pub const WRONG_OBJECT: &str = "42809";
     pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const DUPLICATE_FUNCTION: &str = "42723";
     pub const DUPLICATE_TABLE: &str = "42P07";
     pub const DUPLICATE_SCHEMA: &str = "42P06";
     pub const CHECK: &str = "23514";

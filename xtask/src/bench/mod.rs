@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]
+//! cargo xtask bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]
 //! WORDs: a query (q4) · rebuild · live · freshness · epoch · append · lookup · memory
 //! ```
 //! Data, the peers' Python and nothing else are kept in the user's cache folder (`regauge/bench`). What is printed also goes to
@@ -12,6 +13,7 @@ mod options;
 mod ours;
 mod peers;
 mod report;
+mod tpch;
 
 use crate::step;
 use anyhow::{Context, Result, bail};
@@ -26,14 +28,11 @@ const QUERIES: [&str; 18] =
 
 /// Runs what was asked for, prints the tables, writes `bench/RESULTS.md`.
 pub fn run(root: &Path, args: &[String]) -> Result<()> {
+    if let Some(("tpch", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return tpch::run(root, rest);
+    }
     let options = Options::parse(args)?;
-    let ours = match &options.binary {
-        Some(path) => ours::Ours::at(path)?,
-        None => {
-            step::cargo(root, &["build", "--release"], &[])?;
-            ours::Ours::find(root)?
-        }
-    };
+    let ours = ours(root, options.binary.as_deref())?;
     let cache = cache()?;
     let peers = peers::Peers::install(root, &cache)?;
     let dir = cache.join(format!("nexmark-{}", options.events));
@@ -73,6 +72,17 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
         println!("\n{}", report.markdown());
     }
     report.write(&root.join("bench/RESULTS.md"))
+}
+
+/// The binary that was named, or a release build.
+fn ours(root: &Path, binary: Option<&str>) -> Result<ours::Ours> {
+    match binary {
+        Some(path) => ours::Ours::at(path),
+        None => {
+            step::cargo(root, &["build", "--release"], &[])?;
+            ours::Ours::find(root)
+        }
+    }
 }
 
 /// One query, DuckDB and ours in turn; the first of ours also answers after further events, and that must be DuckDB's answer.

@@ -48,18 +48,22 @@ fn machine() -> String {
     format!("{cores} x {model}, {memory}")
 }
 
+/// When, what and where.
+pub fn circumstances(root: &Path) -> String {
+    let date = said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"], root);
+    let commit = said_by("git", &["describe", "--always", "--dirty", "--abbrev=12"], root);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("?");
+    format!("{date}, commit {commit}, {}, load when it began {load}", machine())
+}
+
 impl Report {
     pub fn new(root: &Path, options: &Options, peer: &str) -> Report {
-        let date = said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"], root);
-        let commit = said_by("git", &["describe", "--always", "--dirty", "--abbrev=12"], root);
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split_whitespace().next().unwrap_or("?").to_owned();
         let (events, live, runs) = (options.events, options.live_events, options.runs);
         let only = if options.only.is_empty() { String::new() } else { format!(" --only {}", options.only.join(",")) };
         let binary = if options.binary.is_some() { " --binary (NOT a release build, see the text)" } else { "" };
         let command = format!("cargo xtask bench --events {events} --live-events {live} --runs {runs}{only}{binary}");
-        let head =
-            format!("{date}, commit {commit}, {}, load when it began {load}, {peer}. Medians of {runs}. `{command}`", machine());
+        let head = format!("{}, {peer}. Medians of {runs}. `{command}`", circumstances(root));
         Report { head, events, rebuild: vec![], live: vec![], singles: Map::new() }
     }
 
@@ -177,10 +181,15 @@ impl Report {
 
     /// Puts the tables between the marks of a file, or makes it.
     pub fn write(&self, file: &Path) -> Result<()> {
-        let old = std::fs::read_to_string(file).unwrap_or_else(|_| format!("# Figures\n\n{BEGIN}\n{END}\n"));
-        let (before, rest) = old.split_once(BEGIN).with_context(|| format!("no mark `{BEGIN}` in {}", file.display()))?;
-        let (_, after) = rest.split_once(END).with_context(|| format!("no mark `{END}` in {}", file.display()))?;
-        std::fs::write(file, format!("{before}{BEGIN}\n{}\n{END}{after}", self.markdown()))?;
-        Ok(())
+        put(file, (BEGIN, END), &self.markdown())
     }
+}
+
+/// Puts a text between two marks of a file, or makes it.
+pub fn put(file: &Path, (begin, end): (&str, &str), text: &str) -> Result<()> {
+    let old = std::fs::read_to_string(file).unwrap_or_else(|_| format!("# Figures\n\n{begin}\n{end}\n"));
+    let (before, rest) = old.split_once(begin).with_context(|| format!("no mark `{begin}` in {}", file.display()))?;
+    let (_, after) = rest.split_once(end).with_context(|| format!("no mark `{end}` in {}", file.display()))?;
+    std::fs::write(file, format!("{before}{begin}\n{text}\n{end}{after}"))?;
+    Ok(())
 }

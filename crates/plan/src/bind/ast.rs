@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{asof, frames, grouping, json, recursive, row_in, rows, setop, sort, spelling, using};
+use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -35,48 +35,81 @@ pub(crate) fn shown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Strin
         .collect()
 }
 
-/// Rewrites a query and all queries inside it.
-pub(crate) fn prepare(query: &mut Query) -> Result<(), PlanError> {
-    struct V;
-    impl VisitorMut for V {
-        type Break = PlanError;
-        fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
-            let done = row_in::conjuncts(q).and_then(|()| grouping::name_sets(q));
-            done.map_or_else(ControlFlow::Break, ControlFlow::Continue)
-        }
-        fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
-            row_in::anywhere(e).map_or_else(ControlFlow::Break, ControlFlow::Continue)
-        }
-        fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
-            if !q.locks.is_empty() {
-                return ControlFlow::Break(PlanError::unsupported(
-                    "FOR UPDATE and FOR SHARE are not offered",
-                    "transactions are snapshot isolation: the first to commit wins, the other retries",
-                ));
-            }
-            if let Err(e) = asof::mark(q).and_then(|()| using::merge(q)) {
-                return ControlFlow::Break(e);
-            }
-            name_columns(&mut q.body);
-            rows::spell(&mut q.body);
-            if let Err(e) = recursive::check(q) {
-                return ControlFlow::Break(e);
-            }
-            match frames::place(q).and_then(|()| set_operations(&mut q.body)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(e) => ControlFlow::Break(e),
-            }
-        }
-    }
+/// Rewrites a query and all queries inside it. `columns`: see [`names`].
+pub(crate) fn prepare(query: &mut Query, columns: names::Columns<'_>) -> Result<(), PlanError> {
     crate::parse::relations(query, &mut |_| 1)?;
     json::aliases(query)?;
-    match VisitMut::visit(query, &mut V) {
+    match VisitMut::visit(query, &mut Preparer { env: names::Env::new(columns), withs: vec![] }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => {
             sort::part_names(query);
             spelling::spell(query)
         }
     }
+}
+
+struct Preparer<'a> {
+    env: names::Env<'a>,
+    /// Of the queries around: a query of WITH is done before what may name it.
+    withs: Vec<Option<ast::With>>,
+}
+
+impl Preparer<'_> {
+    fn with(&mut self, with: &mut ast::With) -> ControlFlow<PlanError> {
+        for cte in &mut with.cte_tables {
+            if with.recursive {
+                self.env.know(cte);
+            }
+            VisitMut::visit(&mut cte.query, self)?;
+            self.env.know(cte);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl VisitorMut for Preparer<'_> {
+    type Break = PlanError;
+
+    fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
+        if let Err(e) = row_in::conjuncts(q).and_then(|()| grouping::name_sets(q)) {
+            return ControlFlow::Break(e);
+        }
+        self.env.open();
+        let mut with = q.with.take();
+        if let Some(with) = &mut with {
+            self.with(with)?;
+        }
+        self.withs.push(with);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+        row_in::anywhere(e).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+    }
+
+    fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
+        q.with = self.withs.pop().flatten();
+        let done = prepare_one(q, &mut self.env);
+        self.env.close();
+        done.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+    }
+}
+
+/// Rewrites a query whose inner queries have been.
+fn prepare_one(q: &mut Query, env: &mut names::Env<'_>) -> Result<(), PlanError> {
+    if !q.locks.is_empty() {
+        return Err(PlanError::unsupported(
+            "FOR UPDATE and FOR SHARE are not offered",
+            "transactions are snapshot isolation: the first to commit wins, the other retries",
+        ));
+    }
+    asof::mark(q)?;
+    names::resolve(q, env, prepare_one)?;
+    name_columns(&mut q.body);
+    rows::spell(&mut q.body);
+    recursive::check(q)?;
+    frames::place(q)?;
+    set_operations(&mut q.body)
 }
 
 /// Gives the columns of a query and of all queries inside it PostgreSQL's names.
@@ -141,17 +174,23 @@ fn name_items(items: &mut [SelectItem], grouped: &HashSet<String>) {
         }
         _ => !stars.is_empty(),
     };
+    let written = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(e) => Some((column_name(e), matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))),
+        SelectItem::ExprWithAlias { alias, .. } => Some((fold(alias), true)),
+        _ => None,
+    };
+    let all: HashSet<String> = items.iter().filter_map(written).map(|(name, _)| name).collect();
     for (i, item) in items.iter_mut().enumerate() {
-        let (name, plain) = match &*item {
-            SelectItem::UnnamedExpr(e) => (column_name(e), matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_))),
-            SelectItem::ExprWithAlias { alias, .. } => (fold(alias), true),
-            _ => continue,
-        };
-        if name.contains(MARK) {
-            continue;
+        let Some((name, plain)) = written(item) else { continue };
+        // One with a mark comes out of a query within; another may have given the same.
+        let clashes = !name.contains(MARK) && matches!(item, SelectItem::UnnamedExpr(e) if plain && clashes(e));
+        let mut unique = name.clone();
+        if !taken.insert(name.clone()) || clashes {
+            unique = format!("{}{MARK}{i}", shown_name(&name));
+            while all.contains(&unique) || !taken.insert(unique.clone()) {
+                unique.push('_');
+            }
         }
-        let clashes = matches!(item, SelectItem::UnnamedExpr(e) if plain && clashes(e));
-        let unique = if taken.insert(name.clone()) && !clashes { name.clone() } else { format!("{name}{MARK}{i}") };
         if unique == name && (plain || grouped.contains(&name)) {
             continue;
         }
@@ -174,6 +213,11 @@ fn name_of(e: &Expr) -> Option<String> {
         Expr::Identifier(i) => Some(fold(i)),
         Expr::CompoundIdentifier(parts) => parts.last().map(fold),
         Expr::Nested(e) | Expr::Collate { expr: e, .. } => name_of(e),
+        Expr::CompoundFieldAccess { root, access_chain }
+            if access_chain.iter().all(|a| matches!(a, ast::AccessExpr::Subscript(_))) =>
+        {
+            name_of(root)
+        }
         Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(fold),
         Expr::Cast { expr, data_type, .. } => firm_name_of(expr).or_else(|| Some(type_name(data_type))),
         Expr::TypedString(t) => Some(type_name(&t.data_type)),
@@ -225,6 +269,11 @@ fn type_name(ty: &ast::DataType) -> String {
         T::Varchar(_) | T::CharacterVarying(_) => "varchar".into(),
         T::Timestamp(_, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => "timestamptz".into(),
         T::Timestamp(..) => "timestamp".into(),
+        T::Array(
+            ast::ArrayElemTypeDef::SquareBracket(of, _)
+            | ast::ArrayElemTypeDef::AngleBracket(of)
+            | ast::ArrayElemTypeDef::Parenthesis(of),
+        ) => type_name(of),
         other => other.to_string().to_lowercase(),
     }
 }

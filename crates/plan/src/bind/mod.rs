@@ -4,6 +4,7 @@
 //! over a [`provider`]; [`check`] refuses on the *raw* plan (the optimiser would fold `now()` away); the analyzer types it;
 //! [`rules`] optimise it. No session, no clock, no statistics: the same text over the same catalog gives the same plan.
 
+mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
 mod check;
@@ -12,6 +13,7 @@ pub(crate) mod equijoin;
 pub(crate) mod frames;
 mod grouping;
 mod json;
+pub(crate) mod names;
 pub(crate) mod optimizer;
 mod order;
 mod provider;
@@ -28,7 +30,6 @@ mod spelling;
 mod system_time;
 pub(crate) mod temporal;
 mod unnest;
-mod using;
 mod whole_row;
 pub(crate) mod window;
 mod window_batch;
@@ -36,6 +37,7 @@ mod window_batch;
 pub(crate) use grouping::no_aggregate_among_keys;
 pub(crate) use provider::Functions;
 pub(crate) use recursive::Recursion;
+pub(crate) use rules::cast_ast;
 pub(crate) use source::{RelationSource, WorkTable};
 pub(crate) use unnest::Unnest;
 pub(crate) use whole_row::WholeRows;
@@ -67,7 +69,7 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let functions = Functions::get();
     let mut query = query.clone();
     system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
-    ast::prepare(&mut query)?;
+    prepare_over(&mut query, &Relations::View(catalog))?;
     let mut notices = vec![];
     if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(&query.body) {
         query.order_by = None;
@@ -104,7 +106,7 @@ pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Resu
     let functions = Functions::get();
     let mut query = query.clone();
     system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
-    ast::prepare(&mut query)?;
+    prepare_over(&mut query, &Relations::Batch(catalog))?;
     let raw = raw_plan(query, &Relations::Batch(catalog), functions, 0)?;
     let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));
     let plan = rules::analyze(order::total(raw)?, &rules::config(), Mode::Batch)?;
@@ -122,8 +124,19 @@ pub(crate) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
 }
 
 /// Before somebody else binds a query: names and set operations as [`bind_batch`] has them.
-pub(crate) fn prepare(query: &mut sql::Query) -> Result<(), PlanError> {
-    ast::prepare(query)
+pub(crate) fn prepare(query: &mut sql::Query, columns: names::Columns<'_>) -> Result<(), PlanError> {
+    ast::prepare(query, columns)
+}
+
+/// The same over relations that are bound here.
+fn prepare_over(query: &mut sql::Query, catalog: &Relations<'_>) -> Result<(), PlanError> {
+    let late = names_lateness(query);
+    ast::prepare(query, &|name| catalog.columns(name, late))
+}
+
+/// Whether streams show their records' lateness.
+fn names_lateness(query: &sql::Query) -> bool {
+    crate::catalog::mentions(&query.to_string(), crate::catalog::LATE)
 }
 
 /// After somebody else has bound a query: orders that a LIMIT reads are total, but an outermost one's when `open`.
@@ -133,7 +146,7 @@ pub(crate) fn total_orders(plan: LogicalPlan, open: bool) -> Result<LogicalPlan,
 
 /// The unoptimised plan; `depth` counts plain views inside plain views.
 fn raw_plan(query: sql::Query, catalog: &Relations<'_>, functions: &Functions, depth: usize) -> Result<LogicalPlan, PlanError> {
-    let late = crate::catalog::mentions(&query.to_string(), crate::catalog::LATE);
+    let late = names_lateness(&query);
     let provider = Provider::new(catalog, functions, depth, late);
     let planner = SqlToRel::new_with_options(&provider, rules::parser_options());
     Ok(planner.sql_statement_to_plan(sql::Statement::Query(Box::new(query)))?)

@@ -14,7 +14,7 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPl
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF};
 
 use super::source::{RelationSource, WorkTable};
-use super::{ast, rules, series, setop, window};
+use super::{rules, series, setop, window};
 use crate::batch::BatchCatalog;
 use crate::catalog::{CatalogView, RelationKind};
 use crate::error::PlanError;
@@ -49,6 +49,15 @@ pub(super) fn planners(mode: Mode) -> Vec<Arc<dyn RelationPlanner>> {
 }
 
 impl Functions {
+    /// Whether a function of whatever kind has this name.
+    pub fn knows(&self, name: &str) -> bool {
+        functions::scalar(name).is_some()
+            || functions::aggregate(name).is_some()
+            || self.moody.contains_key(name)
+            || self.other_aggregates.contains_key(name)
+            || self.window.contains_key(name)
+    }
+
     /// The process's registry; immutable, so that planning is a function of text and catalog.
     pub fn get() -> &'static Functions {
         static ALL: OnceLock<Functions> = OnceLock::new();
@@ -99,6 +108,24 @@ pub(super) enum Relations<'a> {
     Batch(&'a dyn BatchCatalog),
 }
 
+impl Relations<'_> {
+    /// The names of a relation's columns; `late`: see [`RelationSource::of`].
+    pub fn columns(&self, name: &RelationName, late: bool) -> Option<Vec<String>> {
+        let names = |schema: &SchemaRef| schema.fields().iter().map(|f| f.name().clone()).collect();
+        let info = match self {
+            Relations::View(c) => c.relation(name)?,
+            Relations::Batch(c) => match c.table(name) {
+                Some(rows) => return Some(names(&rows.schema())),
+                None => c.relation(name)?,
+            },
+        };
+        if info.kind == RelationKind::View {
+            return Some(names(&info.schema));
+        }
+        Some(names(&RelationSource::of(info, late).schema()))
+    }
+}
+
 pub(super) struct Provider<'a> {
     catalog: &'a Relations<'a>,
     functions: &'a Functions,
@@ -143,7 +170,7 @@ impl<'a> Provider<'a> {
             Relations::Batch(c) => super::shape(c.relation(name)?),
         };
         super::system_time::resolve(&mut query, &shapes)?;
-        ast::prepare(&mut query)?;
+        super::prepare_over(&mut query, self.catalog)?;
         let plan = super::raw_plan(*query, self.catalog, self.functions, self.depth + 1)?;
         Ok(Arc::new(RelationSource::expanded(info, plan)?))
     }

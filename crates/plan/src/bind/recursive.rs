@@ -29,7 +29,7 @@ use super::source::WorkTable;
 use super::spelling::call;
 use crate::error::PlanError;
 use crate::flowplan::types::sql_name;
-use crate::functions::bind::common;
+use crate::functions::bind::{common, is_text};
 use crate::functions::rows::{MARKED, marked};
 use crate::functions::semantics;
 use crate::lower::output_type;
@@ -292,7 +292,14 @@ fn coerced(term: LogicalPlan, name: &str, types: &[DataType]) -> DfResult<Logica
         let e = match marked(&e).cloned().or_else(|| distinct_column(&e, &input)) {
             None => e,
             Some(own) => {
-                compare(name, i + 1, first, &output_type(&own.get_type(input.schema())?))?;
+                let ty = output_type(&own.get_type(input.schema())?);
+                // a literal without a type is read as the first term's
+                let is_open = semantics::is_unknown_literal(&own.clone().unalias_nested().data);
+                if !is_open && is_text(&ty) != is_text(first) && ty != DataType::Null {
+                    let message = format!("UNION types {} and {} cannot be matched", sql_name(first), sql_name(&ty));
+                    return Err(PlanError::invalid("42804", message).with_hint("add explicit casts").into());
+                }
+                compare(name, i + 1, first, &ty)?;
                 own.alias(&shown)
             }
         };

@@ -52,8 +52,8 @@ fn unfold(t: &mut TableFactor) {
         TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } if is_set_returning(name) => {
             (name.clone(), args.args.clone(), alias.clone(), *with_ordinality)
         }
-        TableFactor::Function { name, args, alias, .. } if is_set_returning(name) => {
-            (name.clone(), args.clone(), alias.clone(), false)
+        TableFactor::Function { name, args, alias, with_ordinality, .. } if is_set_returning(name) => {
+            (name.clone(), args.clone(), alias.clone(), *with_ordinality)
         }
         TableFactor::NestedJoin { table_with_joins, .. } => return lateral(table_with_joins),
         _ => return,

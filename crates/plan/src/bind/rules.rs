@@ -79,7 +79,7 @@ pub(super) fn optimize(plan: LogicalPlan, mut config: ConfigOptions) -> Result<L
 }
 
 /// A cast in a parsed expression.
-pub(super) fn cast_ast(e: ast::Expr, ty: &DataType) -> Result<ast::Expr, PlanError> {
+pub(crate) fn cast_ast(e: ast::Expr, ty: &DataType) -> Result<ast::Expr, PlanError> {
     let text = format!("SELECT CAST(NULL AS {})", crate::flowplan::types::sql_name(ty));
     let mut q = crate::parse::parse_query(&text, &crate::parse::ParseLimits::default())?;
     if let ast::SetExpr::Select(s) = q.body.as_mut()

@@ -41,8 +41,8 @@ impl RelationPlanner for SetReturning {
             TableFactor::Table { ref name, args: Some(ref args), ref alias, with_ordinality, .. } if is_set_returning(name) => {
                 (name.clone(), unnamed(&args.args)?, alias.clone(), with_ordinality)
             }
-            TableFactor::Function { ref name, ref args, ref alias, .. } if is_set_returning(name) => {
-                (name.clone(), unnamed(args)?, alias.clone(), false)
+            TableFactor::Function { ref name, ref args, ref alias, with_ordinality, .. } if is_set_returning(name) => {
+                (name.clone(), unnamed(args)?, alias.clone(), with_ordinality)
             }
             TableFactor::UNNEST { array_exprs, alias, with_offset: false, with_ordinality, .. } => {
                 (ast::ObjectName::from(vec![Ident::new("unnest")]), array_exprs, alias, with_ordinality)
@@ -50,13 +50,12 @@ impl RelationPlanner for SetReturning {
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
         let name = function_name(&name).unwrap_or_default();
-        let (fixed, arrays): (Vec<_>, Vec<_>) =
-            match (json::columns_of(&name, args.clone()), spelling::array_of(&name, args.clone())) {
-                (Some(columns), _) => columns.into_iter().unzip(),
-                (None, Some(array)) => (vec![], vec![array]),
-                (None, None) => (vec![], args),
-            };
-        let plan = plan((&name, &fixed), arrays, alias.as_ref(), numbered, context)?;
+        let arrays = match (json::columns_of(&name, args.clone()), spelling::array_of(&name, args.clone())) {
+            (Some(columns), _) => columns.into_iter().map(|(_, array)| array).collect(),
+            (None, Some(array)) => vec![array],
+            (None, None) => args,
+        };
+        let plan = plan(&name, arrays, alias.as_ref(), numbered, context)?;
         // Without an alias the function's name is the relation's.
         let alias =
             alias.unwrap_or_else(|| ast::TableAlias { explicit: false, name: Ident::new(&name), columns: vec![], at: None });
@@ -68,6 +67,23 @@ impl RelationPlanner for SetReturning {
     }
 }
 
+/// The names of the columns that a function of so many arguments gives; an alias's own names of columns come on top.
+pub(super) fn columns(name: &str, n_args: usize, alias: Option<&ast::TableAlias>, numbered: bool) -> Vec<String> {
+    if let Some(fixed) = json::columns_of(name, vec![]) {
+        let fixed = fixed.into_iter().map(|(column, _)| column.to_owned());
+        return fixed.chain(numbered.then(|| "ordinality".to_owned())).collect();
+    }
+    let n_arrays = if spelling::array_of(name, vec![]).is_some() { 1 } else { n_args };
+    let shown = match alias {
+        // a function of one column gives it the relation's name
+        Some(alias) if n_arrays == 1 => fold(&alias.name),
+        _ => name.to_owned(),
+    };
+    // columns of one name are told apart by a mark that nobody sees
+    let column = |i: usize| if i > 0 { format!("{shown}{}{i}", super::ast::MARK) } else { shown.clone() };
+    (0..n_arrays).map(column).chain(numbered.then(|| "ordinality".to_owned())).collect()
+}
+
 fn unnamed(args: &[FunctionArg]) -> DfResult<Vec<Expr>> {
     let arg = |a: &FunctionArg| match a {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Ok(e.clone()),
@@ -77,7 +93,7 @@ fn unnamed(args: &[FunctionArg]) -> DfResult<Vec<Expr>> {
 }
 
 fn plan(
-    (name, fixed): (&str, &[&str]),
+    name: &str,
     arrays: Vec<Expr>,
     alias: Option<&ast::TableAlias>,
     numbered: bool,
@@ -87,33 +103,21 @@ fn plan(
         return Err(PlanError::invalid("42883", format!("function {name}() does not exist")).into());
     }
     let nothing = DFSchema::empty();
-    let mut names = vec![];
+    let shown = columns(name, arrays.len(), alias, numbered);
+    let mut inner = vec![];
     let mut exprs = vec![];
     for (i, array) in arrays.iter().enumerate() {
         let array = context.sql_to_expr(array.clone(), &nothing)?;
-        let shown = match alias {
-            _ if i < fixed.len() => fixed[i].to_owned(),
-            // a function of one column gives it the relation's name
-            Some(alias) if arrays.len() == 1 => fold(&alias.name),
-            _ => name.to_owned(),
-        };
-        let inner = format!("\u{1}set_{i}");
-        exprs.push(array.alias(&inner));
-        names.push((inner, shown));
+        inner.push(Column::from_name(format!("\u{1}set_{i}")));
+        exprs.push(array.alias(&inner[i].name));
     }
     if numbered {
         let places = spelling::call("pg_places", arrays.clone());
+        inner.push(Column::from_name("\u{1}places"));
         exprs.push(context.sql_to_expr(places, &nothing)?.alias("\u{1}places"));
-        names.push(("\u{1}places".to_owned(), "ordinality".to_owned()));
     }
-    let columns = names.iter().map(|(inner, _)| Column::from_name(inner)).collect();
-    let unnested = LogicalPlanBuilder::empty(true).project(exprs)?.unnest_columns_with_options(columns, options())?;
-    let out = names.into_iter().enumerate().map(|(i, (inner, shown))| {
-        let column = datafusion::logical_expr::Expr::Column(Column::from_name(&inner));
-        // columns of one name are told apart by a mark that nobody sees
-        let repeated = i > 0 && shown != "ordinality";
-        column.alias(if repeated { format!("{shown}{}{i}", super::ast::MARK) } else { shown })
-    });
+    let unnested = LogicalPlanBuilder::empty(true).project(exprs)?.unnest_columns_with_options(inner.clone(), options())?;
+    let out = inner.into_iter().zip(shown).map(|(c, shown)| datafusion::logical_expr::Expr::Column(c).alias(shown));
     unnested.project(out.collect::<Vec<_>>())?.build()
 }
 

@@ -5,6 +5,7 @@
 //!   t AT TIME ZONE z            timezone(z, t)               x = ANY (array)       pg_any_eq(x, array), or IN where it is written out
 //!   overlay(a placing b from c) overlay(a, b, c)             x SIMILAR TO p        pg_similar(x, p, '\')
 //!   array[i]                    pg_element(array, i)         BETWEEN SYMMETRIC     both ways round
+//!   ARRAY[a, b]                 make_array(a, b)             ARRAY(query), LIKE ANY (array): see `arrays`
 //!   generate_series(..)         unnest(pg_series(..)) in a select list; in FROM see `series`
 //!   json_agg and its kin        see `json`
 //!   localtimestamp, age(t), numbers beyond numeric's 38 digits (double precision here)
@@ -18,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
-use super::json;
+use super::{arrays, json};
 use crate::error::PlanError;
 use crate::parse::{SYMMETRIC, fold};
 
@@ -30,6 +31,19 @@ pub(super) fn spell(query: &mut Query) -> Result<(), PlanError> {
     struct Speller;
     impl VisitorMut for Speller {
         type Break = PlanError;
+        fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+            // while an array is still written out
+            let spelt = match e {
+                Expr::AnyOp { left, compare_op, right, .. } => quantified(left, compare_op, right, false),
+                Expr::AllOp { left, compare_op, right } => quantified(left, compare_op, right, true),
+                Expr::Like { .. } | Expr::ILike { .. } => arrays::like(e),
+                _ => None,
+            };
+            if let Some(spelt) = spelt {
+                *e = spelt;
+            }
+            ControlFlow::Continue(())
+        }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
             match respell(e) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -66,15 +80,15 @@ fn cast(e: Expr, data_type: ast::DataType) -> Expr {
     Expr::Cast { kind: ast::CastKind::Cast, expr: Box::new(e), data_type, format: None, array: false }
 }
 
-fn take(e: &mut Expr) -> Expr {
+pub(super) fn take(e: &mut Expr) -> Expr {
     std::mem::replace(e, Expr::value(Value::Null))
 }
 
-fn not(e: Expr) -> Expr {
+pub(super) fn not(e: Expr) -> Expr {
     Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(e) }
 }
 
-fn nested(e: Expr) -> Box<Expr> {
+pub(super) fn nested(e: Expr) -> Box<Expr> {
     Box::new(Expr::Nested(Box::new(e)))
 }
 
@@ -91,14 +105,8 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             let similar = call("pg_similar", vec![take(expr), take(pattern), escape]);
             if *negated { not(similar) } else { similar }
         }
-        Expr::AnyOp { left, compare_op, right, .. } => match quantified(left, compare_op, right, false) {
-            Some(e) => e,
-            None => return Ok(()),
-        },
-        Expr::AllOp { left, compare_op, right } => match quantified(left, compare_op, right, true) {
-            Some(e) => e,
-            None => return Ok(()),
-        },
+        // DataFusion binds an array's elements where no outer column is known
+        Expr::Array(list) if !list.elem.is_empty() => call("make_array", std::mem::take(&mut list.elem)),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
             [AccessExpr::Dot(Expr::Identifier(field))] => match column_of(root, field) {
                 Some(column) => column,
@@ -109,18 +117,17 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
                     ));
                 }
             },
-            [AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })] => {
-                let ends = u8::from(lower_bound.is_some()) + 2 * u8::from(upper_bound.is_some());
-                let number = |n: u8| Expr::value(Value::Number(n.to_string(), false));
-                let end = |bound: &mut Option<Expr>| bound.take().unwrap_or_else(|| number(0));
-                call("pg_slice", vec![take(root), end(lower_bound), end(upper_bound), number(ends)])
-            }
             [AccessExpr::Subscript(Subscript::Index { index })] => call("pg_element", vec![take(root), take(index)]),
-            chain if chain.iter().all(|a| matches!(a, AccessExpr::Subscript(Subscript::Index { .. }))) => {
+            chain if chain.len() > 1 && chain.iter().all(|a| matches!(a, AccessExpr::Subscript(Subscript::Index { .. }))) => {
                 chain.iter_mut().fold(take(root), |of, access| match access {
                     AccessExpr::Subscript(Subscript::Index { index }) => call("pg_element", vec![of, take(index)]),
                     _ => of,
                 })
+            }
+            [AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })] => {
+                let bound = |e: &mut Option<Expr>, widest: i32| e.as_mut().map_or_else(|| number(widest.into()), take);
+                let (from, to) = (bound(lower_bound, 1), bound(upper_bound, i32::MAX));
+                call(crate::functions::slice::NAME, vec![take(root), from, to])
             }
             _ => return Ok(()),
         },
@@ -150,16 +157,29 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
                 None => return Ok(()),
             }
         }
-        // `~ x` is `-1 # x`
-        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
-            let ones = cast(text("-1"), ast::DataType::Int(None));
-            let (left, right) = (nested(ones), nested(take(expr)));
-            Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::PGBitwiseXor, right }))
-        }
         Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (fields(left), fields(right)) {
             (Some(l), Some(r)) if l.len() == 2 && r.len() == 2 => call("pg_periods_overlap", [l, r].concat()),
             _ => return Err(PlanError::syntax("wrong number of parameters on a side of OVERLAPS expression")),
         },
+        // as two's complements are
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            let (left, op) = (Box::new(number(-1)), BinaryOperator::Minus);
+            Expr::Nested(Box::new(Expr::BinaryOp { left, op, right: nested(take(expr)) }))
+        }
+        // a cast that somebody writes cuts off; DataFusion's text has no length
+        Expr::Cast { expr, data_type, array: false, .. } => match length(data_type) {
+            Some(n) => call("left", vec![cast(take(expr), ast::DataType::Text), number(n)]),
+            None => return Ok(()),
+        },
+        // texts are ordered by their bytes, as "C" says
+        Expr::Collate { expr, collation } => {
+            let name = collation.0.last().and_then(|p| p.as_ident()).map(|i| i.value.clone()).unwrap_or_default();
+            if !matches!(name.as_str(), "C" | "POSIX" | "default" | "ucs_basic") {
+                let message = format!("collation \"{name}\" is not offered");
+                return Err(PlanError::unsupported(message, "texts are ordered by their bytes: COLLATE \"C\""));
+            }
+            take(expr)
+        }
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
@@ -184,7 +204,7 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             _ => return Ok(()),
         },
-        Expr::Function(f) => match json::function(f)?.or_else(|| function(f)) {
+        Expr::Function(f) => match json::function(f)?.or(arrays::of_query(f)?).or_else(|| function(f)) {
             Some(e) => e,
             None => return Ok(()),
         },
@@ -199,6 +219,20 @@ fn column_of(root: &Expr, field: &Ident) -> Option<Expr> {
     match root {
         Expr::Nested(inner) => column_of(inner, field),
         Expr::Identifier(of) => Some(Expr::CompoundIdentifier(vec![of.clone(), field.clone()])),
+        _ => None,
+    }
+}
+
+fn number(n: i64) -> Expr {
+    Expr::value(Value::Number(n.to_string(), false))
+}
+
+/// How many characters a text of this type may have.
+fn length(ty: &ast::DataType) -> Option<i64> {
+    use ast::DataType::{CharVarying, CharacterVarying, Varchar};
+    let (Varchar(length) | CharacterVarying(length) | CharVarying(length)) = ty else { return None };
+    match length {
+        Some(ast::CharacterLength::IntegerLength { length, .. }) => i64::try_from(*length).ok(),
         _ => None,
     }
 }
@@ -227,6 +261,9 @@ fn quantified(left: &mut Expr, op: &BinaryOperator, right: &mut Expr, all: bool)
     }
     if matches!(right, Expr::Subquery(_)) {
         return None;
+    }
+    if let Some(like) = arrays::like_operator(left, op, right, all) {
+        return Some(like);
     }
     let suffix = match op {
         BinaryOperator::Eq => "eq",

@@ -23,6 +23,9 @@ use crate::interval;
 const START: &str = "window_start";
 const END: &str = "window_end";
 
+/// The columns that a window function adds, behind its relation's.
+pub(crate) const BOUNDS: [&str; 2] = [START, END];
+
 /// Which windows; all widths in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -55,7 +58,7 @@ impl WindowNode {
         }
         let mut fields: Vec<_> = input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         let qualifier = qualifier.unwrap_or_else(|| fields.first().and_then(|(q, _)| q.clone()));
-        for name in [START, END] {
+        for name in BOUNDS {
             fields.push((qualifier.clone(), Arc::new(Field::new(name, ty.clone(), true))));
         }
         Ok(Arc::new(DFSchema::new_with_metadata(fields, Default::default())?))

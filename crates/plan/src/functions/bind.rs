@@ -96,6 +96,15 @@ pub fn decimal(scale: i8) -> DataType {
     DataType::Decimal128(NUMERIC_PRECISION, scale)
 }
 
+/// What a number of this type is as a numeric of its own digits; none for one that has any number of them.
+pub fn digits_of(ty: &DataType) -> Option<DataType> {
+    match ty {
+        DataType::Decimal128(_, s) => Some(decimal(*s)),
+        DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(decimal(0)),
+        _ => None,
+    }
+}
+
 /// Integers as numeric, numerics as they are.
 pub fn as_decimal(ty: &DataType) -> DataType {
     if is_decimal(ty) { ty.clone() } else { decimal(0) }

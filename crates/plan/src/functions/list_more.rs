@@ -1,4 +1,4 @@
-//! More functions of arrays: `array_dims`, `array_fill`, and slices (`a[1:2]`), whose ends may be left out.
+//! More functions of arrays: `array_dims`, `array_fill`.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Int32Type};
@@ -93,46 +93,4 @@ fn fill(args: &Args<'_>) -> EvalResult<ArrayRef> {
         picks.end(true)?;
     }
     picks.finish(&value.array, args.ret)
-}
-
-/// `a[from:to]`, `a[from:]`, `a[:to]`: which ends are written stands in the last argument (1 the first, 2 the second).
-pub static SLICE: Builtin = Builtin {
-    name: "pg_slice",
-    aliases: &[],
-    bind: |types| match types {
-        [list, from, to, ends] if [from, to, ends].iter().all(|t| is_int(t) || is_unknown(t)) => {
-            let of = item(list).ok_or_else(|| {
-                EvalError::new(
-                    "42804",
-                    format!("cannot subscript type {} because it does not support subscripting", crate::pgtypes::type_name(list)),
-                )
-            })?;
-            let list = list_of(known(of));
-            Ok(Bound { args: vec![list.clone(), DataType::Int32, DataType::Int32, DataType::Int32], ret: list })
-        }
-        _ => Err(undefined("pg_slice", types)),
-    },
-    refine: None,
-    kernel: slice,
-    safe: true,
-};
-
-fn slice(args: &Args<'_>) -> EvalResult<ArrayRef> {
-    let list = Lists::new(args, 0)?;
-    let ((from, sf), (to, st), (ends, se)) =
-        (args.lanes::<Int32Type>(1)?, args.lanes::<Int32Type>(2)?, args.lanes::<Int32Type>(3)?);
-    let nulls = args.nulls();
-    let mut picks = Picks::new(args.n);
-    for i in 0..args.n {
-        let valid = nulls.as_ref().is_none_or(|n| n.is_valid(i));
-        if valid {
-            let range = list.range(i);
-            let place = |n: i32| usize::try_from(n).unwrap_or(0);
-            let first = if ends[i * se] & 1 == 0 { 1 } else { place(from[i * sf]).max(1) };
-            let last = if ends[i * se] & 2 == 0 { range.len() } else { place(to[i * st]).min(range.len()) };
-            (first..=last).try_for_each(|nth| picks.push(range.start + nth - 1))?;
-        }
-        picks.end(valid)?;
-    }
-    picks.finish(list.list.values(), args.ret)
 }

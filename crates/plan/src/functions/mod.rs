@@ -18,6 +18,7 @@ mod branches;
 pub mod bytes;
 pub mod cast;
 pub mod compare;
+pub mod contain;
 mod digest;
 pub mod error;
 pub mod exact_sum;
@@ -31,6 +32,7 @@ pub mod guard;
 pub mod json;
 pub mod kept;
 mod like;
+pub mod like_any;
 mod list_more;
 pub mod lists;
 pub mod math;
@@ -52,6 +54,7 @@ pub mod regexp;
 pub(crate) mod rows;
 pub mod semantics;
 pub mod series;
+pub mod slice;
 mod spread;
 pub mod string_agg;
 pub mod strings;
@@ -256,10 +259,18 @@ static BUILTINS: &[&Builtin] = &[
     &rows::ARRAY,
     &rows::PLACES,
     &rows::FULL,
+    &rows::FILLED,
+    &slice::SLICE,
+    &contain::CONTAINS,
+    &contain::OVERLAP,
+    &like_any::ANY_LIKE,
+    &like_any::ALL_LIKE,
+    &like_any::ANY_ILIKE,
+    &like_any::ALL_ILIKE,
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.
-pub const BORROWED: &[&str] = &["coalesce", "pi"];
+pub const BORROWED: &[&str] = &["coalesce", "pi", "make_array"];
 
 /// Aggregates of DataFusion that answer as PostgreSQL's.
 pub const BORROWED_AGGREGATES: &[&str] = &["count", "min", "max", "bool_and", "bool_or", "string_agg", "array_agg"];

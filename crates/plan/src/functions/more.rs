@@ -7,7 +7,6 @@ use super::{list_more, numbers, octets, periods, regexp, unistr};
 pub(super) static BUILTINS: &[&Builtin] = &[
     &list_more::ARRAY_DIMS,
     &list_more::ARRAY_FILL,
-    &list_more::SLICE,
     &octets::GET_BYTE,
     &octets::SET_BYTE,
     &octets::GET_BIT,

@@ -266,12 +266,40 @@ fn bracket(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, flags: Flags, o
 /// # Errors
 /// As [`compile`].
 pub(super) fn similar(pattern: &str, escape_char: Option<char>) -> EvalResult<Regex> {
+    similar_in(pattern, escape_char, false)
+}
+
+/// The same, with the part between two separators (escape character, double quote) as its group: the part before it is as short as can be.
+///
+/// # Errors
+/// As [`compile`]; 2200C for another number of separators.
+pub(super) fn similar_part(pattern: &str, escape_char: Option<char>) -> EvalResult<Regex> {
+    similar_in(pattern, escape_char, true)
+}
+
+fn similar_in(pattern: &str, escape_char: Option<char>, parts: bool) -> EvalResult<Regex> {
     let mut out = String::from(r"\A(?:");
     let mut chars = pattern.chars();
     let mut in_bracket = false;
+    let mut n_separators = 0;
     while let Some(c) = chars.next() {
         if Some(c) == escape_char {
             match chars.next() {
+                Some('"') if parts && !in_bracket => {
+                    n_separators += 1;
+                    match n_separators {
+                        1 => {
+                            // quantifiers before it turn over: the least they can
+                            out.insert(r"\A(?:".len() - 1, 'U');
+                            out.push_str(")(");
+                        }
+                        2 => out.push_str(")(?:"),
+                        _ => {
+                            let message = "SQL regular expression may not contain more than two escape-double-quote separators";
+                            return Err(EvalError::new("2200C", message));
+                        }
+                    }
+                }
                 Some(c) => push_plain(c, &mut out),
                 None => return Err(EvalError::new("22025", "invalid escape sequence")),
             }

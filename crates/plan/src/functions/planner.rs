@@ -15,9 +15,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, SortExpr};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
-use super::bind::{is_json, is_jsonb, is_number, is_uuid};
+use super::bind::{is_jsonb, is_number};
 use super::error::EvalError;
-use super::{arith, extract, function, json, lists, math, over, regexp, rows, strings, text};
+use super::{arith, contain, extract, function, json, lists, math, over, regexp, strings, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -28,6 +28,13 @@ impl ExprPlanner for PgExprPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         if let Some(planned) = matching(&expr) {
             return Ok(PlannerResult::Planned(planned));
+        }
+        if let Some(def) = contain::operator(&expr.op)
+            && [&expr.left, &expr.right].into_iter().any(|e| e.get_type(schema).is_ok_and(|t| t.is_nested()))
+        {
+            let turned = expr.op == BinaryOperator::ArrowAt;
+            let args = if turned { vec![expr.right, expr.left] } else { vec![expr.left, expr.right] };
+            return Ok(PlannerResult::Planned(function(def).call(args)));
         }
         let jsonb = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_jsonb(&t));
         if let Some(planned) = json_operator(&expr, &jsonb) {
@@ -70,15 +77,6 @@ impl ExprPlanner for PgExprPlanner {
         let left = typed_like(expr.left, &expr.right, schema);
         let right = typed_like(expr.right, &left, schema);
         Ok(PlannerResult::Planned(function(def).call(vec![left, right])))
-    }
-
-    fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> DfResult<PlannerResult<Vec<Expr>>> {
-        // DataFusion does not unite these with NULL and literals
-        let ours = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_uuid(&t) || is_json(&t));
-        if exprs.iter().any(ours) {
-            return Ok(PlannerResult::Planned(function(&rows::ARRAY).call(exprs)));
-        }
-        Ok(PlannerResult::Original(exprs))
     }
 
     fn plan_position(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
@@ -131,7 +129,6 @@ fn json_operator(expr: &RawBinaryExpr, jsonb: &dyn Fn(&Expr) -> bool) -> Option<
         BinaryOperator::ArrowAt => return Some(function(&json::contains::CONTAINS).call(vec![right, left])),
         BinaryOperator::AtQuestion => &json::path::EXISTS_OP,
         BinaryOperator::AtAt => &json::path::MATCH_OP,
-        BinaryOperator::PGOverlap => &json::contains::OVERLAPS,
         BinaryOperator::Minus if jsonb(&left) => &json::change::DELETE,
         BinaryOperator::StringConcat if jsonb(&left) || jsonb(&right) => &json::change::CONCAT,
         _ => return None,

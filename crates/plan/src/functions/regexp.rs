@@ -9,7 +9,7 @@ use super::arith::boxed;
 use super::error::{EvalError, EvalResult};
 use super::forms::{Form, K, bind_forms, builtin};
 use super::lists::texts_of;
-use super::pattern::{Flags, Known, compile, similar};
+use super::pattern::{Flags, Known, compile, similar, similar_part};
 use super::udf::{Args, Bound, Builtin, text_array};
 use crate::eval::LikePattern;
 use crate::pgtypes::list_of;
@@ -360,6 +360,25 @@ pub(super) fn substring(a: &Args<'_>) -> EvalResult<ArrayRef> {
         let re = patterns.of(i)?;
         let found = re.0.captures(text.value(i * st));
         let part = found.as_ref().and_then(|found| if found.len() > 1 { found.get(1) } else { found.get(0) });
+        out.push_str(part.map_or("", |m| m.as_str()));
+        Ok(part.is_some())
+    })
+}
+
+/// `substring(text from pattern for escape)`: the part of a text which a pattern of SIMILAR TO describes between two separators, an escape
+/// character and a double quote each; the whole text without them.
+pub(super) fn substring_similar(a: &Args<'_>) -> EvalResult<ArrayRef> {
+    let ((text, st), (pattern, sp), (escape, se)) = (a.texts(0)?, a.texts(1)?, a.texts(2)?);
+    let (known, nulls) = (Known::new(), a.nulls());
+    text_array(a.n, |i, out| {
+        if nulls.as_ref().is_some_and(|n| n.is_null(i)) {
+            return Ok(false);
+        }
+        let (pattern, escape) = (pattern.value(i * sp), escape_of(escape.value(i * se))?);
+        let key = format!("{}{pattern}", escape.map_or('\0', |c| c));
+        let re = known.get(&key, || similar_part(pattern, escape))?;
+        let found = re.captures(text.value(i * st));
+        let part = found.as_ref().and_then(|found| found.get(1).or_else(|| found.get(0)));
         out.push_str(part.map_or("", |m| m.as_str()));
         Ok(part.is_some())
     })

@@ -81,6 +81,22 @@ pub static FULL: Builtin = Builtin {
     safe: true,
 };
 
+/// Name of [`FILLED`].
+pub const FILLED_NAME: &str = "pg_filled";
+
+/// An array; an empty one for NULL.
+pub static FILLED: Builtin = Builtin {
+    name: FILLED_NAME,
+    aliases: &[],
+    bind: |types| match types {
+        [ty] if item(ty).is_some() => Ok(Bound { args: vec![ty.clone()], ret: ty.clone() }),
+        _ => Err(undefined(FILLED_NAME, types)),
+    },
+    refine: None,
+    kernel: filled,
+    safe: true,
+};
+
 fn array(args: &Args<'_>) -> EvalResult<ArrayRef> {
     let columns: Vec<&dyn arrow::array::Array> = args.cols.iter().map(|c| c.array.as_ref()).collect();
     let values = concat(&columns)?;
@@ -123,6 +139,16 @@ fn full(args: &Args<'_>) -> EvalResult<ArrayRef> {
         let any = !range.is_empty();
         range.into_iter().try_for_each(|at| picks.push(at))?;
         picks.end(any)?;
+    }
+    picks.finish(list.list.values(), args.ret)
+}
+
+fn filled(args: &Args<'_>) -> EvalResult<ArrayRef> {
+    let list = Lists::new(args, 0)?;
+    let mut picks = Picks::new(args.n);
+    for row in 0..args.n {
+        list.range(row).into_iter().try_for_each(|at| picks.push(at))?;
+        picks.end(true)?;
     }
     picks.finish(list.list.values(), args.ret)
 }

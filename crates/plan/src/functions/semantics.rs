@@ -17,13 +17,16 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, lit, not};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, WindowFunctionDefinition, lit, not,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::bind::{self, is_decimal, is_float, is_int, is_text};
 use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
+use super::over::PgWindow;
 use super::udf::PgFunction;
 use super::{arith, branches, function, json, planner, quantified, temporal, text};
 use crate::flowplan::Spread;
@@ -107,9 +110,14 @@ fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
 /// Rows of VALUES take one type for each column, as the arms of a UNION do.
 fn unify_rows(mut rows: Vec<Vec<Expr>>, schema: &DFSchema) -> DfResult<LogicalPlan> {
     let none = DFSchema::empty();
+    // a bare NULL has been given a type by the binder, which is none of its own
+    let several = rows.len() > 1;
+    let bare: Vec<Vec<bool>> = rows.iter().map(|r| r.iter().map(|e| is_null(e, several)).collect()).collect();
     rows.iter_mut().flatten().for_each(|e| *e = super::rows::unmarked(std::mem::take(e)));
     for i in 0..schema.fields().len() {
-        let types = rows.iter().filter_map(|r| r.get(i)).map(|e| e.get_type(&none)).collect::<DfResult<Vec<_>>>()?;
+        let types = rows.iter().zip(&bare).filter_map(|(r, bare)| Some((r.get(i)?, *bare.get(i)?)));
+        let own = |(e, bare): (&Expr, bool)| if bare { Ok(DataType::Null) } else { e.get_type(&none) };
+        let types = types.map(own).collect::<DfResult<Vec<_>>>()?;
         let ty = bind::common_all(&types, "VALUES")?;
         for row in &mut rows {
             if let Some(e) = row.get_mut(i) {
@@ -124,6 +132,16 @@ fn unify_rows(mut rows: Vec<Vec<Expr>>, schema: &DFSchema) -> DfResult<LogicalPl
     }
     let renamed: Vec<Expr> = names.map(|(want, have)| Expr::Column(Column::from_name(have.name())).alias(want.name())).collect();
     LogicalPlanBuilder::from(plan).project(renamed)?.build()
+}
+
+/// A NULL that nobody gave a type: among several rows a cast that somebody wrote is marked, and the binder's is not.
+fn is_null(e: &Expr, several: bool) -> bool {
+    match e {
+        Expr::Literal(value, _) => value.is_null() && (several || value.data_type() == DataType::Null),
+        Expr::Alias(a) => is_null(&a.expr, several),
+        Expr::Cast(c) => several && is_null(&c.expr, several),
+        _ => false,
+    }
 }
 
 pub(super) struct Rewriter<'a> {
@@ -170,7 +188,13 @@ impl Rewriter<'_> {
                 if foreign(&from) || foreign(field.data_type()) {
                     return Ok(Expr::Cast(Cast { expr, field }));
                 }
-                explicit_cast(*expr, &from, &field)
+                // `::numeric` without a scale keeps the digits that there are.
+                let kept = (*field.data_type() == crate::pgtypes::numeric()).then(|| bind::digits_of(&from)).flatten();
+                match kept {
+                    Some(ty) if ty == from => Ok(*expr),
+                    Some(ty) => explicit_cast(*expr, &from, &Arc::new(arrow::datatypes::Field::new("", ty, true))),
+                    None => explicit_cast(*expr, &from, &field),
+                }
             }
             Expr::Negative(e) => self.call(&arith::NEG, vec![*e]),
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.binary(*left, op, *right),
@@ -206,6 +230,12 @@ impl Rewriter<'_> {
             }
             Expr::WindowFunction(mut w) => {
                 guard(w.params.filter.as_deref(), &mut w.params.args);
+                if let WindowFunctionDefinition::WindowUDF(f) = &w.fun
+                    && f.inner().downcast_ref::<PgWindow>().is_some_and(|pg| pg.is_filtered)
+                    && let Some((filter, args)) = w.params.args.split_last_mut()
+                {
+                    guard(Some(filter), args);
+                }
                 Ok(Expr::WindowFunction(w))
             }
             other => Ok(other),
@@ -394,7 +424,7 @@ fn operator_sign(name: &str) -> Option<&'static str> {
 }
 
 /// A string literal without a cast: its type is whatever the place needs.
-pub(super) fn is_unknown_literal(e: &Expr) -> bool {
+pub(crate) fn is_unknown_literal(e: &Expr) -> bool {
     matches!(e, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _))
 }
 
@@ -511,7 +541,8 @@ fn guard(filter: Option<&Expr>, args: &mut [Expr]) {
     let Some(filter) = filter else { return };
     for arg in args {
         let fails = arg.exists(|e| Ok(matches!(e, Expr::ScalarFunction(_) | Expr::Cast(_)))).unwrap_or(true);
-        if fails {
+        let guarded = matches!(&*arg, Expr::Case(c) if c.when_then_expr.first().is_some_and(|(when, _)| **when == *filter));
+        if fails && !guarded {
             let then = Box::new(std::mem::take(arg));
             *arg = Expr::Case(Case::new(None, vec![(Box::new(filter.clone()), then)], None));
         }

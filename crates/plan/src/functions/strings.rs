@@ -57,9 +57,14 @@ builtin!(
         (&[K::Text, K::Int, K::Int], K::Text),
         (&[K::Bytes, K::Int], K::Bytes),
         (&[K::Bytes, K::Int, K::Int], K::Bytes),
+        (&[K::Text, K::Text, K::Text], K::Text)
     ],
     false,
-    |a| if a.texts(1).is_ok() { regexp::substring(a) } else { (text::SUBSTR.kernel)(a) }
+    |a| match a.cols.len() {
+        _ if a.texts(1).is_err() => (text::SUBSTR.kernel)(a),
+        3 => regexp::substring_similar(a),
+        _ => regexp::substring(a),
+    }
 );
 
 const MEASURED: &[Form] = &[(&[K::Text], K::Int), (&[K::Bytes], K::Int)];

@@ -28,6 +28,9 @@ impl P<'_> {
         if self.take("view") {
             return self.create_view(false, or_replace);
         }
+        if self.take("function") {
+            return self.create_function(or_replace);
+        }
         if !or_replace && self.take("schema") {
             return self.create_schema();
         }
@@ -39,7 +42,8 @@ impl P<'_> {
             "index" | "unique" => "a table is looked up by its primary key, a view by its unique key; indexes come later",
             "source" | "sink" => "load with COPY or INSERT, read with SUBSCRIBE; connectors come later",
             "recursive" => "recursive views are not offered yet",
-            _ => "CREATE TABLE, STREAM, VIEW, MATERIALIZED VIEW, SCHEMA and SEQUENCE are",
+            "procedure" | "trigger" => "a view follows its relations by itself; CREATE FUNCTION .. LANGUAGE SQL is offered",
+            _ => "CREATE TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA and SEQUENCE are",
         };
         match what.as_str() {
             "" => Err(self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW")),
@@ -282,8 +286,10 @@ impl P<'_> {
             return self.drop_schema();
         } else if self.take("sequence") {
             return self.drop_sequence();
+        } else if self.take("function") {
+            return self.drop_function();
         } else {
-            return Err(self.expected("TABLE, STREAM, VIEW, MATERIALIZED VIEW, SCHEMA or SEQUENCE"));
+            return Err(self.expected("TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA or SEQUENCE"));
         };
         let if_exists = self.take("if exists");
         let mut names = vec![self.relation()?];

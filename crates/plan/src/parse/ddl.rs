@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::create::column;
+use super::function::{CreateFunction, DroppedFunction};
 use super::statement::{ColumnSpec, ObjectKind, RelationName, Statement};
 use super::{P, Result};
 use crate::error::PlanError;
@@ -78,6 +79,15 @@ pub enum Ddl {
         if_not_exists: bool,
         /// What it counts.
         spec: SequenceSpec,
+    },
+    /// CREATE FUNCTION.
+    CreateFunction(CreateFunction),
+    /// DROP FUNCTION.
+    DropFunction {
+        /// Which ones.
+        functions: Vec<DroppedFunction>,
+        /// IF EXISTS.
+        if_exists: bool,
     },
     /// DROP SEQUENCE.
     DropSequence {

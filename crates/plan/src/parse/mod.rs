@@ -10,6 +10,8 @@ mod ddl;
 mod dml;
 mod emit;
 mod exclude;
+mod forms;
+mod function;
 mod limits;
 mod precedence;
 mod prepared;
@@ -24,6 +26,7 @@ pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTE
 pub use create::column_name;
 pub use ddl::{Alter, Check, Ddl, SequenceSpec};
 pub(crate) use exclude::EXCLUDE_MARK;
+pub use function::{CreateFunction, DroppedFunction};
 pub use limits::ParseLimits;
 pub use statement::*;
 pub use weight::{RELATIONS_MAX, relations};
@@ -212,6 +215,7 @@ impl P<'_> {
     fn repaired<T: ast::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
         let mut tree = self.sqlparser(parsed)?;
         precedence::repair(&mut tree);
+        forms::unify(&mut tree);
         Ok(tree)
     }
 

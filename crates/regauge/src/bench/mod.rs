@@ -15,6 +15,7 @@ mod memory;
 mod meter;
 mod queries;
 mod rebuild;
+mod tpch;
 
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -91,6 +92,17 @@ pub enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         keys: usize,
     },
+    /// TPC-H: the tables, all 22 queries as views, refreshes of a thousandth; and what the peer needs to do the same.
+    Tpch {
+        /// Where the tables, the texts and the answers are put for the peer.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The specification's scale factor: 1 is 8.7 million rows.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        #[arg(long, default_value_t = 5)]
+        refreshes: u32,
+    },
     /// The texts of the queries, one JSON object.
     Queries,
 }
@@ -106,6 +118,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Append { rows, batch, sessions } => append::run(rows, batch, sessions).await?,
         Bench::Lookup { rows, requests } => lookup::run(rows, requests).await?,
         Bench::Memory { keys } => memory::run(keys).await?,
+        Bench::Tpch { dir, scale, refreshes } => tpch::run(&dir, scale, refreshes).await?,
         Bench::Queries => queries::all(),
     };
     println!("{line}");

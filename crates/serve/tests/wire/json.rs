@@ -44,7 +44,7 @@ async fn uuid_json_and_jsonb_go_both_ways_in_their_binary_forms() {
     let (jsonb, json) = (b"\x01{\"b\":1e1, \"a\" :\"\xc3\xa9\"}", b"{ \"b\" : 1e1 }");
     client.execute(&insert, &[&bytes(&uuid), &bytes(jsonb), &bytes(json)]).await.unwrap();
 
-    let select = client.prepare("SELECT k, b, j, ARRAY[k, NULL], b -> 'a' FROM t WHERE k = $1 AND b @> $2").await.unwrap();
+    let select = client.prepare("SELECT k, b, j, ARRAY[k, NULL::uuid], b -> 'a' FROM t WHERE k = $1 AND b @> $2").await.unwrap();
     assert_eq!(select.params(), [Type::UUID, Type::JSONB]);
     let types: Vec<Type> = select.columns().iter().map(|c| c.type_().clone()).collect();
     assert_eq!(types, [Type::UUID, Type::JSONB, Type::JSON, Type::UUID_ARRAY, Type::JSONB]);

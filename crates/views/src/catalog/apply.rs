@@ -2,7 +2,7 @@
 //!
 //! It accepts every event that any release gave; an event that does not fit is corruption, not a user's error.
 
-use super::{Catalog, ColumnSpec, Event, Kind, Name, ObjectId, PUBLIC, Relation, Sequence, WatermarkSpec};
+use super::{Catalog, ColumnSpec, Event, Function, Kind, Name, ObjectId, PUBLIC, Relation, Sequence, WatermarkSpec};
 use regauge_types::{Lsn, VersionNo};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -157,6 +157,27 @@ impl Catalog {
                 Some(_) => Ok(()),
                 None => Err(misfit("no such sequence")),
             },
+            Event::FunctionCreated { name, spec } => {
+                let function = spec.function(name).map_err(misfit)?;
+                let made = Arc::new(Function { name: name.clone(), spec: spec.clone(), function });
+                let there = self.functions.entry(name.clone()).or_default();
+                there.retain(|f| f.spec.params.len() != spec.params.len());
+                there.push(made);
+                there.sort_by_key(|f| f.spec.params.len());
+                Ok(())
+            }
+            Event::FunctionDropped { name, params } => {
+                let there = self.functions.get_mut(name).ok_or_else(|| misfit("no such function"))?;
+                let before = there.len();
+                there.retain(|f| f.spec.params.len() != *params);
+                if there.len() == before {
+                    return Err(misfit("no such function"));
+                }
+                if there.is_empty() {
+                    self.functions.remove(name);
+                }
+                Ok(())
+            }
             Event::SequenceReserved { sequence, last } => {
                 let of = self.sequences.get_mut(sequence).ok_or_else(|| misfit("no such sequence"))?;
                 Arc::make_mut(of).reserved = *last;

@@ -7,7 +7,7 @@
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
 //! event makes sense: that is [`super::fold`].
 
-use super::{Check, Column, Definition, Made, Name, ObjectId, SequenceSpec, Version, Watermark, ty};
+use super::{Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, Version, Watermark, ty};
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},
@@ -268,6 +268,17 @@ pub enum Event {
     SequenceDropped {
         sequence: u32,
     },
+    /// CREATE [OR REPLACE] FUNCTION, of language SQL.
+    FunctionCreated {
+        name: Name,
+        #[serde(flatten)]
+        spec: FunctionSpec,
+    },
+    FunctionDropped {
+        name: Name,
+        /// How many it has.
+        params: usize,
+    },
     /// Numbers up to `last` may have been given; none: none has.
     SequenceReserved {
         sequence: u32,
@@ -296,6 +307,8 @@ impl Event {
             Event::SequenceCreated { .. } => "sequence_created",
             Event::SequenceDropped { .. } => "sequence_dropped",
             Event::SequenceReserved { .. } => "sequence_reserved",
+            Event::FunctionCreated { .. } => "function_created",
+            Event::FunctionDropped { .. } => "function_dropped",
         }
     }
 
@@ -309,7 +322,9 @@ impl Event {
             | Event::Renamed { name, .. }
             | Event::ViewReplaced { name, .. }
             | Event::Altered { name, .. }
-            | Event::SequenceCreated { name, .. } => Some(name),
+            | Event::SequenceCreated { name, .. }
+            | Event::FunctionCreated { name, .. }
+            | Event::FunctionDropped { name, .. } => Some(name),
             Event::VersionAdded { .. }
             | Event::Routed { .. }
             | Event::VersionRetired { .. }

@@ -4,8 +4,8 @@
 //! relations, times the columns of the one concerned.
 
 use super::{
-    Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, Made, Name, ObjectId, PUBLIC, SequenceSpec, VersionSpec,
-    WatermarkSpec, alter, diverted, drops::drops, late,
+    Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, FunctionSpec, Made, Name, ObjectId, PUBLIC, SequenceSpec,
+    VersionSpec, WatermarkSpec, alter, diverted, drops::drops, late,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::ErrorKind;
@@ -81,6 +81,15 @@ pub enum Wish {
     },
     DropSequence {
         sequence: u32,
+    },
+    /// In the place of one with as many parameters, if there is one.
+    Function {
+        name: Name,
+        spec: FunctionSpec,
+    },
+    DropFunction {
+        name: Name,
+        params: usize,
     },
     Reserve {
         sequence: u32,
@@ -163,6 +172,15 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             Ok(vec![Event::SequenceCreated { sequence: catalog.last_sequence + 1, name, spec }])
         }
         Wish::DropSequence { sequence } => drop_sequence(catalog, sequence),
+        Wish::Function { name, spec } => {
+            if !catalog.has_schema(&name.schema) {
+                let message = format!("schema \"{}\" does not exist", name.schema);
+                return Err(Error::new(ErrorKind::NotFound, code::INVALID_SCHEMA, message).hint("CREATE SCHEMA, or leave it out"));
+            }
+            spec.function(&name).map_err(|what| Error::internal(format!("function {name} cannot be stored: {what}")))?;
+            Ok(vec![Event::FunctionCreated { name, spec }])
+        }
+        Wish::DropFunction { name, params } => Ok(vec![Event::FunctionDropped { name, params }]),
         Wish::Reserve { sequence, last } => Ok(vec![Event::SequenceReserved { sequence, last }]),
     }
 }
@@ -191,7 +209,16 @@ fn drop_schema(catalog: &Catalog, name: String, cascade: bool) -> Result<Vec<Eve
         return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
             .hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
+    let functions = catalog.functions().filter(|f| f.name.schema == name);
+    let functions: Vec<Event> =
+        functions.map(|f| Event::FunctionDropped { name: f.name.clone(), params: f.spec.params.len() }).collect();
+    if !cascade && !functions.is_empty() {
+        let message = format!("cannot drop schema {name} because other objects depend on it");
+        return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
     let mut events = drops(catalog, &within, cascade)?;
+    events.extend(functions);
     events.extend(free.into_iter().map(|sequence| Event::SequenceDropped { sequence }));
     events.push(Event::SchemaDropped { schema: name });
     Ok(events)

@@ -17,6 +17,7 @@ pub(crate) mod diverted;
 mod drops;
 mod event;
 mod fold;
+pub mod function;
 pub mod late;
 pub(crate) mod lookup;
 mod rebase;
@@ -29,6 +30,7 @@ pub use alter::Change;
 pub use apply::FoldError;
 pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, decode, encode, hex, topic_schema};
 pub use fold::{Wish, decide};
+pub use function::{Function, FunctionSpec};
 pub use rebase::{Ids, still_holds};
 pub use sequence::{Sequence, SequenceSpec};
 
@@ -347,9 +349,27 @@ pub struct Catalog {
     comments: BTreeMap<(ObjectId, u32), String>,
     sequences: BTreeMap<u32, Arc<Sequence>>,
     last_sequence: u32,
+    functions: BTreeMap<Name, Vec<Arc<Function>>>,
 }
 
 impl Catalog {
+    /// Functions of language SQL of a name, with every number of parameters.
+    #[must_use]
+    pub fn functions_named(&self, name: &Name) -> Vec<Arc<Function>> {
+        self.functions.get(name).cloned().unwrap_or_default()
+    }
+
+    /// All functions of language SQL, by name.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.functions.values().flatten()
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// The commit that changed it last; 0 when nothing did.
     #[must_use]
     pub fn changed(&self) -> Lsn {

@@ -69,7 +69,8 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
         | Event::ViewCreated { name, .. }
         | Event::MaterializedViewCreated { name, .. }
         | Event::Renamed { name, .. }
-        | Event::SequenceCreated { name, .. } = event
+        | Event::SequenceCreated { name, .. }
+        | Event::FunctionCreated { name, .. } = event
         {
             names.push(name);
         }
@@ -96,6 +97,11 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
             | Event::SequenceCreated { .. }
             | Event::SequenceDropped { .. }
             | Event::SequenceReserved { .. } => {}
+            Event::FunctionCreated { name, .. } | Event::FunctionDropped { name, .. } => {
+                if base.functions_named(name) != now.functions_named(name) {
+                    return false;
+                }
+            }
         }
     }
     let schema_made = |schema: &str| events.iter().any(|e| matches!(e, Event::SchemaCreated { schema: made } if made == schema));

@@ -87,6 +87,25 @@ impl Scope {
         Some((relation.schema(), key))
     }
 
+    /// The names of a relation's columns as [`Names`] shows them; system relations are left out.
+    pub(super) fn columns(&self, name: &RelationName) -> Option<Vec<String>> {
+        let names = |schema: SchemaRef| schema.fields().iter().map(|f| f.name().clone()).collect();
+        if name.version.is_some() {
+            return None;
+        }
+        let own = self.own.get(&name.name).filter(|_| name.schema.is_none());
+        if let Some(own) = own {
+            return Some(names(own.schema()));
+        }
+        if diverted::find(&self.catalog, name.schema.as_deref(), &name.name).is_some() {
+            return Some(names(diverted::schema()));
+        }
+        let relation = self.catalog.resolve(name.schema.as_deref(), &name.name, &self.search_path)?;
+        let schema = relation.schema();
+        let has_system = self.system_columns && matches!(relation.kind, Kind::Stream { .. });
+        Some(names(if has_system { with_system_columns(&schema) } else { schema }))
+    }
+
     /// What a relation is read by, if that is a query: a plain view's, or that of a view which nothing maintains yet.
     pub(super) fn definition<'a>(&self, relation: &'a Relation) -> Option<&'a Definition> {
         match &relation.kind {

@@ -153,10 +153,10 @@ impl Planner {
             window::mention(&mut query, &unseen)?;
         }
         batch::versions(&mut query, &|name| scope.shape(name)).map_err(Error::from)?;
-        batch::prepare(&mut query).map_err(Error::from)?;
+        scope.system_columns |= super::records::names_system_column(&query.to_string());
+        batch::prepare(&mut query, &|name| scope.columns(name)).map_err(Error::from)?;
         let counting = crate::session::sequence::functions(&query, &scope);
         let statement = statement(query);
-        scope.system_columns |= names_system_column(&statement);
         let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
         let mut state = self.state(scope);
         for function in counting {
@@ -450,8 +450,4 @@ pub fn output(name: &str) -> Expr {
 
 fn statement(query: ast::Query) -> DfStatement {
     DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))))
-}
-
-fn names_system_column(statement: &DfStatement) -> bool {
-    super::records::names_system_column(&statement.to_string())
 }

@@ -69,6 +69,8 @@ impl Session {
                 txn.wish(Wish::Sequence { name, spec })?;
                 Ok(Response::command("CREATE SEQUENCE"))
             }
+            Ddl::CreateFunction(create) => Box::pin(self.create_function(txn, create)).await,
+            Ddl::DropFunction { functions, if_exists } => self.drop_functions(txn, functions, *if_exists),
             Ddl::DropSequence { names, if_exists, .. } => {
                 let mut notices = vec![];
                 for name in names {

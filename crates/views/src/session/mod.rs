@@ -17,6 +17,7 @@ mod ddl;
 mod delete;
 mod describe;
 mod explain;
+mod function;
 mod guard;
 mod insert;
 mod joined;
@@ -381,7 +382,8 @@ impl Session {
             let message = format!("cannot execute {what} in a read-only transaction");
             return Err(Error::invalid("25006", message).hint("BEGIN READ WRITE, or SET default_transaction_read_only = off"));
         }
-        match statement {
+        let expanded = self.expanded(&txn.catalog, statement)?;
+        match expanded.as_ref().unwrap_or(statement) {
             Statement::Query(query) => Box::pin(self.select(txn, query, text)).await,
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
             Statement::Update(update) => Box::pin(self.update(txn, update, text)).await,

@@ -77,11 +77,14 @@ impl Session {
             [one] => one.clone(),
             _ => return Err(Error::invalid(code::SYNTAX, "cannot insert multiple commands into a prepared statement")),
         };
+        // What is prepared is the call; the body is put in again with each run, as it is then.
+        let expanded = self.expanded(&self.catalog(), &statement)?;
+        let seen = expanded.as_ref().unwrap_or(&statement);
         let n = count_params(&statement)?.max(types.len());
         let mut known: Vec<Option<DataType>> = types.to_vec();
         known.resize(n, None);
         if known.iter().any(Option::is_none) {
-            for (at, ty) in self.infer(&statement).await {
+            for (at, ty) in self.infer(seen).await {
                 if let Some(slot) = known.get_mut(at) {
                     slot.get_or_insert(ty);
                 }
@@ -89,7 +92,7 @@ impl Session {
         }
         let params: Vec<DataType> = known.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
         let nulls: Vec<ast::Expr> = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<_>>()?;
-        let columns = self.columns_of(&filled(&statement, &nulls)).await?;
+        let columns = self.columns_of(&filled(seen, &nulls)).await?;
         let point = self.point_of(&statement, &params, columns.as_ref());
         Ok(Prepared { statement: Some(statement), sql: sql.to_owned(), params, columns, point })
     }
@@ -131,11 +134,13 @@ impl Session {
             let message = format!("too many prepared statements max={NAMED_MAX}");
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("DEALLOCATE those that are not needed"));
         }
+        let expanded = self.expanded(&self.catalog(), statement)?;
+        let seen = expanded.as_ref().unwrap_or(statement);
         let n = count_params(statement)?.max(types.len());
         let mut params: Vec<Option<DataType>> = types.iter().cloned().map(Some).collect();
         params.resize(n, None);
         if params.iter().any(Option::is_none) {
-            for (at, ty) in self.infer(statement).await {
+            for (at, ty) in self.infer(seen).await {
                 if let Some(slot) = params.get_mut(at) {
                     slot.get_or_insert(ty);
                 }
@@ -144,7 +149,7 @@ impl Session {
         let params: Vec<DataType> = params.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
         // what cannot be planned is refused now, as PostgreSQL does
         let nulls = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<Vec<_>>>()?;
-        self.columns_of_plain(&filled(statement, &nulls)).await?;
+        self.columns_of_plain(&filled(seen, &nulls)).await?;
         self.named.insert(name.to_owned(), (statement.clone(), params));
         Ok(Response::command("PREPARE"))
     }

@@ -10,6 +10,7 @@ mod dml;
 mod engine;
 mod errors;
 mod event_time;
+mod functions;
 mod memory;
 mod mirror;
 mod moments;

@@ -59,10 +59,10 @@ impl Unnester {
         let plan = Arc::unwrap_or_clone(query.subquery);
         let value = plan.schema().columns().into_iter().next();
         let outer = outer_of(&plan, &site.origin)?;
-        if outer.is_empty() {
+        if outer.is_empty() && !site.only_if_asked {
             return Ok(Related { plan, value, d: vec![], outer: vec![] });
         }
-        let dom = self.domain(&site.origin, outer)?;
+        let dom = if outer.is_empty() { self.anybody(&site.origin)? } else { self.domain(&site.origin, outer)? };
         let (plan, d) = self.apply(plan, &dom)?;
         Ok(Related { plan, value, d, outer: dom.outer().to_vec() })
     }
@@ -91,6 +91,16 @@ impl Unnester {
         let right = aggregate(r.plan.clone(), columns(&r.d), calls)?;
         self.attach(site, right, vec![], &r)?;
         function(crate::functions::only_row::NAME, vec![Expr::Column(column(&n)), Expr::Column(column(&v))])
+    }
+
+    /// All columns of a query of at most one row, beside the site's.
+    pub(super) fn columns_of(&mut self, query: Subquery, site: &mut Site) -> Result<()> {
+        let own = query.subquery.schema().columns();
+        let r = self.related(query, site)?;
+        let mut out = columns(&own);
+        out.extend(columns(&r.d));
+        let right = project(r.plan.clone(), out)?;
+        self.attach(site, right, vec![], &r)
     }
 
     fn exists(&mut self, query: Subquery, site: &mut Site) -> Result<Expr> {

@@ -22,7 +22,8 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition, lit,
 };
 
-use super::build::{aggregate, all_same, binary, column, columns, distinct, filter, function, join, named, project};
+use super::build::{aggregate, all_same, binary, choose, column, columns, distinct, filter, function, join, named, project};
+use super::guard::expr_may_fail;
 use super::outer::{Outer, of_expr, of_plan, replace, same};
 use super::{Unnester, refused};
 use crate::bind::setop::SetOpNode;
@@ -33,6 +34,8 @@ pub(super) struct Domain {
     plan: LogicalPlan,
     outer: Vec<Column>,
     names: Vec<String>,
+    /// It goes down to the leaves, though nothing reads it: without it there is nothing to compute.
+    to_leaves: bool,
 }
 
 impl Domain {
@@ -62,7 +65,14 @@ impl Unnester {
         let outer: Vec<Column> = outer.into_iter().map(|(c, _)| c).collect();
         let names: Vec<String> = outer.iter().map(|_| self.name()).collect();
         let exprs = outer.iter().zip(&names).map(|(c, n)| Expr::Column(c.clone()).alias(n)).collect();
-        Ok(Domain { plan: distinct(project(base.clone(), exprs)?), outer, names })
+        Ok(Domain { plan: distinct(project(base.clone(), exprs)?), outer, names, to_leaves: false })
+    }
+
+    /// One value if there is a row, none if not.
+    pub(super) fn anybody(&mut self, base: &LogicalPlan) -> Result<Domain> {
+        let name = self.name();
+        let plan = distinct(project(base.clone(), vec![lit(true).alias(&name)])?);
+        Ok(Domain { plan, outer: vec![], names: vec![name], to_leaves: true })
     }
 
     /// The domain under names of its own.
@@ -74,7 +84,10 @@ impl Unnester {
 
     /// See the module's header.
     pub(super) fn apply(&mut self, q: LogicalPlan, dom: &Domain) -> Result<Applied> {
-        stacker::maybe_grow(256 << 10, 4 << 20, || if dom.in_plan(&q)? { self.apply_node(q, dom) } else { self.cross(q, dom) })
+        stacker::maybe_grow(256 << 10, 4 << 20, || {
+            let reads = dom.in_plan(&q)? || (dom.to_leaves && passes(&q)?);
+            if reads { self.apply_node(q, dom) } else { self.cross(q, dom) }
+        })
     }
 
     fn cross(&mut self, q: LogicalPlan, dom: &Domain) -> Result<Applied> {
@@ -91,7 +104,16 @@ impl Unnester {
             }
             LogicalPlan::Filter(f) => {
                 let (input, d) = self.apply(Arc::unwrap_or_clone(f.input), dom)?;
-                Ok((filter(input, dom.replaced(f.predicate, &d)?)?, d))
+                let mut predicate = dom.replaced(f.predicate, &d)?;
+                if dom.to_leaves
+                    && let [asked] = d.as_slice()
+                    && expr_may_fail(&predicate)?
+                {
+                    // The optimiser would move it below the domain, to rows for which nobody asks; not out of a function.
+                    let one = choose(vec![(Expr::Column(asked.clone()), lit(1i64))], lit(0i64));
+                    predicate = function(crate::functions::only_row::NAME, vec![one, predicate])?;
+                }
+                Ok((filter(input, predicate)?, d))
             }
             LogicalPlan::SubqueryAlias(a) => {
                 let (input, d) = self.apply(Arc::unwrap_or_clone(a.input), dom)?;
@@ -145,7 +167,7 @@ impl Unnester {
 
     fn apply_join(&mut self, j: Join, kept: &[Column], dom: &Domain) -> Result<Applied> {
         use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
-        let (left_reads, right_reads) = (dom.in_plan(&j.left)?, dom.in_plan(&j.right)?);
+        let (left_reads, right_reads) = (dom.to_leaves || dom.in_plan(&j.left)?, dom.to_leaves || dom.in_plan(&j.right)?);
         let (left, right) = match j.join_type {
             // A condition alone may stand on either side.
             Inner => (left_reads || !right_reads, right_reads),
@@ -349,6 +371,28 @@ impl Unnester {
         out.extend(columns(&d));
         Ok((project(q, out)?, d))
     }
+}
+
+/// Whether a domain that nobody reads can go below this node.
+fn passes(q: &LogicalPlan) -> Result<bool> {
+    Ok(match q {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::Distinct(Distinct::All(_))
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::Unnest(_) => true,
+        LogicalPlan::Sort(s) => s.fetch.is_none(),
+        LogicalPlan::Join(j) => !j.null_aware,
+        LogicalPlan::Aggregate(a) => !a.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))),
+        LogicalPlan::Limit(l) => {
+            matches!((l.get_skip_type()?, l.get_fetch_type()?), (SkipType::Literal(_), FetchType::Literal(_)))
+        }
+        LogicalPlan::Extension(x) => x.node.as_any().is::<SetOpNode>(),
+        _ => false,
+    })
 }
 
 /// The input's first columns under other names.

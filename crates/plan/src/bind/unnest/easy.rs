@@ -42,7 +42,6 @@ pub(super) fn scalar(query: &Subquery, schema: &DFSchema) -> Result<bool> {
     loop {
         plan = match plan {
             LogicalPlan::Projection(p) if own(&p.expr, &p.input)? => &p.input,
-            LogicalPlan::SubqueryAlias(a) => &a.input,
             _ => break,
         };
     }
@@ -60,11 +59,11 @@ fn own(exprs: &[Expr], input: &LogicalPlan) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether outer columns stand only in filters that nothing but projections is above: in equalities only, if so wished.
+/// Whether outer columns stand only in filters that nothing but projections is above: in equalities only, if so wished. DataFusion loses
+/// what it pulls up through the name of a query in FROM.
 fn filtered(plan: &LogicalPlan, equal: bool, distinct: bool) -> Result<bool> {
     match plan {
         LogicalPlan::Projection(p) => Ok(own(&p.expr, &p.input)? && filtered(&p.input, equal, distinct)?),
-        LogicalPlan::SubqueryAlias(a) => filtered(&a.input, equal, distinct),
         LogicalPlan::Distinct(Distinct::All(input)) if distinct => filtered(input, equal, distinct),
         LogicalPlan::Filter(f) => {
             for e in split_conjunction(&f.predicate) {

@@ -89,15 +89,19 @@ struct Site {
     origin: LogicalPlan,
     base: LogicalPlan,
     answers: HashMap<Expr, Expr>,
-    /// What must hold for a row to reach the expression at hand.
+    /// What must hold for a row to reach the expression at hand, over `base`.
     guards: Vec<Expr>,
+    /// How many of them are other conditions of the same WHERE, which no arm stands behind.
+    n_beside: usize,
+    /// A query that reads nothing of this node is still asked only if there is a row that asks.
+    only_if_asked: bool,
     /// DataFusion finds scalar subqueries in this node.
     scalars: bool,
 }
 
 impl Site {
     fn new(base: LogicalPlan, scalars: bool) -> Site {
-        Site { origin: base.clone(), base, answers: HashMap::new(), guards: vec![], scalars }
+        Site { origin: base.clone(), base, answers: HashMap::new(), guards: vec![], n_beside: 0, only_if_asked: false, scalars }
     }
 }
 
@@ -176,6 +180,7 @@ impl Unnester {
         let mut conjuncts = vec![];
         for e in all {
             let easy = easy::conjunct(&e, site.base.schema())?;
+            site.n_beside = others.len();
             conjuncts.push(if easy { e } else { self.behind(others.clone(), e, &mut site)? });
         }
         let same = site.base.schema().fields().len() == kept.len();
@@ -210,8 +215,14 @@ impl Unnester {
         if let Some(known) = site.answers.get(&e) {
             return Ok(known.clone());
         }
+        if let Expr::ScalarSubquery(query) = &e
+            && let Some(answer) = self.late(query, site)?
+        {
+            return Ok(answer);
+        }
         let outer = outer_of(&query.subquery, &site.origin)?;
-        let may_fail = !outer.is_empty() && guard::may_fail(&query.subquery)?;
+        let fails = guard::may_fail(&query.subquery)?;
+        let may_fail = fails && (!outer.is_empty() || site.is_arm());
         let stays = match &e {
             Expr::ScalarSubquery(q) => site.scalars && !may_fail && easy::scalar(q, site.origin.schema())?,
             _ => false,
@@ -222,11 +233,7 @@ impl Unnester {
         }
         if may_fail && !site.guards.is_empty() {
             // for the rows that reach it here, whoever else asks the same
-            let asking = site.asking()?;
-            let origin = std::mem::replace(&mut site.origin, asking);
-            let answer = self.answer(e, site);
-            site.origin = origin;
-            return answer;
+            return self.asking(site, |this, site| this.answer(e, site));
         }
         let answer = self.answer(e.clone(), site)?;
         site.answers.insert(e, answer.clone());

@@ -69,7 +69,6 @@ pub static BUILTINS: &[&Builtin] = &[
     &change::STRIP_JSONB,
     &change::PRETTY,
     &contains::CONTAINS,
-    &contains::OVERLAPS,
     &path::EXISTS,
     &path::MATCH,
     &path::EXISTS_OP,

@@ -7,7 +7,7 @@ use crate::pg_catalog::{
 };
 use regauge_views::{
     Instance,
-    catalog::{Kind, ObjectId, Relation},
+    catalog::{Function, Kind, ObjectId, Relation, function::ParamSpec},
     overview::Overview,
 };
 use std::sync::Arc;
@@ -44,6 +44,9 @@ pub const RELATIONS: &[System] = &[
     regauge!("versions", 14002, versions, [
         schema: Text, view: Text, version: Int4, routed: Bool, state: Text, epoch: Int8, error: Text, fingerprint: Text,
         definition: Text, error_rows: Int8,
+    ]),
+    regauge!("functions", 14020, functions, [
+        schema: Text, name: Text, arguments: Text, returns: Text, strict: Bool, body: Text,
     ]),
     regauge!("topics", 14003, topics, [
         topic: Int4, schema: Text, name: Text, kind: Text, partitions: Int4,
@@ -94,6 +97,25 @@ fn versions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
         }
     }
     rows
+}
+
+fn functions(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    let shown = |params: &[ParamSpec]| {
+        let one = |p: &ParamSpec| {
+            let name = p.name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
+            let default = p.default.as_ref().map(|sql| format!(" DEFAULT {sql}")).unwrap_or_default();
+            format!("{name}{}{default}", p.ty)
+        };
+        params.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let of = |f: &Arc<Function>| {
+        let is_value = matches!(f.spec.returns.as_slice(), [ParamSpec { name: None, .. }]);
+        let returns = shown(&f.spec.returns);
+        let returns = if is_value { returns } else { format!("TABLE({returns})") };
+        let arguments = shown(&f.spec.params);
+        row![f.name.schema.as_str(), f.name.name.as_str(), arguments, returns, f.spec.strict, f.spec.body.as_str()]
+    };
+    facts.scope.catalog.functions().map(of).collect()
 }
 
 fn topics(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {

@@ -1,0 +1,70 @@
+//! `text LIKE ANY (array)`, `text LIKE ALL (array)` and ILIKE, where the array is not written out: syntax makes these calls
+//! (`crate::bind`), and NOT LIKE of them by De Morgan's rule.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::DataType;
+
+use super::arith::{bind_names, boxed};
+use super::bind::is_unknown;
+use super::error::{EvalError, EvalResult};
+use super::lists::{Lists, item};
+use super::udf::{Args, Bound, Builtin};
+use crate::eval::LikePattern;
+use crate::pgtypes::list_of;
+
+macro_rules! matching {
+    ($static:ident, $name:literal, $fold:literal, $all:literal) => {
+        #[doc = concat!("`", $name, "(text, patterns)`")]
+        pub static $static: Builtin =
+            Builtin { name: $name, aliases: &[], bind, refine: None, kernel: |a| matched(a, $fold, $all), safe: false };
+    };
+}
+matching!(ANY_LIKE, "pg_any_like", false, false);
+matching!(ALL_LIKE, "pg_all_like", false, true);
+matching!(ANY_ILIKE, "pg_any_ilike", true, false);
+matching!(ALL_ILIKE, "pg_all_ilike", true, true);
+
+fn bind(types: &[DataType]) -> EvalResult<Bound> {
+    let text = |ty: &DataType| is_unknown(ty);
+    match types {
+        [value, list] if text(value) && (text(list) || item(list).is_some_and(text)) => {
+            Ok(Bound { args: vec![DataType::Utf8, list_of(DataType::Utf8)], ret: DataType::Boolean })
+        }
+        [_, list] if item(list).is_none() => Err(EvalError::new("42809", "op ANY/ALL (array) requires array on right side")),
+        _ => Err(EvalError::undefined(format!("operator does not exist: {}", bind_names(types).replace(", ", " ~~ ")))),
+    }
+}
+
+/// True or false as soon as a pattern decides, else NULL where a pattern or the text is NULL.
+fn matched(a: &Args<'_>, fold: bool, all: bool) -> EvalResult<ArrayRef> {
+    let ((text, step), list) = (a.texts(0)?, Lists::new(a, 1)?);
+    let patterns = list.list.values().as_string_opt::<i32>();
+    let patterns = patterns.ok_or_else(|| EvalError::internal("patterns that are no texts"))?;
+    let mut known: HashMap<&str, LikePattern> = HashMap::new();
+    let mut answers = Vec::with_capacity(a.n);
+    for i in 0..a.n {
+        if list.is_null(i) {
+            answers.push(None);
+            continue;
+        }
+        let mut answer = Some(all);
+        for at in list.range(i) {
+            if text.is_null(i * step) || patterns.is_null(at) {
+                answer = None;
+                continue;
+            }
+            let pattern = patterns.value(at);
+            if !known.contains_key(pattern) {
+                known.insert(pattern, LikePattern::new(pattern, Some('\\'), fold)?);
+            }
+            if known[pattern].matches(text.value(i * step)) != all {
+                answer = Some(!all);
+                break;
+            }
+        }
+        answers.push(answer);
+    }
+    Ok(boxed(BooleanArray::from(answers)))
+}

@@ -1,0 +1,123 @@
+//! Functions of language SQL as the catalog has them.
+//!
+//! A function is known by its name and the number of its parameters. Its body is text in which relations are named whole; what has
+//! taken it in (a view, a DEFAULT) holds a copy, so that a function may be replaced or dropped at any time.
+
+use super::{Catalog, Name, ty};
+use regauge_plan::{
+    parse::{self, ParseLimits, RelationName},
+    user_function::{Param, Returns, UserFunction, UserFunctions},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamSpec {
+    /// Without one it is `$1`, `$2` ..
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Name of its type in SQL.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// In SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+/// What a function is, in text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionSpec {
+    /// In their order.
+    pub params: Vec<ParamSpec>,
+    /// Columns that it gives; one without a name for a value.
+    pub returns: Vec<ParamSpec>,
+    /// A call with a NULL among its arguments is NULL, or gives no rows.
+    #[serde(default)]
+    pub strict: bool,
+    /// The query.
+    pub body: String,
+}
+
+/// A function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name.
+    pub name: Name,
+    /// As it is stored.
+    pub spec: FunctionSpec,
+    /// As calls take it in.
+    pub function: Arc<UserFunction>,
+}
+
+impl FunctionSpec {
+    /// A function that was read from a statement, whose body names relations whole.
+    #[must_use]
+    pub fn of(function: &UserFunction) -> FunctionSpec {
+        let param = |p: &Param| ParamSpec {
+            name: p.name.clone(),
+            ty: ty::name(&p.ty),
+            default: p.default.as_ref().map(ToString::to_string),
+        };
+        let returns = match &function.returns {
+            Returns::Value(value) => vec![ParamSpec { name: None, ty: ty::name(value), default: None }],
+            Returns::Rows(columns) => {
+                columns.iter().map(|(name, of)| ParamSpec { name: Some(name.clone()), ty: ty::name(of), default: None }).collect()
+            }
+        };
+        FunctionSpec {
+            params: function.params.iter().map(param).collect(),
+            returns,
+            strict: function.strict,
+            body: function.body.to_string(),
+        }
+    }
+
+    /// Read again; what cannot be is said.
+    pub(super) fn function(&self, name: &Name) -> Result<Arc<UserFunction>, &'static str> {
+        let param = |p: &ParamSpec| -> Result<Param, &'static str> {
+            let ty = ty::parse(&p.ty).ok_or("a parameter's type is not known")?;
+            let default = p.default.as_ref().map(|sql| crate::syntax::expression(sql)).transpose();
+            Ok(Param { name: p.name.clone(), ty, default: default.map_err(|_| "a parameter's default cannot be read")? })
+        };
+        let returns = match self.returns.as_slice() {
+            [ParamSpec { name: None, ty, .. }] => Returns::Value(super::ty::parse(ty).ok_or("a function's type is not known")?),
+            columns => {
+                let column = |p: &ParamSpec| Some((p.name.clone()?, ty::parse(&p.ty)?));
+                Returns::Rows(columns.iter().map(column).collect::<Option<_>>().ok_or("a function's column is not known")?)
+            }
+        };
+        let body = parse::parse_query(&self.body, &ParseLimits::default()).map_err(|_| "a function's body cannot be read")?;
+        let params = self.params.iter().map(param).collect::<Result<_, _>>()?;
+        Ok(Arc::new(UserFunction { name: name.name.clone(), params, returns, strict: self.strict, body }))
+    }
+}
+
+/// The catalog's functions, as a statement finds them.
+pub struct Found<'a> {
+    /// Where.
+    pub catalog: &'a Catalog,
+    /// Schemas in which unqualified names are looked for.
+    pub search_path: &'a [String],
+    /// One that is about to be created.
+    pub also: Option<&'a Arc<UserFunction>>,
+}
+
+impl UserFunctions for Found<'_> {
+    fn named(&self, schema: Option<&str>, name: &str) -> Vec<Arc<UserFunction>> {
+        if let Some(also) = self.also.filter(|also| also.name == name) {
+            return vec![also.clone()];
+        }
+        let of = |schema: &str| self.catalog.functions_named(&Name { schema: schema.to_owned(), name: name.to_owned() });
+        let found = match schema {
+            Some(schema) => of(schema),
+            None => self.search_path.iter().map(|schema| of(schema)).find(|found| !found.is_empty()).unwrap_or_default(),
+        };
+        found.iter().map(|f| f.function.clone()).collect()
+    }
+
+    fn columns(&self, relation: &RelationName) -> Vec<String> {
+        let found = self.catalog.resolve(relation.schema.as_deref(), &relation.name, self.search_path);
+        found.map(|relation| relation.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default()
+    }
+}
