@@ -28,6 +28,9 @@ pub fn kind(ty: &DataType) -> Result<Kind> {
         DataType::Decimal128(..) => "numeric",
         DataType::Utf8 => "text",
         DataType::Binary => "bytea",
+        DataType::FixedSizeBinary(16) => "uuid",
+        DataType::LargeUtf8 => "jsonb",
+        DataType::Utf8View => "json",
         DataType::Date32 => "date",
         DataType::Time64(TimeUnit::Microsecond) => "time",
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp",
@@ -55,6 +58,12 @@ pub fn cell(array: &dyn Array, row: usize) -> Result<Option<String>> {
         DataType::Float64 => array.as_primitive::<Float64Type>().value(row).to_string(),
         DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
         DataType::Utf8 => array.as_string::<i32>().value(row).to_string(),
+        DataType::LargeUtf8 => array.as_string::<i64>().value(row).to_string(),
+        DataType::Utf8View => array.as_string_view().value(row).to_string(),
+        DataType::FixedSizeBinary(16) => {
+            let hex: String = array.as_fixed_size_binary().value(row).iter().map(|byte| format!("{byte:02x}")).collect();
+            [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+        }
         DataType::Binary => {
             let hex = array.as_binary::<i32>().value(row).iter().map(|byte| format!("{byte:02x}"));
             format!("\\x{}", hex.collect::<String>())

@@ -30,9 +30,9 @@ pub enum Datum {
     Float(f64),
     /// Decimal128: the unscaled integer; precision and scale stand in the type.
     Decimal(i128),
-    /// Utf8.
+    /// Utf8; of jsonb and json their text.
     Text(String),
-    /// Binary.
+    /// Binary; the 16 bytes of a uuid.
     Bytes(Vec<u8>),
     /// Date32: days since 1970-01-01.
     Date(i32),
@@ -133,10 +133,12 @@ impl Value {
             | (Datum::Int(_), DataType::Int64)
             | (Datum::Float(_), DataType::Float64)
             | (Datum::Text(_), DataType::Utf8)
+            | (Datum::Text(_), DataType::LargeUtf8 | DataType::Utf8View)
             | (Datum::Bytes(_), DataType::Binary)
             | (Datum::Date(_), DataType::Date32)
             | (Datum::Timestamp(_), DataType::Timestamp(TimeUnit::Microsecond, _))
             | (Datum::Interval { .. }, DataType::Interval(IntervalUnit::MonthDayNano)) => true,
+            (Datum::Bytes(v), DataType::FixedSizeBinary(16)) => v.len() == 16,
             (Datum::Int(v), DataType::Int32) => i32::try_from(*v).is_ok(),
             (Datum::Int(v), DataType::Int16) => i16::try_from(*v).is_ok(),
             (Datum::Float(v), DataType::Float32) => {
@@ -157,7 +159,6 @@ impl Value {
     pub fn from_scalar(v: &ScalarValue) -> Option<Value> {
         use ScalarValue as S;
         let ty = match v.data_type() {
-            DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
             DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
             ty => ty,
         };
@@ -176,6 +177,7 @@ impl Value {
             S::Float64(Some(v)) => Datum::Float(*v),
             S::Decimal128(Some(v), _, _) => Datum::Decimal(*v),
             S::Utf8(Some(v)) | S::Utf8View(Some(v)) | S::LargeUtf8(Some(v)) => Datum::Text(v.clone()),
+            S::FixedSizeBinary(16, Some(v)) => Datum::Bytes(v.clone()),
             S::Binary(Some(v)) | S::BinaryView(Some(v)) | S::LargeBinary(Some(v)) => Datum::Bytes(v.clone()),
             S::Date32(Some(v)) => Datum::Date(*v),
             S::Time64Microsecond(Some(v)) => Datum::Time(*v),
@@ -218,7 +220,10 @@ impl Value {
             }
             (Datum::Float(v), _) => S::Float64(Some(*v)),
             (Datum::Decimal(v), DataType::Decimal128(p, s)) => S::Decimal128(Some(*v), *p, *s),
+            (Datum::Text(v), DataType::LargeUtf8) => S::LargeUtf8(Some(v.clone())),
+            (Datum::Text(v), DataType::Utf8View) => S::Utf8View(Some(v.clone())),
             (Datum::Text(v), _) => S::Utf8(Some(v.clone())),
+            (Datum::Bytes(v), DataType::FixedSizeBinary(n)) => S::FixedSizeBinary(*n, Some(v.clone())),
             (Datum::Bytes(v), _) => S::Binary(Some(v.clone())),
             (Datum::Date(v), _) => S::Date32(Some(*v)),
             (Datum::Time(v), _) => S::Time64Microsecond(Some(*v)),

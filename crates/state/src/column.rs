@@ -16,7 +16,7 @@ use arrow::array::{
     downcast_primitive,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{ArrowNativeType, BinaryType, ByteArrayType, DataType, Utf8Type};
+use arrow::datatypes::{ArrowNativeType, BinaryType, ByteArrayType, DataType, LargeUtf8Type, Utf8Type};
 use arrow::row::{RowConverter, SortField};
 
 use crate::bits::Validity;
@@ -52,6 +52,7 @@ pub fn grow(ty: &DataType) -> Result<Box<dyn Grow>, StateError> {
         ty => (fixed, ty),
         DataType::Boolean => Box::new(Bools { values: Segments::default(), valid: Validity::default() }),
         DataType::Utf8 => Box::new(Bytes::<Utf8Type>::default()),
+        DataType::LargeUtf8 => Box::new(Bytes::<LargeUtf8Type>::default()),
         DataType::Binary => Box::new(Bytes::<BinaryType>::default()),
         _ => Box::new(Encoded {
             converter: RowConverter::new(vec![SortField::new(ty.clone())]).map_err(|_| StateError::UnsupportedType { ty: ty.clone() })?,

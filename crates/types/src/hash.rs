@@ -183,7 +183,12 @@ fn fold(column: &ArrayRef, out: &mut [u64]) -> Result<(), UnsupportedType> {
             })
         }
         DataType::Utf8 => bytes!(column.as_string::<i32>(), str::as_bytes),
-        DataType::LargeUtf8 => bytes!(column.as_string::<i64>(), str::as_bytes),
+        // jsonb: numbers are equal whatever zeros follow
+        DataType::LargeUtf8 => {
+            let array = column.as_string::<i64>();
+            fold_with(array, out, |i| hash_bytes(crate::jsonb::normal(array.value(i)).as_bytes()));
+            Ok(())
+        }
         DataType::Utf8View => bytes!(column.as_string_view(), str::as_bytes),
         DataType::Binary => bytes!(column.as_binary::<i32>(), std::convert::identity),
         DataType::LargeBinary => bytes!(column.as_binary::<i64>(), std::convert::identity),

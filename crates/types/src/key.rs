@@ -8,6 +8,7 @@
 //! bool                1 byte       numbers, dates, times: 8 bytes of i64, sign bit flipped, big-endian (all widths alike)
 //! decimal, interval  16 bytes of i128, likewise          float: 8 bytes of f64 bits, positive: sign set, negative: inverted
 //! text, bytes        each 00 as 00 ff, then 00 00        list: elements as values, then 00 (values have markers 01 or ff)
+//! jsonb (LargeUtf8)  as bytes: those of [`crate::jsonb`]
 //! ```
 //! Unsigned 64-bit numbers above the signed range are refused by no one and wrap: we store none. A decimal's bytes are of its
 //! own scale: compare only within a column.
@@ -86,6 +87,7 @@ enum Payload<'a> {
     Wide(Get<'a, i128>),
     Float(Get<'a, f64>),
     Bytes(Get<'a, &'a [u8]>),
+    Jsonb(Get<'a, &'a str>),
     List(&'a arrow::array::ListArray, Box<Column<'a>>),
 }
 
@@ -152,7 +154,10 @@ impl<'a> Column<'a> {
                 }))
             }
             DataType::Utf8 => bytes!(array.as_string::<i32>(), str::as_bytes),
-            DataType::LargeUtf8 => bytes!(array.as_string::<i64>(), str::as_bytes),
+            DataType::LargeUtf8 => {
+                let values = array.as_string::<i64>();
+                Payload::Jsonb(Box::new(move |i| values.value(i)))
+            }
             DataType::Utf8View => bytes!(array.as_string_view(), str::as_bytes),
             DataType::Binary => bytes!(array.as_binary::<i32>(), std::convert::identity),
             DataType::LargeBinary => bytes!(array.as_binary::<i64>(), std::convert::identity),
@@ -184,6 +189,11 @@ impl<'a> Column<'a> {
                 out.extend_from_slice(&ordered.to_be_bytes());
             }
             Payload::Bytes(get) => put_escaped(get(row), out),
+            Payload::Jsonb(get) => {
+                let mut key = vec![];
+                crate::jsonb::put_order(get(row), &mut key);
+                put_escaped(&key, out);
+            }
             Payload::List(list, items) => {
                 let offsets = list.value_offsets();
                 let range = usize::try_from(offsets[row]).unwrap_or(0)..usize::try_from(offsets[row + 1]).unwrap_or(0);

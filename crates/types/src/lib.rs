@@ -14,6 +14,7 @@ pub mod error;
 pub mod hash;
 pub mod hlc;
 pub mod ids;
+pub mod jsonb;
 pub mod key;
 mod real;
 pub mod token;

@@ -203,6 +203,7 @@ fn width(columns: &[ArrayRef], row: usize) -> usize {
     let of = |c: &ArrayRef| match c.data_type() {
         DataType::Utf8 => usize::try_from(c.as_string::<i32>().value_length(row)).unwrap_or(0),
         DataType::Binary => usize::try_from(c.as_binary::<i32>().value_length(row)).unwrap_or(0),
+        DataType::LargeUtf8 => usize::try_from(c.as_string::<i64>().value_length(row)).unwrap_or(0),
         DataType::List(_) => c.as_list::<i32>().value(row).get_array_memory_size(),
         _ => 8,
     };

@@ -64,7 +64,7 @@ fn is_archivable(ty: &DataType) -> bool {
         T::Float32 | T::Float64 => true,
         // Parquet knows digits behind the point only.
         T::Decimal128(_, scale) | T::Decimal256(_, scale) => *scale >= 0,
-        T::Utf8 | T::LargeUtf8 | T::Binary | T::LargeBinary | T::FixedSizeBinary(_) => true,
+        T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Binary | T::LargeBinary | T::FixedSizeBinary(_) => true,
         T::Date32 | T::Time32(_) | T::Time64(_) | T::Timestamp(_, _) => true,
         _ => false,
     }

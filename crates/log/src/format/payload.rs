@@ -7,10 +7,13 @@
 //! reads and panics where they do not fit. What arrow itself checks (offsets, utf-8, null counts) comes back as an error.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
-use arrow::datatypes::SchemaRef;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
@@ -42,6 +45,7 @@ pub fn encode(rows: &RecordBatch, small_rows: usize, compress: bool) -> Result<(
     let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
         .and_then(|o| o.try_with_compression(compression))
         .map_err(|e| internal(&e))?;
+    let rows = &flat(rows).map_err(|e| internal(&e))?;
     let (dictionaries, message) = IpcDataGenerator::default()
         .encode(rows, &mut DictionaryTracker::new(true), &options, &mut Default::default())
         .map_err(|e| internal(&e))?;
@@ -81,9 +85,42 @@ fn decode_arrow(payload: &[u8], schema: &SchemaRef, n_rows: usize) -> Result<Rec
     check_lengths(&batch, body, schema.fields().len(), n_rows)?;
     let body = Buffer::from(body);
     let none = HashMap::new();
-    RecordBatchDecoder::try_new(&body, batch, SchemaRef::clone(schema), &none, &message.version())
+    RecordBatchDecoder::try_new(&body, batch, flat_schema(schema), &none, &message.version())
         .and_then(RecordBatchDecoder::read_record_batch)
+        .and_then(|rows| as_views(rows, schema))
         .map_err(|e| Malformed::new(format!("arrow batch is malformed: {e}")))
+}
+
+fn is_view(field: &FieldRef) -> bool {
+    *field.data_type() == DataType::Utf8View
+}
+
+/// The schema that a message has: views of text stand in it as text, so that every column has the buffers of its type and no others.
+fn flat_schema(schema: &SchemaRef) -> SchemaRef {
+    if !schema.fields().iter().any(is_view) {
+        return SchemaRef::clone(schema);
+    }
+    let flat = |f: &FieldRef| if is_view(f) { f.as_ref().clone().with_data_type(DataType::Utf8) } else { f.as_ref().clone() };
+    let fields: Vec<Field> = schema.fields().iter().map(flat).collect();
+    SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn flat(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    recast(rows, &flat_schema(rows.schema_ref()))
+}
+
+fn as_views(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    recast(&rows, schema)
+}
+
+fn recast(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    if rows.schema_ref() == schema {
+        return Ok(rows.clone());
+    }
+    let columns = rows.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(c, f)| if c.data_type() == f.data_type() { Ok(Arc::clone(c)) } else { cast(c, f.data_type()) });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?, &options)
 }
 
 fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], n_columns: usize, n_rows: usize) -> Result<(), Malformed> {

@@ -44,6 +44,9 @@ fn tag(data_type: &DataType) -> Option<u8> {
         DataType::Time64(TimeUnit::Microsecond) => 16,
         DataType::Timestamp(..) => 17,
         DataType::Interval(IntervalUnit::MonthDayNano) => 18,
+        DataType::FixedSizeBinary(16) => 19,
+        DataType::LargeUtf8 => 20,
+        DataType::Utf8View => 21,
         _ => return None,
     })
 }
@@ -108,6 +111,9 @@ fn take_type(input: &mut Input<'_>) -> Result<DataType, Malformed> {
             DataType::Timestamp(unit, zone)
         }
         18 => DataType::Interval(IntervalUnit::MonthDayNano),
+        19 => DataType::FixedSizeBinary(16),
+        20 => DataType::LargeUtf8,
+        21 => DataType::Utf8View,
         other => return Err(Malformed::new(format!("unknown column type tag={other}"))),
     })
 }

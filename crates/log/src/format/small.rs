@@ -3,7 +3,8 @@
 //! ```text
 //! column := flag (0 no nulls · 1 nulls · 2 all null)   [bits, 1 = value, least first, if flag 1]   value of each row that has one
 //! value  := integer, date, time, timestamp: zigzag LEB128      bool: 1 byte      float: its bits, little-endian
-//!           decimal: zigzag LEB128 of 128 bits                 text, bytes: length, bytes           interval: months, days, nanoseconds, zigzag each
+//!           decimal: zigzag LEB128 of 128 bits                 text, bytes, jsonb, json: length, bytes      uuid: 16 bytes
+//!           interval: months, days, nanoseconds, zigzag each
 //! ```
 //!
 //! A row of bigint, bigint, text of 10 takes about 20 bytes. Column-wise, because that is how arrow is read and built; it is meant for less than some
@@ -12,8 +13,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, NullArray, PrimitiveArray, RecordBatch,
-    RecordBatchOptions, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, LargeStringArray, NullArray,
+    PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, StringViewArray,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -92,6 +93,9 @@ fn put_column(column: &ArrayRef, out: &mut Vec<u8>) -> Result<(), Malformed> {
                 valid.iter().for_each(|row| out.extend(column.as_primitive::<Float64Type>().value(*row).to_bits().to_le_bytes()))
             }
             DataType::Utf8 => valid.iter().for_each(|row| put_bytes(out, column.as_string::<i32>().value(*row).as_bytes())),
+            DataType::LargeUtf8 => valid.iter().for_each(|row| put_bytes(out, column.as_string::<i64>().value(*row).as_bytes())),
+            DataType::Utf8View => valid.iter().for_each(|row| put_bytes(out, column.as_string_view().value(*row).as_bytes())),
+            DataType::FixedSizeBinary(16) => valid.iter().for_each(|row| out.extend(column.as_fixed_size_binary().value(*row))),
             DataType::Binary => valid.iter().for_each(|row| put_bytes(out, column.as_binary::<i32>().value(*row))),
             DataType::Interval(IntervalUnit::MonthDayNano) => valid.iter().for_each(|row| {
                 let value = column.as_primitive::<IntervalMonthDayNanoType>().value(*row);
@@ -165,6 +169,13 @@ fn take_column(input: &mut Input<'_>, data_type: &DataType, n_rows: usize) -> Re
                     .collect::<PrimitiveArray<Float64Type>>(),
             ),
             DataType::Utf8 => Arc::new(StringArray::from(values(&valid, || input.text())?)),
+            DataType::LargeUtf8 => Arc::new(LargeStringArray::from(values(&valid, || input.text())?)),
+            DataType::Utf8View => Arc::new(StringViewArray::from(values(&valid, || input.text())?)),
+            DataType::FixedSizeBinary(16) => {
+                let uuids = values(&valid, || input.array::<16>())?;
+                let uuids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uuids.into_iter(), 16);
+                Arc::new(uuids.map_err(|e| Malformed::new(e.to_string()))?)
+            }
             DataType::Binary => Arc::new(BinaryArray::from(values(&valid, || input.bytes())?)),
             DataType::Interval(IntervalUnit::MonthDayNano) => {
                 let intervals = values(&valid, || {

@@ -409,6 +409,11 @@ fn every_type_of_the_journal_comes_back_as_it_was() {
         Arc::new(TimestampMicrosecondArray::from(vec![Some(i64::MIN), None, Some(1)])),
         Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), None, Some(i64::MAX)]).with_timezone("UTC")),
         Arc::new(IntervalMonthDayNanoArray::from(intervals)),
+        Arc::new(
+            FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([1; 16]), None, Some([255; 16])].into_iter(), 16).unwrap(),
+        ),
+        Arc::new(LargeStringArray::from(vec![Some("{\"a\": 1}"), None, Some("null")])),
+        Arc::new(StringViewArray::from(vec![Some(" { \"a\" : \"longer than what a view holds\" }"), None, Some("1")])),
         // Not SQL's, but the journal takes them.
         Arc::new(NullArray::new(3)),
         Arc::new(Int8Array::from(vec![Some(i8::MIN), None, Some(1)])),

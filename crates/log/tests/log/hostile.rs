@@ -41,6 +41,9 @@ fn every_type() -> SchemaRef {
         DataType::Timestamp(TimeUnit::Microsecond, None),
         DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
         DataType::Interval(IntervalUnit::MonthDayNano),
+        DataType::FixedSizeBinary(16),
+        DataType::LargeUtf8,
+        DataType::Utf8View,
     ];
     let field = |(n, ty): (usize, DataType)| {
         Field::new(format!("c{n}"), ty, true).with_metadata([("regauge.column".to_owned(), n.to_string())].into())
@@ -87,6 +90,14 @@ fn batch(words: &[u64]) -> RecordBatch {
                 Arc::new(wide.collect::<Decimal128Array>().with_data_type(field.data_type().clone()))
             }
             DataType::Utf8 => Arc::new(values.iter().map(|v| v.map(|v| format!("ü{v}"))).collect::<StringArray>()),
+            DataType::LargeUtf8 => Arc::new(values.iter().map(|v| v.map(|v| format!("[{v}]"))).collect::<LargeStringArray>()),
+            DataType::Utf8View => {
+                Arc::new(values.iter().map(|v| v.map(|v| format!("{{ \"ü\": {v} }}"))).collect::<StringViewArray>())
+            }
+            DataType::FixedSizeBinary(16) => {
+                let uuids = values.iter().map(|v| v.map(|v| (u128::from(v) << 64 | u128::from(v)).to_be_bytes()));
+                Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(uuids, 16).unwrap())
+            }
             DataType::Binary => {
                 Arc::new(values.iter().map(|v| v.map(|v| v.to_le_bytes()[..(v % 9) as usize].to_vec())).collect::<BinaryArray>())
             }

@@ -206,7 +206,7 @@ pub fn quotient(rng: &mut Rng, scope: &[Col]) -> Expr {
 
 fn text(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
     let a = value(rng, scope, Ty::Text, depth);
-    let sql = match rng.below(9) {
+    let sql = match rng.below(10) {
         0 | 1 => {
             let b = value(rng, scope, Ty::Text, depth);
             format!("({} || {})", a.sql, b.sql)
@@ -223,6 +223,7 @@ fn text(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
             let flag = predicate(rng, scope, depth);
             format!("CASE WHEN {flag} THEN {} ELSE 'no' END", a.sql)
         }
+        8 => super::json::text(rng, scope, depth.saturating_sub(1)),
         // Beyond ASCII the two differ by decision (docs/sql-differences.md).
         _ => format!("upper(replace({}, 'ü', 'u'))", a.sql),
     };
@@ -255,7 +256,7 @@ pub fn predicate(rng: &mut Rng, scope: &[Col], depth: usize) -> String {
     let ty = rng.pick(&types).copied().unwrap_or(Ty::Int);
     let inner = depth.saturating_sub(1);
     let a = leaf(rng, scope, ty).sql;
-    match rng.below(12) {
+    match rng.below(13) {
         0 => format!("{a} IS NULL"),
         1 => format!("{a} IS NOT NULL"),
         2 => {
@@ -280,6 +281,7 @@ pub fn predicate(rng: &mut Rng, scope: &[Col], depth: usize) -> String {
             let b = leaf(rng, scope, Ty::Int).sql;
             format!("({b} <> 0 AND {a} / {b} >= 1)")
         }
+        8 => super::json::predicate(rng, scope, inner),
         _ => {
             let operator = ["=", "<>", "<", "<=", ">", ">="][rng.below(6)];
             let b = value(rng, scope, ty, inner).sql;

@@ -10,6 +10,7 @@
 mod asof;
 mod data;
 mod expr;
+mod json;
 mod over;
 mod query;
 mod related;

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{asof, frames, grouping, names, recursive, row_in, rows, setop, sort, spelling};
+use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -38,6 +38,7 @@ pub(crate) fn shown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Strin
 /// Rewrites a query and all queries inside it. `columns`: see [`names`].
 pub(crate) fn prepare(query: &mut Query, columns: names::Columns<'_>) -> Result<(), PlanError> {
     crate::parse::relations(query, &mut |_| 1)?;
+    json::aliases(query)?;
     match VisitMut::visit(query, &mut Preparer { env: names::Env::new(columns), withs: vec![] }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => {

@@ -12,6 +12,7 @@ mod distinct_on;
 pub(crate) mod equijoin;
 pub(crate) mod frames;
 mod grouping;
+mod json;
 pub(crate) mod names;
 pub(crate) mod optimizer;
 mod order;

@@ -81,6 +81,7 @@ impl Functions {
                 f.moody.insert(name.into(), functions::now());
             }
             f.moody.insert("clock_timestamp".into(), functions::clock_timestamp(None));
+            f.moody.insert("gen_random_uuid".into(), functions::gen_random_uuid());
             for udf in SessionStateDefaults::default_aggregate_functions() {
                 let names: Vec<String> = udf.aliases().iter().cloned().chain([udf.name().to_owned()]).collect();
                 f.other_aggregates.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));
@@ -226,7 +227,7 @@ impl ContextProvider for Provider<'_> {
         &self.options
     }
     fn udf_names(&self) -> Vec<String> {
-        sorted(functions::BUILTINS.iter().map(|b| b.name).chain(functions::BORROWED.iter().copied()))
+        sorted(functions::builtins().map(|b| b.name).chain(functions::BORROWED.iter().copied()))
     }
     fn higher_order_function_names(&self) -> Vec<String> {
         vec![]

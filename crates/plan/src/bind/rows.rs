@@ -7,11 +7,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, ScalarUDF};
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, FunctionArg, FunctionArgExpr, Ident, JoinOperator, SetExpr, TableAlias, TableFactor, TableWithJoins,
+    self, Expr, FunctionArg, FunctionArgExpr, Ident, JoinOperator, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    TableWithJoins,
 };
 
 use super::series::{function_name, is_set_returning};
-use super::spelling;
+use super::{json, spelling};
 use crate::error::PlanError;
 use crate::functions::rows::MARKED;
 use crate::functions::series::SERIES;
@@ -63,14 +64,18 @@ fn unfold(t: &mut TableFactor) {
         _ => None,
     };
     let Some(args) = args.iter().map(unnamed).collect::<Option<Vec<_>>>() else { return };
-    let array_exprs = match spelling::array_of(&name, args.clone()) {
-        Some(array) => vec![array],
-        None => args,
+    let (fixed, array_exprs): (Vec<_>, Vec<_>) = match json::columns_of(&name, args.clone()) {
+        Some(columns) => columns.into_iter().unzip(),
+        None => (vec![], spelling::array_of(&name, args.clone()).map_or(args, |array| vec![array])),
     };
     if array_exprs.is_empty() {
         return;
     }
-    let alias = alias.or_else(|| Some(TableAlias { explicit: false, name: Ident::new(&name), columns: vec![], at: None }));
+    let mut alias = alias.unwrap_or_else(|| TableAlias { explicit: false, name: Ident::new(&name), columns: vec![], at: None });
+    // columns that have names of their own keep them, whatever the alias is
+    let fixed = fixed.into_iter().skip(alias.columns.len());
+    alias.columns.extend(fixed.map(|name| TableAliasColumnDef { name: Ident::new(name), data_type: None }).collect::<Vec<_>>());
+    let alias = Some(alias);
     *t = TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality };
 }
 

@@ -9,13 +9,18 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, TableAliasColumnDef, TableFactor};
 
-use super::spelling;
+use super::{json, spelling};
 use crate::error::PlanError;
 use crate::parse::fold;
 
 /// Whether a relation of this name with arguments is a set-returning function.
 pub(crate) fn is_set_returning(name: &ast::ObjectName) -> bool {
-    function_name(name).is_some_and(|name| name == "unnest" || spelling::array_of(&name, vec![]).is_some())
+    function_name(name).is_some_and(|name| {
+        name == "unnest"
+            || spelling::array_of(&name, vec![]).is_some()
+            || json::columns_of(&name, vec![]).is_some()
+            || json::refused(&name).is_some()
+    })
 }
 
 pub(super) fn function_name(name: &ast::ObjectName) -> Option<String> {
@@ -45,9 +50,10 @@ impl RelationPlanner for SetReturning {
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
         let name = function_name(&name).unwrap_or_default();
-        let arrays = match spelling::array_of(&name, args.clone()) {
-            Some(array) => vec![array],
-            None => args,
+        let arrays = match (json::columns_of(&name, args.clone()), spelling::array_of(&name, args.clone())) {
+            (Some(columns), _) => columns.into_iter().map(|(_, array)| array).collect(),
+            (None, Some(array)) => vec![array],
+            (None, None) => args,
         };
         let plan = plan(&name, arrays, alias.as_ref(), numbered, context)?;
         // Without an alias the function's name is the relation's.
@@ -63,6 +69,10 @@ impl RelationPlanner for SetReturning {
 
 /// The names of the columns that a function of so many arguments gives; an alias's own names of columns come on top.
 pub(super) fn columns(name: &str, n_args: usize, alias: Option<&ast::TableAlias>, numbered: bool) -> Vec<String> {
+    if let Some(fixed) = json::columns_of(name, vec![]) {
+        let fixed = fixed.into_iter().map(|(column, _)| column.to_owned());
+        return fixed.chain(numbered.then(|| "ordinality".to_owned())).collect();
+    }
     let n_arrays = if spelling::array_of(name, vec![]).is_some() { 1 } else { n_args };
     let shown = match alias {
         // a function of one column gives it the relation's name

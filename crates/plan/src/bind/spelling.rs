@@ -7,6 +7,7 @@
 //!   array[i]                    pg_element(array, i)         BETWEEN SYMMETRIC     both ways round
 //!   ARRAY[a, b]                 make_array(a, b)             ARRAY(query), LIKE ANY (array): see `arrays`
 //!   generate_series(..)         unnest(pg_series(..)) in a select list; in FROM see `series`
+//!   json_agg and its kin        see `json`
 //!   localtimestamp, age(t), numbers beyond numeric's 38 digits (double precision here)
 //! ```
 //! Knows no types: what they decide is decided by the functions.
@@ -18,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
-use super::arrays;
+use super::{arrays, json};
 use crate::error::PlanError;
 use crate::parse::{SYMMETRIC, fold};
 
@@ -107,7 +108,22 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
         // DataFusion binds an array's elements where no outer column is known
         Expr::Array(list) if !list.elem.is_empty() => call("make_array", std::mem::take(&mut list.elem)),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
+            [AccessExpr::Dot(Expr::Identifier(field))] => match column_of(root, field) {
+                Some(column) => column,
+                None => {
+                    return Err(PlanError::unsupported(
+                        "a field of a row value is not offered",
+                        "select the field's own expression; a relation's column is t.a or (t).a",
+                    ));
+                }
+            },
             [AccessExpr::Subscript(Subscript::Index { index })] => call("pg_element", vec![take(root), take(index)]),
+            chain if chain.len() > 1 && chain.iter().all(|a| matches!(a, AccessExpr::Subscript(Subscript::Index { .. }))) => {
+                chain.iter_mut().fold(take(root), |of, access| match access {
+                    AccessExpr::Subscript(Subscript::Index { index }) => call("pg_element", vec![of, take(index)]),
+                    _ => of,
+                })
+            }
             [AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })] => {
                 let bound = |e: &mut Option<Expr>, widest: i32| e.as_mut().map_or_else(|| number(widest.into()), take);
                 let (from, to) = (bound(lower_bound, 1), bound(upper_bound, i32::MAX));
@@ -141,6 +157,10 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
                 None => return Ok(()),
             }
         }
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (fields(left), fields(right)) {
+            (Some(l), Some(r)) if l.len() == 2 && r.len() == 2 => call("pg_periods_overlap", [l, r].concat()),
+            _ => return Err(PlanError::syntax("wrong number of parameters on a side of OVERLAPS expression")),
+        },
         // as two's complements are
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
             let (left, op) = (Box::new(number(-1)), BinaryOperator::Minus);
@@ -176,12 +196,15 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             return Err(PlanError::invalid("42883", "operator does not exist: !! integer").with_hint("write factorial(n)"));
         }
         Expr::Value(v) => match &v.value {
+            Value::SingleQuotedByteStringLiteral(_) => {
+                return Err(PlanError::unsupported("bit strings are not offered", "use an integer with & | # << >>, or bytea"));
+            }
             Value::Number(digits, _) if beyond_numeric(&digits.to_string()) => {
                 cast(text(&digits.to_string()), ast::DataType::DoublePrecision)
             }
             _ => return Ok(()),
         },
-        Expr::Function(f) => match arrays::of_query(f)?.or_else(|| function(f)) {
+        Expr::Function(f) => match json::function(f)?.or(arrays::of_query(f)?).or_else(|| function(f)) {
             Some(e) => e,
             None => return Ok(()),
         },
@@ -189,6 +212,15 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     };
     *e = spelt;
     Ok(())
+}
+
+/// `(t).a` is `t.a`.
+fn column_of(root: &Expr, field: &Ident) -> Option<Expr> {
+    match root {
+        Expr::Nested(inner) => column_of(inner, field),
+        Expr::Identifier(of) => Some(Expr::CompoundIdentifier(vec![of.clone(), field.clone()])),
+        _ => None,
+    }
 }
 
 fn number(n: i64) -> Expr {
@@ -379,6 +411,13 @@ pub(super) fn array_of(name: &str, args: Vec<Expr>) -> Option<Expr> {
         "regexp_matches" => call("pg_regexp_matches", args),
         "regexp_split_to_table" => call("regexp_split_to_array", args),
         "string_to_table" => call("string_to_array", args),
+        "json_object_keys" => call("pg_json_keys", args),
+        "jsonb_object_keys" => call("pg_jsonb_keys", args),
+        "jsonb_path_query" => call("pg_jsonb_path_query", args),
+        _ if args.len() <= 1 => match json::columns_of(name, args)?.as_mut_slice() {
+            [(_, array)] => take(array),
+            _ => return None,
+        },
         _ => return None,
     })
 }

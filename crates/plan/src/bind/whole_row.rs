@@ -1,5 +1,7 @@
 //! `(t.*) IS NULL` is true when all columns of t are NULL, `(t.*) IS NOT NULL` when none is: the row that an outer join left empty.
 //!
+//! `row_to_json(t)` and its kin take the row's names and values in turn.
+//!
 //! DataFusion hands over the star as an expression that it takes to be never NULL. The rule writes the columns out while plans still
 //! have the names of the query; it runs before any other.
 
@@ -45,7 +47,7 @@ fn concerns(plan: &LogicalPlan) -> Result<bool> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|e| {
             e.apply(|e| {
-                found |= row_of(e).is_some();
+                found |= row_of(e).is_some() || json_of(e).is_some();
                 Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
             })
         })
@@ -65,7 +67,33 @@ fn row_of(e: &Expr) -> Option<&TableReference> {
     }
 }
 
+/// The relation whose row becomes JSON.
+#[expect(deprecated, reason = "what DataFusion's planner gives")]
+fn json_of(e: &Expr) -> Option<&TableReference> {
+    match e {
+        Expr::ScalarFunction(f) if matches!(f.name(), "pg_row_json" | "pg_row_jsonb") => match f.args.as_slice() {
+            [Expr::Wildcard { qualifier: Some(relation), .. }] => Some(relation),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn written_out(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let (Some(relation), Expr::ScalarFunction(f)) = (json_of(&e), &e) {
+        let of_row = schema.iter().filter(|(q, _)| q.is_some_and(|q| q == relation || q.table() == relation.table()));
+        let args: Vec<Expr> = of_row
+            .flat_map(|(q, f)| {
+                let name = super::ast::shown_name(f.name()).to_owned();
+                [datafusion::logical_expr::lit(name), Expr::Column(Column::new(q.cloned(), f.name()))]
+            })
+            .collect();
+        if args.is_empty() {
+            let what = format!("the whole row of \"{relation}\" as JSON is not offered here");
+            return Err(PlanError::unsupported(what, "name its columns: json_build_object('a', a, ..)").into());
+        }
+        return Ok(Transformed::yes(f.func.call(args)));
+    }
     let Some(relation) = row_of(&e) else { return Ok(Transformed::no(e)) };
     let is_null = matches!(e, Expr::IsNull(_));
     let of_row = schema.iter().filter(|(q, _)| q.is_some_and(|q| q == relation || q.table() == relation.table()));

@@ -78,6 +78,9 @@ impl Writer {
             DataType::Timestamp(_, None) => self.u8(12),
             DataType::Timestamp(_, Some(_)) => self.u8(13),
             DataType::Interval(_) => self.u8(14),
+            DataType::FixedSizeBinary(16) => self.u8(80),
+            DataType::LargeUtf8 => self.u8(81),
+            DataType::Utf8View => self.u8(82),
             DataType::List(item) => {
                 self.u8(15);
                 self.ty(item.data_type());
@@ -361,6 +364,9 @@ impl<'a> Reader<'a> {
             12 => DataType::Timestamp(TimeUnit::Microsecond, None),
             13 => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             14 => DataType::Interval(IntervalUnit::MonthDayNano),
+            80 => DataType::FixedSizeBinary(16),
+            81 => DataType::LargeUtf8,
+            82 => DataType::Utf8View,
             _ => return self.bad("unknown type"),
         })
     }

@@ -23,6 +23,9 @@ fn is_supported_scalar(ty: &DataType) -> bool {
         | DataType::Float64
         | DataType::Utf8
         | DataType::Binary
+        | DataType::FixedSizeBinary(16)
+        | DataType::LargeUtf8
+        | DataType::Utf8View
         | DataType::Date32
         | DataType::Time64(TimeUnit::Microsecond)
         | DataType::Timestamp(TimeUnit::Microsecond, None)
@@ -44,6 +47,9 @@ pub fn sql_name(ty: &DataType) -> String {
         DataType::Float64 => "double precision".into(),
         DataType::Utf8 => "text".into(),
         DataType::Binary => "bytea".into(),
+        DataType::FixedSizeBinary(16) => "uuid".into(),
+        DataType::LargeUtf8 => "jsonb".into(),
+        DataType::Utf8View => "json".into(),
         DataType::Date32 => "date".into(),
         DataType::Time64(_) => "time".into(),
         DataType::Timestamp(_, None) => "timestamp".into(),

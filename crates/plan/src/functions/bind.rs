@@ -44,6 +44,18 @@ pub fn is_int(ty: &DataType) -> bool {
 pub fn is_decimal(ty: &DataType) -> bool {
     matches!(ty, DataType::Decimal128(..))
 }
+/// Is it jsonb?
+pub fn is_jsonb(ty: &DataType) -> bool {
+    *ty == DataType::LargeUtf8
+}
+/// Is it json or jsonb?
+pub fn is_json(ty: &DataType) -> bool {
+    matches!(ty, DataType::LargeUtf8 | DataType::Utf8View)
+}
+/// Is it uuid?
+pub fn is_uuid(ty: &DataType) -> bool {
+    *ty == DataType::FixedSizeBinary(16)
+}
 /// Is it real or double precision?
 pub fn is_float(ty: &DataType) -> bool {
     matches!(ty, DataType::Float32 | DataType::Float64)
@@ -54,7 +66,7 @@ pub fn is_number(ty: &DataType) -> bool {
 }
 /// Is it text?
 pub fn is_text(ty: &DataType) -> bool {
-    matches!(ty, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+    *ty == DataType::Utf8
 }
 /// May it be a literal whose type is not known yet?
 pub fn is_unknown(ty: &DataType) -> bool {

@@ -42,7 +42,8 @@ fn bytes_of(a: &Args<'_>, f: impl Fn(&[u8]) -> EvalResult<Vec<u8>>) -> EvalResul
     rows_bytes(a, |i| f(bytes.value(i * s)))
 }
 
-fn rows_bytes(a: &Args<'_>, f: impl Fn(usize) -> EvalResult<Vec<u8>>) -> EvalResult<ArrayRef> {
+/// A strict function to bytea, row by row.
+pub(super) fn rows_bytes(a: &Args<'_>, f: impl Fn(usize) -> EvalResult<Vec<u8>>) -> EvalResult<ArrayRef> {
     let nulls = a.nulls();
     let mut out = BinaryBuilder::new();
     for i in 0..a.n {

@@ -16,8 +16,9 @@ use datafusion::logical_expr::{
 
 use super::arith::{boxed, drop_digits, pow10, rescale};
 use super::array_cast;
-use super::bind::{is_decimal, is_float, is_int, is_text, is_timestamp, scale_of};
+use super::bind::{is_decimal, is_float, is_int, is_json, is_text, is_timestamp, is_uuid, scale_of};
 use super::error::{EvalError, EvalResult};
+use super::json::{self, casts as json_casts};
 use super::math::decimal_to_f64;
 use super::temporal::{date_to_timestamp, timestamp_to_date};
 use super::udf::{Args, Bound, Builtin, Col, call};
@@ -43,6 +44,9 @@ pub fn can_fail(from: &DataType, to: &DataType) -> EvalResult<bool> {
     use DataType::*;
     if from == to || *from == Null {
         return Ok(false);
+    }
+    if let Some(fails) = json_casts::can_fail(from, to) {
+        return Ok(fails);
     }
     let fails = match (from, to) {
         (List(f), List(t)) => return can_fail(f.data_type(), t.data_type()),
@@ -84,6 +88,8 @@ fn supported(ty: &DataType) -> bool {
         || is_float(ty)
         || is_decimal(ty)
         || is_text(ty)
+        || is_json(ty)
+        || is_uuid(ty)
         || matches!(ty, Boolean | Date32 | Binary | Time64(TimeUnit::Microsecond) | Timestamp(TimeUnit::Microsecond, _))
         || matches!(ty, Interval(arrow::datatypes::IntervalUnit::MonthDayNano))
 }
@@ -123,6 +129,9 @@ fn cast(args: &Args<'_>) -> EvalResult<ArrayRef> {
     }
     if is_text(from) {
         return from_text(args);
+    }
+    if is_json(from) {
+        return json_casts::cast(args);
     }
     let widened = |ty: &DataType| -> EvalResult<Args<'_>> {
         let array = if array.data_type() == ty { Arc::clone(array) } else { arrow::compute::cast(array, ty)? };
@@ -315,6 +324,26 @@ fn from_text(a: &Args<'_>) -> EvalResult<ArrayRef> {
             let (months, days, nanos) = pgtypes::parse_interval(text(i))?;
             Ok(IntervalMonthDayNano::new(months, days, nanos))
         }),
+        DataType::FixedSizeBinary(16) => {
+            let mut builder = arrow::array::FixedSizeBinaryBuilder::with_capacity(a.n, 16);
+            for i in 0..a.n {
+                if a.col(0)?.is_null(i) {
+                    builder.append_null();
+                } else {
+                    builder.append_value(pgtypes::uuid::parse(text(i))?)?;
+                }
+            }
+            Ok(boxed(builder.finish()))
+        }
+        DataType::LargeUtf8 => json::strict(a, |i, out| {
+            out.push_str(&pgtypes::json::canonical(text(i))?);
+            Ok(true)
+        }),
+        DataType::Utf8View => json::strict(a, |i, out| {
+            pgtypes::json::check(text(i))?;
+            out.push_str(text(i));
+            Ok(true)
+        }),
         DataType::Binary => {
             let mut builder = arrow::array::BinaryBuilder::new();
             for i in 0..a.n {
@@ -407,6 +436,18 @@ pub(super) fn writer(array: &ArrayRef) -> EvalResult<Writer<'_>> {
         DataType::Utf8 => {
             let v = array.as_string::<i32>();
             Box::new(move |i, out| out.push_str(v.value(i)))
+        }
+        DataType::LargeUtf8 => {
+            let v = array.as_string::<i64>();
+            Box::new(move |i, out| out.push_str(v.value(i)))
+        }
+        DataType::Utf8View => {
+            let v = array.as_string_view();
+            Box::new(move |i, out| out.push_str(v.value(i)))
+        }
+        DataType::FixedSizeBinary(16) => {
+            let v = array.as_fixed_size_binary();
+            Box::new(move |i, out| pgtypes::uuid::write(out, v.value(i)))
         }
         DataType::Binary => {
             let v = array.as_binary::<i32>();

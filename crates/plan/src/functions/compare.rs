@@ -40,6 +40,13 @@ pub fn compare(op: CompareOp, l: &Col, r: &Col, n: usize) -> EvalResult<BooleanA
             let (Some(a), Some(b)) = (lanes(l), lanes(r)) else { return Err(EvalError::internal("interval expected")) };
             Ok(ordered(op, l, r, n, |i| interval_key(a[i * l.step]).cmp(&interval_key(b[i * r.step]))))
         }
+        (DataType::LargeUtf8, DataType::LargeUtf8) => {
+            let key = |c: &Col| {
+                let keys = super::json::access::keys(&c.array);
+                keys.map(|array| Col { array, step: c.step }).ok_or_else(|| EvalError::internal("jsonb expected"))
+            };
+            by_arrow(op, &key(l)?, &key(r)?, n)
+        }
         _ => by_arrow(op, l, r, n),
     }
 }
@@ -207,6 +214,10 @@ fn order_of(l: &Col, r: &Col) -> EvalResult<Comparator> {
             let lanes = |c: &Col| c.array.as_primitive_opt::<IntervalMonthDayNanoType>().map(|a| a.values().clone());
             let (Some(a), Some(b)) = (lanes(l), lanes(r)) else { return Err(EvalError::internal("interval expected")) };
             Ok(Box::new(move |i, j| interval_key(a[i]).cmp(&interval_key(b[j]))))
+        }
+        (DataType::LargeUtf8, DataType::LargeUtf8) => {
+            let key = |c: &Col| super::json::access::keys(&c.array).ok_or_else(|| EvalError::internal("jsonb expected"));
+            Ok(make_comparator(&key(l)?, &key(r)?, SortOptions::default())?)
         }
         _ => Ok(make_comparator(&l.array, &r.array, SortOptions::default())?),
     }

@@ -1,12 +1,12 @@
 //! Every builtin, over every one, two or three types that it binds, with the greatest and least values and with whatever lies under
 //! NULL: kernels compute all slots, so a panic on one that does not count would stop a view that is right.
 
-use super::{BUILTINS, udf};
+use super::{builtins, udf};
 use arrow::{
     array::{
-        Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-        Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
-        make_array,
+        Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+        Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, LargeStringArray, ListArray, ListBuilder,
+        StringArray, StringBuilder, StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray, make_array,
     },
     buffer::NullBuffer,
     datatypes::{DataType, IntervalMonthDayNano},
@@ -32,6 +32,15 @@ fn columns() -> Vec<ArrayRef> {
         Arc::new(Decimal128Array::from(vec![i128::MIN, i128::MAX, 0, 7]).with_data_type(DataType::Decimal128(38, 0))),
         Arc::new(StringArray::from(vec!["", long.as_str(), "-2147483648", "ß\u{10ffff}%_\\"])),
         Arc::new(BinaryArray::from(vec![b"".as_slice(), b"\xff\x00", b"a", b"\\"])),
+        Arc::new(LargeStringArray::from(vec![
+            "null",
+            "[9223372036854775808, -1e, \"\\u0001\", {\"\": []}]",
+            "{\"a\": {\"b\": [1.50, null, true]}}",
+            "-99999999999999999999999999999999999999999999.5",
+        ])),
+        Arc::new(StringViewArray::from(vec![" { \"a\" : 1e5 , \"a\":\"\\u0000\" } ", "[ ]", "\"x\"", "1E-400"])),
+        Arc::new(FixedSizeBinaryArray::try_from_iter([[0; 16], [255; 16], [1; 16], [7; 16]].into_iter()).unwrap()),
+        Arc::new(texts_in_arrays()),
         Arc::new(Date32Array::from(vec![i32::MIN, i32::MAX, 0, 20_000])),
         // A time of day lies within its day; there is no other way to make one.
         Arc::new(Time64MicrosecondArray::from(vec![0, 86_400_000_000, 1, 86_399_999_999])),
@@ -46,6 +55,16 @@ fn columns() -> Vec<ArrayRef> {
     ]
 }
 
+/// Arrays of text: none, some, paths that lead to odd places, NULL within.
+fn texts_in_arrays() -> ListArray {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.append_value(Vec::<Option<&str>>::new());
+    lists.append_value([Some("a"), Some("b"), Some("-1")]);
+    lists.append_value([Some("2147483648"), None]);
+    lists.append_value([Some("0")]);
+    lists.finish()
+}
+
 /// The same values, none of which counts.
 fn under_null(column: &ArrayRef) -> ArrayRef {
     let data = column.to_data().into_builder().nulls(Some(NullBuffer::new_null(column.len()))).build().unwrap();
@@ -56,7 +75,7 @@ fn under_null(column: &ArrayRef) -> ArrayRef {
 fn panics(args: &[ArrayRef]) -> Vec<String> {
     let types: Vec<DataType> = args.iter().map(|a| a.data_type().clone()).collect();
     let mut found = vec![];
-    for def in BUILTINS {
+    for def in builtins() {
         let Ok(bound) = (def.bind)(&types) else { continue };
         if bound.args != types {
             continue;

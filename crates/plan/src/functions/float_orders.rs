@@ -1,4 +1,5 @@
-//! Orders of floats in DataFusion's executor, which puts -0 before 0; to PostgreSQL, and to views, they are one value.
+//! Orders of floats and jsonb in DataFusion's executor, which puts -0 before 0, where to PostgreSQL, and to views, they are one
+//! value, and knows jsonb as a text.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -6,10 +7,10 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::bind::is_float;
-use super::{arith, function};
+use super::bind::{is_float, is_jsonb};
+use super::{arith, function, json};
 
-/// Sorts floats by their key. Types are settled before.
+/// Sorts floats and jsonb by their key. Types are settled before.
 #[derive(Debug)]
 pub(super) struct FloatOrders;
 
@@ -23,9 +24,12 @@ impl AnalyzerRule for FloatOrders {
             let LogicalPlan::Sort(mut sort) = plan else { return Ok(Transformed::no(plan)) };
             let schema = sort.input.schema();
             for key in &mut sort.expr {
-                if is_float(&key.expr.get_type(schema)?) {
-                    key.expr = function(&arith::FLOAT_KEY).call(vec![std::mem::take(&mut key.expr)]);
-                }
+                let def = match key.expr.get_type(schema)? {
+                    ty if is_float(&ty) => &arith::FLOAT_KEY,
+                    ty if is_jsonb(&ty) => &json::access::KEY,
+                    _ => continue,
+                };
+                key.expr = function(def).call(vec![std::mem::take(&mut key.expr)]);
             }
             Ok(Transformed::yes(LogicalPlan::Sort(sort)))
         })?;

@@ -28,6 +28,8 @@ pub(super) enum K {
     Span,
     Bytes,
     Bool,
+    Json,
+    Jsonb,
 }
 
 /// An overload.
@@ -49,6 +51,8 @@ impl K {
             K::Span => pgtypes::interval(),
             K::Bytes => DataType::Binary,
             K::Bool => DataType::Boolean,
+            K::Json => pgtypes::json(),
+            K::Jsonb => pgtypes::jsonb(),
         }
     }
 
@@ -101,10 +105,10 @@ pub(super) fn bind_forms(name: &str, types: &[DataType], forms: &[Form]) -> Eval
 macro_rules! builtin {
     ($static:ident, $name:literal, [$($alias:literal),*], $forms:expr, $safe:literal, $kernel:expr) => {
         #[doc = concat!("`", $name, "`")]
-        pub static $static: super::udf::Builtin = super::udf::Builtin {
+        pub static $static: $crate::functions::udf::Builtin = $crate::functions::udf::Builtin {
             name: $name,
             aliases: &[$($alias),*],
-            bind: |types| super::forms::bind_forms($name, types, $forms),
+            bind: |types| $crate::functions::forms::bind_forms($name, types, $forms),
             refine: None,
             kernel: $kernel,
             safe: $safe,

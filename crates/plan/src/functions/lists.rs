@@ -109,6 +109,14 @@ impl<'a> Lists<'a> {
     pub(super) fn is_null(&self, row: usize) -> bool {
         self.list.is_null(row * self.step)
     }
+
+    /// Itself, where its elements are no arrays: what counts elements would count rows of them.
+    pub(super) fn flat(self) -> EvalResult<Lists<'a>> {
+        if matches!(self.list.values().data_type(), DataType::List(_)) {
+            return Err(EvalError::new("0A000", "arrays of several dimensions are not offered"));
+        }
+        Ok(self)
+    }
 }
 
 fn narrow(n: usize) -> EvalResult<i32> {
@@ -159,7 +167,7 @@ entry!(
         [_, _] => bind_sized("array_length", types, 1..2, integer),
         _ => Err(undefined("array_length", types)),
     },
-    true,
+    false,
     |args| of_dimension(args, narrow)
 );
 entry!(
@@ -169,7 +177,7 @@ entry!(
         [_, _] => bind_sized("array_upper", types, 1..2, integer),
         _ => Err(undefined("array_upper", types)),
     },
-    true,
+    false,
     |args| of_dimension(args, narrow)
 );
 entry!(
@@ -179,22 +187,22 @@ entry!(
         [_, _] => bind_sized("array_lower", types, 1..2, integer),
         _ => Err(undefined("array_lower", types)),
     },
-    true,
+    false,
     |args| of_dimension(args, |_| Ok(1))
 );
-entry!(CARDINALITY, "cardinality", |types| bind_sized("cardinality", types, 0..1, integer), true, |args| {
-    let list = Lists::new(args, 0)?;
+entry!(CARDINALITY, "cardinality", |types| bind_sized("cardinality", types, 0..1, integer), false, |args| {
+    let list = Lists::new(args, 0)?.flat()?;
     args.rows::<Int32Type>(|i| narrow(list.range(i).len()))
 });
-entry!(ARRAY_NDIMS, "array_ndims", |types| bind_sized("array_ndims", types, 0..1, integer), true, |args| {
-    let list = Lists::new(args, 0)?;
+entry!(ARRAY_NDIMS, "array_ndims", |types| bind_sized("array_ndims", types, 0..1, integer), false, |args| {
+    let list = Lists::new(args, 0)?.flat()?;
     let values = (0..args.n).map(|i| (!list.is_null(i) && !list.range(i).is_empty()).then_some(1));
     Ok(boxed(values.collect::<Int32Array>()))
 });
 
 /// What an array that is not empty has in its first and only dimension; NULL otherwise.
 fn of_dimension(args: &Args<'_>, f: impl Fn(usize) -> EvalResult<i32>) -> EvalResult<ArrayRef> {
-    let (list, (dim, sd), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+    let (list, (dim, sd), nulls) = (Lists::new(args, 0)?.flat()?, args.lanes::<Int32Type>(1)?, args.nulls());
     let value = |i: usize| {
         let known = nulls.as_ref().is_none_or(|n| n.is_valid(i)) && dim[i * sd] == 1 && !list.range(i).is_empty();
         known.then(|| f(list.range(i).len())).transpose()
@@ -202,7 +210,21 @@ fn of_dimension(args: &Args<'_>, f: impl Fn(usize) -> EvalResult<i32>) -> EvalRe
     Ok(boxed((0..args.n).map(value).collect::<EvalResult<Int32Array>>()?))
 }
 
-entry!(ELEMENT, "pg_element", |types| bind_sized("pg_element", types, 1..2, Clone::clone), true, |args| {
+/// Also `jsonb['key']`, `jsonb[0]`.
+fn bind_element(types: &[DataType]) -> EvalResult<Bound> {
+    match types {
+        [of, step] if bind::is_jsonb(of) && (is_int(step) || is_unknown(step)) => {
+            let step = if is_int(step) { DataType::Int32 } else { DataType::Utf8 };
+            Ok(Bound { args: vec![of.clone(), step], ret: of.clone() })
+        }
+        _ => bind_sized("pg_element", types, 1..2, Clone::clone),
+    }
+}
+
+entry!(ELEMENT, "pg_element", bind_element, true, |args| {
+    if bind::is_jsonb(args.col(0)?.array.data_type()) {
+        return super::json::access::step(args, false);
+    }
     let (list, (no, sn), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
     let place = |i: usize| {
         let at = usize::try_from(no[i * sn]).ok()?.checked_sub(1)?;
@@ -283,7 +305,7 @@ entry!(
         let from = if args.cols.len() > 2 { Some(args.lanes::<Int32Type>(2)?) } else { None };
         let (same, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
         let value = |i: usize| {
-            let skip = from.map_or(0, |(f, s)| usize::try_from(f[i * s] - 1).unwrap_or(0));
+            let skip = from.map_or(0, |(f, s)| usize::try_from(f[i * s].saturating_sub(1)).unwrap_or(0));
             let at = (starts[i]..starts[i + 1]).skip(skip).find(|at| same.value(*at))?;
             i32::try_from(at - starts[i] + 1).ok()
         };
@@ -419,9 +441,9 @@ entry!(
         }
         _ => Err(undefined("array_to_string", types)),
     },
-    true,
+    false,
     |args| {
-        let (list, (by, sb)) = (Lists::new(args, 0)?, args.texts(1)?);
+        let (list, (by, sb)) = (Lists::new(args, 0)?.flat()?, args.texts(1)?);
         let for_null = if args.cols.len() > 2 { Some(args.texts(2)?) } else { None };
         let values = list.list.values();
         let write = cast::writer(values)?;

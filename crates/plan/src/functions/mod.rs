@@ -29,20 +29,25 @@ mod float_orders;
 mod forms;
 pub mod fractions;
 pub mod guard;
+pub mod json;
 pub mod kept;
 mod like;
 pub mod like_any;
+mod list_more;
 pub mod lists;
 pub mod math;
 mod moment;
 pub mod moments;
+mod more;
 mod number_template;
 pub mod numbers;
+mod octets;
 pub(crate) mod only_row;
 mod ordered_set;
 pub(crate) mod over;
 pub(crate) mod over_exec;
 mod pattern;
+mod periods;
 pub mod planner;
 mod quantified;
 pub mod regexp;
@@ -57,6 +62,8 @@ pub mod template;
 pub mod temporal;
 pub mod text;
 pub mod udf;
+mod unistr;
+mod uuid;
 pub mod zone;
 
 use std::collections::HashMap;
@@ -79,12 +86,18 @@ pub use udf::Builtin;
 pub(crate) use branches::retyped;
 pub use moment::clock_timestamp;
 pub(crate) use moment::now;
+pub(crate) use uuid::gen_random_uuid;
 
 use aggregates::{PgTotal, Total};
 use udf::PgFunction;
 
 /// Every scalar function that is ours.
-pub static BUILTINS: &[&Builtin] = &[
+pub fn builtins() -> impl Iterator<Item = &'static Builtin> {
+    [BUILTINS, json::BUILTINS, more::BUILTINS].into_iter().flatten().copied()
+}
+
+/// Those that have no list of their own.
+static BUILTINS: &[&Builtin] = &[
     &arith::ADD,
     &arith::SUB,
     &arith::MUL,
@@ -273,7 +286,7 @@ const KEPT_AGGREGATES: &[&str] =
 
 /// Names of all functions and aggregates that SQL may call; those that stand for operators and other syntax are not among them.
 pub fn offered() -> Vec<String> {
-    let scalars = BUILTINS.iter().flat_map(|def| std::iter::once(&def.name).chain(def.aliases));
+    let scalars = builtins().flat_map(|def| std::iter::once(&def.name).chain(def.aliases));
     let scalars = scalars
         .filter(|name| !(name.starts_with("pg_") || name.starts_with("regauge_")) || **name == "pg_typeof")
         .map(|name| (*name).to_owned());
@@ -281,7 +294,7 @@ pub fn offered() -> Vec<String> {
         aggregates().into_iter().flat_map(|f| f.aliases().iter().cloned().chain([f.name().to_owned()]).collect::<Vec<_>>());
     let kept = KEPT_AGGREGATES.iter().map(|name| (*name).to_owned());
     let mut all: Vec<String> =
-        scalars.chain(ours).chain(kept).chain(["clock_timestamp", "coalesce", "now"].map(str::to_owned)).collect();
+        scalars.chain(ours).chain(kept).chain(["clock_timestamp", "coalesce", "now", "gen_random_uuid"].map(str::to_owned)).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -293,9 +306,9 @@ struct Registry {
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let scalars = BUILTINS.iter().map(|def| Arc::new(ScalarUDF::new_from_impl(PgFunction::new(def)))).collect();
+    let scalars = builtins().map(|def| Arc::new(ScalarUDF::new_from_impl(PgFunction::new(def)))).collect();
     let names = |def: &'static Builtin| std::iter::once(def.name).chain(def.aliases.iter().copied());
-    let by_name = BUILTINS.iter().enumerate().flat_map(|(i, def)| names(def).map(move |name| (name, (i, *def)))).collect();
+    let by_name = builtins().enumerate().flat_map(|(i, def)| names(def).map(move |name| (name, (i, def)))).collect();
     Registry { scalars, by_name }
 });
 
@@ -430,7 +443,7 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().retain(|f| KEPT.contains(&f.name()));
     builder.aggregate_functions().get_or_insert_default().retain(|f| KEPT_AGGREGATES.contains(&f.name()));
     builder.scalar_functions().get_or_insert_default().extend(scalars());
-    builder.scalar_functions().get_or_insert_default().push(moment::now());
+    builder.scalar_functions().get_or_insert_default().extend([moment::now(), gen_random_uuid()]);
     builder.aggregate_functions().get_or_insert_default().extend(aggregates());
     builder.window_functions().get_or_insert_default().extend(over::functions().into_iter().map(Arc::new));
     builder

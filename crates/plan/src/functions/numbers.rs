@@ -1,7 +1,7 @@
 //! Whole-number functions (`gcd`, `lcm`, `div`, `factorial`, `width_bucket`), digits of numerics, and what is computed in double
 //! precision whatever comes in: roots of the third order and the trigonometric and hyperbolic functions.
 
-use std::f64::consts::{FRAC_PI_2, PI};
+use std::f64::consts::{FRAC_PI_4, PI};
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
@@ -59,9 +59,19 @@ real!(RADIANS, "radians", |x| Ok(x.to_radians()));
 real!(SIND, "sind", |x| finite(x, |x| exact_degrees(x, f64::sin)));
 real!(COSD, "cosd", |x| finite(x, |x| exact_degrees(90.0 - x, f64::sin)));
 real!(TAND, "tand", |x| finite(x, |x| exact_degrees(x, f64::sin) / exact_degrees(90.0 - x, f64::sin)));
-real!(ASIND, "asind", |x| unit(x, |x| x.asin() / FRAC_PI_2 * 90.0));
-real!(ACOSD, "acosd", |x| unit(x, |x| x.acos() / FRAC_PI_2 * 90.0));
-real!(ATAND, "atand", |x| Ok(x.atan() / FRAC_PI_2 * 90.0));
+real!(COTD, "cotd", |x| finite(x, |x| exact_degrees(90.0 - x, f64::sin) / exact_degrees(x, f64::sin)));
+real!(ASIND, "asind", |x| unit(x, |x| if x < 0.0 { -asin_degrees(-x) } else { asin_degrees(x) }));
+real!(ACOSD, "acosd", |x| unit(x, |x| if x < 0.0 { 90.0 + asin_degrees(-x) } else { acos_degrees(x) }));
+real!(ATAND, "atand", |x| Ok(x.atan() / FRAC_PI_4 * 45.0));
+
+/// Of 0 to 1, exact at one half, as PostgreSQL has it.
+fn asin_degrees(x: f64) -> f64 {
+    if x <= 0.5 { x.asin() / 0.5f64.asin() * 30.0 } else { 90.0 - x.acos() / 0.5f64.acos() * 60.0 }
+}
+
+fn acos_degrees(x: f64) -> f64 {
+    if x <= 0.5 { 90.0 - x.asin() / 0.5f64.asin() * 30.0 } else { x.acos() / 0.5f64.acos() * 60.0 }
+}
 
 /// The sine of degrees, exact where PostgreSQL's is: at multiples of 30 degrees that have a short value.
 fn exact_degrees(x: f64, sin: fn(f64) -> f64) -> f64 {
@@ -79,6 +89,11 @@ fn exact_degrees(x: f64, sin: fn(f64) -> f64) -> f64 {
 builtin!(ATAN2, "atan2", [], &[(&[K::Float, K::Float], K::Float)], true, |a| {
     let ((y, sy), (x, sx)) = (a.lanes::<Float64Type>(0)?, a.lanes::<Float64Type>(1)?);
     a.rows::<Float64Type>(|i| Ok(y[i * sy].atan2(x[i * sx])))
+});
+
+builtin!(ATAN2D, "atan2d", [], &[(&[K::Float, K::Float], K::Float)], true, |a| {
+    let ((y, sy), (x, sx)) = (a.lanes::<Float64Type>(0)?, a.lanes::<Float64Type>(1)?);
+    a.rows::<Float64Type>(|i| Ok(y[i * sy].atan2(x[i * sx]) / FRAC_PI_4 * 45.0))
 });
 
 /// Two integers, or two numerics of one scale.
@@ -251,3 +266,21 @@ builtin!(MIN_SCALE, "min_scale", [], &[(&[K::Num], K::Int)], true, |a| {
         Ok(i32::from(scale) - i32::try_from(zeros).unwrap_or(0))
     })
 });
+
+builtin!(SCALE, "scale", [], &[(&[K::Num], K::Int)], true, |a| {
+    let scale = i32::from(bind::scale_of(a.col(0)?.array.data_type()));
+    a.rows::<Int32Type>(|_| Ok(scale))
+});
+
+/// A scale belongs to the type here, so the number stays as it is.
+pub static TRIM_SCALE: Builtin = Builtin {
+    name: "trim_scale",
+    aliases: &[],
+    bind: |types| {
+        let bound = bind_forms("trim_scale", types, &[(&[K::Num], K::Num)])?;
+        Ok(Bound { ret: bound.args.first().cloned().unwrap_or(bound.ret), args: bound.args })
+    },
+    refine: None,
+    kernel: |a| super::compare::expand(a.col(0)?, a.n),
+    safe: true,
+};

@@ -15,9 +15,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, SortExpr};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
-use super::bind::is_number;
+use super::bind::{is_jsonb, is_number};
 use super::error::EvalError;
-use super::{arith, contain, extract, function, lists, math, over, regexp, strings, text};
+use super::{arith, contain, extract, function, json, lists, math, over, regexp, strings, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -35,6 +35,10 @@ impl ExprPlanner for PgExprPlanner {
             let turned = expr.op == BinaryOperator::ArrowAt;
             let args = if turned { vec![expr.right, expr.left] } else { vec![expr.left, expr.right] };
             return Ok(PlannerResult::Planned(function(def).call(args)));
+        }
+        let jsonb = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_jsonb(&t));
+        if let Some(planned) = json_operator(&expr, &jsonb) {
+            return Ok(PlannerResult::Planned(planned));
         }
         let def = match expr.op {
             BinaryOperator::Plus => &arith::ADD,
@@ -109,6 +113,29 @@ impl ExprPlanner for PgExprPlanner {
     }
 }
 
+/// The operators of json and jsonb, and those that arrays share with them.
+fn json_operator(expr: &RawBinaryExpr, jsonb: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
+    let (left, right) = (expr.left.clone(), expr.right.clone());
+    let def = match expr.op {
+        BinaryOperator::Arrow => &json::access::ARROW,
+        BinaryOperator::LongArrow => &json::access::LONG_ARROW,
+        BinaryOperator::HashArrow => &json::access::HASH_ARROW,
+        BinaryOperator::HashLongArrow => &json::access::HASH_LONG_ARROW,
+        BinaryOperator::Question => &json::access::EXISTS,
+        BinaryOperator::QuestionPipe => &json::access::EXISTS_ANY,
+        BinaryOperator::QuestionAnd => &json::access::EXISTS_ALL,
+        BinaryOperator::HashMinus => &json::change::DELETE_PATH,
+        BinaryOperator::AtArrow => &json::contains::CONTAINS,
+        BinaryOperator::ArrowAt => return Some(function(&json::contains::CONTAINS).call(vec![right, left])),
+        BinaryOperator::AtQuestion => &json::path::EXISTS_OP,
+        BinaryOperator::AtAt => &json::path::MATCH_OP,
+        BinaryOperator::Minus if jsonb(&left) => &json::change::DELETE,
+        BinaryOperator::StringConcat if jsonb(&left) || jsonb(&right) => &json::change::CONCAT,
+        _ => return None,
+    };
+    Some(function(def).call(vec![left, right]))
+}
+
 /// `~` and its kin, `~~` and its kin (LIKE by other names), `^@`.
 fn matching(expr: &RawBinaryExpr) -> Option<Expr> {
     let (left, right) = (expr.left.clone(), expr.right.clone());
@@ -158,7 +185,14 @@ pub(super) fn casts_unnamed(e: Expr) -> DfResult<Expr> {
 fn known_beside(expr: Expr, other: &Expr, schema: &DFSchema) -> DfResult<Expr> {
     let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &expr else { return Ok(expr) };
     match other.get_type(schema) {
-        Ok(ty @ (DataType::Interval(_) | DataType::Time64(_) | DataType::Boolean | DataType::Binary)) => {
+        Ok(
+            ty @ (DataType::Interval(_)
+            | DataType::Time64(_)
+            | DataType::Boolean
+            | DataType::Binary
+            | DataType::FixedSizeBinary(16)
+            | DataType::LargeUtf8),
+        ) => {
             let value = pgtypes::parse_text(&ty, text)?;
             let value = value.to_scalar().ok_or_else(|| EvalError::internal("constant does not fit its type"))?;
             Ok(Expr::Literal(value, None))
@@ -207,6 +241,9 @@ impl TypePlanner for PgTypePlanner {
                 pgtypes::type_by_name("text", &[])
             }
             SqlType::Bytea => pgtypes::type_by_name("bytea", &[]),
+            SqlType::Uuid => pgtypes::type_by_name("uuid", &[]),
+            SqlType::JSON => pgtypes::type_by_name("json", &[]),
+            SqlType::JSONB => pgtypes::type_by_name("jsonb", &[]),
             SqlType::Date => pgtypes::type_by_name("date", &[]),
             SqlType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => pgtypes::type_by_name("time", &[]),
             SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => pgtypes::type_by_name("timestamp", &[]),

@@ -318,6 +318,38 @@ builtin!(REGEXP_SUBSTR, "regexp_substr", [], NTH, false, |a| {
     })
 });
 
+const PLACED: &[Form] = &[
+    (&[K::Text, K::Text], K::Int),
+    (&[K::Text, K::Text, K::Int], K::Int),
+    (&[K::Text, K::Text, K::Int, K::Int], K::Int),
+    (&[K::Text, K::Text, K::Int, K::Int, K::Int], K::Int),
+    (&[K::Text, K::Text, K::Int, K::Int, K::Int, K::Text], K::Int),
+    (&[K::Text, K::Text, K::Int, K::Int, K::Int, K::Text, K::Int], K::Int),
+];
+
+builtin!(REGEXP_INSTR, "regexp_instr", [], PLACED, false, |a| {
+    let ((text, st), patterns) = (a.texts(0)?, Patterns::new(a, 1, Some(5))?);
+    let number = |at: usize| if a.cols.len() > at { a.lanes::<Int32Type>(at).map(Some) } else { Ok(None) };
+    let (start, nth, end, group) = (number(2)?, number(3)?, number(4)?, number(6)?);
+    a.rows::<Int32Type>(|i| {
+        let (re, text) = (patterns.of(i)?, text.value(i * st));
+        no_global(re.1, "regexp_instr()")?;
+        let value = |n: Option<(&[i32], usize)>, otherwise: i32| n.map_or(otherwise, |(v, s)| v[i * s]);
+        let skip = skipped(text, value(start, 1))?;
+        let wrong = |what: &str, n: i32| EvalError::new("22023", format!("invalid value for parameter \"{what}\": {n}"));
+        let (nth, end, group) = (value(nth, 1), value(end, 0), value(group, 0));
+        let nth_at = usize::try_from(nth).ok().filter(|n| *n > 0).ok_or_else(|| wrong("n", nth))?;
+        if !matches!(end, 0 | 1) {
+            return Err(wrong("endoption", end));
+        }
+        let group_at = usize::try_from(group).map_err(|_| wrong("subexpr", group))?;
+        let found = re.0.captures_iter(&text[skip..]).nth(nth_at - 1);
+        let Some(m) = found.as_ref().and_then(|found| found.get(group_at)) else { return Ok(0) };
+        let bytes = skip + if end == 1 { m.end() } else { m.start() };
+        i32::try_from(text[..bytes].chars().count() + 1).map_err(|_| EvalError::out_of_range("integer"))
+    })
+});
+
 /// `substring(text from pattern)`: the first group of the first match, or the match itself.
 pub(super) fn substring(a: &Args<'_>) -> EvalResult<ArrayRef> {
     let ((text, st), patterns, nulls) = (a.texts(0)?, Patterns::new(a, 1, None)?, a.nulls());

@@ -28,7 +28,7 @@ use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::over::PgWindow;
 use super::udf::PgFunction;
-use super::{arith, branches, function, planner, quantified, temporal, text};
+use super::{arith, branches, function, json, planner, quantified, temporal, text};
 use crate::flowplan::Spread;
 use crate::pgtypes::type_name;
 use crate::value::Value;
@@ -306,6 +306,11 @@ impl Rewriter<'_> {
         if let Some(def) = def {
             return self.call(def, vec![left, right]);
         }
+        let comparison = op.supports_propagation() && !matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom);
+        if comparison && [&l, &r].iter().any(|t| **t == DataType::Utf8View) {
+            let what = format!("operator does not exist: {} {op} {}", type_name(&l), type_name(&r));
+            return Err(EvalError::undefined(what).into());
+        }
         match op {
             Operator::Eq
             | Operator::NotEq
@@ -387,11 +392,12 @@ impl Rewriter<'_> {
         exprs.into_iter().map(|e| coerce(e, &ty, self.schema)).collect()
     }
 
-    /// What is compared in the place of a float or an interval.
+    /// What is compared in the place of a float, an interval or a jsonb.
     fn key(&self, e: Expr) -> DfResult<Expr> {
         let def = match self.type_of(&e)? {
             t if is_float(&t) => &arith::FLOAT_KEY,
             DataType::Interval(_) => &temporal::INTERVAL_KEY,
+            DataType::LargeUtf8 => &json::access::KEY,
             _ => return Ok(e),
         };
         let harmless = |v: f64| !v.is_nan() && v.to_bits() != (-0.0f64).to_bits();
@@ -419,7 +425,7 @@ fn operator_sign(name: &str) -> Option<&'static str> {
 
 /// A string literal without a cast: its type is whatever the place needs.
 pub(crate) fn is_unknown_literal(e: &Expr) -> bool {
-    matches!(e, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::Null, _))
+    matches!(e, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _))
 }
 
 /// Where numbers of one kind and literals meet, the columns' own type, if every literal has exactly such a value.
@@ -458,7 +464,6 @@ fn literal(value: ScalarValue) -> DfResult<Expr> {
             ScalarValue::Decimal128(Some(v.ok_or_else(EvalError::numeric_overflow)?), 38, 0)
         }
         ScalarValue::Decimal256(..) => return Err(EvalError::numeric_overflow().into()),
-        ScalarValue::Utf8View(v) | ScalarValue::LargeUtf8(v) => ScalarValue::Utf8(v),
         ScalarValue::TimestampNanosecond(Some(ns), tz) => ScalarValue::TimestampMicrosecond(Some(ns.div_euclid(1000)), tz),
         v => v,
     };

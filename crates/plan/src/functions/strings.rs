@@ -10,6 +10,7 @@ use super::bytes::binary;
 use super::cast;
 use super::error::{EvalError, EvalResult};
 use super::forms::{Form, K, builtin};
+use super::octets;
 use super::regexp;
 use super::text;
 use super::udf::{Args, Bound, Builtin, text_array};
@@ -19,9 +20,17 @@ builtin!(
     OVERLAY,
     "overlay",
     [],
-    &[(&[K::Text, K::Text, K::Int], K::Text), (&[K::Text, K::Text, K::Int, K::Int], K::Text)],
+    &[
+        (&[K::Text, K::Text, K::Int], K::Text),
+        (&[K::Text, K::Text, K::Int, K::Int], K::Text),
+        (&[K::Bytes, K::Bytes, K::Int], K::Bytes),
+        (&[K::Bytes, K::Bytes, K::Int, K::Int], K::Bytes),
+    ],
     false,
     |a| {
+        if octets::is_bytes(a) {
+            return octets::overlay(a);
+        }
         let ((s, ss), (new, sn), (from, sf)) = (a.texts(0)?, a.texts(1)?, a.lanes::<Int32Type>(2)?);
         let count = if a.cols.len() > 3 { Some(a.lanes::<Int32Type>(3)?) } else { None };
         a.rows_text(|i, out| {
@@ -46,6 +55,8 @@ builtin!(
         (&[K::Text, K::Text], K::Text),
         (&[K::Text, K::Int], K::Text),
         (&[K::Text, K::Int, K::Int], K::Text),
+        (&[K::Bytes, K::Int], K::Bytes),
+        (&[K::Bytes, K::Int, K::Int], K::Bytes),
         (&[K::Text, K::Text, K::Text], K::Text)
     ],
     false,
@@ -67,7 +78,12 @@ fn measured(a: &Args<'_>, of_text: fn(&str) -> usize, of_bytes: fn(&[u8]) -> usi
     a.rows::<Int32Type>(|i| int(of_bytes(b.value(i * sb))))
 }
 
-builtin!(LENGTH, "length", ["char_length", "character_length"], MEASURED, true, |a| {
+const LENGTHS: &[Form] = &[(&[K::Text], K::Int), (&[K::Bytes], K::Int), (&[K::Bytes, K::Text], K::Int)];
+
+builtin!(LENGTH, "length", ["char_length", "character_length"], LENGTHS, false, |a| {
+    if a.cols.len() > 1 {
+        return octets::length_in(a);
+    }
     measured(a, |s| if s.is_ascii() { s.len() } else { s.chars().count() }, <[u8]>::len)
 });
 builtin!(OCTET_LENGTH, "octet_length", [], MEASURED, true, |a| measured(a, str::len, <[u8]>::len));

@@ -8,21 +8,27 @@ use super::arith::bind_names;
 use super::bind::{is_int, is_text, is_unknown};
 use super::cast;
 use super::error::{EvalError, EvalResult};
+use super::octets;
 use super::udf::{Args, Bound, Builtin, text_array};
 
 const T: DataType = DataType::Utf8;
 const I: DataType = DataType::Int32;
+const B: DataType = DataType::Binary;
 
 /// Binds to the first of `forms` that has as many arguments and takes these types.
 fn bind_forms(name: &str, types: &[DataType], forms: &[&[DataType]], ret: DataType) -> EvalResult<Bound> {
     let takes = |want: &DataType, have: &DataType| match want {
         DataType::Utf8 => is_text(have) || *have == DataType::Null,
+        DataType::Binary => *have == DataType::Binary || is_unknown(have),
         _ => is_int(have) || is_unknown(have),
     };
     forms
         .iter()
         .find(|f| f.len() == types.len() && f.iter().zip(types).all(|(w, h)| takes(w, h)))
-        .map(|f| Bound { args: f.to_vec(), ret })
+        .map(|f| {
+            let bytes = ret == T && f.first() == Some(&B);
+            Bound { args: f.to_vec(), ret: if bytes { B } else { ret } }
+        })
         .ok_or_else(|| EvalError::undefined(format!("function {name}({}) does not exist", bind_names(types))))
 }
 
@@ -51,7 +57,7 @@ function!(INITCAP, "initcap", &[], &[&[T]], T, true, |a| text_of_text(a, |s, out
     }
 }));
 function!(REVERSE, "reverse", &[], &[&[T]], T, true, |a| text_of_text(a, |s, out| out.extend(s.chars().rev())));
-function!(SUBSTR, "substr", &[], &[&[T, I], &[T, I, I]], T, false, substr);
+function!(SUBSTR, "substr", &[], &[&[T, I], &[T, I, I], &[B, I], &[B, I, I]], T, false, substr);
 function!(LEFT, "left", &[], &[&[T, I]], T, true, |a| text_and_int(a, |s, n, out| {
     let len = chars(s);
     let keep = if n >= 0 { n.min(len) } else { (len + n).max(0) };
@@ -72,9 +78,9 @@ function!(REPEAT, "repeat", &[], &[&[T, I]], T, false, |a| text_and_int(a, |s, n
     out.extend(std::iter::repeat_n(s, times));
     Ok(())
 }));
-function!(BTRIM, "btrim", &["trim"], &[&[T], &[T, T]], T, true, |a| trim(a, true, true));
-function!(LTRIM, "ltrim", &[], &[&[T], &[T, T]], T, true, |a| trim(a, true, false));
-function!(RTRIM, "rtrim", &[], &[&[T], &[T, T]], T, true, |a| trim(a, false, true));
+function!(BTRIM, "btrim", &["trim"], &[&[T], &[T, T], &[B, B]], T, true, |a| trim(a, true, true));
+function!(LTRIM, "ltrim", &[], &[&[T], &[T, T], &[B, B]], T, true, |a| trim(a, true, false));
+function!(RTRIM, "rtrim", &[], &[&[T], &[T, T], &[B, B]], T, true, |a| trim(a, false, true));
 function!(REPLACE, "replace", &[], &[&[T, T, T]], T, true, |a| {
     let ((s, ss), (from, sf), (to, st)) = (a.texts(0)?, a.texts(1)?, a.texts(2)?);
     a.rows_text(|i, out| {
@@ -106,7 +112,10 @@ function!(TRANSLATE, "translate", &[], &[&[T, T, T]], T, true, |a| {
         Ok(())
     })
 });
-function!(STRPOS, "strpos", &["position"], &[&[T, T]], I, true, |a| {
+function!(STRPOS, "strpos", &["position"], &[&[T, T], &[B, B]], I, true, |a| {
+    if octets::is_bytes(a) {
+        return octets::position(a);
+    }
     let ((s, ss), (p, sp)) = (a.texts(0)?, a.texts(1)?);
     a.rows::<Int32Type>(|i| {
         let s = s.value(i * ss);
@@ -140,11 +149,14 @@ function!(CHR, "chr", &[], &[&[I]], T, false, |a| {
     })
 });
 
-/// `a || b` with at least one text.
+/// `a || b` with at least one text, or of two bytea.
 pub static CONCAT_OP: Builtin = Builtin {
     name: "pg_concat",
     aliases: &[],
     bind: |types| match types {
+        [l, r] if [l, r].contains(&&B) && [l, r].iter().all(|t| **t == B || is_unknown(t)) => {
+            Ok(Bound { args: vec![B, B], ret: B })
+        }
         [l, r] if is_unknown(l) || is_unknown(r) => Ok(Bound { args: vec![T, T], ret: T }),
         [l, r] => Err(EvalError::undefined(format!(
             "operator does not exist: {} || {}",
@@ -155,6 +167,9 @@ pub static CONCAT_OP: Builtin = Builtin {
     },
     refine: None,
     kernel: |a| {
+        if octets::is_bytes(a) {
+            return octets::concat(a);
+        }
         let ((l, sl), (r, sr)) = (a.texts(0)?, a.texts(1)?);
         a.rows_text(|i, out| {
             out.push_str(l.value(i * sl));
@@ -272,6 +287,9 @@ fn text_and_int(a: &Args<'_>, f: impl Fn(&str, i64, &mut String) -> EvalResult<(
 }
 
 fn substr(a: &Args<'_>) -> EvalResult<ArrayRef> {
+    if octets::is_bytes(a) {
+        return octets::substr(a);
+    }
     let ((s, ss), (from, sf)) = (a.texts(0)?, a.lanes::<Int32Type>(1)?);
     let count = if a.cols.len() > 2 { Some(a.lanes::<Int32Type>(2)?) } else { None };
     a.rows_text(|i, out| {
@@ -290,6 +308,9 @@ fn substr(a: &Args<'_>) -> EvalResult<ArrayRef> {
 }
 
 fn trim(a: &Args<'_>, left: bool, right: bool) -> EvalResult<ArrayRef> {
+    if octets::is_bytes(a) {
+        return octets::trim(a, left, right);
+    }
     let (s, ss) = a.texts(0)?;
     let set = if a.cols.len() > 1 { Some(a.texts(1)?) } else { None };
     a.rows_text(|i, out| {

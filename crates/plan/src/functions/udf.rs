@@ -161,7 +161,6 @@ impl Col {
             ColumnarValue::Scalar(s) => (s.to_array().map_err(|e| EvalError::internal(e.strip_backtrace()))?, 0),
         };
         let array = match array.data_type() {
-            DataType::Utf8View | DataType::LargeUtf8 => arrow::compute::cast(&array, &DataType::Utf8)?,
             DataType::BinaryView | DataType::LargeBinary => arrow::compute::cast(&array, &DataType::Binary)?,
             _ => array,
         };

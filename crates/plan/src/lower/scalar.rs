@@ -12,10 +12,10 @@ use crate::flowplan::types::{is_supported, sql_name};
 use crate::scalar::{CompareOp, IsTest, Scalar};
 use crate::value::Value;
 
-/// The plan's type for a bound type: views of text are text, an untyped NULL is text.
+/// The plan's type for a bound type: an untyped NULL is text.
 pub(crate) fn output_type(ty: &DataType) -> DataType {
     match ty {
-        DataType::Null | DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::Null => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::List(item) => {
             let item = output_type(item.data_type());

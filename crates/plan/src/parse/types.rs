@@ -46,8 +46,9 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
         T::Timestamp(_, _) | T::TimestampNtz(_) if matches!(ty, T::Timestamp(..)) => plain(timestamptz()),
         T::Interval { .. } => plain(DataType::Interval(IntervalUnit::MonthDayNano)),
         T::Char(_) | T::Character(_) => Err(refused(ty, "use text or varchar(n)")),
-        T::JSON | T::JSONB => Err(refused(ty, "use text")),
-        T::Uuid => Err(refused(ty, "use text")),
+        T::JSON => plain(DataType::Utf8View),
+        T::JSONB => plain(DataType::LargeUtf8),
+        T::Uuid => plain(DataType::FixedSizeBinary(16)),
         T::Array(_) => Err(refused(ty, "use one row per element")),
         T::Custom(name, _)
             if ["serial", "bigserial", "smallserial", "serial4", "serial8"]
@@ -57,7 +58,7 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
         }
         other => Err(refused(
             other,
-            "the types are boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, bytea, date, time, timestamp, timestamptz, interval",
+            "the types are boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, bytea, date, time, timestamp, timestamptz, interval, uuid, json, jsonb",
         )),
     }
 }

@@ -30,6 +30,7 @@ pub fn write_value(out: &mut String, value: &Value) {
         (Datum::Decimal(v), DataType::Decimal128(_, scale)) => write_decimal(out, *v, *scale),
         (Datum::Decimal(v), _) => write_display(out, v),
         (Datum::Text(v), _) => out.push_str(v),
+        (Datum::Bytes(v), DataType::FixedSizeBinary(16)) => super::uuid::write(out, v),
         (Datum::Bytes(v), _) => write_bytes(out, v),
         (Datum::Date(v), _) => write_date(out, *v),
         (Datum::Time(v), _) => write_time(out, *v),

@@ -2,13 +2,16 @@
 //!
 //! `parse_text` is PostgreSQL's input function of a type (its rules, its SQLSTATEs), `format_text` its output function
 //! with `DateStyle = ISO`, `IntervalStyle = postgres` and `extra_float_digits = 1`. The time zone of `timestamptz` is UTC.
+//! `text` is Utf8 and nothing else: LargeUtf8 is jsonb, Utf8View json, FixedSizeBinary(16) uuid.
 //! Not here: `NaN` of numeric (a Decimal128 has none), `now`/`today` as dates, month names, zone names other than UTC.
 //! A numeric without precision is Decimal128(38,16); its text keeps all 16 digits.
 
 pub mod calendar;
 pub(crate) mod format;
 pub mod interval;
+pub mod json;
 pub(crate) mod parse;
+pub mod uuid;
 
 use std::sync::Arc;
 
@@ -50,6 +53,21 @@ pub fn time() -> DataType {
     DataType::Time64(TimeUnit::Microsecond)
 }
 
+/// uuid: its 16 bytes.
+pub fn uuid() -> DataType {
+    DataType::FixedSizeBinary(16)
+}
+
+/// jsonb: its canonical text, as PostgreSQL prints it.
+pub fn jsonb() -> DataType {
+    DataType::LargeUtf8
+}
+
+/// json: the text that was written.
+pub fn json() -> DataType {
+    DataType::Utf8View
+}
+
 /// An array of this element type.
 pub fn list_of(item: DataType) -> DataType {
     DataType::List(Arc::new(arrow::datatypes::Field::new_list_field(item, true)))
@@ -66,7 +84,10 @@ pub fn type_name(ty: &DataType) -> String {
         DataType::Float32 => "real",
         DataType::Float64 => "double precision",
         DataType::Decimal128(..) => "numeric",
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "text",
+        DataType::Utf8 => "text",
+        DataType::LargeUtf8 => "jsonb",
+        DataType::Utf8View => "json",
+        DataType::FixedSizeBinary(16) => "uuid",
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytea",
         DataType::Date32 => "date",
         DataType::Time64(_) => "time without time zone",
@@ -94,6 +115,9 @@ pub fn type_by_name(name: &str, modifiers: &[i64]) -> Result<DataType, EvalError
         "float8" | "double precision" | "float" | "double" => DataType::Float64,
         "text" | "varchar" | "character varying" | "name" => DataType::Utf8,
         "bytea" => DataType::Binary,
+        "uuid" => uuid(),
+        "jsonb" => jsonb(),
+        "json" => json(),
         "date" => DataType::Date32,
         "time" | "time without time zone" => time(),
         "timestamp" | "timestamp without time zone" => timestamp(),

@@ -22,6 +22,12 @@ pub fn parse_text(ty: &DataType, text: &str) -> EvalResult<Value> {
         DataType::Decimal128(p, s) => Datum::Decimal(parse_decimal(text, *p, *s)?),
         DataType::Utf8 => Datum::Text(text.to_string()),
         DataType::Binary => Datum::Bytes(parse_bytes(text)?),
+        DataType::FixedSizeBinary(16) => Datum::Bytes(super::uuid::parse(text)?.to_vec()),
+        DataType::LargeUtf8 => Datum::Text(super::json::canonical(text)?),
+        DataType::Utf8View => {
+            super::json::check(text)?;
+            Datum::Text(text.to_owned())
+        }
         DataType::Date32 => Datum::Date(parse_date(text)?),
         DataType::Time64(TimeUnit::Microsecond) => Datum::Time(parse_time(text)?),
         DataType::Timestamp(TimeUnit::Microsecond, tz) => Datum::Timestamp(parse_timestamp(text, tz.is_some())?),

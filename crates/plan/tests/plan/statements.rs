@@ -156,7 +156,7 @@ fn other_statements_are_refused_with_what_to_write_instead() {
         ("CREATE STREAM t (a INT PRIMARY KEY)", "0A000", "table"),
         ("CREATE TABLE t (a INT PRIMARY KEY, a INT)", "42701", ""),
         ("CREATE TABLE t (a INT PRIMARY KEY, b INT, PRIMARY KEY (b))", "42P16", ""),
-        ("CREATE TABLE t (a UUID PRIMARY KEY)", "0A000", "text"),
+        ("CREATE TABLE t (a MONEY PRIMARY KEY)", "0A000", "jsonb"),
         ("CREATE TABLE t (a NUMERIC(50, 2) PRIMARY KEY)", "0A000", "precision"),
         ("CREATE TABLE t (a INT PRIMARY KEY, b INT UNIQUE)", "0A000", ""),
         ("CREATE TABLE t (a INT PRIMARY KEY, _op INT)", "42939", "another"),

@@ -2,7 +2,7 @@
 //!
 //! What a double holds exactly is a number: boolean aside, smallint, integer, real, double precision, and bigint within ±(2^53 - 1).
 //! Everything else is a string in PostgreSQL's text form: bigint beyond that, numeric always, NaN and infinities, dates and times,
-//! intervals, bytea as `\x..`. Arrays are arrays. So no reader loses a digit, whatever its numbers are made of.
+//! intervals, bytea as `\x..`. Arrays are arrays, json and jsonb stand as the JSON they are. So no reader loses a digit, whatever its numbers are made of.
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -30,7 +30,7 @@ pub(super) fn columns(schema: &Schema) -> Json {
 
 fn type_name(data_type: &DataType) -> String {
     match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => "text".to_owned(),
+        DataType::Null => "text".to_owned(),
         DataType::UInt64 | DataType::UInt32 => "bigint".to_owned(),
         other => ty::name(other),
     }
@@ -73,8 +73,10 @@ fn write_cell(out: &mut String, column: &ArrayRef, row: usize) {
             return float(out, value.is_finite(), &float8_text(value));
         }
         DataType::Utf8 => return string(out, column.as_string::<i32>().value(row)),
-        DataType::Utf8View => return string(out, column.as_string_view().value(row)),
-        DataType::LargeUtf8 => return string(out, column.as_string::<i64>().value(row)),
+        // JSON stands as itself; a line holds no line feed
+        DataType::Utf8View => return nested(out, column.as_string_view().value(row)),
+        DataType::LargeUtf8 => return nested(out, column.as_string::<i64>().value(row)),
+        DataType::FixedSizeBinary(16) => Datum::Bytes(column.as_fixed_size_binary().value(row).to_vec()),
         DataType::List(_) => return list(out, &column.as_list::<i32>().value(row)),
         DataType::Decimal128(..) => Datum::Decimal(column.as_primitive::<Decimal128Type>().value(row)),
         DataType::Binary => Datum::Bytes(column.as_binary::<i32>().value(row).to_vec()),
@@ -92,6 +94,11 @@ fn write_cell(out: &mut String, column: &ArrayRef, row: usize) {
     let mut text = String::new();
     write_value(&mut text, &Value { ty: column.data_type().clone(), datum });
     string(out, &text);
+}
+
+/// JSON as it is written; between its tokens a line feed is a blank.
+fn nested(out: &mut String, text: &str) {
+    out.extend(text.chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
 }
 
 fn number(out: &mut String, value: impl std::fmt::Display) {

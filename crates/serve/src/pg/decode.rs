@@ -123,6 +123,18 @@ fn binary_value(ty: &DataType, bytes: &Bytes) -> Result<Datum> {
         DataType::Decimal128(precision, scale) => Datum::Decimal(numeric(rest, *precision, *scale)?),
         DataType::Utf8 => Datum::Text(text(bytes)?.to_owned()),
         DataType::Binary => Datum::Bytes(bytes.to_vec()),
+        DataType::FixedSizeBinary(16) => {
+            sized(16)?;
+            Datum::Bytes(bytes.to_vec())
+        }
+        DataType::Utf8View => parse_text(ty, text(bytes)?).map_err(|e| Error::from_eval(&e))?.datum,
+        DataType::LargeUtf8 => match bytes.split_first() {
+            Some((1, text_of)) => parse_text(ty, text(text_of)?).map_err(|e| Error::from_eval(&e))?.datum,
+            Some((version, _)) => {
+                return Err(Error::invalid("XX000", format!("unsupported jsonb version number {version}")));
+            }
+            None => return Err(wrong()),
+        },
         DataType::Date32 => {
             sized(4)?;
             Datum::Date(match rest.get_i32() {

@@ -15,11 +15,12 @@ use arrow::{
     },
     compute::cast,
     datatypes::{
-        Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-        Time64MicrosecondType, TimestampMicrosecondType,
+        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
     },
 };
 use bytes::{BufMut, BytesMut};
+use regauge_plan::functions::cast::text_column;
 use regauge_views::{
     Datum, Error, Result, Value,
     error::sqlstate as code,
@@ -56,7 +57,12 @@ impl Encoder {
     pub fn new(batch: &RecordBatch, shapes: &[Shape]) -> Result<Encoder> {
         let columns = batch.columns().iter().zip(shapes).map(|(column, shape)| {
             let ty = native(column.data_type());
-            let column = if *column.data_type() == ty { column.clone() } else { cast(column, &ty).map_err(Error::arrow)? };
+            let column = match column.data_type() {
+                own if *own == ty => column.clone(),
+                // an array of arrays goes as text
+                DataType::List(_) if ty == DataType::Utf8 => text_column(column).map_err(|e| Error::from_eval(&e))?,
+                _ => cast(column, &ty).map_err(Error::arrow)?,
+            };
             let kind = match Type::of(&ty) {
                 Type::Scalar(scalar) => Kind::Scalar(scalar),
                 Type::Array(scalar) => Kind::List(scalar),
@@ -115,6 +121,14 @@ fn text(out: &mut BytesMut, column: &dyn Array, scalar: Scalar, row: usize, scra
             out.put_slice(at::<StringArray>(column).value(row).as_bytes());
             Ok(())
         }
+        Scalar::Json => {
+            out.put_slice(column.as_string_view().value(row).as_bytes());
+            Ok(())
+        }
+        Scalar::Jsonb => {
+            out.put_slice(column.as_string::<i64>().value(row).as_bytes());
+            Ok(())
+        }
         _ => {
             scratch.clear();
             write_value(scratch, &Value { ty: column.data_type().clone(), datum: datum(column, scalar, row) });
@@ -136,6 +150,9 @@ fn datum(column: &dyn Array, scalar: Scalar, row: usize) -> Datum {
         Scalar::Numeric => Datum::Decimal(column.as_primitive::<Decimal128Type>().value(row)),
         Scalar::Text => Datum::Text(column.as_string::<i32>().value(row).to_owned()),
         Scalar::Bytea => Datum::Bytes(column.as_binary::<i32>().value(row).to_vec()),
+        Scalar::Uuid => Datum::Bytes(column.as_fixed_size_binary().value(row).to_vec()),
+        Scalar::Json => Datum::Text(column.as_string_view().value(row).to_owned()),
+        Scalar::Jsonb => Datum::Text(column.as_string::<i64>().value(row).to_owned()),
         Scalar::Date => Datum::Date(column.as_primitive::<Date32Type>().value(row)),
         Scalar::Time => Datum::Time(column.as_primitive::<Time64MicrosecondType>().value(row)),
         Scalar::Timestamp | Scalar::Timestamptz => Datum::Timestamp(column.as_primitive::<TimestampMicrosecondType>().value(row)),
@@ -160,6 +177,13 @@ fn binary_value(out: &mut BytesMut, column: &dyn Array, scalar: Scalar, row: usi
         }
         Scalar::Text => out.put_slice(at::<StringArray>(column).value(row).as_bytes()),
         Scalar::Bytea => out.put_slice(at::<BinaryArray>(column).value(row)),
+        Scalar::Uuid => out.put_slice(column.as_fixed_size_binary().value(row)),
+        Scalar::Json => out.put_slice(column.as_string_view().value(row).as_bytes()),
+        // the version of its form, then its text
+        Scalar::Jsonb => {
+            out.put_u8(1);
+            out.put_slice(column.as_string::<i64>().value(row).as_bytes());
+        }
         Scalar::Date => out.put_i32(match at::<Date32Array>(column).value(row) {
             infinite @ (DATE_INFINITY | DATE_MINUS_INFINITY) => infinite,
             days => days.saturating_sub(EPOCH_DAYS),

@@ -27,6 +27,12 @@ pub enum Scalar {
     Text,
     /// bytea
     Bytea,
+    /// uuid
+    Uuid,
+    /// json
+    Json,
+    /// jsonb
+    Jsonb,
     /// date
     Date,
     /// time
@@ -60,6 +66,9 @@ const fn numbers(scalar: Scalar) -> (u32, u32, i16) {
         Scalar::Numeric => (1700, 1231, -1),
         Scalar::Text => (25, 1009, -1),
         Scalar::Bytea => (17, 1001, -1),
+        Scalar::Uuid => (2950, 2951, 16),
+        Scalar::Json => (114, 199, -1),
+        Scalar::Jsonb => (3802, 3807, -1),
         Scalar::Date => (1082, 1182, 4),
         Scalar::Time => (1083, 1183, 8),
         Scalar::Timestamp => (1114, 1115, 8),
@@ -117,6 +126,9 @@ fn scalar(ty: &DataType) -> Scalar {
         DataType::Float16 | DataType::Float32 => Scalar::Float4,
         DataType::Float64 => Scalar::Float8,
         DataType::UInt64 | DataType::Decimal128(..) => Scalar::Numeric,
+        DataType::FixedSizeBinary(16) => Scalar::Uuid,
+        DataType::LargeUtf8 => Scalar::Jsonb,
+        DataType::Utf8View => Scalar::Json,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Scalar::Bytea,
         DataType::Date32 | DataType::Date64 => Scalar::Date,
         DataType::Time32(_) | DataType::Time64(_) => Scalar::Time,
@@ -157,6 +169,9 @@ fn arrow_of(scalar: Scalar) -> DataType {
         Scalar::Numeric => regauge_views::pgtypes::numeric(),
         Scalar::Text => DataType::Utf8,
         Scalar::Bytea => DataType::Binary,
+        Scalar::Uuid => regauge_views::pgtypes::uuid(),
+        Scalar::Json => regauge_views::pgtypes::json(),
+        Scalar::Jsonb => regauge_views::pgtypes::jsonb(),
         Scalar::Date => DataType::Date32,
         Scalar::Time => DataType::Time64(TimeUnit::Microsecond),
         Scalar::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -165,7 +180,7 @@ fn arrow_of(scalar: Scalar) -> DataType {
     }
 }
 
-const SCALARS: [Scalar; 14] = [
+const SCALARS: [Scalar; 17] = [
     Scalar::Bool,
     Scalar::Int2,
     Scalar::Int4,
@@ -175,6 +190,9 @@ const SCALARS: [Scalar; 14] = [
     Scalar::Numeric,
     Scalar::Text,
     Scalar::Bytea,
+    Scalar::Uuid,
+    Scalar::Json,
+    Scalar::Jsonb,
     Scalar::Date,
     Scalar::Time,
     Scalar::Timestamp,
@@ -196,6 +214,9 @@ pub fn parameter(oid: u32) -> Option<DataType> {
         // text, varchar, bpchar, name
         25 | 1043 | 1042 | 19 => Scalar::Text,
         17 => Scalar::Bytea,
+        2950 => Scalar::Uuid,
+        114 => Scalar::Json,
+        3802 => Scalar::Jsonb,
         1082 => Scalar::Date,
         1083 => Scalar::Time,
         1114 => Scalar::Timestamp,
@@ -253,7 +274,10 @@ mod tests {
 
     #[test]
     fn a_type_that_a_client_names_comes_back_under_the_same_number() {
-        for oid in [16, 21, 23, 20, 700, 701, 1700, 25, 17, 1082, 1083, 1114, 1184, 1186, 1007, 1009, 1016, 1231] {
+        for oid in [
+            16, 21, 23, 20, 700, 701, 1700, 25, 17, 1082, 1083, 1114, 1184, 1186, 2950, 114, 3802, 1007, 1009, 1016, 1231, 2951,
+            199, 3807,
+        ] {
             let ty = parameter(oid).expect("known");
             assert_eq!((Type::of(&ty).oid(), native(&ty)), (oid, ty));
         }

@@ -139,6 +139,7 @@ fn cell(array: &ArrayRef, row: usize) -> Cell {
         DataType::Float64 => Cell::Text(array.as_primitive::<Float64Type>().value(row).to_string()),
         DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
         DataType::Utf8View => Cell::Text(array.as_string_view().value(row).to_owned()),
+        DataType::LargeUtf8 => Cell::Text(array.as_string::<i64>().value(row).to_owned()),
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
             Cell::List((0..items.len()).map(|i| cell(&items, i)).collect())

@@ -2,9 +2,9 @@
 
 use arrow::{
     array::{
-        ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder,
-        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, StringBuilder, Time64MicrosecondBuilder,
-        TimestampMicrosecondBuilder,
+        ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
+        Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, LargeStringBuilder, StringBuilder,
+        StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit},
 };
@@ -27,6 +27,9 @@ enum Builder {
     Decimal(Decimal128Builder),
     Text(StringBuilder),
     Bytes(BinaryBuilder),
+    Uuid(FixedSizeBinaryBuilder),
+    Json(StringViewBuilder),
+    Jsonb(LargeStringBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
@@ -45,6 +48,9 @@ impl Cells {
             DataType::Decimal128(..) => Builder::Decimal(Decimal128Builder::new().with_data_type(ty.clone())),
             DataType::Utf8 => Builder::Text(StringBuilder::new()),
             DataType::Binary => Builder::Bytes(BinaryBuilder::new()),
+            DataType::FixedSizeBinary(16) => Builder::Uuid(FixedSizeBinaryBuilder::new(16)),
+            DataType::Utf8View => Builder::Json(StringViewBuilder::new()),
+            DataType::LargeUtf8 => Builder::Jsonb(LargeStringBuilder::new()),
             DataType::Date32 => Builder::Date(Date32Builder::new()),
             DataType::Time64(TimeUnit::Microsecond) => Builder::Time(Time64MicrosecondBuilder::new()),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
@@ -61,6 +67,11 @@ impl Cells {
         matches!(self.builder, Builder::Text(_))
     }
 
+    /// Whether the column holds JSON, which takes any value as the JSON it is.
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self.builder, Builder::Json(_) | Builder::Jsonb(_))
+    }
+
     pub(super) fn push_null(&mut self) {
         match &mut self.builder {
             Builder::Bool(b) => b.append_null(),
@@ -72,6 +83,9 @@ impl Cells {
             Builder::Decimal(b) => b.append_null(),
             Builder::Text(b) => b.append_null(),
             Builder::Bytes(b) => b.append_null(),
+            Builder::Uuid(b) => b.append_null(),
+            Builder::Json(b) => b.append_null(),
+            Builder::Jsonb(b) => b.append_null(),
             Builder::Date(b) => b.append_null(),
             Builder::Time(b) => b.append_null(),
             Builder::Timestamp(b) => b.append_null(),
@@ -113,6 +127,9 @@ impl Cells {
             (Builder::Decimal(b), Datum::Decimal(v)) => b.append_value(v),
             (Builder::Text(b), Datum::Text(v)) => b.append_value(v),
             (Builder::Bytes(b), Datum::Bytes(v)) => b.append_value(v),
+            (Builder::Uuid(b), Datum::Bytes(v)) => b.append_value(v).map_err(|_| lost())?,
+            (Builder::Json(b), Datum::Text(v)) => b.append_value(v),
+            (Builder::Jsonb(b), Datum::Text(v)) => b.append_value(v),
             (Builder::Date(b), Datum::Date(v)) => b.append_value(v),
             (Builder::Time(b), Datum::Time(v)) => b.append_value(v),
             (Builder::Timestamp(b), Datum::Timestamp(v)) => b.append_value(v),
@@ -135,6 +152,9 @@ impl Cells {
             Builder::Decimal(b) => Arc::new(b.finish()),
             Builder::Text(b) => Arc::new(b.finish()),
             Builder::Bytes(b) => Arc::new(b.finish()),
+            Builder::Uuid(b) => Arc::new(b.finish()),
+            Builder::Json(b) => Arc::new(b.finish()),
+            Builder::Jsonb(b) => Arc::new(b.finish()),
             Builder::Date(b) => Arc::new(b.finish()),
             Builder::Time(b) => Arc::new(b.finish()),
             Builder::Timestamp(b) => Arc::new(b.finish()),

@@ -2,7 +2,8 @@
 //!
 //! Rules: a field that is not there is NULL, or its column's DEFAULT if no line of the body has it; a column with a DEFAULT that
 //! only some lines have is refused, because `null` and "not said" would look alike. Numbers are read from their digits, never
-//! through a double. A text column takes any value, other than strings as the JSON it is. An unknown or doubled field is refused.
+//! through a double. A text column takes any value, other than strings as the JSON it is; a json or jsonb column takes every value as the
+//! JSON it is, but `null`, which is NULL. An unknown or doubled field is refused.
 
 use super::{BadRecords, cells::Cells};
 use arrow::{
@@ -98,16 +99,17 @@ impl<'a> Table<'a> {
                 column.cells.push_null();
                 Ok(())
             }
-            Json::Text(text) => match column.relation.chars_max {
+            Json::Text(_, raw) if column.cells.is_json() => column.cells.push(raw),
+            Json::Text(text, _) => match column.relation.chars_max {
                 Some(max) if text.chars().count() as u64 > max => {
                     Err(Error::invalid(code::STRING_TOO_LONG, format!("value too long for type character varying({max})")))
                 }
                 _ => column.cells.push(&text),
             },
-            Json::Nested(raw) if !column.cells.is_text() => {
+            Json::Nested(raw) if !(column.cells.is_text() || column.cells.is_json()) => {
                 let error =
                     Error::invalid(code::INVALID_TEXT, format!("column \"{name}\" cannot hold a JSON value like {}", short(raw)));
-                Err(error.hint("nested values fit columns of type text"))
+                Err(error.hint("nested values fit columns of type jsonb, json or text"))
             }
             Json::Nested(raw) | Json::Plain(raw) => column.cells.push(raw),
         };
@@ -156,8 +158,8 @@ fn short(raw: &str) -> String {
 /// A JSON value, not more taken apart than is needed.
 enum Json<'a> {
     Null,
-    /// A string, unescaped.
-    Text(Cow<'a, str>),
+    /// A string, unescaped, and as it is written.
+    Text(Cow<'a, str>, &'a str),
     /// A number or a boolean as it is written.
     Plain(&'a str),
     /// An array or an object as it is written.
@@ -199,7 +201,7 @@ impl<'a> Object<'a> {
         let raw = self.raw()?;
         let value = match raw.as_bytes().first() {
             Some(b'n') => Json::Null,
-            Some(b'"') => Json::Text(string(raw).ok_or_else(|| self.bad("bad string"))?),
+            Some(b'"') => Json::Text(string(raw).ok_or_else(|| self.bad("bad string"))?, raw),
             Some(b'{' | b'[') => Json::Nested(raw),
             _ => Json::Plain(raw),
         };

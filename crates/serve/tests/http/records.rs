@@ -44,6 +44,34 @@ async fn ndjson_becomes_typed_rows_of_one_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_json_column_takes_any_value_as_the_json_it_is() {
+    let server = server("CREATE STREAM t (k UUID, b JSONB, j JSON)").await;
+    let body = concat!(
+        "{\"k\": \"A0EEBC999C0B4EF8BB6D6BB9BD380A11\", \"b\": {\"y\": [1.50, null], \"x\": 1e2}, \"j\": {\"a\" : 1,\"a\":2}}\n",
+        "{\"b\": \"a text\", \"j\": [true]}\n",
+        "{\"b\": null, \"j\": -0.10}\n",
+    );
+    server.post(PATH, &[], body.as_bytes()).await.json();
+    let rows = server.sql("SELECT k, b, j, b::text FROM t").await.rows();
+    assert_eq!(
+        rows,
+        json!([
+            [
+                "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+                { "x": 100, "y": [1.5, null] },
+                { "a": 2 },
+                "{\"x\": 100, \"y\": [1.50, null]}"
+            ],
+            [null, "a text", [true], "\"a text\""],
+            [null, null, -0.1, null],
+        ])
+    );
+    server.post(PATH, &[], b"{\"k\": \"x\"}\n").await.fails(400, "22P02");
+    server.post(PATH, &[], b"{\"b\": \"\\u0000\"}\n").await.fails(400, "22P05");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_line_is_named_and_nothing_is_stored() {
     let server = server("CREATE TABLE t (k INT PRIMARY KEY, v VARCHAR(3))").await;
     let cases = [

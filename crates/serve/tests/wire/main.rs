@@ -10,6 +10,7 @@ mod cursors;
 mod drivers;
 mod handbook;
 mod hostile;
+mod json;
 mod queries;
 mod raw;
 mod roles;

@@ -16,6 +16,9 @@ pub fn name(ty: &DataType) -> String {
         DataType::Float64 => "double precision",
         DataType::Utf8 => "text",
         DataType::Binary => "bytea",
+        DataType::FixedSizeBinary(16) => "uuid",
+        DataType::LargeUtf8 => "jsonb",
+        DataType::Utf8View => "json",
         DataType::Date32 => "date",
         DataType::Time64(TimeUnit::Microsecond) => "time",
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp",
@@ -47,6 +50,9 @@ pub fn parse(text: &str) -> Option<DataType> {
         "double precision" => DataType::Float64,
         "text" => DataType::Utf8,
         "bytea" => DataType::Binary,
+        "uuid" => DataType::FixedSizeBinary(16),
+        "jsonb" => DataType::LargeUtf8,
+        "json" => DataType::Utf8View,
         "date" => DataType::Date32,
         "time" => DataType::Time64(TimeUnit::Microsecond),
         "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -64,7 +70,16 @@ mod tests {
     fn every_name_leads_back_to_its_type() {
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let list = DataType::new_list(DataType::Decimal128(38, 16), true);
-        for ty in [DataType::Boolean, DataType::Int16, DataType::Decimal128(10, -2), utc, list] {
+        for ty in [
+            DataType::Boolean,
+            DataType::Int16,
+            DataType::Decimal128(10, -2),
+            DataType::FixedSizeBinary(16),
+            DataType::LargeUtf8,
+            DataType::Utf8View,
+            utc,
+            list,
+        ] {
             assert_eq!(parse(&name(&ty)), Some(ty));
         }
         assert_eq!(parse("numeric(1)"), None);

@@ -249,7 +249,7 @@ impl Session {
             let no = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
             if let (Some(no), Some(ty)) = (no, ty) {
                 let ty = match ty {
-                    DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => DataType::Utf8,
+                    DataType::Null => DataType::Utf8,
                     other => other,
                 };
                 types.entry(no).or_insert(ty);

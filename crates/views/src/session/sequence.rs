@@ -169,7 +169,7 @@ impl Call {
             return Ok(None);
         }
         let cast = |to: &DataType| arrow::compute::cast(&of.slice(row, 1), to).map_err(Error::arrow);
-        if matches!(of.data_type(), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) {
+        if *of.data_type() == DataType::Utf8 {
             let text = cast(&DataType::Utf8)?;
             let text = text.as_string::<i32>().value(0).to_owned();
             let parts = parts(&text);

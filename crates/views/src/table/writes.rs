@@ -214,6 +214,8 @@ pub fn check_bytes(rows: &RecordBatch, bytes_max: usize) -> Result<()> {
             *total += match column.data_type() {
                 DataType::Utf8 => column.as_string::<i32>().value(row).len(),
                 DataType::Binary => column.as_binary::<i32>().value(row).len(),
+                DataType::LargeUtf8 => column.as_string::<i64>().value(row).len(),
+                DataType::Utf8View => column.as_string_view().value(row).len(),
                 _ => 16,
             };
         }

@@ -1,0 +1,24 @@
+//! The list of what came after [`super::BUILTINS`].
+
+use super::udf::Builtin;
+use super::{list_more, numbers, octets, periods, regexp, unistr};
+
+/// All of them.
+pub(super) static BUILTINS: &[&Builtin] = &[
+    &list_more::ARRAY_DIMS,
+    &list_more::ARRAY_FILL,
+    &octets::GET_BYTE,
+    &octets::SET_BYTE,
+    &octets::GET_BIT,
+    &octets::SET_BIT,
+    &octets::BIT_COUNT,
+    &octets::CONVERT_FROM,
+    &octets::CONVERT_TO,
+    &numbers::COTD,
+    &numbers::ATAN2D,
+    &numbers::SCALE,
+    &numbers::TRIM_SCALE,
+    &periods::OVERLAP,
+    &regexp::REGEXP_INSTR,
+    &unistr::UNISTR,
+];
