@@ -11,6 +11,7 @@ use crate::{python, step};
 pub struct Found {
     postgres_bin: PathBuf,
     python: PathBuf,
+    dbt: PathBuf,
 }
 
 impl Found {
@@ -19,6 +20,7 @@ impl Found {
         vec![
             ("REGAUGE_POSTGRES_BIN", self.postgres_bin.display().to_string()),
             ("REGAUGE_PYTHON", self.python.display().to_string()),
+            ("REGAUGE_DBT_PYTHON", self.dbt.display().to_string()),
         ]
     }
 }
@@ -48,7 +50,7 @@ pub fn install_for_tests() -> Result<Found> {
         install(&missing, &packages)?;
     }
     match postgres_bin() {
-        Some(postgres_bin) => Ok(Found { postgres_bin, python: python::with_drivers()? }),
+        Some(postgres_bin) => Ok(Found { postgres_bin, python: python::with_drivers()?, dbt: python::with_dbt()? }),
         None => {
             let still: Vec<&str> = NEEDS.iter().filter(|need| !(need.met)()).map(|need| need.what).collect();
             bail!("installed the packages, but still missing: {}", still.join("; "))

@@ -10,6 +10,9 @@ use crate::step;
 
 const DRIVERS: [&str; 2] = ["psycopg[binary]==3.3.*", "sqlalchemy==2.1.*"];
 
+/// Exact where it matters: what dbt asks of a server changes with its versions.
+const DBT: [&str; 2] = ["dbt-core==1.11.*", "dbt-postgres==1.11.*"];
+
 /// Whether environments can be made here: Debian keeps a part of `venv` in a package of its own.
 pub fn can_make() -> bool {
     step::quiet(Command::new("python3").args(["-c", "import ensurepip, venv"]))
@@ -18,6 +21,11 @@ pub fn can_make() -> bool {
 /// The interpreter of the environment with the drivers.
 pub fn with_drivers() -> Result<PathBuf> {
     environment("python", "REGAUGE_PYTHON", &DRIVERS)
+}
+
+/// The interpreter of the environment with dbt: of its own, because dbt brings an older driver and 60 packages.
+pub fn with_dbt() -> Result<PathBuf> {
+    environment("dbt", "REGAUGE_DBT_PYTHON", &DBT)
 }
 
 fn environment(name: &str, variable: &str, packages: &[&str]) -> Result<PathBuf> {

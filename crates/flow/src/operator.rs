@@ -4,6 +4,7 @@
 //! epoch in order, also for epochs without input, and again while it says [`Finish::More`], with no push in between; inputs
 //! were exchanged by [`Operator::routing`] before. Operators never see an epoch's number, a thread or a file.
 
+use crate::image::{Home, Image};
 use arrow::error::ArrowError;
 use regauge_plan::eval::EvalError;
 use regauge_state::StateError;
@@ -32,6 +33,12 @@ pub enum FlowError {
         /// How many it may.
         rows_max: u64,
     },
+    /// State that is read back is not that of this operator.
+    #[error("state cannot be restored: {0}")]
+    Image(String),
+    /// The operator's state cannot be saved: its version is rebuilt from the log instead.
+    #[error("state of {0} cannot be saved")]
+    Unsaved(&'static str),
     /// An expression that does not compile.
     #[error("expression: {0}")]
     Expression(#[from] EvalError),
@@ -125,4 +132,10 @@ pub trait Operator: Send {
     fn routing(&self, input: usize) -> Routing;
     /// Counters.
     fn stats(&self) -> OpStats;
+    /// What it keeps between epochs, in images whose rows are all of one bucket; `home` says where its rows are if it works on any
+    /// worker. Called when an epoch is finished, before the next one begins. Fails with [`FlowError::Unsaved`] if it cannot.
+    fn save(&self, home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError>;
+    /// Takes images in that an operator of the same node had saved: those of the buckets that it owns from now on, each once. Called
+    /// once, before anything else, also with no image; then it goes on as one that has finished an epoch.
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError>;
 }

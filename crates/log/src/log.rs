@@ -5,6 +5,7 @@
 //! While one batch is being synced the next one fills: N concurrent commits share one fdatasync, without any delay to wait for them.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) board: Board,
     /// Whom to tell what became durable; empty when nobody archives in the background.
     pub(crate) archive_notes: OnceLock<Notes>,
+    /// Bytes of commits that became durable since it was opened.
+    written: AtomicU64,
 }
 
 /// A commit that is in order but perhaps not durable yet.
@@ -127,6 +130,7 @@ impl Log {
                 judging: false,
             }),
             archive_notes: OnceLock::new(),
+            written: AtomicU64::new(0),
             work: Condvar::new(),
             room: Condvar::new(),
             options,
@@ -190,6 +194,12 @@ impl Log {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.inner.shared.board.durable().0
+    }
+
+    /// Bytes of the commits that became durable since the log was opened, in the journal's encoding.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.inner.shared.written.load(Ordering::Relaxed)
     }
 
     /// The clock of the last durable commit; zero before the first.
@@ -388,6 +398,7 @@ impl Shared {
                 drop(section);
                 let rows: usize =
                     batch.commits.iter().flat_map(|(commit, _)| &commit.parts).map(|part| part.rows.num_rows()).sum();
+                self.written.fetch_add(batch.chunk.bytes.len() as u64, Ordering::Relaxed);
                 self.board.succeed(&batch.ticket, batch.commits);
                 self.room.notify_all();
                 if let Some(notes) = self.archive_notes.get() {

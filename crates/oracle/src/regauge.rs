@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use regauge_types::{Delta, Digest};
 use regauge_views::{Config, Instance, Response, Session, SessionOptions};
+use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::answer::{Answer, Failure};
@@ -26,7 +27,13 @@ pub struct Regauge {
     open: Option<(Session, Instance)>,
     folder: TempDir,
     views: Views,
+    n_commits: u64,
 }
+
+/// A checkpoint is taken after one in so many commits, so that restarts meet them with little and with much of the log behind them.
+const CHECKPOINT_EVERY: u64 = 4;
+/// Longer than any checkpoint of a test takes.
+const LONG: Duration = Duration::from_secs(60);
 
 impl Regauge {
     /// An empty instance.
@@ -35,18 +42,44 @@ impl Regauge {
     /// When it does not open.
     pub fn new(workers: usize, views: Views) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("regauge-tested-").tempdir()?;
-        let mut system = Self { open: None, folder, views };
+        let mut system = Self { open: None, folder, views, n_commits: 0 };
         system.reopen(workers)?;
         Ok(system)
     }
 
     fn reopen(&mut self, workers: usize) -> Result<()> {
         self.open = None;
-        let config = Config::new(self.folder.path()).workers(workers);
+        let mut config = Config::new(self.folder.path()).workers(workers);
+        config.checkpoints.enabled = self.views == Views::Maintained;
         let instance = Instance::open(config).map_err(|error| anyhow!("does not open: {error}"))?;
         let session = instance.session(SessionOptions::default()).map_err(|error| anyhow!("no session: {error}"))?;
+        let status = instance.checkpoints();
+        if !status.damaged.is_empty() {
+            bail!("a checkpoint cannot be read: {}", status.damaged.join("; "));
+        }
+        // a version that came after the checkpoint is rebuilt, and so is what reads it; nothing else has a reason to be
+        let expected =
+            |why: &String| why.starts_with("it is not in the checkpoint") || why.starts_with("a version that it reads");
+        if let Some(why) = status.opened.values().filter_map(|o| o.as_ref().err()).find(|why| !expected(why)) {
+            bail!("a version is not restored: {why}");
+        }
         self.open = Some((session, instance));
         Ok(())
+    }
+
+    /// Takes a checkpoint now and then.
+    async fn checkpoint(&mut self) -> Result<()> {
+        self.n_commits += 1;
+        if self.views != Views::Maintained || !self.n_commits.is_multiple_of(CHECKPOINT_EVERY) {
+            return Ok(());
+        }
+        let instance = self.open.as_ref().map(|(_, instance)| instance.clone()).context("the instance is closed")?;
+        let taken =
+            tokio::task::spawn_blocking(move || instance.checkpoint(LONG).map(|done| (done, instance.checkpoints()))).await?;
+        match taken.map_err(|error| anyhow!("no checkpoint: {error}"))? {
+            (true, _) => Ok(()),
+            (false, status) => bail!("no checkpoint: {status:?}"),
+        }
     }
 
     fn session(&mut self) -> Result<&mut Session> {
@@ -70,6 +103,7 @@ impl System for Regauge {
     }
 
     async fn commit(&mut self, statements: &[String]) -> Result<Result<(), Failure>> {
+        self.checkpoint().await?;
         if let [one] = statements {
             return self.run(one).await;
         }

@@ -10,6 +10,7 @@ use crate::{
 use anyhow::Context;
 use regauge_serve::{
     http::HttpOptions,
+    login::Logins,
     pg::{Options, Server},
     secret::{self, Passwords},
 };
@@ -73,8 +74,8 @@ impl Bound {
         let running = Running { pid: std::process::id(), pg, http: Some(listener.local_addr()?), passfile };
         let left = running.leave(&data)?;
         let stop = CancellationToken::new();
-        let known = passwords.clone();
-        let verify: regauge_serve::http::Verify = Arc::new(move |user, password| known.verify(user, password));
+        let logins = Logins::new(instance.clone(), passwords.clone());
+        let verify: regauge_serve::http::Verify = Arc::new(move |user, password| logins.verify(user, password));
         let options = HttpOptions { verify: Some(verify), hosts: listen.http_hosts, ..HttpOptions::default() };
         let http = tokio::spawn(regauge_serve::http::serve(instance.clone(), listener, options, stop.clone()));
         let wire = tokio::spawn(server.run(instance.clone(), passwords, stop.clone()));

@@ -11,9 +11,14 @@ pub fn cores() -> usize {
 
 /// Opens it in this process.
 pub async fn open(data: &Path, workers: usize) -> anyhow::Result<Instance> {
-    let config = Config::new(data).workers(workers);
+    open_with(Config::new(data).workers(workers)).await
+}
+
+/// Opens one that has more to be said of it.
+pub async fn open_with(config: Config) -> anyhow::Result<Instance> {
+    let data = config.dir.clone();
     let opened = tokio::task::spawn_blocking(move || Instance::open(config)).await?;
-    opened.map_err(|error| print::explain(with_holder(error, data)))
+    opened.map_err(|error| print::explain(with_holder(error, &data)))
 }
 
 /// Says which server has the folder, if it is one.

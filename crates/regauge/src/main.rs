@@ -1,6 +1,7 @@
 //! Floor 5: the one binary. Configuration opens the parts in floor order; it knows people, terminals and exit codes.
 //!
-//! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong.
+//! Exit codes: 0 all well, 1 a statement or the data folder failed (the reason is on standard error), 2 the command line is wrong,
+//! 3 a statement of a script failed.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod allocator;
@@ -32,11 +33,14 @@ const EXAMPLES: &str = "examples:
   regauge demo flights                          real data through views, in a temporary folder
   regauge sql --data ./data                     a shell over a data folder
   regauge sql --data ./data -c 'SHOW TABLES'    one text
-  regauge sql --data ./data schema.sql          a file
+  regauge sql --data ./data schema.sql          a file, each statement of its own; with -1 as one transaction
   regauge append clicks clicks.ndjson           records into a stream or table, also of a running server
   regauge inspect log --data ./data             what the journal's files hold, and whether they are sound
 
-exit codes: 0 all well; 1 it failed, the reason is on standard error; 2 the command line is wrong";
+exit codes: 0 all well; 1 it failed, the reason is on standard error; 2 the command line is wrong; 3 a statement of a script failed";
+
+/// A statement of a script failed, as psql has it with ON_ERROR_STOP.
+const IN_SCRIPT: u8 = 3;
 
 #[derive(Subcommand)]
 enum Command {
@@ -69,7 +73,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<shell::InScript>() { ExitCode::from(IN_SCRIPT) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -25,23 +25,25 @@ pub async fn response(response: Response) -> anyhow::Result<()> {
             println!("{tag}");
             notices.iter().for_each(|n| eprintln!("notice: {n}"));
         }
-        Response::CopyOut(copy) => copied(*copy).await?,
+        Response::CopyOut(copy) => drop(copied(*copy, std::io::stdout()).await?),
         Response::Subscription(changes) => subscription(changes).await?,
         Response::CopyIn(_) => anyhow::bail!("COPY FROM STDIN has nobody here who sends rows"),
     }
     Ok(())
 }
 
-/// Lines of a COPY, as they come.
-async fn copied(mut copy: CopyOut) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+/// Lines of a COPY, as they come; how many rows they were.
+pub async fn copied(mut copy: CopyOut, mut out: impl Write) -> anyhow::Result<usize> {
+    let mut n = 0;
     out.write_all(&copy.header().unwrap_or_default())?;
     while let Some(batch) = copy.stream.try_next().await.map_err(explain)? {
         for line in copy.lines(&batch).map_err(explain)? {
             out.write_all(&line)?;
         }
+        n += batch.num_rows();
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(n)
 }
 
 /// Rows as a table.

@@ -10,9 +10,11 @@ use crate::{
 use anyhow::{Context, bail};
 use clap::Args;
 use regauge_serve::pg::{Options, Tls};
+use regauge_views::Config;
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -42,6 +44,10 @@ pub struct ServeArgs {
     /// Threads of the engine.
     #[arg(long, default_value_t = folder::cores())]
     workers: usize,
+    /// Keep checkpoints of views and tables, one after so many milliseconds or 256 MiB of log, and open from the last one. Off unless
+    /// given.
+    #[arg(long)]
+    checkpoint_every_ms: Option<u64>,
     /// Connections at once.
     #[arg(long, default_value_t = 100)]
     max_connections: usize,
@@ -78,7 +84,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if args.workers == 0 {
         bail!("--workers 0 leaves nobody to keep the views up to date; leave it out, or write 1 or more");
     }
-    let instance = folder::open(&args.data, args.workers).await?;
+    let mut config = Config::new(&args.data).workers(args.workers);
+    if let Some(ms) = args.checkpoint_every_ms {
+        config.checkpoints.enabled = true;
+        config.checkpoints.every = Duration::from_millis(ms);
+    }
+    let instance = folder::open_with(config).await?;
     let doors = bound.open(&instance, &args.data)?;
     welcome(&args.data, &doors, secured);
     let mut idle = tokio::time::interval(allocator::EVERY);

@@ -8,9 +8,12 @@
 //! line take it as it is. A person may edit it while the server is down. Cost: one PBKDF2 per user at opening, one comparison per
 //! `verify`. It does not know protocols, and it never prints a password.
 
-use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, gen_salted_password};
 use regauge_types::{Env, ErrorKind};
-use regauge_views::{Error, Result, error::sqlstate as code};
+use regauge_views::{
+    Error, Result,
+    catalog::rights::scram::{ITERATIONS, SALT_BYTES, Verifier},
+    error::sqlstate as code,
+};
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -37,16 +40,7 @@ struct Kept {
 
 struct User {
     password: String,
-    proof: Proof,
-}
-
-/// What SCRAM-SHA-256 needs of a user.
-#[derive(Clone)]
-pub struct Proof {
-    /// Sent to the client.
-    pub salt: Vec<u8>,
-    /// PBKDF2 of the password.
-    pub salted_password: Vec<u8>,
+    verifier: Verifier,
 }
 
 impl Passwords {
@@ -70,10 +64,10 @@ impl Passwords {
                 .hint(format!("a line reads *:*:*:{USER}:PASSWORD; without the file the next start makes a new one")));
         }
         let proven = |(user, password): (String, String)| {
-            let mut salt = vec![0; 16];
+            let mut salt = [0; SALT_BYTES];
             env.random.fill(&mut salt);
-            let proof = Proof { salted_password: gen_salted_password(&password, &salt, SCRAM_ITERATIONS), salt };
-            (user, User { password, proof })
+            let verifier = Verifier::new(&password, &salt, ITERATIONS);
+            (user, User { password, verifier })
         };
         let users = passwords.into_iter().map(proven).collect();
         let mut mock = [0; 32];
@@ -96,16 +90,19 @@ impl Passwords {
         self.0.path.clone()
     }
 
-    /// What SCRAM asks for; of a user that does not exist, something that no password meets.
+    /// What SCRAM asks for.
     #[must_use]
-    pub fn proof(&self, user: &str) -> Proof {
-        match self.0.users.get(user) {
-            Some(known) => known.proof.clone(),
-            None => {
-                let derived = |what: &str| gen_salted_password(&format!("{what}:{user}"), &self.0.mock, 1);
-                Proof { salt: derived("salt")[..16].to_vec(), salted_password: derived("password") }
-            }
-        }
+    pub fn verifier(&self, user: &str) -> Option<Verifier> {
+        self.0.users.get(user).map(|known| known.verifier.clone())
+    }
+
+    /// What SCRAM asks for of a user that does not exist: the same each time, and no password that anybody knows meets it.
+    #[must_use]
+    pub fn mock(&self, user: &str) -> Verifier {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.0.mock);
+        let derived = |what: &str| ring::hmac::sign(&key, format!("{what}:{user}").as_bytes()).as_ref().to_vec();
+        let password: String = derived("password").iter().map(|b| format!("{b:02x}")).collect();
+        Verifier::new(&password, &derived("salt")[..SALT_BYTES], ITERATIONS)
     }
 }
 
@@ -205,8 +202,9 @@ mod tests {
     fn a_user_that_does_not_exist_looks_like_one_that_does() {
         let dir = tempfile::tempdir().expect("folder");
         let passwords = Passwords::open(&Env::real(), dir.path()).expect("made");
-        let (one, again, other) = (passwords.proof("eve"), passwords.proof("eve"), passwords.proof("mallory"));
-        assert_eq!((one.salt.len(), &one.salt), (passwords.proof(USER).salt.len(), &again.salt));
+        let (one, again, other) = (passwords.mock("eve"), passwords.mock("eve"), passwords.mock("mallory"));
+        let known = passwords.verifier(USER).expect("the first user");
+        assert_eq!((one.salt.len(), one.iterations, &one.salt), (known.salt.len(), known.iterations, &again.salt));
         assert_ne!(one.salt, other.salt);
     }
 }

@@ -309,6 +309,20 @@ impl JoinSide {
         self.retractable.as_ref().map_or(1, |r| r.weight.get(slot))
     }
 
+    /// The slots of the rows whose keys are in one bucket (0..256), ascending: what a checkpoint of that bucket takes.
+    pub fn bucket(&self, bucket: usize) -> Vec<u32> {
+        let mut slots = Vec::new();
+        for head in self.heads.ids(bucket) {
+            let mut slot = head;
+            while slot != NIL {
+                slots.push(slot);
+                slot = self.next[slot as usize];
+            }
+        }
+        slots.sort_unstable();
+        slots
+    }
+
     /// The stored rows at `slots`.
     pub fn gather(&self, slots: &[u32]) -> Vec<ArrayRef> {
         self.columns.gather(slots)

@@ -5,6 +5,7 @@
 
 mod bits;
 mod bucket_table;
+pub mod checkpoint;
 mod column;
 mod columns;
 mod error;

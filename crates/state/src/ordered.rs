@@ -105,6 +105,11 @@ impl OrderedGroups {
         there.rev().map(|(k, m)| (&k[4..], *m)).filter(|(_, m)| m.count > 0)
     }
 
+    /// All members of `group` in order with their sort keys, whatever their counts.
+    pub fn entries(&self, group: u32) -> impl Iterator<Item = (&[u8], Member)> + '_ {
+        self.range(group).map(|(k, m)| (&k[4..], *m))
+    }
+
     /// The sort key and the member that come first in `group`.
     pub fn first(&self, group: u32) -> Option<(&[u8], Member)> {
         self.range(group).next().map(|(k, m)| (&k[4..], *m))

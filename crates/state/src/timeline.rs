@@ -260,6 +260,11 @@ impl Timeline {
         self.entries.range::<[u8], _>(bounds).map(|(k, s)| (&**k, *s))
     }
 
+    /// All rows in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Standing)> + '_ {
+        self.entries.iter().map(|(k, s)| (&**k, *s))
+    }
+
     /// The part of a row's key that names group and moment.
     pub fn moment<'a>(&self, key: &'a [u8], standing: Standing) -> &'a [u8] {
         &key[..standing.moment_end as usize]

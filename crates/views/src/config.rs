@@ -1,5 +1,6 @@
 //! What an instance is opened with: where, with which world outside, and within which limits.
 
+use crate::checkpoint::CheckpointOptions;
 use regauge_types::Env;
 use std::{path::PathBuf, time::Duration};
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub env: Env,
     /// Limits.
     pub limits: Limits,
+    /// Checkpoints.
+    pub checkpoints: CheckpointOptions,
 }
 
 impl Config {
@@ -63,7 +66,8 @@ impl Config {
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Config {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Config { dir: dir.into(), workers, env: Env::real(), limits: Limits::default() }
+        let (limits, checkpoints) = (Limits::default(), CheckpointOptions::default());
+        Config { dir: dir.into(), workers, env: Env::real(), limits, checkpoints }
     }
 
     /// With so many threads of the engine.

@@ -1,7 +1,7 @@
 //! What all sessions of an instance share.
 
 use crate::{
-    catalog::{Catalog, Kind, ObjectId},
+    catalog::{Catalog, Kind, ObjectId, Who},
     config::Config,
     error::{Error, Result, sqlstate as code},
     gate,
@@ -145,6 +145,16 @@ impl Core {
             Ok(reached) if reached >= lsn => Ok(reached),
             _ => Err(causal_timeout(lsn)),
         }
+    }
+
+    /// An error as a role may hear it: what it says of rows is for who may read all that the relations are made of.
+    pub fn veiled(&self, catalog: &Catalog, who: &Who, uses: impl IntoIterator<Item = ObjectId>, error: Error) -> Error {
+        let tells = error.sqlstate != code::VIEW_ERRORED || uses.into_iter().all(|id| who.tells(catalog, id));
+        if tells {
+            return error;
+        }
+        Error::new(error.kind, code::VIEW_ERRORED, "a view that is read has an error: a row of it failed")
+            .hint("who may read all that the view is made of is told which record it is")
     }
 
     /// Pins a commit that is at least `at`, moved up if that one was forgotten meanwhile.

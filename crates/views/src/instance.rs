@@ -7,7 +7,8 @@
 //! whatever state, loses nothing acknowledged.
 
 use crate::{
-    catalog::{self, Catalog, Kind, ObjectId},
+    catalog::{self, Catalog, Kind, ObjectId, RoleId, Who},
+    checkpoint::{self, Board, Status, found::Found, keeper::Keeper},
     config::Config,
     core::Core,
     driver::{Driver, Parts},
@@ -27,6 +28,7 @@ use crate::{
 use arrow::{array::AsArray, datatypes::Int64Type};
 use parking_lot::{Mutex, RwLock};
 use regauge_log::{Definition, Log, LogError, LogOptions, ScanColumn, ScanSpec, TopicSpec, Transaction};
+use regauge_state::checkpoint::Store;
 use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, SchemaId, TopicId, env::Joining};
 use std::{
     collections::HashMap,
@@ -41,6 +43,7 @@ use std::{
 #[derive(Clone)]
 pub struct Instance {
     core: Arc<Core>,
+    board: Arc<Board>,
     _running: Arc<Running>,
 }
 
@@ -79,8 +82,11 @@ impl Instance {
         let catalog = fold_catalog(&log, log.durable())?;
         upgrade_streams(&log, &catalog)?;
         let at = log.durable();
-        let heads = fold_heads(&log, &catalog, at)?;
-        let times = Times::of_log(&log, &catalog, at)?;
+        let board = Arc::new(Board::default());
+        let (store, found) = open_checkpoint(&config, &log, at, &board)?;
+        let heads = fold_heads(&log, &catalog, found.as_ref(), at)?;
+        let known = found.as_ref().map(|f| (f.times.clone(), f.at())).unwrap_or_default();
+        let times = Times::of_log(&log, &catalog, known, at)?;
         let judged = Arc::new(Judged::new(catalog.clone(), heads, times.clone(), at));
         log.set_judge(judged.clone());
         let pins = Pins::default();
@@ -94,12 +100,17 @@ impl Instance {
             versions: versions.clone(),
             limits: config.limits.clone(),
             stop: stop.clone(),
+            board: board.clone(),
         };
-        let driver = Driver::new(parts, catalog, times, at);
+        let keeper = store.map(|store| {
+            let last = found.as_ref().map(|f| f.manifest());
+            Keeper::new(config.checkpoints, config.env.clone(), store, last, board.clone(), log.written_bytes())
+        });
+        let driver = Driver::new(parts, catalog, times, at, (found, keeper));
         let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || driver.run()));
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
-        let planner = Planner::new(crate::read::planner::default_state(), config.limits.clone());
+        let planner = Planner::new(crate::read::planner::default_state(config.env.clock.clone()), config.limits.clone());
         let sequences = Arc::new(crate::sequences::Sequences::new(log.clone(), judged.clone()));
         let core = Arc::new(Core {
             sequences,
@@ -114,7 +125,7 @@ impl Instance {
             culprits: Arc::default(),
             sessions: AtomicUsize::new(0),
         });
-        Ok(Instance { core, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
+        Ok(Instance { core, board, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
     }
 
     /// Opens a session.
@@ -124,13 +135,28 @@ impl Instance {
             return Err(Error::new(ErrorKind::NotFound, "3D000", message)
                 .hint(format!("the database is {}", crate::read::names::DATABASE)));
         }
-        Ok(Session::new(self.core.clone(), options))
+        let login = self.catalog().rights.named(&options.user).ok_or_else(|| {
+            let message = format!("role \"{}\" does not exist", options.user);
+            Error::new(ErrorKind::Denied, "28000", message)
+                .hint(format!("connect as regauge and CREATE ROLE {} LOGIN", options.user))
+        })?;
+        Ok(Session::new(self.core.clone(), options, login))
     }
 
     /// The catalog now.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.core.judged.catalog()
+    }
+
+    /// By whose rights a role asks, and the catalog that it is shown. A role that is not there has what everybody has.
+    #[must_use]
+    pub fn shown_to(&self, role: &str) -> (Who, Arc<Catalog>) {
+        let catalog = self.catalog();
+        let id = catalog.rights.named(role).unwrap_or(RoleId::PUBLIC);
+        let who = Who::new(catalog.rights.clone(), id);
+        let shown = catalog.shown_to(&who);
+        (who, shown)
     }
 
     /// What it was opened with.
@@ -145,10 +171,28 @@ impl Instance {
         self.core.sessions.load(Ordering::Relaxed)
     }
 
+    /// What there is to be told of checkpoints.
+    #[must_use]
+    pub fn checkpoints(&self) -> Status {
+        self.board.status()
+    }
+
+    /// Takes a checkpoint now, of an empty commit that it makes; blocks until it is there. Whether it came in time and to something.
+    pub fn checkpoint(&self, time: Duration) -> Result<bool> {
+        let before = self.board.status().n_taken;
+        let wish = self.board.ask();
+        self.core.log.commit(Transaction::default()).map_err(Error::from_log)?;
+        Ok(self.board.wait(wish, time) && self.board.status().n_taken > before)
+    }
+
     /// The log, for those who measure it.
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.core.log
+    }
+
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
     }
 
     pub(crate) fn judged(&self) -> &Arc<Judged> {
@@ -199,8 +243,8 @@ fn catalog_topic() -> TopicSpec {
     }
 }
 
-/// All user columns of a topic and the lsn of each row, in order.
-fn scan_all(log: &Log, topic: TopicId, up_to: Lsn) -> Result<(arrow::datatypes::SchemaRef, regauge_log::Scan)> {
+/// All user columns of a topic and the lsn of each row, in order, of the commits after one up to another.
+fn scan_all(log: &Log, topic: TopicId, after: Lsn, up_to: Lsn) -> Result<(arrow::datatypes::SchemaRef, regauge_log::Scan)> {
     let spec = log.topics().into_iter().find(|t| t.id == topic);
     let spec = spec.ok_or_else(|| corrupt(format!("topic is in the catalog and not in the log topic={topic}")))?;
     let id =
@@ -210,7 +254,7 @@ fn scan_all(log: &Log, topic: TopicId, up_to: Lsn) -> Result<(arrow::datatypes::
         let id = id(field).ok_or_else(|| corrupt(format!("column has no id topic={topic} column={}", field.name())))?;
         columns.push(ScanColumn::User(regauge_types::ColumnId(id)));
     }
-    let scan = log.scan(&ScanSpec::all(topic, columns, up_to)).map_err(Error::from_log)?;
+    let scan = log.scan(&ScanSpec { after, ..ScanSpec::all(topic, columns, up_to) }).map_err(Error::from_log)?;
     Ok((spec.schema, scan))
 }
 
@@ -228,7 +272,7 @@ fn split_lsn(rows: &arrow::array::RecordBatch) -> Result<(Vec<Lsn>, arrow::array
 
 fn fold_catalog(log: &Log, up_to: Lsn) -> Result<Catalog> {
     let mut catalog = Catalog::default();
-    let (_, scan) = scan_all(log, CATALOG_TOPIC, up_to)?;
+    let (_, scan) = scan_all(log, CATALOG_TOPIC, Lsn::ZERO, up_to)?;
     for batch in scan {
         let batch = batch.map_err(Error::from_log)?;
         let (lsns, rows) = split_lsn(&batch.rows)?;
@@ -253,13 +297,33 @@ fn upgrade_streams(log: &Log, catalog: &Catalog) -> Result<()> {
     Ok(())
 }
 
-fn fold_heads(log: &Log, catalog: &Catalog, up_to: Lsn) -> Result<HashMap<TopicId, SharedHead>> {
+/// The folder of checkpoints, if they are on, and the one to begin with. What is wrong with them is no reason not to open.
+fn open_checkpoint(config: &Config, log: &Log, at: Lsn, board: &Board) -> Result<(Option<Store>, Option<Found>)> {
+    if !config.checkpoints.enabled {
+        return Ok((None, None));
+    }
+    board.tell(|s| s.enabled = true);
+    match checkpoint::found::open(&config.env, &config.dir, log.dataset(), (log.source().first(), at), board) {
+        Ok((store, found)) => Ok((Some(store), found)),
+        Err(error) => {
+            tracing::warn!(%error, "checkpoints cannot be read; versions are rebuilt, and none are taken");
+            board.tell(|s| s.damaged.push(error.to_string()));
+            Ok((None, None))
+        }
+    }
+}
+
+fn fold_heads(log: &Log, catalog: &Catalog, found: Option<&Found>, up_to: Lsn) -> Result<HashMap<TopicId, SharedHead>> {
     let mut heads = HashMap::new();
     for relation in catalog.relations() {
         let (Kind::Table { key }, Some(topic)) = (&relation.kind, relation.topic()) else { continue };
         let schema = relation.schema();
-        let mut head = Head::new(schema.clone());
-        let (_, scan) = scan_all(log, topic, up_to)?;
+        let known = match found {
+            Some(found) => found.head(topic, key, &schema)?.map(|head| (head, found.at())),
+            None => None,
+        };
+        let (mut head, after) = known.unwrap_or_else(|| (Head::new(schema.clone()), Lsn::ZERO));
+        let (_, scan) = scan_all(log, topic, after, up_to)?;
         for batch in scan {
             let batch = batch.map_err(Error::from_log)?;
             let (lsns, rows) = split_lsn(&batch.rows)?;

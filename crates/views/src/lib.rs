@@ -5,6 +5,7 @@
 //! versions; a crash at any moment loses none of it. It never knows: protocols, operators, files other than the token's key.
 
 pub mod catalog;
+pub mod checkpoint;
 pub mod config;
 pub(crate) mod core;
 pub mod driver;

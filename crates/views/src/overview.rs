@@ -7,6 +7,7 @@
 use crate::{
     Instance,
     catalog::topic_schema,
+    checkpoint::{Board, Status},
     error::{Error, Result},
     event_time::Times,
     judge::Judged,
@@ -25,6 +26,7 @@ pub struct Overview {
     versions: Arc<Versions>,
     judged: Arc<Judged>,
     clock: Arc<dyn Clock>,
+    board: Arc<Board>,
 }
 
 /// How far a version is behind what is durable.
@@ -61,7 +63,13 @@ impl Overview {
     pub fn new(instance: &Instance) -> Overview {
         let clock = instance.config().env.clock.clone();
         let (log, versions, judged) = (instance.log().clone(), instance.versions().clone(), instance.judged().clone());
-        Overview { log, versions, judged, clock }
+        Overview { log, versions, judged, clock, board: instance.board().clone() }
+    }
+
+    /// What there is to be told of checkpoints; `None` while they are off.
+    #[must_use]
+    pub fn checkpoints(&self) -> Option<Status> {
+        Some(self.board.status()).filter(|s| s.enabled)
     }
 
     /// Versions.

@@ -3,7 +3,7 @@
 //! Invariant: a flow that failed or was stopped stays so; its stages then throw away what they get, and keep their capabilities, so
 //! that no epoch looks complete to anybody that is not.
 
-use super::{FlowId, ahead::Ahead, turns::Turns};
+use super::{FlowId, ahead::Ahead, saving::Saving, turns::Turns};
 use crate::operator::OpStats;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, SourceId};
@@ -28,6 +28,7 @@ pub(super) struct Flow {
     pub reader: TraceReader,
     pub plan: FlowPlan,
     pub as_of: Epoch,
+    pub n_stages: usize,
     over: AtomicBool,
     /// Why it failed in this process.
     failure: Mutex<Option<String>>,
@@ -42,13 +43,21 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub fn new(id: FlowId, plan: FlowPlan, as_of: Epoch, reader: TraceReader, aheads: Vec<Arc<Ahead>>, workers: usize) -> Flow {
+    pub fn new(
+        id: FlowId,
+        plan: FlowPlan,
+        (as_of, n_stages): (Epoch, usize),
+        reader: TraceReader,
+        aheads: Vec<Arc<Ahead>>,
+        workers: usize,
+    ) -> Flow {
         let counters = vec![vec![OpStats::default(); plan.nodes.len()]; workers];
         Flow {
             id,
             reader,
             plan,
             as_of,
+            n_stages,
             over: AtomicBool::new(false),
             failure: Mutex::default(),
             counters: Mutex::new(counters),
@@ -127,6 +136,8 @@ pub(super) struct Local {
     pub errors: RefCell<BTreeMap<u64, BTreeMap<RowError, i64>>>,
     /// What the first stage has not begun.
     pub fed: RefCell<VecDeque<Fed>>,
+    /// Epochs at whose end the state is to be saved.
+    saves: RefCell<BTreeMap<u64, Arc<Saving>>>,
     turns: Rc<Turns>,
     in_flight: Cell<usize>,
 }
@@ -140,6 +151,7 @@ impl Local {
             activators: RefCell::new((0..n_stages).map(|_| None).collect()),
             errors: RefCell::default(),
             fed: RefCell::default(),
+            saves: RefCell::default(),
             turns,
             in_flight: Cell::new(0),
         }
@@ -152,6 +164,16 @@ impl Local {
         }
         self.fed.borrow_mut().push_back(fed);
         self.wake(0);
+    }
+
+    /// At the end of this epoch the state is to be saved.
+    pub fn save(&self, epoch: u64, saving: Arc<Saving>) {
+        self.saves.borrow_mut().insert(epoch, saving);
+    }
+
+    /// Who wants the state at the end of this epoch.
+    pub fn saving(&self, epoch: u64) -> Option<Arc<Saving>> {
+        self.saves.borrow().get(&epoch).cloned()
     }
 
     /// The first stage begins an epoch: the others have it before them.
@@ -170,6 +192,7 @@ impl Local {
 
     /// An epoch is published.
     pub fn published(&self, epoch: u64) {
+        self.saves.borrow_mut().remove(&epoch);
         if epoch != self.flow.as_of.0 && self.in_flight.get() > 0 {
             self.in_flight.set(self.in_flight.get() - 1);
             self.turns.end(1);

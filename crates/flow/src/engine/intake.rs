@@ -38,8 +38,9 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub fn new(sources: Vec<Source>, ahead: Option<Arc<Ahead>>) -> Intake {
-        Intake { sources, ahead, pieces: VecDeque::new(), errors: vec![], behind: vec![], at: None }
+    /// `at` is what was taken in before, by whoever saved the state that this goes on from.
+    pub fn new(sources: Vec<Source>, ahead: Option<Arc<Ahead>>, at: Option<Epoch>) -> Intake {
+        Intake { sources, ahead, pieces: VecDeque::new(), errors: vec![], behind: vec![], at }
     }
 
     /// An epoch begins, with what was fed of it.

@@ -21,6 +21,7 @@ mod flow;
 mod intake;
 mod layout;
 mod parcel;
+mod saving;
 mod shape;
 mod spread;
 mod stage;
@@ -31,16 +32,20 @@ mod vertex;
 mod worker;
 mod workers;
 
+use crate::image::owned;
 use crate::operator::{FlowError, OpStats, Operator};
 use crate::ops;
 use ahead::{Ahead, Reading};
+use arrow::datatypes::SchemaRef;
 use flow::{Flow, From, Named, Source};
 use layout::Layout;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
-use regauge_state::trace::{TraceError, TraceReader, published};
+use regauge_state::trace::{Publisher, TraceError, TraceReader, published};
 use regauge_types::{Delta, Epoch, TopicId, env::Env};
-use shape::Shape;
+pub use saving::{NodeImages, Restore, Saving};
+use shape::{Shape, Spread};
+use spread::{Crew, Spreader};
 use stage::Output;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -113,6 +118,9 @@ pub struct Install {
     pub sources: HashMap<SourceId, Feed>,
     /// The past reaches up to here.
     pub as_of: Epoch,
+    /// What a flow of the same plan had when it had finished `as_of`; then no past is read. Every version that it reads must have been
+    /// restored at the same epoch.
+    pub restore: Option<Restore>,
 }
 
 /// What an engine is started with.
@@ -167,7 +175,7 @@ impl Engine {
 
     /// As [`Engine::install`], with operators by somebody else: for tests of those that misbehave.
     fn install_with(&self, install: Install, make: &Make) -> Result<TraceReader, EngineError> {
-        let Install { id, plan, sources, as_of } = install;
+        let Install { id, plan, sources, as_of, restore } = install;
         let mut flows = self.flows.lock();
         if flows.running.contains_key(&id) {
             return Err(EngineError::Exists(id));
@@ -176,12 +184,16 @@ impl Engine {
         let schema = plan.schema();
         let mut operators = (0..workers).map(|_| make(&plan)).collect::<Result<Vec<_>, _>>()?;
         let shape = Arc::new(Shape::new(&plan, &operators[0], self.workers.peers()));
-        let (publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
+        let (mut publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
+        let restored = restore.as_ref().map(|_| as_of);
+        if let Some(restore) = restore {
+            self.restore(restore, (id, as_of), &shape, &mut operators, &mut publishers, &schema)?;
+        }
         let mut inputs =
             (0..workers).map(|worker| inputs(&plan, &sources, as_of, worker, workers)).collect::<Result<Vec<_>, _>>()?;
         let pasts: Vec<_> = inputs[0].iter().enumerate().filter_map(|(i, (id, _))| Some((i, history(&sources, id)?))).collect();
         let (mut aheads, mut readers) = (vec![], vec![]);
-        for worker in (0..workers).filter(|_| !pasts.is_empty()) {
+        for worker in (0..workers).filter(|_| !pasts.is_empty() && restored.is_none()) {
             let name = format!("regauge-past-{id}-{worker}");
             match Ahead::start(&self.env, &name, pasts.clone(), self.workers.first() + worker, self.workers.peers()) {
                 Ok(reading) => {
@@ -195,7 +207,7 @@ impl Engine {
                 }
             }
         }
-        let flow = Arc::new(Flow::new(id, plan, as_of, reader.clone(), aheads, workers));
+        let flow = Arc::new(Flow::new(id, plan, (as_of, shape.stages.len()), reader.clone(), aheads, workers));
         let parts = publishers.into_iter().enumerate().map(|(worker, publisher)| Part {
             flow: Arc::clone(&flow),
             shape: Arc::clone(&shape),
@@ -203,11 +215,63 @@ impl Engine {
             output: Output { publisher, schema: Arc::clone(&schema) },
             sources: std::mem::take(&mut inputs[worker]).into_iter().map(|(_, source)| source).collect(),
             ahead: flow.aheads.get(worker).cloned(),
+            restored,
         });
         self.workers.tell_all(parts.map(|part| Command::Install(Box::new(part))));
         flows.readers.extend(readers);
         flows.running.insert(id, flow);
         Ok(reader)
+    }
+
+    /// Fills fresh operators and publishers with what was saved: each worker's with what it owns now.
+    fn restore(
+        &self,
+        restore: Restore,
+        (id, as_of): (FlowId, Epoch),
+        shape: &Shape,
+        operators: &mut [Made],
+        publishers: &mut [Publisher],
+        schema: &SchemaRef,
+    ) -> Result<(), EngineError> {
+        let (peers, first) = (self.workers.peers(), self.workers.first());
+        let one = one_of(id, peers);
+        for (worker, made) in operators.iter_mut().enumerate() {
+            for (node, operator) in made.iter_mut().enumerate() {
+                let Some(operator) = operator else { continue };
+                let images = restore.images.get(&node).map(Vec::as_slice).unwrap_or_default();
+                let global = shape.on_one[node].then_some(one);
+                operator.restore(&owned(images, global, first + worker, peers).collect::<Vec<_>>())?;
+            }
+        }
+        let n_nodes = shape.on_one.len();
+        let spread = match &shape.homes[n_nodes] {
+            Some(columns) => Spread::Hash(columns.clone()),
+            None => Spread::One,
+        };
+        let mut spreader = Spreader::default();
+        let places: Vec<usize> = (0..schema.fields().len()).collect();
+        for rows in restore.rows {
+            let rows = layout::under(schema, &rows, &places)?;
+            for (worker, rows) in spreader.split(rows, &spread, Crew { peers, me: first, one })? {
+                if let Some(publisher) = worker.checked_sub(first).and_then(|w| publishers.get_mut(w)) {
+                    publisher.publish(as_of, rows, vec![])?;
+                }
+            }
+        }
+        if let Some(publisher) = publishers.first_mut() {
+            publisher.publish(as_of, Delta::empty(Arc::clone(schema)), restore.errors)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the state of a version at the end of an epoch that will be fed next; see [`Saving`]. `no` ascends; `base` is the last save
+    /// of the version that the caller has whole. `None` for a version that does not run. In one process only.
+    #[must_use]
+    pub fn save(&self, id: FlowId, epoch: Epoch, no: u64, base: Option<u64>) -> Option<Arc<Saving>> {
+        let flow = self.flow(id).filter(|flow| !flow.is_over() && self.workers.peers() == self.workers.n())?;
+        let saving = Arc::new(Saving::new(no, base, self.workers.n() * flow.n_stages));
+        self.workers.tell_all((0..self.workers.n()).map(|_| Command::Save(id, epoch.0, Arc::clone(&saving))));
+        Some(saving)
     }
 
     /// The output of a running version.
@@ -293,6 +357,11 @@ type Made = Vec<Option<Box<dyn Operator>>>;
 fn operators(plan: &FlowPlan) -> Result<Made, FlowError> {
     let is_source = |i: usize| matches!(plan.nodes[i].op, Op::Source { .. });
     (0..plan.nodes.len()).map(|i| if is_source(i) { Ok(None) } else { ops::build(plan, i).map(Some) }).collect()
+}
+
+/// The worker that holds what is global to a flow: spread, so that not one worker has it all; the same on every worker.
+fn one_of(id: FlowId, peers: usize) -> usize {
+    usize::try_from(id % peers as u64).unwrap_or(0)
 }
 
 fn history(sources: &HashMap<SourceId, Feed>, id: &SourceId) -> Option<Arc<dyn History>> {

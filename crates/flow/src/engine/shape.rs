@@ -9,6 +9,7 @@
 //! [`Place`] says; an exchange is put in only where an operator needs them elsewhere. With one worker there is one stage.
 //! Pure: it knows neither timely nor threads. Nodes that the root does not need are left out.
 
+use crate::image::Home;
 use crate::operator::{Operator, Routing};
 use regauge_plan::flowplan::{FlowPlan, JoinKind, Op};
 use regauge_plan::scalar::Scalar;
@@ -46,6 +47,8 @@ pub(super) struct Shape {
     pub wires: Vec<Vec<Wire>>,
     /// Nodes that only the flow's one worker finishes; by node.
     pub on_one: Vec<bool>,
+    /// By node, and of the output: the columns by whose hash its rows are on workers, if they are.
+    pub homes: Vec<Home>,
 }
 
 /// What is known of the worker that a row of a node is on.
@@ -84,12 +87,17 @@ impl Shape {
         levels[n] = level(&[plan.root], std::slice::from_ref(&way), &levels);
         spreads.push(vec![way]);
 
+        let home = |place: &Place| if let Place::Hash(columns) = place { Some(columns.clone()) } else { None };
+        let mut homes: Vec<Home> = places.iter().map(home).collect();
+        homes.push(if let Routing::Hash(columns) = &need { Some(columns.clone()) } else { home(&places[plan.root]) });
+
         let n_stages = levels[n] + 1;
         let mut shape = Shape {
             stages: vec![vec![]; n_stages],
             ports: vec![vec![]; n_stages],
             wires: vec![vec![]; n + 1],
             on_one: places.iter().map(|p| *p == Place::One).collect(),
+            homes,
         };
         for node in (0..=n).filter(|i| *i == n || needed[*i]) {
             shape.stages[levels[node]].push(node);

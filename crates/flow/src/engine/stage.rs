@@ -7,10 +7,12 @@
 use super::{
     EngineError,
     layout::under,
+    saving::NodeImages,
     shape::{Shape, Wire},
     spread::{Crew, Spreader},
 };
-use crate::operator::{Failed, Finish, OpStats, Operator, Out};
+use crate::image::Home;
+use crate::operator::{Failed, Finish, FlowError, OpStats, Operator, Out};
 use arrow::datatypes::SchemaRef;
 use regauge_state::trace::{Publisher, RowError};
 use regauge_types::env::Clock;
@@ -48,6 +50,9 @@ struct Node {
     finished_here: bool,
     busy: Duration,
     wires: Vec<Wire>,
+    home: Home,
+    /// The last save and what the node had done by then.
+    saved: Option<(u64, [u64; 3])>,
 }
 
 /// What failed in a node, as the trace keeps it.
@@ -83,6 +88,8 @@ impl Stage {
             finished_here: !shape.on_one.get(*node).copied().unwrap_or(false) || crew.me == crew.one,
             busy: Duration::ZERO,
             wires: shape.wires[*node].clone(),
+            home: shape.homes[*node].clone(),
+            saved: None,
         };
         let nodes: Vec<Node> = shape.stages[level].iter().map(node).collect();
         let at = nodes.iter().enumerate().map(|(i, n)| (n.node, i)).collect();
@@ -131,6 +138,24 @@ impl Stage {
         }
         output.publisher.advance(Epoch(epoch))?;
         Ok(true)
+    }
+
+    /// What its operators keep, between epochs; `base` is the save before that the caller still has.
+    pub fn save(&mut self, no: u64, base: Option<u64>) -> Result<Vec<NodeImages>, FlowError> {
+        let mut all = vec![];
+        for node in self.nodes.iter_mut().filter(|n| n.finished_here) {
+            let Some(operator) = &node.operator else { continue };
+            let stats = operator.stats();
+            let done = [stats.rows_in, stats.rows_out, stats.touched];
+            let is_same = base.is_some_and(|base| node.saved == Some((base, done)));
+            let mut images = vec![];
+            if !is_same {
+                operator.save(&node.home, &mut images)?;
+            }
+            node.saved = Some((no, done));
+            all.push(NodeImages { node: node.node, worker: self.crew.me, images: (!is_same).then_some(images) });
+        }
+        Ok(all)
     }
 
     /// Counters of its operators, by node.

@@ -1,6 +1,7 @@
 //! Flows whose operators misbehave: they fail or are slow, and nobody else is hurt.
 
 use super::*;
+use crate::image::{Home, Image};
 use crate::operator::{Finish, Out, Routing};
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -69,6 +70,12 @@ impl Operator for Wrapped {
     fn stats(&self) -> OpStats {
         self.inner.stats()
     }
+    fn save(&self, _home: &Home, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Err(FlowError::Unsaved("a wrapped operator"))
+    }
+    fn restore(&mut self, _images: &[&Image]) -> Result<(), FlowError> {
+        Err(FlowError::Unsaved("a wrapped operator"))
+    }
 }
 
 fn engine(workers: usize) -> Engine {
@@ -81,7 +88,7 @@ fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn(usize) + 
         let wrap = |inner| -> Box<dyn Operator> { Box::new(Wrapped { inner, before: Arc::clone(&before) }) };
         Ok(operators(plan)?.into_iter().map(|o| o.map(wrap)).collect())
     };
-    engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1) }, &make).unwrap()
+    engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1), restore: None }, &make).unwrap()
 }
 
 fn no_past() -> Past {
@@ -103,7 +110,7 @@ fn a_panic_in_an_operator_fails_its_version_and_no_other() {
         let mut reads = plan();
         reads.nodes[0].op = Op::Source { id: over, columns: vec![ColumnId(0)] };
         let sources = HashMap::from([(over, Feed::Trace(ill.clone()))]);
-        let over = engine.install(Install { id: 3, plan: reads, sources, as_of: Epoch(1) }).unwrap();
+        let over = engine.install(Install { id: 3, plan: reads, sources, as_of: Epoch(1), restore: None }).unwrap();
         for epoch in 2..8 {
             (1..4).for_each(|id| feed(&engine, id, epoch));
         }
@@ -155,7 +162,7 @@ fn a_panic_while_the_past_is_read_fails_the_version() {
     }
     let engine = engine(2);
     let sources = HashMap::from([(source(), Feed::History(Arc::new(Broken)))]);
-    let reader = engine.install(Install { id: 1, plan: plan(), sources, as_of: Epoch(1) }).unwrap();
+    let reader = engine.install(Install { id: 1, plan: plan(), sources, as_of: Epoch(1), restore: None }).unwrap();
     let why = reader.wait(Epoch(1), LONG).unwrap_err().to_string();
     assert!(why.contains("reading the past panicked"), "{why}");
 }

@@ -275,8 +275,18 @@ impl Vertex {
         if let Some(counters) = local.flow.counters.lock().get_mut(mine) {
             stage.stats().for_each(|(node, stats)| counters[node] = stats);
         }
+        let saving = local.saving(epoch);
         if stage.publish(epoch, errors.unwrap_or_default().into_iter().collect())? {
             local.published(epoch);
+        }
+        // behind the publishing: whoever has the state can read the output of the same epoch
+        if let Some(saving) = saving {
+            // a save that fails must not fail the flow
+            let given = catch_unwind(AssertUnwindSafe(|| stage.save(saving.no, saving.base)));
+            saving.give(match given {
+                Ok(given) => given.map_err(|e| e.to_string()),
+                Err(panic) => Err(format!("panicked: {}", said(&*panic))),
+            });
         }
         self.caps.iter_mut().for_each(|cap| cap.downgrade(&(epoch + 1)));
         local.epochs[self.level].borrow_mut().pop_front();
@@ -298,7 +308,7 @@ impl Vertex {
         if self.stage.take().is_some() {
             self.local.give_up();
             match &mut self.feeder {
-                Feeder::First(intake, _) => *intake = Intake::new(vec![], None),
+                Feeder::First(intake, _) => *intake = Intake::new(vec![], None, None),
                 Feeder::Later(stash) => stash.clear(),
             }
         }

@@ -9,7 +9,9 @@ use super::{
     alarm,
     flow::{Fed, Flow, From, Local, Source},
     intake::Intake,
+    one_of,
     parcel::{Flight, Parcel, Post},
+    saving::Saving,
     shape::Shape,
     spread::Crew,
     stage::{Output, Stage},
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::operator::Operator;
 use regauge_state::trace::Waker;
-use regauge_types::env::Clock;
+use regauge_types::{Epoch, env::Clock};
 use std::{
     collections::{BTreeMap, HashMap},
     rc::Rc,
@@ -39,12 +41,15 @@ pub(super) struct Part {
     pub output: Output,
     pub sources: Vec<Source>,
     pub ahead: Option<Arc<Ahead>>,
+    /// What is in already, instead of a past.
+    pub restored: Option<Epoch>,
 }
 
 /// What a worker is told.
 pub(super) enum Command {
     Install(Box<Part>),
     Feed(FlowId, Fed),
+    Save(FlowId, u64, Arc<Saving>),
     Drop(FlowId),
     Stop,
 }
@@ -98,6 +103,11 @@ pub(super) fn run(allocator: Allocator, seat: Seat, started: impl FnOnce(std::th
                         flow.local.feed(fed);
                     }
                 }
+                Command::Save(id, epoch, saving) => {
+                    if let Some(flow) = running.0.get(&id) {
+                        flow.local.save(epoch, saving);
+                    }
+                }
                 Command::Drop(id) => {
                     if let Some(flow) = running.0.remove(&id) {
                         // A flow that failed here may not have told the other processes yet.
@@ -120,11 +130,9 @@ fn post(_peers: usize) -> Post {
 
 /// Builds the dataflow of a flow: an operator per stage.
 fn build(worker: &mut Worker, part: Part, turns: Rc<Turns>, threads: usize) -> Rc<Local> {
-    let Part { flow, shape, mut operators, output, sources, ahead } = part;
+    let Part { flow, shape, mut operators, output, sources, ahead, restored } = part;
     let (me, peers) = (worker.index(), worker.peers());
-    // spread what is global, so that not one worker has it all; the same on every worker
-    let one = usize::try_from(flow.id % peers as u64).unwrap_or(0);
-    let crew = Crew { peers, me, one };
+    let crew = Crew { peers, me, one: one_of(flow.id, peers) };
     let n_stages = shape.stages.len();
     let local = Rc::new(Local::new(Arc::clone(&flow), n_stages, turns));
     let mut output = Some(output);
@@ -175,7 +183,7 @@ fn build(worker: &mut Worker, part: Part, turns: Rc<Turns>, threads: usize) -> R
                         wakers.push(waker);
                     }
                     activator.activate();
-                    Feeder::First(Intake::new(sources, ahead), Arc::clone(&flight))
+                    Feeder::First(Intake::new(sources, ahead, restored), Arc::clone(&flight))
                 }
             };
             let published = if level + 1 == n_stages { output.take() } else { None };

@@ -28,6 +28,7 @@ use regauge_types::hash::hash_columns;
 use super::accumulate::{Accumulator, Rows, accumulator};
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of, take_all};
 use super::shown::{Before, Shown};
+use crate::image::{Home, Image, by_bucket, int64, table, types_of};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -253,6 +254,49 @@ impl Aggregate {
     }
 }
 
+/// What a checkpoint takes and gives.
+impl Aggregate {
+    /// Groups with what is kept of each.
+    pub(super) fn save_groups(&self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        let pieces: Vec<(usize, Vec<u32>)> = by_bucket(&self.index).collect();
+        let groups: Vec<&[u32]> = pieces.iter().map(|(_, groups)| groups.as_slice()).collect();
+        let mut tables = Vec::with_capacity(groups.len());
+        for groups in &groups {
+            let n_rows = int64(groups.iter().map(|g| self.n_rows[*g as usize]));
+            tables.push(vec![table(self.index.keys(groups)?, groups.len())?, table(vec![n_rows], groups.len())?]);
+        }
+        for accumulator in self.calls.iter().filter_map(|c| c.accumulator.as_ref()) {
+            accumulator.save(&groups, &mut tables)?;
+        }
+        to.extend(pieces.iter().zip(tables).map(|((bucket, _), tables)| Image::new(0, *bucket, tables)));
+        Ok(())
+    }
+
+    /// Takes groups in; `created` gets their ids.
+    pub(super) fn restore_groups<'a>(
+        &mut self,
+        images: impl Iterator<Item = &'a Image>,
+        created: &mut Vec<u32>,
+    ) -> Result<(), FlowError> {
+        let types = types_of(&self.schema);
+        for image in images {
+            let mut tables = image.read();
+            let (keys, n) = tables.table(&types[..self.keys.len()])?;
+            let [n_rows] = tables.numbers()?;
+            let mut groups = Vec::new();
+            self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, created)?;
+            self.grow();
+            groups.iter().zip(n_rows).for_each(|(g, n)| self.n_rows[*g as usize] = n);
+            self.accumulators().try_for_each(|a| a.restore(&groups, &mut tables))?;
+        }
+        // A global group was touched when it was made; its row was sent by who saved it.
+        while !self.touched.next(ROWS_MAX).1.is_empty() {}
+        self.has_started = true;
+        self.settle();
+        Ok(())
+    }
+}
+
 /// What [`super::close`] asks of its groups: nothing is shown while they are open.
 impl Aggregate {
     fn groups_of(&mut self, delta: &Delta, created: &mut Vec<u32>) -> Result<Vec<u32>, FlowError> {
@@ -345,5 +389,13 @@ impl Operator for Aggregate {
         let of_epoch = self.touched.n_bytes() + self.shown.n_bytes() + self.old.n_bytes();
         let bytes = self.index.n_bytes() + self.n_rows.n_bytes() + accumulators + of_epoch;
         OpStats { state_rows: self.index.n_groups() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        self.save_groups(to)
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        self.restore_groups(images.iter().copied(), &mut Vec::new())
     }
 }

@@ -14,7 +14,7 @@
 //! changed. Cost: O(log rows) for each change and for each left row whose partner changes; nothing else is looked at.
 //! A row with a NULL key or moment meets nothing, and is not kept.
 
-use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::AsOfMatch;
@@ -24,7 +24,8 @@ use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 use regauge_types::key::{KeyOrder, encode, encode_ordered};
 
-use super::parts::{ROWS_MAX, diffs_of, emit, has_null, row_number, schema_of, take_all};
+use super::parts::{ROWS_MAX, batch, diffs_of, emit, has_null, row_number, schema_of, take_all};
+use crate::image::{Home, Image, rows_by_bucket, types_of};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 
 /// Which part of an epoch's end comes next.
@@ -335,5 +336,36 @@ impl Operator for AsOf {
         let [left, right] = &self.sides;
         let bytes = self.index.n_bytes() + self.n_members.n_bytes() + left.n_bytes() + right.n_bytes();
         OpStats { state_rows: (left.n_rows() + right.n_rows()) as u64, state_bytes: bytes as u64, ..self.stats.clone() }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (part, (side, keys)) in (0u32..).zip(self.sides.iter().zip(&self.keys)) {
+            let rows: Vec<(u32, i64)> = side.iter().map(|(_, s)| (s.slot, s.now)).collect();
+            rows_by_bucket(part, &rows, |slots| side.gather(slots), keys, to)?;
+        }
+        Ok(())
+    }
+
+    /// Its rows come again; which of them meet was sent, and is not looked for.
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        let types = types_of(&self.schema);
+        for image in images {
+            let (side, types) = match image.part {
+                0 => (0, &types[..self.n_left]),
+                1 => (1, &types[self.n_left..]),
+                part => return Err(FlowError::Image(format!("a join has no side {part}"))),
+            };
+            let (columns, copies) = image.read().numbered(types)?;
+            let n = copies.len();
+            let rows = Delta::new(batch(&schema_of(types), columns, n)?, Int64Array::from(copies));
+            self.push(side, rows, &mut Out::default())?;
+        }
+        for side in &mut self.sides {
+            let gone = side.seal().map_err(|multiplicity| FlowError::Negative { operator: "as-of join", multiplicity })?;
+            self.lost.extend(gone);
+            self.lost.extend(side.settle());
+        }
+        self.stats = OpStats::default();
+        self.forget()
     }
 }

@@ -19,7 +19,11 @@ use regauge_types::Delta;
 use super::aggregate::Aggregate;
 use super::marks::Marks;
 use super::parts::ROWS_MAX;
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+
+/// The part of its images that has the watermarks.
+const MARKS: u32 = 1;
 
 /// See the module's header.
 pub struct Close {
@@ -87,6 +91,7 @@ impl Close {
 impl Operator for Close {
     fn push(&mut self, input: usize, delta: Delta, _out: &mut Out) -> Result<(), FlowError> {
         if let Some(mark) = input.checked_sub(1) {
+            self.rows_in += delta.n_rows() as u64;
             return self.marks.take_in(mark, &delta);
         }
         self.rows_in += delta.n_rows() as u64;
@@ -113,5 +118,17 @@ impl Operator for Close {
         let open: usize = self.open.values().map(|groups| groups.capacity() * size_of::<u32>() + 48).sum();
         let stats = self.groups.stats();
         OpStats { rows_in: self.rows_in, state_bytes: stats.state_bytes + open as u64, ..stats }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        self.groups.save_groups(to)?;
+        self.marks.save(MARKS, to)
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        let mut created = Vec::new();
+        self.groups.restore_groups(images.iter().copied().filter(|i| i.part != MARKS), &mut created)?;
+        self.wait(&created)?;
+        images.iter().filter(|i| i.part == MARKS).try_for_each(|image| self.marks.restore(image))
     }
 }

@@ -10,6 +10,7 @@ use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
+use crate::image::{Home, Image, by_bucket, int64, table, types_of};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 
 /// See the module's header.
@@ -101,5 +102,27 @@ impl Operator for Distinct {
             state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes()) as u64,
             ..self.stats.clone()
         }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (bucket, ids) in by_bucket(&self.index) {
+            let mut columns = self.index.keys(&ids)?;
+            columns.push(int64(ids.iter().map(|id| if self.append_only { 1 } else { self.counts[*id as usize] })));
+            to.push(Image::new(0, bucket, vec![table(columns, ids.len())?]));
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images {
+            let (columns, counts) = image.read().numbered(&types_of(&self.schema))?;
+            let mut ids = Vec::new();
+            self.index.intern(&columns, &hash_columns(&columns, counts.len())?, &mut ids, &mut Vec::new())?;
+            if !self.append_only {
+                self.counts.grow(self.index.n_ids(), 0);
+                ids.iter().zip(counts).for_each(|(id, n)| self.counts[*id as usize] += n);
+            }
+        }
+        Ok(())
     }
 }

@@ -17,6 +17,7 @@ use regauge_plan::functions::series;
 use regauge_types::Delta;
 
 use super::parts::{ROWS_MAX, emit, row_number, schema_of};
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -234,5 +235,13 @@ impl Operator for FlatMap {
 
     fn stats(&self) -> OpStats {
         self.stats.clone()
+    }
+
+    fn save(&self, _home: &Home, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _images: &[&Image]) -> Result<(), FlowError> {
+        Ok(())
     }
 }

@@ -22,11 +22,12 @@ use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::eval::{Predicate, compile_predicate};
 use regauge_plan::flowplan::JoinKind;
 use regauge_plan::scalar::Scalar;
-use regauge_state::{Incoming, JoinSide, Placed, ProbeAt, Segments, canonical_floats};
+use regauge_state::{Incoming, JoinSide, N_BUCKETS, Placed, ProbeAt, Segments, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
 use super::parts::{ROWS_MAX, Touched, all_rows, batch, diffs_of, emit, has_null, schema_of, take_all};
+use crate::image::{Home, IMAGE_ROWS, Image, int64, table};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -401,5 +402,59 @@ impl Operator for Join {
             state_bytes: self.sides.iter().map(|s| (s.store.n_bytes() + own(s)) as u64).sum(),
             ..self.stats.clone()
         }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (part, side) in (0u32..).zip(&self.sides) {
+            for bucket in 0..N_BUCKETS {
+                for slots in side.store.bucket(bucket).chunks(IMAGE_ROWS) {
+                    let number = |of: &dyn Fn(u32) -> i64| int64(slots.iter().map(|slot| of(*slot)));
+                    let kept = |of: fn(&Preserved) -> &Segments<i64>| {
+                        number(&|slot| side.preserved.as_ref().map_or(0, |p| of(p)[slot as usize]))
+                    };
+                    let numbers = vec![number(&|slot| side.store.weight(slot)), kept(|p| &p.matches), kept(|p| &p.sent)];
+                    let rows = table(side.store.gather(slots), slots.len())?;
+                    to.push(Image::new(part, bucket, vec![rows, table(numbers, slots.len())?]));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images {
+            let no_side = || FlowError::Image(format!("a join has no side {}", image.part));
+            let at = usize::try_from(image.part).ok().filter(|at| *at < 2).ok_or_else(no_side)?;
+            let keys_only = self.keys_only && at == 1;
+            let side = &mut self.sides[at];
+            let own: Vec<DataType>;
+            let types = if keys_only {
+                own = side.on.iter().map(|c| side.types[*c].clone()).collect();
+                &own
+            } else {
+                &side.types
+            };
+            let mut tables = image.read();
+            let (columns, n) = tables.table(types)?;
+            let [weights, matches, sent] = tables.numbers()?;
+            let keys: Vec<ArrayRef> =
+                if keys_only { columns.clone() } else { side.on.iter().map(|c| columns[*c].clone()).collect() };
+            let key_hashes = hash_columns(&keys, n)?;
+            let row_hashes = if side.store.is_retractable() { hash_columns(&columns, n)? } else { Vec::new() };
+            let diffs = side.store.is_retractable().then_some(weights.as_slice());
+            let rows = all_rows(n);
+            let incoming = Incoming { columns: &columns, rows: &rows, key_hashes: &key_hashes, row_hashes: &row_hashes, diffs };
+            let mut placed = Vec::with_capacity(n);
+            side.store.apply(&incoming, &mut placed)?;
+            if let Some(preserved) = &mut side.preserved {
+                preserved.matches.grow(side.store.n_slots(), 0);
+                preserved.sent.grow(side.store.n_slots(), 0);
+                for p in placed {
+                    preserved.matches[p.slot as usize] = matches[p.row as usize];
+                    preserved.sent[p.slot as usize] = sent[p.row as usize];
+                }
+            }
+        }
+        Ok(())
     }
 }

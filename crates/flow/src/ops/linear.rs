@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use regauge_types::Delta;
 
 use super::parts::{batch, schema_of};
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 
 /// UNION ALL: multiplicities add up, so every input passes through.
@@ -41,6 +42,14 @@ impl Operator for Union {
     fn stats(&self) -> OpStats {
         self.stats.clone()
     }
+
+    fn save(&self, _home: &Home, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _images: &[&Image]) -> Result<(), FlowError> {
+        Ok(())
+    }
 }
 
 /// Constant rows: sent at the end of the first epoch, by the one instance that is finished (no inputs, routing `One`).
@@ -75,5 +84,15 @@ impl Operator for Constant {
 
     fn stats(&self) -> OpStats {
         self.stats.clone()
+    }
+
+    fn save(&self, _home: &Home, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Ok(())
+    }
+
+    /// What has finished an epoch has sent its rows.
+    fn restore(&mut self, _images: &[&Image]) -> Result<(), FlowError> {
+        self.rows = None;
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use regauge_plan::scalar::Scalar;
 use regauge_types::Delta;
 
 use super::parts::{batch, schema_of};
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -95,5 +96,13 @@ impl Operator for Map {
 
     fn stats(&self) -> OpStats {
         self.stats.clone()
+    }
+
+    fn save(&self, _home: &Home, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _images: &[&Image]) -> Result<(), FlowError> {
+        Ok(())
     }
 }

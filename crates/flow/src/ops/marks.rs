@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use regauge_types::Delta;
 
+use crate::image::{Image, Of, int64, table};
 use crate::operator::FlowError;
 
 /// The watermarks of some inputs, in microseconds.
@@ -37,5 +38,22 @@ impl Marks {
     /// Up to here, exclusive, no stream has rows to come. None while one of them has not said anything.
     pub(super) fn least(&self) -> Option<i64> {
         self.0.iter().copied().min().flatten()
+    }
+
+    /// As an image that every worker reads.
+    pub(super) fn save(&self, part: u32, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        let has = int64(self.0.iter().map(|mark| mark.is_some().into()));
+        let marks = int64(self.0.iter().map(|mark| mark.unwrap_or_default()));
+        to.push(Image { part, of: Of::All, tables: vec![table(vec![has, marks], self.0.len())?] });
+        Ok(())
+    }
+
+    /// Takes such an image in.
+    pub(super) fn restore(&mut self, image: &Image) -> Result<(), FlowError> {
+        let [has, marks] = image.read().numbers()?;
+        for (mark, (has, saved)) in self.0.iter_mut().zip(has.into_iter().zip(marks)) {
+            *mark = (*mark).max((has != 0).then_some(saved));
+        }
+        Ok(())
     }
 }

@@ -26,6 +26,8 @@ use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::parts::{ROWS_MAX, diffs_of, emit, row_number, schema_of, take_all};
 use super::reach::{Reach, Stretch};
+use super::sequences;
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -45,6 +47,8 @@ pub struct Over {
     visited: Vec<u32>,
     sealed: bool,
     results: RowConverter,
+    /// Types of its rows.
+    input: Vec<DataType>,
     schema: SchemaRef,
     stats: OpStats,
 }
@@ -99,6 +103,7 @@ impl Over {
             visited: Vec::new(),
             sealed: false,
             results: RowConverter::new(fields)?,
+            input: input.to_vec(),
             schema: schema_of(output),
             stats: OpStats::default(),
         })
@@ -249,5 +254,21 @@ impl Operator for Over {
     fn stats(&self) -> OpStats {
         let bytes = self.index.n_bytes() + self.rows.n_bytes();
         OpStats { state_rows: self.rows.n_rows() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        sequences::save(&self.index, &self.rows, to)
+    }
+
+    /// Its rows come again and are sorted in; what they show was sent, and is not computed.
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images {
+            let rows = sequences::rows(image, &self.input)?;
+            self.push(0, rows, &mut Out::default())?;
+        }
+        self.rows.seal();
+        while self.rows.next_group().is_some() {}
+        self.stats = OpStats::default();
+        self.tidy()
     }
 }

@@ -29,11 +29,16 @@ use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::marks::Marks;
 use super::parts::{ROWS_MAX, diffs_of, emit, row_number, schema_of};
+use super::sequences;
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use crate::show;
 
 /// Rows that are looked at first on each side of a change; twice as many each time after that.
 const LOOK: usize = 16;
+
+/// The part of its images that has the watermarks.
+const MARKS: u32 = 1;
 
 /// Start and end of a session.
 type Bounds = (i64, i64);
@@ -59,6 +64,8 @@ pub struct Session {
     visited: Vec<u32>,
     sealed: bool,
     closing: Option<Closing>,
+    /// Types of its rows.
+    input: Vec<DataType>,
     schema: SchemaRef,
     stats: OpStats,
 }
@@ -110,6 +117,7 @@ impl Session {
             visited: Vec::new(),
             sealed: false,
             closing: marks.map(|n| Closing { marks: Marks::new(n), open: BTreeSet::new() }),
+            input: input.to_vec(),
             schema: schema_of(output),
             stats: OpStats::default(),
         })
@@ -294,6 +302,7 @@ impl Session {
 impl Operator for Session {
     fn push(&mut self, input: usize, delta: Delta, out: &mut Out) -> Result<(), FlowError> {
         if let Some(mark) = input.checked_sub(1) {
+            self.stats.rows_in += delta.n_rows() as u64;
             let closing = self.closing.as_mut().ok_or_else(|| FlowError::Plan("a watermark for open sessions".into()))?;
             return closing.marks.take_in(mark, &delta);
         }
@@ -364,5 +373,25 @@ impl Operator for Session {
         let open = self.closing.as_ref().map_or(0, |c| c.open.len() * size_of::<(i64, u32, i64)>());
         let bytes = self.index.n_bytes() + self.rows.n_bytes() + open;
         OpStats { state_rows: self.rows.n_rows() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        sequences::save(&self.index, &self.rows, to)?;
+        self.closing.as_ref().map_or(Ok(()), |closing| closing.marks.save(MARKS, to))
+    }
+
+    /// Its rows come again, as one epoch of which nothing is sent; watermarks after them, so that nothing closes twice.
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        let mut out = Out::default();
+        for image in images.iter().filter(|i| i.part != MARKS) {
+            let rows = sequences::rows(image, &self.input)?;
+            self.push(0, rows, &mut out)?;
+        }
+        while self.finish(&mut out)? == Finish::More {
+            out = Out::default();
+        }
+        self.stats = OpStats::default();
+        let Some(closing) = &mut self.closing else { return Ok(()) };
+        images.iter().filter(|i| i.part == MARKS).try_for_each(|image| closing.marks.restore(image))
     }
 }

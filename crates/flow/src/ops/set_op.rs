@@ -13,6 +13,7 @@ use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
+use crate::image::{Home, Image, by_bucket, int64, table, types_of};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 
 /// See the module's header.
@@ -111,5 +112,30 @@ impl Operator for SetOp {
             state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes()) as u64,
             ..self.stats.clone()
         }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (bucket, ids) in by_bucket(&self.index) {
+            let side = |i: usize| int64(ids.iter().map(move |id| self.counts[*id as usize][i]));
+            let rows = table(self.index.keys(&ids)?, ids.len())?;
+            to.push(Image::new(0, bucket, vec![rows, table(vec![side(0), side(1)], ids.len())?]));
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images {
+            let mut tables = image.read();
+            let (columns, n) = tables.table(&types_of(&self.schema))?;
+            let [left, right] = tables.numbers()?;
+            let mut ids = Vec::new();
+            self.index.intern(&columns, &hash_columns(&columns, n)?, &mut ids, &mut Vec::new())?;
+            self.counts.grow(self.index.n_ids(), [0; 2]);
+            for (id, (l, r)) in ids.iter().zip(left.into_iter().zip(right)) {
+                let counts = &mut self.counts[*id as usize];
+                (counts[0], counts[1]) = (counts[0] + l, counts[1] + r);
+            }
+        }
+        Ok(())
     }
 }

@@ -23,7 +23,12 @@ use regauge_types::Delta;
 use regauge_types::key::encode;
 
 use super::parts::{ROWS_MAX, diffs_of, emit, row_number, schema_of, take_all};
+use crate::image::{Home, Image, Of, int64, rows_by_bucket, table, types_of};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+
+/// Parts of its images.
+const ROWS: u32 = 0;
+const CLOCK: u32 = 1;
 
 /// When a row is there: from <= clock < until, in microseconds.
 type Span = (i64, i64);
@@ -120,6 +125,16 @@ impl Temporal {
         emit(out, &self.schema, take_all(columns, &UInt32Array::from(rows))?, n, Some(diffs))
     }
 
+    /// The epoch is over: rows that are gone are forgotten.
+    fn settle(&mut self) -> Result<(), FlowError> {
+        for timeline in [&mut self.waiting, &mut self.showing] {
+            let negative = |multiplicity| FlowError::Negative { operator: "temporal filter", multiplicity };
+            timeline.seal().map_err(negative)?;
+            timeline.settle();
+        }
+        Ok(())
+    }
+
     /// The next rows whose moment has come, out of their timeline: slots and copies. Ends when there is none.
     fn due(&mut self) -> ControlFlow<(), Vec<(u32, i64)>> {
         let timeline = if self.closing_showing { &mut self.showing } else { &mut self.waiting };
@@ -142,6 +157,7 @@ impl Operator for Temporal {
     fn push(&mut self, input: usize, delta: Delta, out: &mut Out) -> Result<(), FlowError> {
         let n = delta.n_rows();
         if input == 1 {
+            self.stats.rows_in += n as u64;
             let moments = delta.rows.column(0).as_primitive::<TimestampMicrosecondType>();
             self.clock_us = moments.iter().flatten().fold(self.clock_us, i64::max);
             return Ok(());
@@ -174,11 +190,7 @@ impl Operator for Temporal {
                     return Ok(Finish::More);
                 }
                 self.closing_showing = false;
-                for timeline in [&mut self.waiting, &mut self.showing] {
-                    let negative = |multiplicity| FlowError::Negative { operator: "temporal filter", multiplicity };
-                    timeline.seal().map_err(negative)?;
-                    timeline.settle();
-                }
+                self.settle()?;
                 Ok(Finish::Done)
             }
         }
@@ -196,5 +208,32 @@ impl Operator for Temporal {
         let rows = (self.waiting.n_rows() + self.showing.n_rows()) as u64;
         let bytes = (self.waiting.n_bytes() + self.showing.n_bytes()) as u64;
         OpStats { state_rows: rows, state_bytes: bytes, ..self.stats.clone() }
+    }
+
+    fn save(&self, home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let by = self.by.as_ref().or(home.as_ref()).unwrap_or(&all);
+        for timeline in [&self.waiting, &self.showing] {
+            let rows: Vec<(u32, i64)> = timeline.iter().map(|(_, s)| (s.slot, s.now)).collect();
+            rows_by_bucket(ROWS, &rows, |slots| timeline.gather(slots), by, to)?;
+        }
+        let clock = table(vec![int64(std::iter::once(self.clock_us))], 1)?;
+        to.push(Image { part: CLOCK, of: Of::All, tables: vec![clock] });
+        Ok(())
+    }
+
+    /// The clock first: it says of each row whether it waits or shows.
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images.iter().filter(|i| i.part == CLOCK) {
+            let [clock] = image.read().numbers()?;
+            self.clock_us = clock.into_iter().fold(self.clock_us, i64::max);
+        }
+        let types = types_of(&self.schema);
+        for image in images.iter().filter(|i| i.part == ROWS) {
+            let (columns, copies) = image.read().numbered(&types)?;
+            self.take_in(&columns, copies.len(), |row| copies[row], &mut Out::default())?;
+        }
+        self.stats = OpStats::default();
+        self.settle()
     }
 }

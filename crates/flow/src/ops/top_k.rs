@@ -19,7 +19,9 @@ use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 use regauge_types::key::{KeyOrder, encode_ordered};
 
+use super::members;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of};
+use crate::image::{Home, Image, by_bucket, int64, table};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 
 /// A window of a partition: slots in order with how many copies are inside.
@@ -44,6 +46,8 @@ pub struct TopK {
     waiting: Vec<(u32, i64, i64)>,
     /// Partitions whose changes were computed in this epoch.
     sent: Vec<u32>,
+    /// Types of its rows.
+    input: Vec<DataType>,
     schema: SchemaRef,
     stats: OpStats,
 }
@@ -76,6 +80,7 @@ impl TopK {
             shown: Vec::new(),
             waiting: Vec::new(),
             sent: Vec::new(),
+            input: input.to_vec(),
             schema: schema_of(output),
             stats: OpStats::default(),
         })
@@ -237,5 +242,32 @@ impl Operator for TopK {
     fn stats(&self) -> OpStats {
         let bytes = self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes() + self.members.n_bytes();
         OpStats { state_rows: self.members.n_rows() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (bucket, groups) in by_bucket(&self.index) {
+            let keys = table(self.index.keys(&groups)?, groups.len())?;
+            let counts = table(vec![int64(groups.iter().map(|g| self.counts[*g as usize]))], groups.len())?;
+            let mut tables = vec![keys, counts];
+            members::save(&self.members, &groups, &mut tables)?;
+            to.push(Image::new(0, bucket, tables));
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images {
+            let mut tables = image.read();
+            let input = &self.input;
+            let types: Vec<DataType> = self.partition.iter().map(|c| input[*c].clone()).collect();
+            let (keys, n) = tables.table(&types)?;
+            let [counts] = tables.numbers()?;
+            let mut groups = Vec::new();
+            self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, &mut Vec::new())?;
+            self.counts.grow(self.index.n_ids(), 0);
+            groups.iter().zip(counts).for_each(|(g, n)| self.counts[*g as usize] += n);
+            members::restore(&mut self.members, &groups, &self.input, &mut tables, |_, _, _, _| {})?;
+        }
+        Ok(())
     }
 }

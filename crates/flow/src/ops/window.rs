@@ -16,6 +16,7 @@ use regauge_plan::eval::EvalError;
 use regauge_types::Delta;
 
 use super::parts::{diffs_of, emit, row_number, schema_of, take_all};
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -126,5 +127,13 @@ impl Operator for Window {
 
     fn stats(&self) -> OpStats {
         self.stats.clone()
+    }
+
+    fn save(&self, _home: &Home, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _images: &[&Image]) -> Result<(), FlowError> {
+        Ok(())
     }
 }

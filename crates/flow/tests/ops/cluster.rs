@@ -97,7 +97,7 @@ fn failures_are_heard_of_in_both(engine: &Engine, process: usize) {
     // in the first stage, while nobody has come to the end of an epoch: worker 0 is of process 0
     let p = joined_and_grouped();
     let feeds = p.sources().into_iter().map(|id| (id, Feed::History(Arc::new(Damaged)))).collect();
-    let reader = engine.install(Install { id: 101, plan: p, sources: feeds, as_of: Epoch(1) }).unwrap();
+    let reader = engine.install(Install { id: 101, plan: p, sources: feeds, as_of: Epoch(1), restore: None }).unwrap();
     failure(&reader, 1, "past cannot be read: bytes are damaged", process != 0);
     // in the last stage, which has nobody behind it: all rows of flow 102 are on worker 102 mod 4, which is of process 1
     let p = global();

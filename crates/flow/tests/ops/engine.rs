@@ -210,7 +210,7 @@ fn a_version_over_a_version_follows_it_at_the_same_epochs() {
         on(&mut over, Op::Aggregate { keys: vec![0], aggs: vec![call(AggFunc::Count, &[], DataType::Int64)] }, vec![0]);
         let below = install(&engine, 1, &p, &epochs[..2].concat(), 5);
         let sources = HashMap::from([(version(), Feed::Trace(below.clone()))]);
-        let reader = engine.install(Install { id: 2, plan: over.clone(), sources, as_of: Epoch(5) }).unwrap();
+        let reader = engine.install(Install { id: 2, plan: over.clone(), sources, as_of: Epoch(5), restore: None }).unwrap();
         let kept = reader.pin(Epoch(5)).unwrap();
         let keep = below.pin(Epoch(5)).unwrap();
         for (i, changes) in epochs[2..].iter().enumerate() {
@@ -265,7 +265,7 @@ fn endless(engine: &Engine, id: u64, stop: &Arc<AtomicBool>, open: &Arc<AtomicUs
     on(&mut p, Op::Aggregate { keys: vec![0], aggs: vec![call(AggFunc::Count, &[], DataType::Int64)] }, vec![0]);
     let past = Endless { stop: Arc::clone(stop), open: Arc::clone(open), batch: fed(&many_rows(500), true) };
     let sources = HashMap::from([(topic(0), Feed::History(Arc::new(past)))]);
-    engine.install(Install { id, plan: p, sources, as_of: Epoch(1) }).unwrap()
+    engine.install(Install { id, plan: p, sources, as_of: Epoch(1), restore: None }).unwrap()
 }
 
 #[test]

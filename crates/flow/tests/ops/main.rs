@@ -10,6 +10,7 @@ mod naive_over;
 mod naive_time;
 mod over;
 mod recursive;
+mod restore;
 mod rows;
 mod run;
 mod time;

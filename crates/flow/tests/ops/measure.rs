@@ -95,7 +95,7 @@ fn measure() {
         let past = Past { batches: large.clone() };
         let sources = [(topic(0), regauge_flow::engine::Feed::History(std::sync::Arc::new(past)))].into();
         let (start, before) = (Instant::now(), cpu());
-        let install = regauge_flow::engine::Install { id: 2, plan: p.clone(), sources, as_of: Epoch(1) };
+        let install = regauge_flow::engine::Install { id: 2, plan: p.clone(), sources, as_of: Epoch(1), restore: None };
         let reader = engine.install(install).unwrap();
         reader.wait(Epoch(1), LONG).unwrap();
         report(&format!("{workers} workers, a past of 1 M rows, per row"), 123 * 8192, start.elapsed(), cpu() - before, vec![]);

@@ -143,7 +143,7 @@ fn frame(rng: &mut Rng) -> (Frame, Vec<OrderKey>) {
 }
 
 /// A window node over a source, with what a query may write.
-fn random(rng: &mut Rng) -> Op {
+pub fn random(rng: &mut Rng) -> Op {
     let (frame, order) = frame(rng);
     let mut calls: Vec<WindowCall> = framed().into_iter().map(|c| WindowCall { frame: frame.clone(), ..c }).collect();
     calls.extend(numbers(rng));

@@ -20,18 +20,18 @@ fn int(n: i64) -> Scalar {
     Scalar::Literal(Value::int8(n))
 }
 
-fn series(from: Scalar, to: Scalar) -> RowsOf {
+pub fn series(from: Scalar, to: Scalar) -> RowsOf {
     RowsOf { func: Some("pg_series".into()), args: vec![from, to], item: DataType::Int64 }
 }
 
 /// The characters of a text, as a list.
-fn letters(of: usize) -> RowsOf {
+pub fn letters(of: usize) -> RowsOf {
     let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
     let args = vec![c(of), Scalar::Literal(Value::null(DataType::Utf8))];
     RowsOf { func: None, args: vec![Scalar::Call { func: "string_to_array".into(), args, ty: list }], item: DataType::Utf8 }
 }
 
-fn unfolding(lists: Vec<RowsOf>, outer: bool) -> FlowPlan {
+pub fn unfolding(lists: Vec<RowsOf>, outer: bool) -> FlowPlan {
     let mut p = plan(1, false);
     on(&mut p, Op::FlatMap { keep: vec![1, 0], lists, outer }, vec![0]);
     p.validate().unwrap();

@@ -77,7 +77,7 @@ pub fn sources(plan: &FlowPlan, past: &[Change], batch_rows: usize, ones: bool) 
 pub fn install(engine: &Engine, id: u64, plan: &FlowPlan, past: &[Change], as_of: u64) -> TraceReader {
     let ones = plan.nodes[0].append_only;
     let sources = sources(plan, past, 7, ones).into_iter().collect();
-    engine.install(Install { id, plan: plan.clone(), sources, as_of: Epoch(as_of) }).unwrap()
+    engine.install(Install { id, plan: plan.clone(), sources, as_of: Epoch(as_of), restore: None }).unwrap()
 }
 
 /// The published rows at an epoch, with their errors.

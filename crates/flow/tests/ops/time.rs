@@ -36,11 +36,11 @@ fn closing(make: impl Fn(&mut FlowPlan) -> (Op, Vec<usize>)) -> FlowPlan {
     p
 }
 
-fn closing_sessions(partition: &[usize], gap_us: i64) -> FlowPlan {
+pub fn closing_sessions(partition: &[usize], gap_us: i64) -> FlowPlan {
     closing(|_| (Op::Session { partition: partition.to_vec(), ts: TS, gap_us, on_close: true }, vec![0]))
 }
 
-fn closing_groups(keys: &[usize], key: usize, plus_us: i64, size_us: i64) -> FlowPlan {
+pub fn closing_groups(keys: &[usize], key: usize, plus_us: i64, size_us: i64) -> FlowPlan {
     closing(|p| {
         let tumble = on(p, Op::Tumble { ts: TS, size_us, offset_us: 0 }, vec![0]);
         let aggs = vec![
@@ -54,7 +54,7 @@ fn closing_groups(keys: &[usize], key: usize, plus_us: i64, size_us: i64) -> Flo
 }
 
 /// Epochs of rows, none of them before the watermark that the epochs before have brought.
-fn watermarked(rng: &mut Rng, n_epochs: usize, rows_max: usize) -> Vec<Vec<(u32, Row, i64)>> {
+pub fn watermarked(rng: &mut Rng, n_epochs: usize, rows_max: usize) -> Vec<Vec<(u32, Row, i64)>> {
     let mut mark = -31i128;
     let mut epochs = vec![];
     for _ in 0..n_epochs {

@@ -6,6 +6,7 @@ mod generator;
 mod nexmark;
 mod planted;
 mod random;
+mod rights;
 mod slt;
 mod tpch;
 mod wire;

@@ -81,6 +81,7 @@ impl Functions {
                 f.moody.insert(name.into(), functions::now());
             }
             f.moody.insert("gen_random_uuid".into(), functions::gen_random_uuid());
+            f.moody.insert("clock_timestamp".into(), functions::clock_timestamp(None));
             for udf in SessionStateDefaults::default_aggregate_functions() {
                 let names: Vec<String> = udf.aliases().iter().cloned().chain([udf.name().to_owned()]).collect();
                 f.other_aggregates.extend(names.into_iter().map(|n| (n, Arc::clone(&udf))));

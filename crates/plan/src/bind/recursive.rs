@@ -13,7 +13,7 @@ use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::Column;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
@@ -249,6 +249,7 @@ fn settle(r: RecursiveQuery) -> DfResult<RecursiveQuery> {
     };
     let types: Vec<DataType> = known.into_iter().map(|(_, _, want)| want).collect();
     let term = retyped(Arc::unwrap_or_clone(r.recursive_term), &r.name, &types)?;
+    no_aggregates(&term, &r.name)?;
     let term = coerced(semantics::settle(term)?, &r.name, &types)?;
     RecursiveQuery::try_new(r.name, Arc::new(first), Arc::new(term), r.is_distinct)
 }
@@ -278,6 +279,27 @@ fn retyped(term: LogicalPlan, name: &str, types: &[DataType]) -> DfResult<Logica
         Ok(Transformed::yes(scan))
     })?;
     Ok(term.data)
+}
+
+/// A recursive term counts nothing: what it would count is not complete.
+fn no_aggregates(term: &LogicalPlan, name: &str) -> DfResult<()> {
+    let counts = |node: &LogicalPlan| matches!(node, LogicalPlan::Aggregate(a) if !a.aggr_expr.is_empty());
+    if term.exists(|node| Ok(counts(node) && node.exists(|below| Ok(is_work_table(below, name)))?))? {
+        let message = "aggregate functions are not allowed in a recursive query's recursive term";
+        return Err(PlanError::invalid("42P19", message).into());
+    }
+    Ok(())
+}
+
+fn is_work_table(node: &LogicalPlan, name: &str) -> bool {
+    let LogicalPlan::TableScan(scan) = node else { return false };
+    let any: &dyn std::any::Any = scan.source.as_ref();
+    match any.downcast_ref::<WorkTable>() {
+        Some(work) => work.name == name,
+        None => {
+            source_as_provider(&scan.source).is_ok_and(|p| p.downcast_ref::<CteWorkTable>().is_some_and(|w| w.name() == name))
+        }
+    }
 }
 
 /// The settled term in these types, which its own may be but for what PostgreSQL lets be.

@@ -84,6 +84,7 @@ pub use error::{EvalError, EvalResult};
 pub use udf::Builtin;
 
 pub(crate) use branches::retyped;
+pub use moment::clock_timestamp;
 pub(crate) use moment::now;
 pub(crate) use uuid::gen_random_uuid;
 
@@ -292,8 +293,11 @@ pub fn offered() -> Vec<String> {
     let ours =
         aggregates().into_iter().flat_map(|f| f.aliases().iter().cloned().chain([f.name().to_owned()]).collect::<Vec<_>>());
     let kept = KEPT_AGGREGATES.iter().map(|name| (*name).to_owned());
-    let mut all: Vec<String> =
-        scalars.chain(ours).chain(kept).chain(["coalesce", "now", "gen_random_uuid"].map(str::to_owned)).collect();
+    let mut all: Vec<String> = scalars
+        .chain(ours)
+        .chain(kept)
+        .chain(["clock_timestamp", "coalesce", "now", "gen_random_uuid"].map(str::to_owned))
+        .collect();
     all.sort_unstable();
     all.dedup();
     all

@@ -275,6 +275,104 @@ impl Shape {
     }
 }
 
+/// A text that is being read by a template.
+struct Reading<'a> {
+    shape: &'a Shape,
+    text: Vec<char>,
+    at: usize,
+    sign: Option<char>,
+    number: String,
+    whole: usize,
+    fraction: usize,
+    point: bool,
+}
+
+impl Reading<'_> {
+    fn here(&self) -> Option<char> {
+        self.text.get(self.at).copied()
+    }
+
+    fn any_digit(&self) -> bool {
+        self.whole + self.fraction > 0
+    }
+
+    fn has(&self, token: Token) -> bool {
+        self.shape.tokens.contains(&token)
+    }
+
+    /// Goes through the template as PostgreSQL does: each of its tokens looks at the character that has its turn, and what stands there
+    /// in the place of a digit is passed over. What is behind the template is not looked at.
+    fn read(&mut self) {
+        for token in &self.shape.tokens {
+            let Some(c) = self.here() else { return };
+            match token {
+                Token::Digit | Token::Zero | Token::Point => self.place(*token != Token::Point),
+                Token::Comma if c != ',' || !self.shape.fill => continue,
+                Token::Comma => {}
+                Token::Sign => continue,
+                Token::Minus if c == '-' => self.sign = Some(c),
+                Token::Plus if c == '+' => self.sign = Some(c),
+                Token::Either if matches!(c, '-' | '+') => self.sign = Some(c),
+                Token::Minus | Token::Plus | Token::Either => {
+                    // A blank may stand where there is no sign; what belongs to the number may not be lost.
+                    if !c.is_ascii_digit() && !matches!(c, '.' | ',' | '-' | '+') {
+                        self.at += 1;
+                    }
+                    continue;
+                }
+                Token::Text(_) => {}
+            }
+            self.at += 1;
+        }
+    }
+
+    /// The place of a digit or of the point.
+    fn place(&mut self, of_digit: bool) {
+        if self.here() == Some(' ') {
+            self.at += 1;
+        }
+        if of_digit && self.sign.is_none() && !self.any_digit() {
+            self.sign = match self.here() {
+                Some('-') => Some('-'),
+                Some('<') if self.shape.angled && !self.has(Token::Sign) => Some('-'),
+                Some('+') => Some('+'),
+                _ => None,
+            };
+            self.at += usize::from(self.sign.is_some());
+        }
+        let mut taken = false;
+        match self.here() {
+            Some(c) if c.is_ascii_digit() => {
+                if self.point && self.fraction == self.shape.fraction {
+                    return;
+                }
+                self.number.push(c);
+                *(if self.point { &mut self.fraction } else { &mut self.whole }) += 1;
+                taken = true;
+            }
+            Some('.') if !self.point && self.has(Token::Point) => {
+                self.number.push('.');
+                self.point = true;
+                taken = true;
+            }
+            _ => {}
+        }
+        if self.sign.is_some() || !self.any_digit() {
+            return;
+        }
+        // A sign behind the last digit.
+        let next = self.text.get(self.at + 1).copied();
+        if self.has(Token::Sign) {
+            if taken && matches!(next, Some('-' | '+')) {
+                self.sign = next;
+                self.at += 1;
+            }
+        } else if !taken && ![Token::Plus, Token::Minus, Token::Either].into_iter().any(|t| self.has(t)) {
+            self.sign = self.here().filter(|c| matches!(c, '-' | '+'));
+        }
+    }
+}
+
 builtin!(TO_NUMBER, "to_number", [], &[(&[K::Text, K::Text], K::Num)], false, |a| {
     let ((text, ss), (templates, st)) = (a.texts(0)?, a.texts(1)?);
     let known = Known::new();
@@ -282,31 +380,25 @@ builtin!(TO_NUMBER, "to_number", [], &[(&[K::Text, K::Text], K::Num)], false, |a
     a.rows::<Decimal128Type>(|i| {
         let (text, template) = (text.value(i * ss), templates.value(i * st));
         let shape = known.get(template, || Shape::parse(template))?;
-        let mut number = String::new();
-        let mut negative = false;
-        let (mut whole, mut fraction, mut point) = (0, 0, false);
-        for c in text.chars() {
-            match c {
-                '-' | '<' => negative = true,
-                '0'..='9' if !point && whole < shape.whole => {
-                    whole += 1;
-                    number.push(c);
-                }
-                '0'..='9' if point && fraction < shape.fraction => {
-                    fraction += 1;
-                    number.push(c);
-                }
-                '.' if !point && shape.tokens.contains(&Token::Point) => {
-                    point = true;
-                    number.push(c);
-                }
-                _ => {}
-            }
-        }
-        if whole + fraction == 0 {
+        let mut reading = Reading {
+            shape: &shape,
+            text: text.chars().collect(),
+            at: 0,
+            sign: None,
+            number: String::new(),
+            whole: 0,
+            fraction: 0,
+            point: false,
+        };
+        reading.read();
+        if !reading.any_digit() {
             return Err(EvalError::invalid_text("numeric", " "));
         }
-        let number = format!("{}{number}", if negative { "-" } else { "" });
+        let significant = reading.number.trim_start_matches('0').split('.').next().unwrap_or_default().len();
+        if significant > shape.whole {
+            return Err(EvalError::new("22003", "numeric field overflow"));
+        }
+        let number = format!("{}{}", if reading.sign == Some('-') { "-" } else { "" }, reading.number);
         pgtypes::parse_decimal(&number, pgtypes::NUMERIC_PRECISION, scale)
     })
 });

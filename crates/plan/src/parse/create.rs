@@ -37,6 +37,9 @@ impl P<'_> {
         if !or_replace && self.take("sequence") {
             return self.create_sequence();
         }
+        if !or_replace && let Some(role) = self.create_role()? {
+            return Ok(role);
+        }
         let what = self.word_at(0).unwrap_or_default();
         let hint = match what.as_str() {
             "index" | "unique" => "a table is looked up by its primary key, a view by its unique key; indexes come later",
@@ -274,6 +277,9 @@ impl P<'_> {
 
     pub(super) fn drop_objects(&mut self) -> Result<Statement> {
         self.expect("drop")?;
+        if let Some(rights) = self.drop_rights()? {
+            return Ok(rights);
+        }
         let kind = if self.take("table") {
             ObjectKind::Table
         } else if self.take("stream") {

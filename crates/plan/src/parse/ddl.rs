@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::create::column;
 use super::function::{CreateFunction, DroppedFunction};
+use super::rights::RoleName;
 use super::statement::{ColumnSpec, ObjectKind, RelationName, Statement};
 use super::{P, Result};
 use crate::error::PlanError;
@@ -20,6 +21,8 @@ pub enum Ddl {
         name: String,
         /// IF NOT EXISTS.
         if_not_exists: bool,
+        /// AUTHORIZATION: whose it is; none for the current user's.
+        owner: Option<RoleName>,
     },
     /// DROP SCHEMA.
     DropSchema {
@@ -107,6 +110,8 @@ pub enum Alter {
     Rename(String),
     /// SET SCHEMA.
     SetSchema(String),
+    /// OWNER TO.
+    Owner(RoleName),
     /// RENAME COLUMN.
     RenameColumn {
         /// The column.
@@ -202,7 +207,11 @@ impl P<'_> {
     pub(super) fn create_schema(&mut self) -> Result<Statement> {
         let if_not_exists = self.take("if not exists");
         let name = if self.take("authorization") {
-            self.name()?
+            // Named as its owner.
+            let owner = self.role_name()?;
+            let RoleName::Named(name) = &owner else { return Err(self.expected("a role's name")) };
+            let name = name.clone();
+            return Ok(Self::ddl(Ddl::CreateSchema { name, if_not_exists, owner: Some(owner) }));
         } else {
             let name = self.name()?;
             if self.symbol(&Token::Period) {
@@ -216,11 +225,8 @@ impl P<'_> {
     }
 
     fn schema_end(&mut self, name: String, if_not_exists: bool) -> Result<Statement> {
-        if self.take("authorization") {
-            // One user owns everything.
-            let _ = self.name()?;
-        }
-        Ok(Self::ddl(Ddl::CreateSchema { name, if_not_exists }))
+        let owner = if self.take("authorization") { Some(self.role_name()?) } else { None };
+        Ok(Self::ddl(Ddl::CreateSchema { name, if_not_exists, owner }))
     }
 
     pub(super) fn drop_schema(&mut self) -> Result<Statement> {
@@ -311,9 +317,12 @@ impl P<'_> {
 
     pub(super) fn alter(&mut self) -> Result<Statement> {
         self.expect("alter")?;
+        if let Some(rights) = self.alter_rights()? {
+            return Ok(rights);
+        }
         let Some(kind) = self.kind() else {
             return Err(match self.word_at(0).as_deref() {
-                Some("schema" | "sequence" | "database" | "role" | "user" | "system" | "index") => {
+                Some("database" | "system" | "index") => {
                     PlanError::unsupported("this ALTER is not offered", "ALTER TABLE, STREAM, VIEW and MATERIALIZED VIEW are")
                 }
                 _ => self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW"),
@@ -335,6 +344,9 @@ impl P<'_> {
         }
         if self.take("set schema") {
             return Ok(Alter::SetSchema(self.name()?));
+        }
+        if self.take("owner to") {
+            return Ok(Alter::Owner(self.role_name()?));
         }
         if !matches!(kind, ObjectKind::Table | ObjectKind::Stream) {
             return Err(PlanError::unsupported(
@@ -384,7 +396,7 @@ impl P<'_> {
         }
         Err(PlanError::unsupported(
             "this ALTER is not offered",
-            "RENAME TO, SET SCHEMA, RENAME COLUMN, ADD COLUMN, DROP COLUMN, ALTER COLUMN, ADD CHECK and DROP CONSTRAINT are",
+            "RENAME TO, SET SCHEMA, OWNER TO, RENAME COLUMN, ADD COLUMN, DROP COLUMN, ALTER COLUMN, ADD CHECK and DROP CONSTRAINT are",
         ))
     }
 

@@ -119,7 +119,7 @@ impl P<'_> {
             if !self.take("stdout") {
                 return Err(PlanError::unsupported(
                     "COPY to a file of the server is not offered",
-                    "write COPY .. TO STDOUT, or psql's \\copy",
+                    "write COPY .. TO STDOUT, or psql's \\copy; `regauge sql` writes the file itself",
                 ));
             }
             let query = match query {
@@ -137,7 +137,7 @@ impl P<'_> {
         if !self.take("stdin") {
             return Err(PlanError::unsupported(
                 "COPY from a file of the server is not offered",
-                "write COPY .. FROM STDIN, psql's \\copy, or regauge append",
+                "write COPY .. FROM STDIN, psql's \\copy, or regauge append; `regauge sql` reads the file itself",
             ));
         }
         let given = self.given_options()?;

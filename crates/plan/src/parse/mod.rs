@@ -15,6 +15,7 @@ mod function;
 mod limits;
 mod precedence;
 mod prepared;
+mod rights;
 mod session;
 mod session_window;
 mod statement;
@@ -28,6 +29,7 @@ pub use ddl::{Alter, Check, Ddl, SequenceSpec};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use function::{CreateFunction, DroppedFunction};
 pub use limits::ParseLimits;
+pub use rights::{Grant, GrantKind, GrantOn, Rights, RoleName, RoleOptions, Secret};
 pub use statement::*;
 pub use weight::{RELATIONS_MAX, relations};
 
@@ -182,9 +184,8 @@ impl P<'_> {
             ("advance", _) => self.advance_watermark(),
             ("savepoint" | "release", _) => self.savepoint(),
             ("unlisten", _) => self.nothing(),
-            ("grant" | "revoke", _) => {
-                Err(PlanError::unsupported("privileges are not offered yet", "one user owns the instance"))
-            }
+            ("grant" | "revoke", _) => self.grant(),
+            ("reassign", _) => self.reassign(),
             ("lock", _) => Err(PlanError::unsupported(
                 "LOCK is not offered",
                 "transactions are snapshot isolation; a conflict fails with 40001 and can be retried",

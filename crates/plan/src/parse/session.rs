@@ -172,6 +172,9 @@ impl P<'_> {
             let value = self.setting_value()?;
             return Ok(Statement::Set { local, name: "timezone".into(), value });
         }
+        if let Some(role) = self.set_role(local)? {
+            return Ok(role);
+        }
         if self.take("names") {
             let value = self.setting_value()?;
             return Ok(Statement::Set { local, name: "client_encoding".into(), value });
@@ -212,6 +215,9 @@ impl P<'_> {
         self.expect("reset")?;
         if self.take("all") {
             return Ok(Statement::Reset { name: None });
+        }
+        if self.take("session authorization") {
+            return Ok(Statement::Reset { name: Some("session_authorization".into()) });
         }
         Ok(Statement::Reset { name: Some(self.setting()?) })
     }

@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 
 use super::ddl::{Check, Ddl, SequenceSpec};
+use super::rights::Rights;
 
 /// A relation's name: folded to lower case unless quoted; `view@2` names a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,19 @@ impl std::fmt::Display for RelationName {
     }
 }
 
+/// Where a cursor goes, seen from the row that it stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// So many rows on, or all that are left.
+    Forward(Option<u64>),
+    /// So many rows back, or all of them.
+    Backward(Option<u64>),
+    /// To this row, counted from 1; negative numbers count from the end.
+    Absolute(i64),
+    /// To the row that is so many rows away.
+    Relative(i64),
+}
+
 /// One statement.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
@@ -43,6 +57,8 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     /// ALTER, COMMENT and their kin.
     Ddl(Box<Ddl>),
+    /// Roles and privileges.
+    Rights(Box<Rights>),
     /// DROP.
     Drop {
         /// What kind of thing must it be.
@@ -86,13 +102,17 @@ pub enum Statement {
         name: String,
         /// Its rows.
         query: Box<ast::Query>,
+        /// SCROLL: it goes back as well.
+        scroll: bool,
+        /// WITH HOLD: it outlives its transaction.
+        hold: bool,
     },
-    /// FETCH and MOVE, forward.
+    /// FETCH and MOVE.
     Fetch {
         /// The cursor.
         name: String,
-        /// How many rows; `None` for all that are left.
-        count: Option<u64>,
+        /// Which rows.
+        direction: Direction,
         /// MOVE: they are not shown.
         moves: bool,
     },

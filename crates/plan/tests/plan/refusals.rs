@@ -5,6 +5,7 @@ use crate::fixture::plan;
 const TABLE: &[(&str, &str, &str)] = &[
     ("SELECT now() FROM orders", "RG003", "timestamp column"),
     ("SELECT random() FROM orders", "RG003", "store the value"),
+    ("SELECT clock_timestamp() FROM orders", "RG003", "timestamp column"),
     ("SELECT id, current_timestamp AS t FROM orders", "RG003", "timestamp column"),
     ("SELECT * FROM nowhere", "42P01", "SHOW TABLES"),
     ("SELECT nothing FROM orders", "42703", "columns here"),

@@ -171,9 +171,10 @@ fn other_statements_are_refused_with_what_to_write_instead() {
         ("ADVANCE WATERMARK FOR s", "42601", ""),
         ("ADVANCE WATERMARK FOR s PARTITION -1 TO '2026-01-01'", "42601", ""),
         ("COPY t TO '/tmp/t'", "0A000", "STDOUT"),
-        ("DECLARE c SCROLL CURSOR FOR SELECT 1", "0A000", "forward"),
-        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "0A000", "transaction"),
-        ("FETCH BACKWARD 1 FROM c", "0A000", "FETCH NEXT"),
+        ("DECLARE c BINARY CURSOR FOR SELECT 1", "0A000", "protocol"),
+        ("FETCH ABSOLUTE FROM c", "42601", ""),
+        ("FETCH - FROM c", "42601", ""),
+        ("FETCH 1.5 FROM c", "42601", ""),
         ("PREPARE p AS CREATE TABLE t (a INT)", "42601", ""),
         ("COPY t FROM '/etc/passwd'", "0A000", "STDIN"),
         ("INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601", "ON CONFLICT (id)"),
@@ -186,4 +187,39 @@ fn other_statements_are_refused_with_what_to_write_instead() {
         assert_eq!(e.sqlstate(), sqlstate, "{sql}: {e}");
         assert!(e.hint().unwrap_or_default().contains(hint), "{sql}: {e} {:?}", e.hint());
     }
+}
+
+#[test]
+fn a_fetch_says_where_the_cursor_goes() {
+    use regauge_plan::parse::Direction::{self, Absolute, Backward, Forward, Relative};
+    let table: [(&str, Direction); 18] = [
+        ("c", Forward(Some(1))),
+        ("FROM c", Forward(Some(1))),
+        ("NEXT c", Forward(Some(1))),
+        ("PRIOR IN c", Backward(Some(1))),
+        ("FIRST FROM c", Absolute(1)),
+        ("LAST c", Absolute(-1)),
+        ("ABSOLUTE -3 c", Absolute(-3)),
+        ("RELATIVE 0 FROM c", Relative(0)),
+        ("RELATIVE -2 c", Relative(-2)),
+        ("7 c", Forward(Some(7))),
+        ("-7 c", Backward(Some(7))),
+        ("0 c", Relative(0)),
+        ("ALL c", Forward(None)),
+        ("FORWARD c", Forward(Some(1))),
+        ("FORWARD ALL FROM c", Forward(None)),
+        ("BACKWARD c", Backward(Some(1))),
+        ("BACKWARD -2 c", Forward(Some(2))),
+        ("BACKWARD ALL FROM c", Backward(None)),
+    ];
+    for (text, wanted) in table {
+        for verb in ["FETCH", "MOVE"] {
+            let statements = all(&format!("{verb} {text}")).unwrap();
+            let [Statement::Fetch { name, direction, moves }] = statements.as_slice() else { panic!("{text}") };
+            assert_eq!((name.as_str(), *direction, *moves), ("c", wanted, verb == "MOVE"), "{text}");
+        }
+    }
+    // a cursor may be called as a direction is
+    let statements = all("FETCH first").unwrap();
+    assert!(matches!(statements.as_slice(), [Statement::Fetch { name, direction: Forward(Some(1)), .. }] if name == "first"));
 }

@@ -15,6 +15,7 @@ mod memory;
 mod meter;
 mod queries;
 mod rebuild;
+mod restart;
 mod tpch;
 
 use clap::Subcommand;
@@ -92,6 +93,13 @@ pub enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         keys: usize,
     },
+    /// Opening a folder again, from a checkpoint and from the log; what a checkpoint costs those who are live.
+    Restart {
+        #[arg(long, default_value_t = 1_000_000)]
+        keys: usize,
+        #[arg(long, default_value_t = 2)]
+        workers: usize,
+    },
     /// TPC-H: the tables, all 22 queries as views, refreshes of a thousandth; and what the peer needs to do the same.
     Tpch {
         /// Where the tables, the texts and the answers are put for the peer.
@@ -118,6 +126,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Append { rows, batch, sessions } => append::run(rows, batch, sessions).await?,
         Bench::Lookup { rows, requests } => lookup::run(rows, requests).await?,
         Bench::Memory { keys } => memory::run(keys).await?,
+        Bench::Restart { keys, workers } => restart::run(keys, workers).await?,
         Bench::Tpch { dir, scale, refreshes } => tpch::run(&dir, scale, refreshes).await?,
         Bench::Queries => queries::all(),
     };

@@ -1,6 +1,6 @@
 //! Statements of a server, over the Postgres wire. Values come as text.
 
-use super::input::CopySource;
+use super::copying::{Copy, Out, Rows, Way};
 use crate::{print, running::Running};
 use anyhow::{Context, anyhow};
 use arrow::{
@@ -9,7 +9,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use futures::{SinkExt, TryStreamExt, pin_mut};
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 /// A connection to a server on this machine.
@@ -42,12 +42,16 @@ impl Connection {
         Ok(Connection { client })
     }
 
-    /// Runs a text and prints each answer as it comes.
-    pub async fn execute(&mut self, text: &str, copy: CopySource) -> anyhow::Result<()> {
-        if is_copy_in(text) { self.copy(text, copy).await } else { self.simple(text).await }
+    /// Runs a text and prints each answer as it comes. Only a COPY that is a text of its own can be answered by this client.
+    pub async fn execute(&mut self, text: &str, copy: &mut dyn Rows, out: &Out) -> anyhow::Result<()> {
+        match Copy::read(text)?.map(|copy| copy.way) {
+            Some(Way::In) => self.copy_in(text, copy).await,
+            Some(Way::Out) => self.copy_out(text, out).await,
+            None => self.simple(text).await,
+        }
     }
 
-    async fn copy(&mut self, text: &str, copy: CopySource) -> anyhow::Result<()> {
+    async fn copy_in(&mut self, text: &str, copy: &mut dyn Rows) -> anyhow::Result<()> {
         let sink = self.client.copy_in::<_, Bytes>(text).await.map_err(explain)?;
         pin_mut!(sink);
         loop {
@@ -62,6 +66,20 @@ impl Connection {
         }
         let n = sink.finish().await.map_err(explain)?;
         println!("COPY {n}");
+        Ok(())
+    }
+
+    async fn copy_out(&mut self, text: &str, out: &Out) -> anyhow::Result<()> {
+        let pieces = self.client.copy_out(text).await.map_err(explain)?;
+        pin_mut!(pieces);
+        let mut file = out.open()?;
+        while let Some(piece) = pieces.try_next().await.map_err(explain)? {
+            file.write_all(&piece)?;
+        }
+        file.flush()?;
+        if out.is_file() {
+            println!("COPY");
+        }
         Ok(())
     }
 
@@ -116,27 +134,9 @@ fn first_word(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
 }
 
-/// Whether the server will ask for rows. Only a COPY that is a text of its own can be answered by this client.
-fn is_copy_in(text: &str) -> bool {
-    let words: Vec<String> = text.split_whitespace().map(str::to_ascii_lowercase).collect();
-    let from_stdin = |pair: &[String]| pair[0] == "from" && pair[1].trim_end_matches(';') == "stdin";
-    words.first().is_some_and(|w| w == "copy") && words.windows(2).any(from_stdin)
-}
-
 /// Message, code, detail and hint in one text, as for a statement in this process.
 fn explain(error: tokio_postgres::Error) -> anyhow::Error {
     let Some(db) = error.as_db_error() else { return anyhow!(error) };
     let part = |name: &str, text: Option<&str>| text.map(|t| format!("\n{name}: {t}")).unwrap_or_default();
     anyhow!("{} ({}){}{}", db.message(), db.code().code(), part("detail", db.detail()), part("hint", db.hint()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_that_wants_rows_is_told_apart() {
-        assert!(is_copy_in("COPY t (a, b)\nFROM STDIN;") && is_copy_in("copy t from stdin with (format csv)"));
-        assert!(!is_copy_in("SELECT 1") && !is_copy_in("COPY t FROM '/file'"));
-    }
 }

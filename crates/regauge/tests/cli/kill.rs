@@ -38,14 +38,22 @@ type Clients = Arc<Vec<Mutex<Client>>>;
 fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
     let cycles: u64 = std::env::var(CYCLES).ok().and_then(|n| n.parse().ok()).unwrap_or(8);
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path());
+    // checkpoints all the time, so that kills meet them at every step; now and then a start that does without
+    let start = |cycle: u64| match cycle % 5 {
+        3 => Server::start(dir.path()),
+        _ => Server::start_with(
+            dir.path(),
+            &["--checkpoint-every-ms", "5", "--workers", ["1", "2", "3"][usize::try_from(cycle % 3).unwrap()]],
+        ),
+    };
+    let server = start(0);
     server.sql("CREATE STREAM s (c BIGINT, k BIGINT)");
     server.sql("CREATE TABLE t (c BIGINT, k BIGINT, PRIMARY KEY (c, k))");
     server.sql("CREATE MATERIALIZED VIEW v AS SELECT c, count(*) AS n, sum(k) AS total FROM s GROUP BY c");
     server.sql("CREATE MATERIALIZED VIEW w AS SELECT s.c, count(*) AS n FROM s JOIN t ON s.c = t.c AND s.k = t.k GROUP BY s.c");
     let clients: Clients = Arc::new((0..=WIRE).map(|_| Mutex::default()).collect());
     let mut server = Some(server);
-    let (mut restart, mut acked_before) = (Duration::ZERO, 0);
+    let (mut restart, mut acked_before, mut checkpoints) = (Duration::ZERO, 0, std::collections::BTreeSet::new());
     for cycle in 0..cycles {
         let running = server.take().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -72,17 +80,22 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
         threads.into_iter().for_each(|t| t.join().unwrap());
         acked_before = acked();
         let begun = Instant::now();
-        let again = Server::start(dir.path());
+        let again = start(cycle + 1);
         restart = restart.max(begun.elapsed());
         check(cycle, &again, &clients);
+        let names = std::fs::read_dir(dir.path().join("checkpoint")).unwrap();
+        let newest = names.filter_map(|n| n.unwrap().file_name().into_string().ok()).filter(|n| n.ends_with(".rgc")).max();
+        checkpoints.extend(newest);
         server = Some(again);
     }
     let duplicates: u64 = clients.iter().map(|c| c.lock().unwrap().duplicates).sum();
     println!(
         "{cycles} kills, {} acknowledged commits of {BATCH} rows, {duplicates} that were stored before their kill and sent again, \
-         none lost, none doubled; slowest start {restart:.1?}",
-        acked_before
+         none lost, none doubled; slowest start {restart:.1?}; {} of them found another checkpoint than the one before",
+        acked_before,
+        checkpoints.len()
     );
+    assert!(checkpoints.len() > 1, "hardly any checkpoint was taken: {checkpoints:?}");
     assert!(acked_before > cycles, "the clients hardly got to work");
     assert_eq!(server.unwrap().stop(), Some(0));
 }

@@ -20,8 +20,12 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path) -> Server {
+        Server::start_with(data, &[])
+    }
+
+    pub fn start_with(data: &Path, args: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regauge"));
-        command.args(["serve", "--pg-port", "0", "--http-port", "0", "--data"]).arg(data);
+        command.args(["serve", "--pg-port", "0", "--http-port", "0"]).args(args).arg("--data").arg(data);
         Server::spawn(command, |_| data.to_owned())
     }
 

@@ -91,6 +91,35 @@ except KeyError:
     pass
 assert c.execute("SELECT count(*) FROM p WHERE id = 6000").fetchone() == (0,)
 
+# Cursors on the server: described by protocol, read in portions, scrolled, kept beyond their transaction.
+c.execute("CREATE TABLE many (id INT PRIMARY KEY, s TEXT)")
+with c.cursor().copy("COPY many FROM STDIN") as copy:
+    for i in range(5000):
+        copy.write_row((i, f"v{i}"))
+for binary in (False, True):
+    with c.transaction(), c.cursor("portions", binary=binary) as named:
+        named.itersize = 700
+        named.execute("SELECT id, s FROM many WHERE id >= %s ORDER BY id", (10,))
+        assert [column.name for column in named.description] == ["id", "s"]
+        assert named.fetchone() == (10, "v10") and named.fetchmany(2) == [(11, "v11"), (12, "v12")]
+        assert [row[0] for row in named] == list(range(13, 5000))
+with c.transaction(), c.cursor("there and back", scrollable=True) as named:
+    named.execute("SELECT id FROM many ORDER BY id")
+    named.scroll(4000)
+    assert named.fetchone() == (4000,)
+    named.scroll(0, mode="absolute")
+    assert named.fetchone() == (0,)
+    named.scroll(-1)
+    assert named.fetchone() == (0,)
+held = c.cursor("held", withhold=True)
+held.execute("SELECT id FROM many ORDER BY id")
+c.execute("DELETE FROM many WHERE id > 1")
+assert len(held.fetchall()) == 5000
+held.close()
+with c.transaction():
+    c.execute("DECLARE mine CURSOR FOR SELECT id FROM many ORDER BY id")
+    assert c.cursor("mine").fetchall() == [(0,), (1,)]
+
 # A statement that would take for ever is cancelled from another thread.
 def cancel():
     time.sleep(0.5)

@@ -52,6 +52,14 @@ except sa.exc.IntegrityError:
 with engine.connect() as c:
     assert c.execute(sa.select(people.c.id).where(people.c.id == 100)).first() is None
 
+# Rows that are streamed: a cursor of the server.
+with engine.connect() as c:
+    streamed = c.execution_options(stream_results=True, max_row_buffer=3).execute(sa.select(people.c.id).order_by(people.c.id))
+    assert [list(part) for part in streamed.partitions(7)][0] == [(i,) for i in range(1, 8)]
+with engine.connect().execution_options(yield_per=4) as c:
+    ids = c.execute(sa.select(people.c.id).where(people.c.id > 5).order_by(people.c.id)).scalars().all()
+    assert ids == list(range(6, 20)), ids
+
 inspector = sa.inspect(engine)
 assert "people" in inspector.get_table_names(), inspector.get_table_names()
 columns = {column["name"]: column for column in inspector.get_columns("people")}

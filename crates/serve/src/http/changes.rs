@@ -4,10 +4,11 @@
 //!   event: columns    data: [{"name", "type"}, ..]               once
 //!   event: change     data: {"epoch": n, "diff": d, "row": [..]}
 //!   event: progress   data: {"epoch": n}    id: <token>          everything up to n has been sent
-//!   event: error      data: {"code", ..}                         the last one
+//!   event: error      data: {"code", ..}    id:                  the last one; an empty id where its changes are gone (40001)
 //! ```
 //! `?snapshot=false` leaves out the present rows; `?after=<token>` begins behind what the token has seen, and so does the header
-//! `Last-Event-ID`, which browsers send when they connect again: nothing is missed and nothing comes twice.
+//! `Last-Event-ID`, which browsers send when they connect again: nothing is missed and nothing comes twice. Where the changes since
+//! then are not kept any more the error says so, and its empty id makes a browser begin anew, with the present rows.
 
 use super::{
     Shared,
@@ -55,7 +56,7 @@ pub(super) async fn changes(
     visit.stamp(&mut response);
     let events = subscription.stream.map(move |batch| match batch {
         Ok(batch) => Bytes::from(events(&batch, &visit)),
-        Err(error) => format!("event: error\ndata: {}\n\n", serde_json::Value::Object(to_json(&error))).into(),
+        Err(error) => failed(&error),
     });
     let stopping = door.stopping.clone();
     let body = stream::iter([Bytes::from(head)]).chain(events).take_until(async move { stopping.cancelled_owned().await });
@@ -63,6 +64,12 @@ pub(super) async fn changes(
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// The last event. With its token a client would come again and again for changes that are gone: an empty id takes it back.
+fn failed(error: &Error) -> Bytes {
+    let id = if error.sqlstate == code::SERIALIZATION { "id:\n" } else { "" };
+    format!("event: error\n{id}data: {}\n\n", serde_json::Value::Object(to_json(error))).into()
 }
 
 async fn subscribe(

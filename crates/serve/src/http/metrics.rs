@@ -1,7 +1,8 @@
 //! `/metrics`: Prometheus text, from counters that are there anyway. A scrape takes no lock for long and reads no rows.
 
-use super::Shared;
+use super::{Shared, guard::Caller};
 use axum::{
+    Extension,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -46,9 +47,10 @@ pub(super) struct VersionFigures {
     pub(super) n_errors: i64,
 }
 
-/// All versions of all materialized views.
-pub(super) fn versions(instance: &Instance) -> Vec<VersionFigures> {
-    let catalog = instance.catalog();
+/// All versions of the materialized views that a caller is shown.
+pub(super) fn versions(instance: &Instance, caller: &Caller) -> Vec<VersionFigures> {
+    let whole = instance.catalog();
+    let (who, catalog) = instance.shown_to(&caller.0);
     let mut out = Vec::new();
     for relation in catalog.relations() {
         let (Kind::Materialized { versions, .. }, Some(view)) = (&relation.kind, relation.view()) else { continue };
@@ -60,7 +62,7 @@ pub(super) fn versions(instance: &Instance) -> Vec<VersionFigures> {
                 state: report.state,
                 epoch: report.upper.map(|e| e.0),
                 n_rows: report.n_rows,
-                error: report.error,
+                error: report.error.map(|e| if who.tells(&whole, relation.id) { e } else { "a row has an error".to_owned() }),
                 n_errors: report.n_errors,
             });
         }
@@ -95,7 +97,7 @@ impl Page {
     }
 }
 
-pub(super) async fn metrics(State(door): State<Shared>) -> Response {
+pub(super) async fn metrics(State(door): State<Shared>, Extension(caller): Extension<Caller>) -> Response {
     let instance = &door.instance;
     let durable = instance.log().durable().0;
     let counters = &door.counters;
@@ -113,13 +115,13 @@ pub(super) async fn metrics(State(door): State<Shared>) -> Response {
     if let Some(bytes) = journal_bytes(instance) {
         page.single("regauge_journal_bytes", "gauge", "Bytes of the journal's files.", bytes);
     }
-    versions_of(&mut page, instance, durable);
+    versions_of(&mut page, instance, &caller, durable);
     process(&mut page, instance);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response()
 }
 
-fn versions_of(page: &mut Page, instance: &Instance, durable: u64) {
-    let versions = versions(instance);
+fn versions_of(page: &mut Page, instance: &Instance, caller: &Caller, durable: u64) {
+    let versions = versions(instance, caller);
     let labels: Vec<String> = versions.iter().map(|v| v.version.to_string()).collect();
     page.metric(
         "regauge_view_up",

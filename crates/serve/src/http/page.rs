@@ -1,7 +1,8 @@
 //! `/`: one page that says what is here and how far it is. Rendered anew at each look; no script, no file beside it.
 
-use super::{Shared, metrics};
+use super::{Shared, guard::Caller, metrics};
 use axum::{
+    Extension,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
@@ -15,7 +16,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;mar
 /// The page may load nothing and run nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 
-pub(super) async fn page(State(door): State<Shared>) -> Response {
+pub(super) async fn page(State(door): State<Shared>, Extension(caller): Extension<Caller>) -> Response {
     let instance = &door.instance;
     let durable = instance.log().durable().0;
     let mut out = format!(
@@ -25,7 +26,7 @@ pub(super) async fn page(State(door): State<Shared>) -> Response {
         instance.sessions()
     );
     out += "<h2>Materialized views</h2><table><tr><th>view<th>version<th>state<th>epoch<th>behind, commits<th>error</tr>";
-    for v in metrics::versions(instance) {
+    for v in metrics::versions(instance, &caller) {
         let epoch = v.epoch.map_or("-".to_owned(), |e| e.to_string());
         let behind = v.epoch.map_or("-".to_owned(), |e| durable.saturating_sub(e).to_string());
         let error = v.error.as_deref().map(escape).unwrap_or_default();
@@ -39,7 +40,7 @@ pub(super) async fn page(State(door): State<Shared>) -> Response {
         );
     }
     out += "</table><h2>Tables, streams and plain views</h2><table><tr><th>name<th>kind<th>columns</tr>";
-    let catalog = instance.catalog();
+    let (_, catalog) = instance.shown_to(&caller.0);
     for relation in catalog.relations().filter(|r| !matches!(r.kind, Kind::Materialized { .. })) {
         let columns: Vec<String> = relation.columns.iter().map(|c| escape(&c.name)).collect();
         let (name, kind) = (escape(&relation.name.to_string()), relation.kind_name());

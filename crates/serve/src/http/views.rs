@@ -10,7 +10,7 @@ use axum::{
 };
 use regauge_views::{
     Error, Response as Answer,
-    catalog::{Kind, Relation},
+    catalog::{Kind, Relation, rights::Privileges},
     error::sqlstate as code,
 };
 use std::sync::Arc;
@@ -47,11 +47,10 @@ async fn read(visit: &mut Visit, name: &str, params: &[(String, String)], bytes_
 
 /// The relation that a path names.
 pub(super) fn find(visit: &Visit, name: &str) -> Result<Arc<Relation>, Failure> {
-    let catalog = visit.session.catalog();
-    catalog
-        .named(name)
-        .cloned()
-        .ok_or_else(|| Failure::of_path(Error::no_relation(name).hint("SHOW VIEWS and SHOW MATERIALIZED VIEWS list them")))
+    visit.session.relation_for(name, Privileges::SELECT).map_err(|error| match error.hint {
+        Some(_) => Failure::of_path(error),
+        None => Failure::of_path(error.hint("SHOW VIEWS and SHOW MATERIALIZED VIEWS list them")),
+    })
 }
 
 /// What the query string asks for.

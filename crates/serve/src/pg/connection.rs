@@ -219,11 +219,15 @@ impl Connection {
         for name in self.session.deallocated() {
             self.extended.deallocate(name.as_deref());
         }
+        for name in self.session.portals_to_close() {
+            self.extended.close(&name);
+        }
     }
 
     fn ready(&mut self, wire: &mut Wire) {
         if self.session.status() == TransactionStatus::Idle {
             self.extended.end();
+            self.session.portals_ended();
         }
         back::ready(&mut wire.output, self.session.status());
     }

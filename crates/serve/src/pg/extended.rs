@@ -5,7 +5,8 @@
 //! ```
 //! A statement alone before its Sync is run as a statement of its own, again after a conflict; more of them before one Sync are one
 //! transaction, as in PostgreSQL. Which it is, the letter of the next message tells: who sent an Execute must send something more.
-//! Portals end with their transaction.
+//! Portals end with their transaction. They share their names with cursors: what DECLARE has made is described, run and closed here
+//! by its name, too.
 
 use super::{
     back,
@@ -17,6 +18,7 @@ use super::{
     types::{self, Shape, Type},
 };
 use arrow::{array::ArrayRef, datatypes::Schema};
+use futures::StreamExt;
 use regauge_types::ErrorKind;
 use regauge_views::{Error, Prepared, Response, TransactionStatus, error::sqlstate as code};
 use std::{collections::HashMap, sync::Arc};
@@ -59,6 +61,11 @@ impl Extended {
         self.portals.clear();
     }
 
+    /// CLOSE has ended a portal.
+    pub fn close(&mut self, portal: &str) {
+        self.portals.remove(portal);
+    }
+
     /// DEALLOCATE: one statement or all.
     pub fn deallocate(&mut self, name: Option<&str>) {
         match name {
@@ -81,6 +88,11 @@ fn no_portal(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, "34000", format!("portal \"{name}\" does not exist"))
 }
 
+fn aborted() -> Error {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    Error::invalid(code::FAILED_TRANSACTION, message).hint("ROLLBACK")
+}
+
 impl Connection {
     /// Answers a message of the extended protocol.
     pub async fn extended(&mut self, wire: &mut Wire, front: Front) -> Result<(), Ended> {
@@ -98,15 +110,18 @@ impl Connection {
                 back::parameters(&mut wire.output, &statement.oids);
                 describe(wire, statement.shapes.as_deref());
             }
-            Front::Describe(Target::Portal(name)) => {
-                let portal = self.extended.portals.get(&name).ok_or_else(|| no_portal(&name))?;
-                describe(wire, portal.shapes.as_deref());
-            }
+            Front::Describe(Target::Portal(name)) => match self.extended.portals.get(&name) {
+                Some(portal) => describe(wire, portal.shapes.as_deref()),
+                None => describe(wire, Some(&self.cursor(&name)?)),
+            },
             Front::Execute { portal, rows_max } => self.run_portal(wire, portal, rows_max).await?,
             Front::Close(target) => {
                 match target {
                     Target::Statement(name) => self.extended.deallocate(Some(&name)),
-                    Target::Portal(name) => drop(self.extended.portals.remove(&name)),
+                    Target::Portal(name) => {
+                        self.extended.close(&name);
+                        self.session.portal_closed(&name);
+                    }
                 }
                 back::bare(&mut wire.output, b'3');
             }
@@ -147,8 +162,7 @@ impl Connection {
     /// In a failed transaction only what ends it is heard.
     fn check_failed(&self, prepared: &Prepared) -> Result<(), Error> {
         if self.session.status() == TransactionStatus::Failed && !prepared.ends_transaction() && !prepared.is_empty() {
-            let message = "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(Error::invalid(code::FAILED_TRANSACTION, message).hint("ROLLBACK"));
+            return Err(aborted());
         }
         Ok(())
     }
@@ -170,26 +184,51 @@ impl Connection {
         for (shape, binary) in shapes.iter_mut().flatten().zip(results) {
             shape.binary = binary;
         }
-        let portals = &mut self.extended.portals;
-        if !bind.portal.is_empty() && portals.contains_key(&bind.portal) {
-            return Err(Error::new(ErrorKind::Conflict, "42P03", format!("cursor \"{}\" already exists", bind.portal)));
-        }
-        if portals.len() >= PORTALS_MAX {
+        if self.extended.portals.len() >= PORTALS_MAX {
             let message = format!("too many portals max={PORTALS_MAX}");
             return Err(Error::new(ErrorKind::Exhausted, code::LIMIT_EXCEEDED, message).hint("close those that are read"));
         }
-        portals.insert(bind.portal, Portal { statement, values, shapes, state: State::Ready });
+        if !bind.portal.is_empty() {
+            self.session.portal_opened(&bind.portal)?;
+        }
+        self.extended.portals.insert(bind.portal, Portal { statement, values, shapes, state: State::Ready });
         Ok(())
     }
 
     async fn run_portal(&mut self, wire: &mut Wire, name: String, rows_max: usize) -> Result<(), Ended> {
-        let mut portal = self.extended.portals.remove(&name).ok_or_else(|| no_portal(&name))?;
+        let Some(mut portal) = self.extended.portals.remove(&name) else { return self.run_cursor(wire, &name, rows_max).await };
         let outcome = self.execute(wire, &mut portal, rows_max).await;
         // Of a portal that failed nothing is left, not even its name.
         if outcome.is_ok() {
             self.extended.portals.insert(name, portal);
+        } else {
+            self.session.portal_closed(&name);
         }
         outcome
+    }
+
+    /// The columns of a cursor, as text.
+    fn cursor(&self, name: &str) -> Result<Vec<Shape>, Error> {
+        let columns = self.session.cursor_columns(name).ok_or_else(|| no_portal(name))?;
+        if self.session.status() == TransactionStatus::Failed {
+            return Err(aborted());
+        }
+        let shapes = Shape::of(&columns);
+        check_width(&shapes)?;
+        Ok(shapes)
+    }
+
+    async fn run_cursor(&mut self, wire: &mut Wire, name: &str, rows_max: usize) -> Result<(), Ended> {
+        let shapes = self.cursor(name)?;
+        let (batches, ended) = self.session.advance_cursor(name, (rows_max > 0).then_some(rows_max as u64)).await?;
+        let rows = futures::stream::iter(batches.into_iter().map(Ok)).boxed();
+        let tag = Cursor::new(rows, shapes, "SELECT".to_owned()).send(wire, 0).await?.unwrap_or_default();
+        if ended {
+            back::complete(&mut wire.output, &tag);
+        } else {
+            back::bare(&mut wire.output, b's');
+        }
+        Ok(())
     }
 
     async fn execute(&mut self, wire: &mut Wire, portal: &mut Portal, rows_max: usize) -> Result<(), Ended> {

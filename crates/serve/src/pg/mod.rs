@@ -16,10 +16,11 @@ mod frame;
 mod message;
 mod registry;
 mod rows;
+mod scram;
 mod startup;
 mod types;
 
-use crate::secret::Passwords;
+use crate::{login::Logins, secret::Passwords};
 use pgwire::tokio::tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -61,7 +62,8 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
-    certificate: Arc<[u8]>,
+    /// What channels are bound by.
+    end_point: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -81,17 +83,18 @@ impl Tls {
         if chain.is_empty() {
             return Err(bad("certificate", "the file holds none".to_owned()));
         }
+        let end_point = chain.first().and_then(|certificate| scram::end_point(certificate));
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad("private key", e.to_string()))?;
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
         let config = config.map_err(|e| bad("certificate and private key", e.to_string()))?;
-        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate: certificates.into() })
+        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), end_point })
     }
 }
 
 /// What the connections of a server share.
 struct Door {
     instance: Instance,
-    passwords: Passwords,
+    logins: Logins,
     registry: Registry,
     tls: Option<Tls>,
     tls_only: bool,
@@ -140,7 +143,8 @@ impl Server {
     pub async fn run(self, instance: Instance, passwords: Passwords, stop: CancellationToken) {
         let Options { connections_max, statement_bytes, tls, tls_only } = self.options;
         let registry = Registry::new(Env::real(), connections_max);
-        let door = Arc::new(Door { instance, passwords, registry, tls, tls_only, statement_bytes, stop: stop.clone() });
+        let logins = Logins::new(instance.clone(), passwords);
+        let door = Arc::new(Door { instance, logins, registry, tls, tls_only, statement_bytes, stop: stop.clone() });
         // Sockets beyond this wait in the operating system's queue.
         let sockets = Arc::new(Semaphore::new(connections_max + 64));
         let mut connections = JoinSet::new();

@@ -7,22 +7,17 @@
 //!   CancelRequest ─▶ no answer
 //! ```
 //! Invariant: nobody has a session before the proof is right, and nobody learns whether a user exists. Where TLS is demanded, nothing
-//! but TLS is answered. The whole of it has [`TIME`], and messages of at most 10,000 bytes. pgwire does SCRAM and brings rustls.
+//! but TLS is answered. The whole of it has [`TIME`], and messages of at most 10,000 bytes. pgwire brings rustls.
 
 use super::{
     Door, back,
     frame::{Fault, Io, Wire},
     message::{Body, violation},
     registry::Seat,
+    scram::{Broken, Exchange},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Buf;
-use pgwire::{
-    api::auth::{
-        Password,
-        sasl::scram::{ScramServerAuth, ScramServerAuthWaitingForClientFinal},
-    },
-    error::PgWireError,
-};
 use regauge_types::ErrorKind;
 use regauge_views::{Error, Session, SessionOptions, error::sqlstate as code};
 use std::{collections::BTreeMap, time::Duration};
@@ -191,7 +186,6 @@ pub async fn admit(
         return Err(Error::unsupported("replication connections are not offered").hint("SUBSCRIBE streams changes").into());
     }
     let mut session = door.instance.session(SessionOptions { user: user.clone(), database })?;
-    session.configure("session_authorization", &user)?;
     let mut ignored = vec![];
     for (name, value) in settings(parameters)? {
         match session.configure(&name, &value) {
@@ -221,11 +215,8 @@ fn refusal(sqlstate: &'static str, message: impl Into<String>) -> Error {
 }
 
 async fn authenticate(door: &Door, wire: &mut Wire, user: &str, secure: bool) -> Result<(), Refused> {
-    let mut scram = ScramServerAuth::new();
-    let bound = match door.tls.as_ref().filter(|_| secure) {
-        Some(tls) => scram.configure_certificate(&tls.certificate).is_ok(),
-        None => false,
-    };
+    let hash = door.tls.as_ref().filter(|_| secure).and_then(|tls| tls.end_point.clone());
+    let bound = hash.is_some();
     let mut offered = Vec::new();
     for name in [SCRAM_PLUS, SCRAM].iter().filter(|name| bound || **name == SCRAM) {
         offered.extend_from_slice(name.as_bytes());
@@ -240,13 +231,14 @@ async fn authenticate(door: &Door, wire: &mut Wire, user: &str, secure: bool) ->
     }
     let len = usize::try_from(first.i32()?).ok().filter(|len| *len == first.0.len());
     let first = len.map(|_| first.0).ok_or_else(|| violation("invalid SASL message"))?;
-    let proof = door.passwords.proof(user);
-    let expected = Password::new(Some(proof.salt), proof.salted_password);
-    let (challenge, waiting): (String, ScramServerAuthWaitingForClientFinal) =
-        scram.on_client_first_message(&first, expected).map_err(|e| not_proven(user, &e))?;
+    let mut ours = [0; 18];
+    door.instance.config().env.random.fill(&mut ours);
+    let (verifier, ours) = (door.logins.verifier(user), STANDARD.encode(ours));
+    let begun = Exchange::begin(&first, verifier, hash.as_deref(), mechanism == SCRAM_PLUS, &ours);
+    let (challenge, waiting) = begun.map_err(|e| not_proven(user, &e))?;
     back::authentication(&mut wire.output, 11, challenge.as_bytes());
     let last = answer(wire).await?;
-    let signature = waiting.on_client_final_message(&last).map_err(|e| not_proven(user, &e))?;
+    let signature = waiting.end(&last).map_err(|e| not_proven(user, &e))?;
     back::authentication(&mut wire.output, 12, signature.as_bytes());
     Ok(())
 }
@@ -262,11 +254,11 @@ async fn answer(wire: &mut Wire) -> Result<bytes::Bytes, Refused> {
     }
 }
 
-fn not_proven(user: &str, error: &PgWireError) -> Error {
-    match error {
-        PgWireError::InvalidPassword(_) => refusal("28P01", format!("password authentication failed for user \"{user}\""))
+fn not_proven(user: &str, broken: &Broken) -> Error {
+    match broken {
+        Broken::Unproven => refusal("28P01", format!("password authentication failed for user \"{user}\""))
             .hint("the password stands in the file passfile of the data folder: PGPASSFILE=.../passfile"),
-        _ => violation("invalid SCRAM message"),
+        Broken::Malformed(_) => violation("invalid SCRAM message"),
     }
 }
 

@@ -3,7 +3,10 @@
 
 use super::{oids, relations, types};
 use regauge_views::{
-    catalog::{Catalog, Kind, Made, Relation, Sequence},
+    catalog::{
+        Catalog, Kind, Made, ObjectId, Relation, RoleId, Sequence, Who,
+        rights::{self, AclItem, Rights},
+    },
     read::names::Scope,
 };
 use std::sync::{Arc, OnceLock};
@@ -38,6 +41,8 @@ pub struct Object {
     pub index_of: Option<i64>,
     /// Of a user.
     pub relation: Option<Arc<Relation>>,
+    /// What rights are on: none for an object of the system.
+    pub rights: Option<rights::Object>,
     pub comment: Option<String>,
 }
 
@@ -46,10 +51,12 @@ impl Object {
     pub fn definition(&self) -> Option<&str> {
         let relation = self.relation.as_ref()?;
         match &relation.kind {
-            Kind::View { definition } => Some(&definition.sql),
+            Kind::View { definition } => Some(definition.sql.as_str()),
             Kind::Materialized { .. } => relation.routed().map(|v| v.definition.sql.as_str()),
             _ => None,
         }
+        // It is told to the owner only.
+        .filter(|sql| !sql.is_empty())
     }
 
     /// `a, b` of the key, in quotes where needed.
@@ -67,14 +74,18 @@ impl Object {
 /// One statement's view of everything.
 #[derive(Clone)]
 pub struct Facts {
-    /// Catalog, search path, user and settings.
+    /// Catalog, search path, user and settings. The catalog is the one that the user is shown.
     pub scope: Scope,
+    /// All of it: for answers about rights.
+    pub whole: Arc<Catalog>,
     objects: Arc<OnceLock<Vec<Object>>>,
 }
 
 impl Facts {
     pub fn new(scope: &Scope) -> Facts {
-        Facts { scope: scope.clone(), objects: Arc::default() }
+        let mut shown = scope.clone();
+        shown.catalog = scope.catalog.shown_to(&scope.who);
+        Facts { scope: shown, whole: scope.catalog.clone(), objects: Arc::default() }
     }
 
     /// Everything in `pg_class`, users' relations first.
@@ -123,7 +134,8 @@ impl Facts {
 
     /// Every schema, in the order of names.
     pub fn schemas(&self) -> Vec<String> {
-        let mut all = vec!["public".to_owned()];
+        let public = rights::Object::Schema("public".to_owned());
+        let mut all = if self.who().rights.knows(self.who().role, &public) { vec!["public".to_owned()] } else { vec![] };
         all.extend(super::SCHEMAS.iter().map(|s| (*s).to_owned()));
         all.extend(self.scope.catalog.schemas().map(str::to_owned));
         all.sort();
@@ -131,10 +143,46 @@ impl Facts {
         all
     }
 
+    /// By whose rights.
+    pub fn who(&self) -> &Who {
+        &self.scope.who
+    }
+
+    /// The oid of an object's owner; of an object of the system the first superuser's.
+    pub fn owner(&self, object: Option<&rights::Object>) -> i64 {
+        object.map_or(oids::OWNER, |object| oids::role(self.who().rights.owner(object)))
+    }
+
+    /// The same by name.
+    pub fn owner_name(&self, object: Option<&rights::Object>) -> String {
+        let rights = &self.who().rights;
+        rights.name(object.map_or(RoleId::BOOTSTRAP, |object| rights.owner(object)))
+    }
+
+    /// Privileges on an object as PostgreSQL writes them; none if it is as it was made.
+    pub fn acl(&self, object: Option<&rights::Object>) -> Option<Vec<String>> {
+        let rights = &self.who().rights;
+        rights.granted(object?).map(|acl| acl.iter().map(|item| acl_text(rights, item)).collect())
+    }
+
+    /// An error of a view's rows, if it may be told.
+    pub fn told(&self, id: ObjectId, error: Option<String>) -> Option<String> {
+        error.map(|e| if self.who().tells(&self.whole, id) { e } else { "a row of it has an error".to_owned() })
+    }
+
     pub fn user(&self) -> &str {
         let user = &self.scope.about.user;
         if user.is_empty() { "regauge" } else { user }
     }
+}
+
+/// `alice=r*w/bob`
+pub fn acl_text(rights: &Rights, item: &AclItem) -> String {
+    let name = |id: RoleId| if id == RoleId::PUBLIC { String::new() } else { quote_ident(&rights.name(id)) };
+    let letter =
+        |(one, letter, _): (_, char, &str)| if item.grantable.has(one) { format!("{letter}*") } else { letter.to_string() };
+    let letters: String = item.privileges.each().map(letter).collect();
+    format!("{}={letters}/{}", name(item.grantee), name(item.grantor))
 }
 
 fn of_sequence(s: &Sequence) -> Object {
@@ -157,6 +205,7 @@ fn of_sequence(s: &Sequence) -> Object {
         key: vec![],
         index_of: None,
         relation: None,
+        rights: Some(rights::Object::Sequence(s.id)),
         comment: None,
     }
 }
@@ -196,9 +245,10 @@ fn of_relation(catalog: &Catalog, relation: &Arc<Relation>) -> Vec<Object> {
         .collect();
     let (schema, name) = (relation.name.schema.clone(), relation.name.name.clone());
     let comment = catalog.comment(relation.id, None).map(str::to_owned);
+    let rights = Some(rights::Object::Relation(relation.id));
     let relation = Some(relation.clone());
-    let object =
-        Object { oid, schema: schema.clone(), name: name.clone(), kind, columns, key, index_of: None, relation, comment };
+    let (index_of, of, own) = (None, schema.clone(), name.clone());
+    let object = Object { oid, schema: of, name: own, kind, columns, key, index_of, relation, rights, comment };
     if object.key.is_empty() {
         return vec![object];
     }
@@ -235,6 +285,7 @@ fn of_system(shape: &relations::System) -> Object {
         key: vec![],
         index_of: None,
         relation: None,
+        rights: None,
         comment: None,
     }
 }

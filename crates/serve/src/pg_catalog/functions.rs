@@ -5,6 +5,7 @@
 
 mod arrays;
 mod objects;
+mod privileges;
 mod session;
 mod text;
 
@@ -52,7 +53,8 @@ pub struct Function {
     pub body: fn(&Facts, &[Cell]) -> Result<Cell, Fault>,
 }
 
-const PARTS: &[&[Function]] = &[objects::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS, arrays::FUNCTIONS];
+const PARTS: &[&[Function]] =
+    &[objects::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS, arrays::FUNCTIONS];
 
 /// A function by name.
 pub fn find(name: &str) -> Option<&'static Function> {

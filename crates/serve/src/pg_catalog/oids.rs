@@ -9,7 +9,7 @@
 //! ```
 //! PostgreSQL's own objects have the oids that they have there, since clients know some by heart.
 
-use regauge_views::catalog::ObjectId;
+use regauge_views::catalog::{ObjectId, RoleId};
 
 /// Schema `pg_catalog`.
 pub const PG_CATALOG: i64 = 11;
@@ -70,6 +70,15 @@ pub fn check(table: i64, n: usize) -> i64 {
 /// Of a column's default.
 pub fn default(relation: i64, attnum: i64) -> i64 {
     (1 << 30) + relation * 2048 + attnum
+}
+
+/// Of a role.
+pub fn role(id: RoleId) -> i64 {
+    match id {
+        RoleId::PUBLIC => 0,
+        RoleId::BOOTSTRAP => OWNER,
+        RoleId(n) => FIRST + 8 * i64::from(n) + 7,
+    }
 }
 
 /// Of a schema. Schemas have no ids of their own; another name gets an oid that its letters make.

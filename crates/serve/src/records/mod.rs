@@ -92,7 +92,7 @@ impl fmt::Display for BadRecords {
 
 /// Reads a body into rows of a relation.
 pub async fn read(session: &mut Session, name: &str, format: Format, bytes: bytes::Bytes) -> Result<RecordBatch, BadRecords> {
-    let relation = find(session, name)?;
+    let relation = session.takes_records(name)?;
     if format == Format::Csv {
         return read_csv(session, &relation, bytes).await;
     }
@@ -105,14 +105,6 @@ pub async fn read(session: &mut Session, name: &str, format: Format, bytes: byte
         // Arrow's reader checks much and promises nothing about hostile bytes.
         Err(_) => Err(Error::invalid(code::BAD_COPY, "records could not be read: their encoding is broken").into()),
     }
-}
-
-fn find(session: &Session, name: &str) -> Result<Arc<Relation>, Error> {
-    let catalog = session.catalog();
-    catalog
-        .named(name)
-        .cloned()
-        .ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))
 }
 
 /// CSV is COPY's: one reader for both doors.

@@ -6,5 +6,6 @@ mod client;
 mod guard;
 mod limits;
 mod records;
+mod roles;
 mod sql;
 mod views;

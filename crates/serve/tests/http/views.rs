@@ -65,6 +65,42 @@ async fn changes_come_as_events_and_sum_up_to_the_view() {
     server.stop().await;
 }
 
+/// What a stream of events says until that is enough.
+async fn read_until(stream: &mut tokio::net::TcpStream, enough: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    while !enough(&text) {
+        let mut some = [0; 4096];
+        let n = stream.read(&mut some).await.unwrap();
+        assert!(n > 0, "the stream ended early: {text}");
+        text += std::str::from_utf8(&some[..n]).unwrap();
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_id_that_is_too_old_is_told_what_to_do_and_forgotten() {
+    let server = server().await;
+    let mut stream = server.begin("GET", "/v1/views/v/changes", &[], b"").await;
+    let text = read_until(&mut stream, |text| text.split_once("id: ").is_some_and(|(_, id)| id.contains('\n'))).await;
+    let old = text.lines().find_map(|l| l.strip_prefix("id: ")).unwrap().to_owned();
+    drop(stream);
+    server.sql("INSERT INTO t VALUES (4, 'a', 100)").await.rows();
+    // A view that was built anew knows its present rows, and not how it came to them.
+    let dir = server.stop().await;
+    let server = Server::over(dir, regauge_serve::http::HttpOptions::default()).await;
+    server.sql("FLUSH").await;
+    server.sql("INSERT INTO t VALUES (5, 'a', 1)").await.rows();
+    let mut stream = server.begin("GET", "/v1/views/v/changes", &[("last-event-id", &old)], b"").await;
+    // The event may come in pieces; its end is the stream's.
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert!(text.contains("\"code\":\"40001\"") && text.contains("without Last-Event-ID"), "{text}");
+    assert!(text.contains("event: error\nid:\ndata: "), "{text}");
+    let mut stream = server.begin("GET", "/v1/views/v/changes", &[], b"").await;
+    read_until(&mut stream, |text| text.contains("\"row\":[\"a\",\"116\"]")).await;
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_the_page_say_what_is_here() {
     let server = server().await;

@@ -3,4 +3,5 @@
 
 mod captured;
 mod common;
+mod rights;
 mod rows;

@@ -27,6 +27,7 @@ pub async fn site_with(options: Options) -> Site {
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let address = server.address().unwrap();
     let instance = Instance::open(Config::new(dir.path())).unwrap();
+    regauge_serve::pg_catalog::install(&instance);
     let passwords = Passwords::open(&Env::real(), dir.path()).unwrap();
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server.run(instance, passwords, stop.clone()));

@@ -5,8 +5,9 @@
 //! bounded ([`RowError::new`]); a collection costs up to about 600 bytes for each distinct row that fails, which is what a wide row of
 //! the result would cost. Not promised: that two long rows with the same beginning are told apart; they are counted together.
 
+use parking_lot::Mutex;
 use regauge_types::{VersionNo, ViewId};
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// Bytes of a message that are kept.
 const MESSAGE_BYTES_MAX: usize = 300;
@@ -34,6 +35,22 @@ impl RowError {
     pub fn new(sqlstate: &'static str, message: String, node: usize, row: String) -> RowError {
         let (message, row) = (bounded(message, MESSAGE_BYTES_MAX), bounded(row, ROW_BYTES_MAX));
         RowError { message, origin: None, node, row, sqlstate }
+    }
+
+    /// A code as errors hold it. Each distinct one is kept for the life of the process; there are few.
+    #[must_use]
+    pub fn known_sqlstate(code: &str) -> Option<&'static str> {
+        static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        if code.len() != 5 || !code.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let mut known = KNOWN.lock();
+        if let Some(code) = known.get(code) {
+            return Some(code);
+        }
+        let kept: &'static str = Box::leak(code.to_owned().into_boxed_str());
+        known.insert(kept);
+        Some(kept)
     }
 
     /// As a version that reads the one of this name has it: the version where it was met stays named.

@@ -35,9 +35,12 @@ pub(super) fn rename(catalog: &Catalog, object: ObjectId, to: Name) -> Result<Ve
     free(catalog, &to)?;
     let mut names = BTreeMap::from([(object, to.clone())]);
     let mut events = vec![Event::Renamed { object, name: to.clone() }];
-    if catalog.dependants(object).any(|d| late::is_of(d, relation)) {
-        let message = format!("\"{}\" cannot be renamed: a view of its late records goes with it", relation.name);
-        return Err(Error::unsupported(message).hint("create it anew under the other name"));
+    // Its text reads the streams, so it stays as it is.
+    if let Some(beside) = catalog.dependants(object).find(|d| late::is_of(d, relation)) {
+        let name = late::name(&to);
+        free(catalog, &name)?;
+        names.insert(beside.id, name.clone());
+        events.push(Event::Renamed { object: beside.id, name });
     }
     let aside = catalog.dependants(object).find(|d| diverted::is_of(d, relation));
     if let Some(aside) = aside {
@@ -50,7 +53,12 @@ pub(super) fn rename(catalog: &Catalog, object: ObjectId, to: Name) -> Result<Ve
     }
     let touched = |r: &Relation| !names.contains_key(&r.id) && r.depends_on().any(|id| names.contains_key(&id));
     for dependant in catalog.relations().filter(|r| touched(r)) {
-        redefine(dependant, &mut events, &mut |d| retext::renamed(&d.sql, catalog, &d.search_path, &names))?;
+        let shows_late = catalog.relations().any(|of| late::is_of(dependant, of));
+        redefine(dependant, &mut events, &mut |d| {
+            // The view of late records says which stream a record is of, under the name that it has now.
+            let said = if shows_late { late::restated(&d.sql, &relation.name, &to) } else { d.sql.clone() };
+            retext::renamed(&said, catalog, &d.search_path, &names)
+        })?;
     }
     Ok(events)
 }

@@ -2,7 +2,9 @@
 //!
 //! It accepts every event that any release gave; an event that does not fit is corruption, not a user's error.
 
-use super::{Catalog, ColumnSpec, Event, Function, Kind, Name, ObjectId, PUBLIC, Relation, Sequence, WatermarkSpec};
+use super::{
+    Catalog, ColumnSpec, Event, Function, Kind, Name, ObjectId, PUBLIC, Relation, Sequence, WatermarkSpec, rights::Object,
+};
 use regauge_types::{Lsn, VersionNo};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,11 +20,36 @@ impl Catalog {
     /// Takes in the events of one commit. On error the catalog is as far as it came: the caller throws it away.
     pub fn apply_all(&mut self, lsn: Lsn, events: &[Event]) -> Result<(), FoldError> {
         events.iter().try_for_each(|event| self.apply(event))?;
+        let drops = |e: &Event| {
+            matches!(
+                e,
+                Event::Dropped { .. } | Event::SchemaDropped { .. } | Event::SequenceDropped { .. } | Event::Altered { .. }
+            )
+        };
+        if events.iter().any(drops) {
+            self.forget_rights();
+        }
         // Numbers that a sequence reserves change nothing that anybody has planned with.
         if events.iter().any(|e| !matches!(e, Event::SequenceReserved { .. })) {
             self.changed = self.changed.max(lsn);
         }
         Ok(())
+    }
+
+    /// What is gone has no owner and no privileges any more.
+    fn forget_rights(&mut self) {
+        if self.rights.is_alone() {
+            return;
+        }
+        let (relations, sequences, schemas) = (&self.relations, &self.sequences, &self.schemas);
+        let schema = |name: &str| name == PUBLIC || schemas.contains(name);
+        let there = |object: &Object| match object {
+            Object::Relation(id) => relations.contains_key(id),
+            Object::Sequence(id) => sequences.contains_key(id),
+            Object::Schema(name) => schema(name),
+            Object::Database => true,
+        };
+        Arc::make_mut(&mut self.rights).forget(there, schema);
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
@@ -183,6 +210,7 @@ impl Catalog {
                 Arc::make_mut(of).reserved = *last;
                 Ok(())
             }
+            Event::Rights { change } => Arc::make_mut(&mut self.rights).apply(change).map_err(misfit),
         }
     }
 

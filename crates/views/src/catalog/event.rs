@@ -7,7 +7,7 @@
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
 //! event makes sense: that is [`super::fold`].
 
-use super::{Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, Version, Watermark, ty};
+use super::{Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, Version, Watermark, rights, ty};
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},
@@ -284,6 +284,11 @@ pub enum Event {
         sequence: u32,
         last: Option<i64>,
     },
+    /// Roles, owners, privileges.
+    Rights {
+        #[serde(flatten)]
+        change: rights::Change,
+    },
 }
 
 impl Event {
@@ -309,6 +314,7 @@ impl Event {
             Event::SequenceReserved { .. } => "sequence_reserved",
             Event::FunctionCreated { .. } => "function_created",
             Event::FunctionDropped { .. } => "function_dropped",
+            Event::Rights { change } => change.kind(),
         }
     }
 
@@ -333,7 +339,8 @@ impl Event {
             | Event::Redefined { .. }
             | Event::Commented { .. }
             | Event::SequenceDropped { .. }
-            | Event::SequenceReserved { .. } => None,
+            | Event::SequenceReserved { .. }
+            | Event::Rights { .. } => None,
         }
     }
 

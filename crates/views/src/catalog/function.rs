@@ -3,7 +3,7 @@
 //! A function is known by its name and the number of its parameters. Its body is text in which relations are named whole; what has
 //! taken it in (a view, a DEFAULT) holds a copy, so that a function may be replaced or dropped at any time.
 
-use super::{Catalog, Name, ty};
+use super::{Catalog, Name, RoleId, Who, rights::Privileges, ty};
 use regauge_plan::{
     parse::{self, ParseLimits, RelationName},
     user_function::{Param, Returns, UserFunction, UserFunctions},
@@ -37,6 +37,18 @@ pub struct FunctionSpec {
     pub strict: bool,
     /// The query.
     pub body: String,
+    /// Who may replace and drop it. Whoever may use its schema may call it, with rights of his own.
+    #[serde(default = "bootstrap", skip_serializing_if = "is_bootstrap")]
+    pub owner: RoleId,
+}
+
+fn bootstrap() -> RoleId {
+    RoleId::BOOTSTRAP
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_bootstrap(owner: &RoleId) -> bool {
+    *owner == RoleId::BOOTSTRAP
 }
 
 /// A function.
@@ -53,7 +65,7 @@ pub struct Function {
 impl FunctionSpec {
     /// A function that was read from a statement, whose body names relations whole.
     #[must_use]
-    pub fn of(function: &UserFunction) -> FunctionSpec {
+    pub fn of(function: &UserFunction, owner: RoleId) -> FunctionSpec {
         let param = |p: &Param| ParamSpec {
             name: p.name.clone(),
             ty: ty::name(&p.ty),
@@ -70,6 +82,7 @@ impl FunctionSpec {
             returns,
             strict: function.strict,
             body: function.body.to_string(),
+            owner,
         }
     }
 
@@ -97,6 +110,8 @@ impl FunctionSpec {
 pub struct Found<'a> {
     /// Where.
     pub catalog: &'a Catalog,
+    /// Who calls.
+    pub who: &'a Who,
     /// Schemas in which unqualified names are looked for.
     pub search_path: &'a [String],
     /// One that is about to be created.
@@ -110,6 +125,8 @@ impl UserFunctions for Found<'_> {
         }
         let of = |schema: &str| self.catalog.functions_named(&Name { schema: schema.to_owned(), name: name.to_owned() });
         let found = match schema {
+            // As of relations: what is in a closed schema is not there.
+            Some(schema) if self.who.schema(schema, Privileges::USAGE).is_err() => vec![],
             Some(schema) => of(schema),
             None => self.search_path.iter().map(|schema| of(schema)).find(|found| !found.is_empty()).unwrap_or_default(),
         };

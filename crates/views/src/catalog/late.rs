@@ -114,6 +114,13 @@ pub fn beside(catalog: &Catalog, view: ObjectId, streams: &[ObjectId]) -> (Vec<C
     ((1..).zip(columns).map(column).collect(), definition)
 }
 
+/// The text of such a view where a stream has got another name: what it says of a record is replaced, what it reads is not.
+pub fn restated(sql: &str, from: &Name, to: &Name) -> String {
+    let said = |name: &Name, ty: &str| format!("CAST('{}' AS {ty}) AS _stream", name.to_string().replace('\'', "''"));
+    // As it was made, and as a text is that was written anew.
+    ["text", "TEXT"].iter().fold(sql.to_owned(), |sql, ty| sql.replace(&said(from, ty), &said(to, ty)))
+}
+
 /// Whether a relation is the view over the records that another leaves out.
 pub fn is_of(relation: &Relation, of: &Relation) -> bool {
     let Kind::View { definition } = &relation.kind else { return false };

@@ -23,6 +23,7 @@ pub(crate) mod lookup;
 mod rebase;
 pub mod recursion;
 pub mod retext;
+pub mod rights;
 mod sequence;
 pub mod ty;
 
@@ -32,6 +33,7 @@ pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, d
 pub use fold::{Wish, decide};
 pub use function::{Function, FunctionSpec};
 pub use rebase::{Ids, still_holds};
+pub use rights::{Rights, RoleId, Who};
 pub use sequence::{Sequence, SequenceSpec};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -313,6 +315,16 @@ impl Relation {
         }
     }
 
+    /// What a reader of a view reads by it.
+    pub fn reads(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        let definition = match &self.kind {
+            Kind::View { definition } => Some(definition),
+            Kind::Materialized { .. } => self.routed().map(|v| &v.definition),
+            Kind::Table { .. } | Kind::Stream { .. } => None,
+        };
+        definition.into_iter().flat_map(|d| d.depends_on.iter().copied())
+    }
+
     fn depends_on(&self) -> impl Iterator<Item = ObjectId> + '_ {
         let one: Box<dyn Iterator<Item = &Definition>> = match &self.kind {
             Kind::View { definition } => Box::new(std::iter::once(definition)),
@@ -350,6 +362,8 @@ pub struct Catalog {
     sequences: BTreeMap<u32, Arc<Sequence>>,
     last_sequence: u32,
     functions: BTreeMap<Name, Vec<Arc<Function>>>,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
 }
 
 impl Catalog {
@@ -434,6 +448,14 @@ impl Catalog {
     #[must_use]
     pub fn sequence(&self, id: u32) -> Option<&Arc<Sequence>> {
         self.sequences.get(&id)
+    }
+
+    /// Whether a sequence is that of an identity column, which is no object to its users.
+    #[must_use]
+    pub fn is_identity(&self, id: u32) -> bool {
+        let owner = self.sequences.get(&id).and_then(|s| s.spec.owner);
+        let columns = owner.and_then(|(of, _)| self.relations.get(&of)).into_iter().flat_map(|r| &r.columns);
+        columns.into_iter().any(|c| matches!(c.made, Made::Counted { sequence, serial: false, .. } if sequence == id))
     }
 
     /// A sequence by a name that may lack its schema.

@@ -4,7 +4,10 @@
 //! or drops; and if names are still free, which [`Catalog::apply_all`] sees. Pure. Cost: relations that it touches, and one pass
 //! over all for those that it changes.
 
-use super::{Catalog, Event, Name, ObjectId, Wish, diverted};
+use super::{
+    Catalog, Event, Name, ObjectId, Wish, diverted,
+    rights::{Change, Object},
+};
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicU32, Ordering},
@@ -63,6 +66,7 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
     let known = |id: &ObjectId| !made.contains(id);
     let (mut touched, mut changed) = (BTreeSet::new(), BTreeSet::new());
     let mut names: Vec<&Name> = vec![];
+    let mut roles_hold = true;
     for event in events {
         if let Event::TableCreated { name, .. }
         | Event::StreamCreated { name, .. }
@@ -102,7 +106,18 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
                     return false;
                 }
             }
+            // What was decided about roles and privileges rests on all of them; a new thing's owner must be there.
+            Event::Rights { change } => match change {
+                Change::Owner { object, role } if is_new(object, &made) => roles_hold &= now.rights.role(*role).is_some(),
+                Change::Privileges { object, .. } if is_new(object, &made) => {
+                    roles_hold &= base.rights.defaults().eq(now.rights.defaults());
+                }
+                _ => roles_hold &= base.rights == now.rights,
+            },
         }
+    }
+    if !roles_hold {
+        return false;
     }
     let schema_made = |schema: &str| events.iter().any(|e| matches!(e, Event::SchemaCreated { schema: made } if made == schema));
     if names.iter().any(|n| !now.has_schema(&n.schema) && !schema_made(&n.schema)) {
@@ -112,10 +127,18 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
     if names.iter().any(|n| taken(n)) {
         return false;
     }
-    let same = |id: &ObjectId| base.get(*id) == now.get(*id);
+    let same = |id: &ObjectId| {
+        let object = Object::Relation(*id);
+        base.get(*id) == now.get(*id) && base.rights.owner(&object) == now.rights.owner(&object)
+    };
     let readers = |of: &Catalog, id: ObjectId| of.dependants(id).map(|r| r.id).collect::<BTreeSet<_>>();
     touched.iter().chain(&changed).filter(|id| known(id)).all(same)
         && changed.iter().filter(|id| known(id)).all(|id| readers(base, *id) == readers(now, *id))
+}
+
+/// Whether the events make it: a relation, or a sequence or schema beside it, which have names of their own to keep.
+fn is_new(object: &Object, made: &BTreeSet<ObjectId>) -> bool {
+    matches!(object, Object::Relation(id) if made.contains(id))
 }
 
 /// Relations that the events make themselves.

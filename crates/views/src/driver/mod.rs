@@ -18,6 +18,12 @@ pub mod past;
 
 use crate::{
     catalog::{self, Catalog, Event, Kind, ObjectId},
+    checkpoint::{
+        Board,
+        found::Found,
+        keeper::Keeper,
+        take::{Job, OfVersion},
+    },
     config::Limits,
     event_time::Times,
     judge::Judged,
@@ -31,6 +37,7 @@ use crate::{
 };
 use deltas::Gathered;
 use marks::Marks;
+use regauge_flow::engine::Restore;
 use regauge_log::{Commit, Log, Tail};
 use regauge_plan::{FlowPlan, Op, SourceId};
 use regauge_types::{CATALOG_TOPIC, CLOCK_TOPIC, ColumnId, Delta, Env, Epoch, Hlc, Lsn, TopicId, VersionNo, ViewId};
@@ -70,6 +77,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Set when the thread is to end.
     pub stop: Arc<AtomicBool>,
+    /// Told of checkpoints.
+    pub board: Arc<Board>,
 }
 
 /// The driver, on its thread.
@@ -93,6 +102,9 @@ pub struct Driver {
     ticking: clock::Ticking,
     /// The last commit when the driver began, and its clock.
     began: (Lsn, Hlc),
+    /// Takes checkpoints, if they are on.
+    keeper: Option<Keeper>,
+    board: Arc<Board>,
 }
 
 /// An epoch for one version alone: its end, its rows, how far it brings event time.
@@ -111,8 +123,14 @@ struct Running {
 impl Driver {
     /// Begins behind the commit that `catalog` was folded up to; installs the versions that it has.
     #[must_use]
-    pub fn new(parts: Parts, catalog: Catalog, times: Times, at: Lsn) -> Driver {
-        let Parts { log, env, judged, pins, versions, limits, stop } = parts;
+    pub fn new(
+        parts: Parts,
+        catalog: Catalog,
+        times: Times,
+        at: Lsn,
+        (found, keeper): (Option<Found>, Option<Keeper>),
+    ) -> Driver {
+        let Parts { log, env, judged, pins, versions, limits, stop, board } = parts;
         let tail = log.tail(at);
         let running = BTreeMap::new();
         let began = (log.durable(), log.last_hlc());
@@ -133,6 +151,8 @@ impl Driver {
             stop,
             ticking: clock::Ticking::default(),
             began,
+            keeper,
+            board,
         };
         let all: Vec<Key> = driver
             .catalog
@@ -143,16 +163,88 @@ impl Driver {
                 _ => vec![],
             })
             .collect();
+        let mut restored = BTreeSet::new();
         for key in all {
-            driver.install(key, at);
+            let whence = found.as_ref().map(|found| driver.restore(key, found, &restored));
+            if let Some(Ok(())) = &whence {
+                restored.insert(key);
+            } else {
+                driver.install(key, at);
+            }
+            if let Some(whence) = whence {
+                if let Err(why) = &whence {
+                    tracing::warn!(view = %key.0, version = %key.1, %why, "version is rebuilt from the log, not restored");
+                }
+                let at = found.as_ref().map(Found::at).unwrap_or_default();
+                driver.board.tell(|s| drop(s.opened.insert(key, whence.map(|()| at))));
+            }
         }
         driver
+    }
+
+    /// Installs a version with what a checkpoint has of it; an error says why it cannot be.
+    fn restore(&mut self, key: Key, found: &Found, restored: &BTreeSet<Key>) -> Result<(), String> {
+        let relation = self.catalog.get(ObjectId::View(key.0.0)).ok_or("view is not in the catalog")?;
+        let Kind::Materialized { versions, .. } = &relation.kind else { return Err("view has no versions".to_owned()) };
+        let version = versions.get(&key.1).ok_or("version is not in the catalog")?;
+        let plan = FlowPlan::from_bytes(&version.plan).map_err(|e| e.to_string())?;
+        for source in source_columns(&plan).into_keys() {
+            if let SourceId::Version(view, no) = source
+                && !restored.contains(&(view, no))
+            {
+                return Err(format!("a version that it reads is rebuilt view={view} version={no}"));
+            }
+        }
+        let restore = found.version(key, &version.fingerprint)?;
+        self.begin(key, found.at(), Some((restore, &found.times)))
+    }
+
+    /// Takes part in a checkpoint if one is due: versions that keep up are asked for what they have at the end of the epoch that is fed next.
+    fn checkpoint(&mut self, at: Lsn) {
+        let Some(mut keeper) = self.keeper.take() else { return };
+        let log_bytes = self.log.written_bytes();
+        if keeper.is_due(at, log_bytes)
+            && let Some(pin) = self.pins.pin(at)
+        {
+            let mut asked = vec![];
+            for (key, running) in self.running.iter().filter(|(_, r)| !r.alone) {
+                let Some(fingerprint) = self.fingerprint(*key) else { continue };
+                let Ok(trace) = self.versions.reader(*key) else { continue };
+                let (no, base) = keeper.numbers(*key);
+                if let Some(saving) = self.versions.flows().save(running.flow, at.into(), no, base) {
+                    asked.push(OfVersion { key: *key, fingerprint, saving, trace });
+                }
+            }
+            let tables = self.catalog.relations().filter(|r| matches!(r.kind, Kind::Table { .. })).filter_map(|r| r.topic());
+            let heads = tables.filter_map(|topic| Some((topic, self.judged.head(topic)?))).collect();
+            let (dataset, own) = (self.log.dataset(), self.times.to_bytes());
+            keeper.begin(at, log_bytes, |store, last, stop| Job {
+                store,
+                dataset,
+                last,
+                at,
+                own,
+                versions: asked,
+                heads,
+                pin,
+                stop,
+            });
+        }
+        self.keeper = Some(keeper);
+    }
+
+    fn fingerprint(&self, key: Key) -> Option<[u8; 32]> {
+        let Kind::Materialized { versions, .. } = &self.catalog.get(ObjectId::View(key.0.0))?.kind else { return None };
+        Some(versions.get(&key.1)?.fingerprint)
     }
 
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
             let busy = self.tend();
+            if let Some(keeper) = &mut self.keeper {
+                keeper.settle();
+            }
             if self.running.values().any(|r| r.topics.contains(&CLOCK_TOPIC)) {
                 self.ticking.tick(&self.log, &self.env);
             }
@@ -201,6 +293,7 @@ impl Driver {
             Err(error) => return self.fail_all(&format!("epoch cannot be gathered: {error} lsn={at}")),
         };
         self.hold_for_slow();
+        self.checkpoint(at);
         let versions = self.versions.clone();
         for running in self.running.values_mut().filter(|r| !r.alone) {
             let mut fed = of_topics(&deltas, &running.topics);
@@ -351,25 +444,33 @@ impl Driver {
     }
 
     fn install(&mut self, key: Key, at: Lsn) {
+        if let Err(why) = self.begin(key, at, None) {
+            tracing::error!(view = %key.0, version = %key.1, %why, "version cannot be installed");
+            self.tell(key, &Fact::Broke { why });
+        }
+    }
+
+    fn begin(&mut self, key: Key, at: Lsn, restore: Option<(Restore, &Times)>) -> Result<(), String> {
         let flow = self.next_flow;
         self.next_flow += 1;
         let relation = self.catalog.get(ObjectId::View(key.0.0));
         let routed = relation.and_then(|r| r.routed()).is_some_and(|v| v.no == key.1);
         let name = relation.map(|r| r.name.to_string()).unwrap_or_default();
         self.versions.add(key, name, flow, routed);
-        match self.try_install(key, flow, at) {
-            Ok((topics, marks)) => {
-                self.running.insert(key, Running { flow, topics, fed: at, alone: true, marks });
-                self.tell(key, &Fact::Installed { as_of: at.into() });
-            }
-            Err(why) => {
-                tracing::error!(view = %key.0, version = %key.1, %why, "version cannot be installed");
-                self.tell(key, &Fact::Broke { why });
-            }
-        }
+        let (topics, marks) = self.try_install(key, flow, at, restore)?;
+        self.running.insert(key, Running { flow, topics, fed: at, alone: true, marks });
+        self.tell(key, &Fact::Installed { as_of: at.into() });
+        Ok(())
     }
 
-    fn try_install(&mut self, key: Key, flow: FlowId, at: Lsn) -> Result<(BTreeSet<TopicId>, Marks), String> {
+    fn try_install(
+        &mut self,
+        key: Key,
+        flow: FlowId,
+        at: Lsn,
+        restore: Option<(Restore, &Times)>,
+    ) -> Result<(BTreeSet<TopicId>, Marks), String> {
+        let is_restored = restore.is_some();
         let relation = self.catalog.get(ObjectId::View(key.0.0)).ok_or("view is not in the catalog")?;
         let Kind::Materialized { versions, .. } = &relation.kind else { return Err("view has no versions".to_owned()) };
         let version = versions.get(&key.1).ok_or("version is not in the catalog")?;
@@ -379,6 +480,10 @@ impl Driver {
         let mut marks = Marks::default();
         for (id, columns) in source_columns(&plan) {
             let start = match id {
+                SourceId::Topic(topic) if is_restored => {
+                    topics.insert(topic);
+                    Start::Past(Arc::new(past::Nothing))
+                }
                 SourceId::Topic(CLOCK_TOPIC) => {
                     topics.insert(CLOCK_TOPIC);
                     // The journal may have let go of what the log was opened with.
@@ -393,7 +498,10 @@ impl Driver {
                     let pin = self.pins.pin(at);
                     Start::Past(past::past(relation, &columns, at, &self.log, self.judged.head(topic), pin)?)
                 }
-                SourceId::Watermark(topic) => Start::Past(marks.begin(&self.catalog, topic, &self.times)),
+                SourceId::Watermark(topic) => {
+                    let times = restore.as_ref().map_or(&self.times, |(_, times)| *times);
+                    Start::Past(marks.begin(&self.catalog, topic, times))
+                }
                 SourceId::Version(view, no) => Start::Flow(
                     self.versions.flow((view, no)).ok_or_else(|| format!("version is gone view={view} version={no}"))?,
                 ),
@@ -401,7 +509,8 @@ impl Driver {
             sources.insert(id, start);
         }
         let diverts = version.diverts();
-        let begin = Begin { id: flow, plan: &plan, sources, as_of: at.into(), diverts };
+        let restore = restore.map(|(restore, _)| restore);
+        let begin = Begin { id: flow, plan: &plan, sources, as_of: at.into(), diverts, restore };
         let trace = self.versions.flows().install(begin).map_err(|e| e.to_string())?;
         self.versions.set_trace(key, trace);
         Ok((topics, marks))

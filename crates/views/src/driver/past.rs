@@ -40,6 +40,15 @@ pub struct StreamPast {
     columns: Vec<ScanColumn>,
 }
 
+/// The past of a version that has what it needs of it.
+pub struct Nothing;
+
+impl Past for Nothing {
+    fn open(&self, _worker: usize, _workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        Box::new(std::iter::empty())
+    }
+}
+
 /// The past of a relation at a commit, of the columns with these ids.
 pub fn past(
     relation: &Relation,

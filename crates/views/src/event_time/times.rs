@@ -110,16 +110,38 @@ impl Times {
         self.0.retain(|topic, _| catalog.get(ObjectId::Topic(topic.0)).is_some());
     }
 
-    /// What a restart reads: the log up to a commit.
-    pub fn of_log(log: &Log, catalog: &Catalog, up_to: Lsn) -> Result<Times> {
-        let mut all = Times::default();
-        if up_to == Lsn::ZERO {
+    /// For a checkpoint.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let partitions = |(topic, of): (&TopicId, &BTreeMap<u32, PartitionTime>)| {
+            let topic = topic.0;
+            of.iter().map(move |(partition, time)| (topic, *partition, time.mark, time.n_late)).collect::<Vec<_>>()
+        };
+        let all: Vec<(u32, u32, Option<i64>, u64)> = self.0.iter().flat_map(partitions).collect();
+        serde_json::to_vec(&all).unwrap_or_default()
+    }
+
+    /// The same back; `None` for other bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Times> {
+        let all: Vec<(u32, u32, Option<i64>, u64)> = serde_json::from_slice(bytes).ok()?;
+        let mut times = Times::default();
+        for (topic, partition, mark, n_late) in all {
+            *times.at(TopicId(topic), partition) = PartitionTime { mark, n_late };
+        }
+        Some(times)
+    }
+
+    /// What a restart reads: the log up to a commit, after one at which it was known.
+    pub fn of_log(log: &Log, catalog: &Catalog, (mut all, after): (Times, Lsn), up_to: Lsn) -> Result<Times> {
+        if up_to <= after {
             return Ok(all);
         }
         for relation in catalog.relations() {
             let (Some(topic), Some(clock)) = (relation.topic(), layout::clock(relation)) else { continue };
             let columns = [relation.columns[clock.column].id, LATE_COLUMN, layout::CARRIED_COLUMN].map(ScanColumn::User);
-            for batch in log.scan(&ScanSpec::all(topic, columns.to_vec(), up_to)).map_err(Error::from_log)? {
+            let spec = ScanSpec { after, ..ScanSpec::all(topic, columns.to_vec(), up_to) };
+            for batch in log.scan(&spec).map_err(Error::from_log)? {
                 let batch = batch.map_err(Error::from_log)?;
                 let broken = || Error::internal(format!("time is no timestamp topic={topic}"));
                 let column = |at: usize| batch.rows.columns().get(at).ok_or_else(broken);
@@ -156,5 +178,6 @@ mod tests {
         assert_eq!((a.get(TopicId(3), 1).mark, a.get(TopicId(4), 0).mark), (Some(7), None));
         a.merge(&b);
         assert_eq!(a.get(TopicId(4), 0).mark, Some(1));
+        assert_eq!(Times::from_bytes(&a.to_bytes()), Some(a));
     }
 }

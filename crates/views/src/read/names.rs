@@ -9,7 +9,7 @@ use super::{
     relation::{RelationTable, Source},
 };
 use crate::{
-    catalog::{Catalog, Definition, Kind, Relation, diverted},
+    catalog::{Catalog, Definition, Kind, Relation, Who, diverted},
     error::{Error, Result},
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -50,6 +50,8 @@ pub struct Scope {
     pub own: HashMap<String, Arc<dyn TableProvider>>,
     /// Who asks.
     pub about: Arc<About>,
+    /// By whose rights they are found.
+    pub who: Arc<Who>,
     /// Materialized views that the transaction at hand has created: nothing maintains them yet, so they are read as plain ones.
     pub made: Arc<BTreeSet<ViewId>>,
 }
@@ -57,8 +59,10 @@ pub struct Scope {
 /// What system relations and functions tell of the session that asks.
 #[derive(Clone, Debug, Default)]
 pub struct About {
-    /// Its user.
+    /// `current_user`.
     pub user: String,
+    /// `session_user`.
+    pub session_user: String,
     /// Its settings, by name.
     pub settings: Arc<BTreeMap<String, String>>,
     /// What it was given of sequences.
@@ -117,8 +121,10 @@ impl Scope {
         }
     }
 
-    fn of_definition(&self, definition: &Definition) -> Scope {
+    /// What a view's definition is read in: its own search path, with its owner's rights.
+    pub(crate) fn of_definition(&self, view: &Relation, definition: &Definition) -> Scope {
         Scope {
+            who: Arc::new(self.who.owner_of(view.id)),
             catalog: self.catalog.clone(),
             search_path: definition.search_path.clone(),
             time_zone: definition.time_zone.clone(),
@@ -153,7 +159,7 @@ impl Names {
     async fn provide(&self, relation: &Relation) -> Result<Arc<dyn TableProvider>> {
         let schema = relation.schema();
         if let Some(definition) = self.scope.definition(relation) {
-            let scope = self.scope.of_definition(definition);
+            let scope = self.scope.of_definition(relation, definition);
             let plan = Box::pin(self.planner.plan_text(&definition.sql, scope)).await?;
             let plan = super::planner::renamed(plan, &schema)?;
             return Ok(Arc::new(ViewTable::new(plan, Some(definition.sql.clone()))));

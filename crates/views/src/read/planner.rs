@@ -14,7 +14,7 @@ use super::{
     window,
 };
 use crate::{
-    catalog::{Kind, ObjectId, PUBLIC, Relation, diverted},
+    catalog::{Kind, ObjectId, PUBLIC, Relation, diverted, rights::Privileges},
     config::Limits,
     error::{Error, Result, sqlstate as code},
 };
@@ -31,7 +31,7 @@ use datafusion::{
     execution::{
         FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::GreedyMemoryPool,
+        memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Volatility, cast, col},
@@ -41,7 +41,8 @@ use datafusion::{
 };
 use futures::StreamExt;
 use parking_lot::RwLock;
-use regauge_plan::batch;
+use regauge_plan::{batch, functions::clock_timestamp};
+use regauge_types::env::Clock;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -186,12 +187,23 @@ impl Planner {
                 format!("cross-database references are not implemented: \"{database}.{}.{name}\"", schema.unwrap_or(PUBLIC));
             return Err(Error::unsupported(message));
         }
-        if diverted::find(&scope.catalog, schema, name).is_some() {
-            return Ok(());
+        if let Some(of) = diverted::find(&scope.catalog, schema, name) {
+            // They tell values of rows, whoever may read the view.
+            return scope.who.own(of);
         }
         let own = schema.is_none() && scope.own.contains_key(name);
         let system = schema.is_some_and(|s| self.system_rows(scope, s, name).is_some());
-        if own || system { Ok(()) } else { scope.relation(schema, name).map(|_| ()) }
+        if own || system {
+            // They hold what passwords are proven against.
+            if system && ["pg_authid", "pg_shadow"].contains(&name) && !scope.who.is_superuser() {
+                return Err(crate::catalog::rights::denied::error(format!("permission denied for table {name}")));
+            }
+            return Ok(());
+        }
+        if let Some(schema) = schema.filter(|s| !scope.who.within && scope.catalog.has_schema(s)) {
+            scope.who.schema(schema, Privileges::USAGE)?;
+        }
+        scope.who.read(&scope.catalog, scope.relation(schema, name)?)
     }
 
     /// Refuses a query that stands for too many relations, plain views among them put in their places.
@@ -252,7 +264,7 @@ impl Planner {
             if let Some(definition) = definition
                 && is_new
             {
-                let inner = Scope { search_path: definition.search_path.clone(), own: HashMap::new(), ..scope.clone() };
+                let inner = scope.of_definition(&relation, definition);
                 self.collect_uses(&crate::syntax::query(&definition.sql)?, &inner, uses, depth + 1)?;
             }
         }
@@ -336,10 +348,20 @@ impl Planner {
         Ok(builder.build())
     }
 
+    /// An account for rows that somebody keeps: as much as a query may hold.
+    #[must_use]
+    pub fn holding(&self, who: &str) -> MemoryReservation {
+        let pool: Arc<dyn MemoryPool> = self.budget();
+        MemoryConsumer::new(who).register(&pool)
+    }
+
+    fn budget(&self) -> Arc<Budget> {
+        Arc::new(Budget::new(self.0.limits.query_memory_bytes, Arc::clone(&self.0.memory)))
+    }
+
     fn runtime(&self) -> Result<Arc<RuntimeEnv>> {
-        let pool = Budget::new(self.0.limits.query_memory_bytes, Arc::clone(&self.0.memory));
         RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
+            .with_memory_pool(self.budget())
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()
             .map_err(Error::from_datafusion)
@@ -347,11 +369,12 @@ impl Planner {
 }
 
 /// A base state with PostgreSQL's operators, functions, casts and aggregates in the place of DataFusion's: what
-/// [`Planner::new`] takes. Views are planned with the same ones.
+/// [`Planner::new`] takes. Views are planned with the same ones, but for `clock_timestamp()`, which reads this clock.
 #[must_use]
-pub fn default_state() -> SessionState {
-    let builder = SessionStateBuilder::new_with_default_features().with_config(Planner::config());
-    batch::install(builder).build()
+pub fn default_state(clock: Arc<dyn Clock>) -> SessionState {
+    let mut builder = batch::install(SessionStateBuilder::new_with_default_features().with_config(Planner::config()));
+    builder.scalar_functions().get_or_insert_default().push(clock_timestamp(Some(clock)));
+    builder.build()
 }
 
 /// The same plan with its output cast to these columns, by position. `schema` must have as many fields.

@@ -39,6 +39,7 @@ impl Records {
                 "_offset" => ScanColumn::Offset,
                 "_partition" => ScanColumn::Partition,
                 "_commit_ts" => ScanColumn::CommitTs,
+                "_schema" => ScanColumn::Schema,
                 LATE if !has(LATE_COLUMN) => {
                     places.push(None);
                     continue;

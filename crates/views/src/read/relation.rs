@@ -53,13 +53,13 @@ pub enum Source {
 }
 
 /// Columns that a stream's records have besides the user's.
-pub const SYSTEM_COLUMNS: [&str; 4] = ["_offset", "_partition", "_commit_ts", regauge_plan::catalog::LATE];
+pub const SYSTEM_COLUMNS: [&str; 5] = ["_offset", "_partition", "_commit_ts", regauge_plan::catalog::LATE, "_schema"];
 
 /// Fields of [`SYSTEM_COLUMNS`].
 #[must_use]
 pub fn system_fields() -> Vec<Field> {
     let clock = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let types = [DataType::Int64, DataType::Int32, clock, DataType::Boolean];
+    let types = [DataType::Int64, DataType::Int32, clock, DataType::Boolean, DataType::Int32];
     SYSTEM_COLUMNS.iter().zip(types).map(|(name, ty)| Field::new(*name, ty, true)).collect()
 }
 

@@ -33,12 +33,15 @@ use std::sync::Arc;
 impl Session {
     pub(super) async fn ddl(&mut self, txn: &mut Txn, ddl: &Ddl) -> Result<Response> {
         match ddl {
-            Ddl::CreateSchema { name, if_not_exists } => {
+            Ddl::CreateSchema { name, if_not_exists, owner } => {
                 if *if_not_exists && txn.catalog.has_schema(name) {
                     let notice = format!("schema \"{name}\" already exists, skipping");
                     return Ok(Response::noticed("CREATE SCHEMA", notice));
                 }
                 txn.wish(Wish::Schema { name: name.clone() })?;
+                if let Some(owner) = owner {
+                    self.give_schema(txn, name, owner)?;
+                }
                 Ok(Response::command("CREATE SCHEMA"))
             }
             Ddl::DropSchema { names, if_exists, cascade } => self.drop_schemas(txn, names, *if_exists, *cascade),
@@ -74,7 +77,11 @@ impl Session {
             Ddl::DropSequence { names, if_exists, .. } => {
                 let mut notices = vec![];
                 for name in names {
-                    let found = txn.catalog.resolve_sequence(name.schema.as_deref(), &name.name, &self.variables.search_path());
+                    let found = txn.catalog.resolve_sequence(
+                        name.schema.as_deref(),
+                        &name.name,
+                        &self.path(&txn.catalog, &self.who_at_all(Some(txn))),
+                    );
                     match found.map(|s| s.id) {
                         Some(sequence) => drop(txn.wish(Wish::DropSequence { sequence })?),
                         None if *if_exists => notices.push(format!("sequence \"{name}\" does not exist, skipping")),
@@ -124,10 +131,11 @@ impl Session {
         actions: &[Alter],
     ) -> Result<Response> {
         let tag = format!("ALTER {}", kind_words(kind));
-        let renames = actions.iter().all(|a| matches!(a, Alter::Rename(_) | Alter::SetSchema(_)));
+        let renames = actions.iter().all(|a| matches!(a, Alter::Rename(_) | Alter::SetSchema(_) | Alter::Owner(_)));
         // As in PostgreSQL ALTER TABLE gives any relation another name.
         let kind = if renames && kind == ObjectKind::Table { ObjectKind::Any } else { kind };
-        let known = txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.variables.search_path());
+        let known =
+            txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.path(&txn.catalog, &self.who_at_all(Some(txn))));
         if if_exists && known.is_none() {
             return Ok(Response::noticed(tag, format!("relation \"{name}\" does not exist, skipping")));
         }
@@ -145,6 +153,7 @@ impl Session {
                     let to = Name { name: to.clone(), ..relation.name.clone() };
                     self.rename(txn, id, to).await?;
                 }
+                Alter::Owner(to) => self.give(txn, id, to)?,
                 Alter::SetSchema(schema) if *schema == relation.name.schema => {}
                 Alter::SetSchema(schema) => {
                     let to = Name { schema: schema.clone(), ..relation.name.clone() };
@@ -170,8 +179,10 @@ impl Session {
             let Event::Redefined { object, version: None, .. } = event else { continue };
             let Some(view) = txn.catalog.get(*object).cloned() else { continue };
             let Kind::View { definition } = &view.kind else { continue };
-            let mut scope = self.scope(Some(txn));
-            scope.search_path = definition.search_path.clone();
+            // The view is its owner's: whether it still means the same is asked in nobody's name.
+            let scope = self.scope(Some(txn));
+            let mut scope = scope.of_definition(&view, definition);
+            scope.who = Arc::default();
             let same = match self.core.planner.plan_text(&definition.sql, scope).await {
                 Ok(plan) => {
                     let types = plan.schema().fields().iter().map(|f| f.data_type().clone());
@@ -254,7 +265,7 @@ impl Session {
                 }
                 Change::DropCheck(name.clone())
             }
-            Alter::Rename(_) | Alter::SetSchema(_) => return Ok(()),
+            Alter::Rename(_) | Alter::SetSchema(_) | Alter::Owner(_) => return Ok(()),
         };
         let events = txn.wish(Wish::Alter { object: relation.id, change })?;
         for event in &events {

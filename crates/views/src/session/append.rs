@@ -6,7 +6,7 @@
 
 use super::{Session, rows, txn::Mode};
 use crate::{
-    catalog::{Relation, ty},
+    catalog::{Relation, rights::Privileges, ty},
     core::NotCommitted,
     error::{Error, Result},
     syntax,
@@ -44,11 +44,8 @@ pub struct Receipt {
 impl Session {
     /// Appends rows to a stream, or inserts them into a table, as one commit of its own.
     pub async fn append_records(&mut self, name: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<Receipt> {
-        let catalog = self.catalog();
-        let relation = catalog
-            .named(name)
-            .cloned()
-            .ok_or_else(|| Error::no_relation(name).hint("SHOW TABLES and SHOW STREAMS list what takes records"))?;
+        let relation = self.takes_records(name)?;
+        let producer = producer.map(|p| ProducerSeq { id: self.producer_name(p.id), ..p });
         let rows = self.with_defaults(&relation, rows).await?;
         let rows = rows::by_name(&relation, &rows)?;
         let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
@@ -68,6 +65,12 @@ impl Session {
         };
         self.committed(committed);
         Ok(receipt)
+    }
+
+    /// The relation that records are for, if the session's role may INSERT into it.
+    pub fn takes_records(&self, name: &str) -> Result<Arc<Relation>> {
+        self.relation_for(name, Privileges::INSERT)
+            .map_err(|e| if e.hint.is_some() { e } else { e.hint("SHOW TABLES and SHOW STREAMS list what takes records") })
     }
 
     async fn append_again(

@@ -1,29 +1,75 @@
-//! Cursors: DECLARE opens the rows of a query, FETCH takes the next ones, CLOSE or the end of the transaction ends them.
+//! Cursors: DECLARE opens the rows of a query, FETCH and MOVE go over them, CLOSE or the end of the transaction ends them.
+//!
+//! ```text
+//!   DECLARE ─▶ open ─ COMMIT ─▶ gone            DECLARE .. WITH HOLD ─▶ open, all rows read ─ COMMIT ─▶ held ─ CLOSE ─▶ gone
+//!                   └ ROLLBACK ▶ gone                                                       └ ROLLBACK ▶ gone
+//! ```
+//! Cursors and the protocol's portals share one namespace, as in PostgreSQL: the protocol describes, runs and closes a cursor by
+//! its name, and says here which portals it has opened.
 //!
 //! Invariant: a cursor's rows are those of its transaction's snapshot, which they hold themselves; its own transaction's later writes
-//! are not among them. Cost: one batch in memory beside what the query itself needs. It goes forward only.
+//! are not among them. Cost: see [`super::scroll`].
 
-use super::{Session, txn::Mode};
+use super::{Session, scroll::Scroll, txn::Mode};
 use crate::{
     error::{Error, Result, sqlstate as code},
-    response::{Response, RowStream, Rows},
+    response::{Response, Rows},
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::sql::sqlparser::ast;
-use futures::StreamExt;
-use parking_lot::Mutex;
+use regauge_plan::parse::{Direction, Statement};
 use regauge_types::ErrorKind;
+use std::collections::BTreeSet;
 
-/// Cursors that one transaction may keep.
+/// Cursors that one session may keep.
 const CURSORS_MAX: usize = 1_000;
 
+/// What a session keeps under cursors' names.
+#[derive(Default)]
+pub(super) struct Cursors {
+    open: std::collections::HashMap<String, OpenCursor>,
+    /// Portals that the protocol has opened.
+    portals: BTreeSet<String>,
+    /// Those of them that CLOSE ended since somebody last asked.
+    closed: Vec<String>,
+}
+
 /// Rows that wait to be taken.
-pub(super) struct OpenCursor {
+struct OpenCursor {
     schema: SchemaRef,
-    /// Behind a lock only because a session is shared between threads by reference.
-    stream: Mutex<RowStream>,
-    /// What is left of the last batch.
-    rest: Option<RecordBatch>,
+    rows: Scroll,
+    /// WITH HOLD, and whether its transaction is committed.
+    hold: bool,
+    held: bool,
+}
+
+impl Cursors {
+    /// A transaction has committed: cursors that are to outlive it do.
+    pub(super) fn committed(&mut self) {
+        for cursor in self.open.values_mut() {
+            cursor.held |= cursor.hold;
+        }
+    }
+
+    /// No transaction is open: what was not held is gone.
+    pub(super) fn outside(&mut self) {
+        self.open.retain(|_, cursor| cursor.held);
+    }
+
+    fn get(&mut self, name: &str) -> Result<&mut OpenCursor> {
+        if self.portals.contains(name) {
+            let error = Error::unsupported(format!("portal \"{name}\" was opened by the protocol"));
+            return Err(error.hint("the protocol's Execute gives its rows"));
+        }
+        self.open.get_mut(name).ok_or_else(|| unknown(name))
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        if self.open.contains_key(name) || self.portals.contains(name) {
+            return Err(Error::new(ErrorKind::Conflict, "42P03", format!("cursor \"{name}\" already exists")));
+        }
+        Ok(())
+    }
 }
 
 fn unknown(name: &str) -> Error {
@@ -31,78 +77,110 @@ fn unknown(name: &str) -> Error {
 }
 
 impl Session {
-    pub(super) async fn declare(&mut self, name: &str, query: &ast::Query) -> Result<Response> {
-        if !self.txn.as_ref().is_some_and(|t| t.mode == Mode::Explicit) {
-            return Err(Error::invalid("25P01", "DECLARE CURSOR can only be used in transaction blocks").hint("BEGIN"));
+    pub(super) async fn declare(&mut self, name: &str, query: &ast::Query, scroll: bool, hold: bool) -> Result<Response> {
+        let block = self.txn.as_ref().is_some_and(|t| t.mode == Mode::Explicit);
+        if !block && !hold {
+            let error = Error::invalid("25P01", "DECLARE CURSOR can only be used in transaction blocks");
+            return Err(error.hint("BEGIN, or DECLARE .. WITH HOLD"));
         }
-        if self.cursors.contains_key(name) {
-            return Err(Error::new(ErrorKind::Conflict, "42P03", format!("cursor \"{name}\" already exists")));
-        }
-        if self.cursors.len() >= CURSORS_MAX {
+        self.cursors.check_free(name)?;
+        if self.cursors.open.len() >= CURSORS_MAX {
             let message = format!("too many cursors max={CURSORS_MAX}");
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("CLOSE those that are read"));
         }
-        let statement = regauge_plan::parse::Statement::Query(Box::new(query.clone()));
-        let Response::Rows(rows) = self.in_transaction(&statement, None).await? else {
-            return Err(Error::internal("a query gave no rows"));
+        let autocommit = self.txn.is_none();
+        let response = match self.txn.take() {
+            // Each FETCH is watched, so the rows are not: statement_timeout means one statement.
+            Some(mut txn) => {
+                let guard = self.guard();
+                let response = guard.run(Box::pin(self.select(&mut txn, query, None))).await;
+                self.txn = Some(txn);
+                response?
+            }
+            None => Box::pin(self.in_transaction(&Statement::Query(Box::new(query.clone())), None)).await?,
         };
-        let cursor = OpenCursor { schema: rows.schema, stream: Mutex::new(rows.stream), rest: None };
-        self.cursors.insert(name.to_owned(), cursor);
+        let Response::Rows(rows) = response else { return Err(Error::internal("a query gave no rows")) };
+        let kept = (scroll || hold).then(|| self.core.planner.holding("cursor"));
+        let mut cursor = OpenCursor { rows: Scroll::new(rows.stream, scroll, kept), schema: rows.schema, hold, held: false };
+        if hold {
+            let guard = self.guard();
+            guard.run(cursor.rows.read_all()).await?;
+        }
+        cursor.held = hold && autocommit;
+        self.cursors.open.insert(name.to_owned(), cursor);
         Ok(Response::command("DECLARE CURSOR"))
     }
 
-    pub(super) async fn fetch(&mut self, name: &str, count: Option<u64>, moves: bool) -> Result<Response> {
+    pub(super) async fn fetch(&mut self, name: &str, direction: Direction, moves: bool) -> Result<Response> {
         let guard = self.guard();
-        let cursor = self.cursors.get_mut(name).ok_or_else(|| unknown(name))?;
-        let wanted = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let batches = guard.run(cursor.take(wanted)).await?;
+        let cursor = self.cursors.get(name)?;
         if moves {
-            let n: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            let n = guard.run(cursor.rows.go(direction, true)).await?.n_rows;
             return Ok(Response::command(format!("MOVE {n}")));
         }
-        Ok(Response::Rows(Rows::ready(cursor.schema.clone(), batches, "FETCH")))
+        let taken = guard.run(cursor.rows.go(direction, false)).await?;
+        Ok(Response::Rows(Rows::ready(cursor.schema.clone(), taken.batches, "FETCH")))
     }
 
     pub(super) fn close_cursor(&mut self, name: Option<&str>) -> Result<Response> {
         match name {
-            Some(name) => {
-                self.cursors.remove(name).ok_or_else(|| unknown(name))?;
-                Ok(Response::command("CLOSE CURSOR"))
-            }
+            Some(name) if self.cursors.portals.remove(name) => self.cursors.closed.push(name.to_owned()),
+            Some(name) => drop(self.cursors.open.remove(name).ok_or_else(|| unknown(name))?),
             None => {
-                self.cursors.clear();
-                Ok(Response::command("CLOSE CURSOR ALL"))
+                self.cursors.open.clear();
+                let portals = std::mem::take(&mut self.cursors.portals);
+                self.cursors.closed.extend(portals);
+                return Ok(Response::command("CLOSE CURSOR ALL"));
             }
+        }
+        Ok(Response::command("CLOSE CURSOR"))
+    }
+
+    /// Columns of a cursor that is open, for who describes a portal of this name.
+    #[must_use]
+    pub fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
+        let cursor = self.cursors.open.get(name)?;
+        (self.txn.is_some() || cursor.held).then(|| cursor.schema.clone())
+    }
+
+    /// The next rows of a cursor, at most `n` unless that is `None`, and whether there are no more behind them: what running a
+    /// portal of this name means.
+    pub async fn advance_cursor(&mut self, name: &str, n: Option<u64>) -> Result<(Vec<RecordBatch>, bool)> {
+        let guard = self.guard();
+        let outcome = match self.cursors.get(name) {
+            Ok(cursor) => {
+                guard.run(cursor.rows.go(Direction::Forward(n), false)).await.map(|t| (t.batches, cursor.rows.is_behind()))
+            }
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|e| self.fail(e))
+    }
+
+    /// The protocol opens a portal: its name must be free.
+    ///
+    /// # Errors
+    /// 42P03.
+    pub fn portal_opened(&mut self, name: &str) -> Result<()> {
+        self.cursors.check_free(name)?;
+        self.cursors.portals.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// The protocol closes a portal, or the cursor of this name; what is not there needs no closing.
+    pub fn portal_closed(&mut self, name: &str) {
+        if !self.cursors.portals.remove(name) {
+            self.cursors.open.remove(name);
         }
     }
 
-    /// Columns of a cursor that is open.
-    pub(super) fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
-        self.cursors.get(name).map(|c| c.schema.clone())
+    /// All portals of the protocol have ended with their transaction.
+    pub fn portals_ended(&mut self) {
+        self.cursors.portals.clear();
+        self.cursors.closed.clear();
     }
-}
 
-impl OpenCursor {
-    /// The next rows, as many as there are.
-    async fn take(&mut self, mut wanted: usize) -> Result<Vec<RecordBatch>> {
-        let mut out = vec![];
-        while wanted > 0 {
-            let batch = match self.rest.take() {
-                Some(batch) => batch,
-                None => match self.stream.get_mut().next().await {
-                    Some(batch) => batch?,
-                    None => break,
-                },
-            };
-            let n = batch.num_rows();
-            if n > wanted {
-                self.rest = Some(batch.slice(wanted, n - wanted));
-                out.push(batch.slice(0, wanted));
-                break;
-            }
-            wanted -= n;
-            out.push(batch);
-        }
-        Ok(out)
+    /// Portals that CLOSE ended since this was last asked.
+    pub fn portals_to_close(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.cursors.closed)
     }
 }

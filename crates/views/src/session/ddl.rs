@@ -289,7 +289,8 @@ impl Session {
         let mut objects = Vec::new();
         let mut notices = Vec::new();
         for name in names {
-            let found = txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.variables.search_path());
+            let found =
+                txn.catalog.resolve(name.schema.as_deref(), &name.name, &self.path(&txn.catalog, &self.who_at_all(Some(txn))));
             match found {
                 None if if_exists => {
                     notices.push(format!("{} \"{name}\" does not exist, skipping", kind_words(kind).to_lowercase()))

@@ -15,6 +15,7 @@ use regauge_plan::{
     FlowPlan,
     parse::{CreateView, RelationName},
 };
+use std::sync::Arc;
 
 impl Session {
     pub(super) fn explain_view(&mut self, txn: &mut Txn, name: &RelationName, analyze: bool) -> Result<Response> {
@@ -56,8 +57,11 @@ impl Session {
         analyze: bool,
         as_view: Option<&CreateView>,
     ) -> Result<Response> {
-        let scope = self.scope(Some(txn));
+        // A plan tells how views are made, so it is shown to who may read what they read.
+        let mut scope = self.scope(Some(txn));
+        Arc::make_mut(&mut scope.who).opened = true;
         if let Some(create) = as_view {
+            self.core.planner.uses(&create.query, &scope)?;
             let (_, plan) = self.plan_created(txn, create)?;
             return plan_lines(plan.explain().lines().map(str::to_owned).collect());
         }

@@ -2,7 +2,7 @@
 
 use super::{Session, txn::Txn};
 use crate::{
-    catalog::{Catalog, FunctionSpec, Name, Wish, function::Found, retext, ty},
+    catalog::{Catalog, Function, FunctionSpec, Name, Wish, function::Found, retext, ty},
     error::{Error, Result, sqlstate as code},
     response::Response,
 };
@@ -21,8 +21,11 @@ impl Session {
             let message = format!("function \"{}\" is built in", name.name);
             return Err(Error::new(ErrorKind::Conflict, code::DUPLICATE_FUNCTION, message).hint("give it another name"));
         }
-        let there = txn.catalog.functions_named(&name).iter().any(|f| f.function.params.len() == create.params.len());
-        if there && !create.or_replace {
+        let who = self.who(Some(txn))?;
+        let there = txn.catalog.functions_named(&name).into_iter().find(|f| f.function.params.len() == create.params.len());
+        if let Some(there) = there.as_ref().filter(|_| create.or_replace) {
+            who.own_function(there)?;
+        } else if there.is_some() {
             let message = format!("function \"{name}\" already exists with {} parameters", create.params.len());
             let error = Error::new(ErrorKind::Conflict, code::DUPLICATE_FUNCTION, message);
             return Err(error.hint("CREATE OR REPLACE FUNCTION; views keep the one that they were created with"));
@@ -34,8 +37,8 @@ impl Session {
                 return Err(Error::unsupported(format!("the type {} of a {what} cannot be stored", ty::name(of))));
             }
         }
-        let search_path = self.variables.search_path();
-        let found = Found { catalog: &txn.catalog, search_path: &search_path, also: None };
+        let search_path = self.path(&txn.catalog, &who);
+        let found = Found { catalog: &txn.catalog, who: &who, search_path: &search_path, also: None };
         let mut body = create.body.clone();
         user_function::expand(&mut *body, &found)?;
         let body = Box::new(retext::qualified(&body, &txn.catalog, &search_path)?);
@@ -55,22 +58,28 @@ impl Session {
             Some(_) => e,
             None => e.detail(format!("in the body of function {name}")),
         })?;
-        txn.wish(Wish::Function { name, spec: FunctionSpec::of(&function) })?;
+        let owner = there.map_or(who.role, |there| there.spec.owner);
+        txn.wish(Wish::Function { name, spec: FunctionSpec::of(&function, owner) })?;
         Ok(Response::command("CREATE FUNCTION"))
     }
 
     pub(super) fn drop_functions(&mut self, txn: &mut Txn, functions: &[DroppedFunction], if_exists: bool) -> Result<Response> {
         let mut notices = vec![];
+        let who = self.who(Some(txn))?;
         for DroppedFunction { name, params } in functions {
-            let schemas = name.schema.clone().map_or_else(|| self.variables.search_path(), |schema| vec![schema]);
+            let schemas = name.schema.clone().map_or_else(|| self.path(&txn.catalog, &who), |schema| vec![schema]);
             let names = schemas.into_iter().map(|schema| Name { schema, name: name.name.clone() });
-            let found: Vec<(Name, usize)> = names
+            let found: Vec<Arc<Function>> = names
                 .flat_map(|name| txn.catalog.functions_named(&name))
                 .filter(|f| params.as_ref().is_none_or(|types| f.function.params.iter().map(|p| &p.ty).eq(types)))
-                .map(|f| (f.name.clone(), f.function.params.len()))
                 .collect();
             match found.as_slice() {
-                [(name, n)] => drop(txn.wish(Wish::DropFunction { name: name.clone(), params: *n })?),
+                [function] => {
+                    if !who.owns_schema(&function.name.schema) {
+                        who.own_function(function)?;
+                    }
+                    txn.wish(Wish::DropFunction { name: function.name.clone(), params: function.function.params.len() })?;
+                }
                 [] if if_exists => notices.push(format!("function {name} does not exist, skipping")),
                 [] => {
                     let error = Error::new(ErrorKind::NotFound, "42883", format!("could not find a function named \"{name}\""));
@@ -90,8 +99,9 @@ impl Session {
         if !catalog.has_functions() {
             return Ok(None);
         }
-        let search_path = self.variables.search_path();
-        let found = Found { catalog, search_path: &search_path, also: None };
+        let who = self.who(None)?;
+        let search_path = self.path(catalog, &who);
+        let found = Found { catalog, who: &who, search_path: &search_path, also: None };
         let mut statement = statement.clone();
         let n = Places { functions: &found, n: 0 }.statement(&mut statement)?;
         Ok((n > 0).then_some(statement))

@@ -23,9 +23,12 @@ mod insert;
 mod joined;
 mod point;
 mod prepare;
+mod rights;
+mod roles;
 mod rows;
 mod rules;
 mod script;
+mod scroll;
 mod select;
 pub(crate) mod sequence;
 mod show;
@@ -41,7 +44,7 @@ pub use prepare::Prepared;
 pub use script::Script;
 
 use crate::{
-    catalog::{Catalog, Name, ObjectId, Relation},
+    catalog::{Catalog, Name, ObjectId, Relation, RoleId},
     core::{Core, NotCommitted},
     error::{Error, Result, sqlstate as code},
     read::{
@@ -67,7 +70,7 @@ use variables::Variables;
 /// Who opens a session.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Shown by `current_user`.
+    /// A role that may do what the session does; who opens the session has made sure that it is meant.
     pub user: String,
     /// Must be the only one there is.
     pub database: String,
@@ -97,6 +100,8 @@ const TEXTS_KEPT: usize = 256;
 pub struct Session {
     core: Arc<Core>,
     options: SessionOptions,
+    /// Who opened it, whatever it is called now.
+    login: RoleId,
     variables: Variables,
     seen: Seen,
     txn: Option<Txn>,
@@ -105,8 +110,8 @@ pub struct Session {
     plans: select::PlanCache,
     /// What PREPARE keeps: statements and the types of their parameters.
     named: HashMap<String, (Statement, Vec<arrow::datatypes::DataType>)>,
-    /// What DECLARE has opened in this transaction.
-    cursors: HashMap<String, cursor::OpenCursor>,
+    /// What DECLARE has opened.
+    cursors: cursor::Cursors,
     /// What it was given of sequences.
     counted: Arc<crate::sequences::Mine>,
     /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
@@ -120,14 +125,16 @@ impl Drop for Session {
 }
 
 impl Session {
-    pub(crate) fn new(core: Arc<Core>, options: SessionOptions) -> Session {
+    pub(crate) fn new(core: Arc<Core>, options: SessionOptions, login: RoleId) -> Session {
         core.sessions.fetch_add(1, Ordering::Relaxed);
-        let variables = Variables::new(&core.config.limits);
+        let superuser = core.judged.catalog().rights.is_superuser(login);
+        let variables = Variables::new(&core.config.limits, &options.user, superuser);
         let counted = Arc::new(crate::sequences::Mine::new(core.sequences.clone()));
         Session {
             counted,
             core,
             options,
+            login,
             variables,
             seen: Seen::default(),
             txn: None,
@@ -135,7 +142,7 @@ impl Session {
             texts: HashMap::new(),
             plans: select::PlanCache::default(),
             named: HashMap::new(),
-            cursors: HashMap::new(),
+            cursors: cursor::Cursors::default(),
             deallocated: vec![],
         }
     }
@@ -156,9 +163,13 @@ impl Session {
         self.append_records(relation, rows, producer).await.map(|receipt| receipt.duplicate)
     }
 
-    /// The catalog as a new statement sees it.
+    /// The catalog as a new statement sees it: what its role has no right on is not there.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
+        self.whole_catalog().shown_to(&self.who_at_all(None))
+    }
+
+    fn whole_catalog(&self) -> Arc<Catalog> {
         self.txn.as_ref().map_or_else(|| self.core.judged.catalog(), |t| t.catalog.clone())
     }
 
@@ -214,6 +225,9 @@ impl Session {
     /// A setting.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<String> {
+        if name.eq_ignore_ascii_case("is_superuser") {
+            return Some(if self.who_at_all(None).is_superuser() { "on" } else { "off" }.to_owned());
+        }
         self.variables.get(name)
     }
 
@@ -226,6 +240,9 @@ impl Session {
     /// Sets a setting from outside of a statement: what a client brings when it connects.
     pub fn configure(&mut self, name: &str, value: &str) -> Result<()> {
         self.variables.configure(name, value)?;
+        if ["role", "session_authorization"].contains(&name.to_lowercase().as_str()) {
+            self.who(None)?;
+        }
         self.plans.clear();
         Ok(())
     }
@@ -237,7 +254,8 @@ impl Session {
         let limits = &self.core.config.limits;
         let limits = ParseLimits { bytes_max: limits.statement_bytes, nesting_max: limits.nesting, ..ParseLimits::default() };
         let statements = Arc::new(parse(sql, &limits)?);
-        if sql.len() <= 4096 {
+        // A text that may hold a password is not kept.
+        if sql.len() <= 4096 && !statements.iter().any(|s| matches!(s, Statement::Rights(_))) {
             if self.texts.len() >= TEXTS_KEPT {
                 self.texts.clear();
             }
@@ -266,7 +284,7 @@ impl Session {
 
     async fn statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         if self.txn.is_none() {
-            self.cursors.clear();
+            self.cursors.outside();
         }
         if let Statement::Execute { .. } = statement
             && !self.txn.as_ref().is_some_and(|t| t.failed)
@@ -291,6 +309,10 @@ impl Session {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::invalid(code::FAILED_TRANSACTION, message).hint("ROLLBACK"));
         }
+        // A role that was taken from the session can still be laid down.
+        if !matches!(statement, Statement::Set { .. } | Statement::Reset { .. } | Statement::Discard) {
+            self.judge(None, statement)?;
+        }
         match statement {
             Statement::Begin { read_only } => {
                 let begun = self.start();
@@ -313,8 +335,8 @@ impl Session {
             Statement::Discard => self.discard(),
             Statement::Deallocate { name } => Ok(self.deallocate(name.as_deref())),
             Statement::Prepare { name, types, statement } => Box::pin(self.prepare_named(name, types, statement)).await,
-            Statement::Declare { name, query } => Box::pin(self.declare(name, query)).await,
-            Statement::Fetch { name, count, moves } => Box::pin(self.fetch(name, *count, *moves)).await,
+            Statement::Declare { name, query, scroll, hold } => Box::pin(self.declare(name, query, *scroll, *hold)).await,
+            Statement::Fetch { name, direction, moves } => Box::pin(self.fetch(name, *direction, *moves)).await,
             Statement::Close { name } => self.close_cursor(name.as_deref()),
             Statement::Show { name } => self.show(name),
             Statement::ShowObjects { kind } => self.show_objects(*kind),
@@ -383,7 +405,10 @@ impl Session {
             return Err(Error::invalid("25006", message).hint("BEGIN READ WRITE, or SET default_transaction_read_only = off"));
         }
         let expanded = self.expanded(&txn.catalog, statement)?;
-        match expanded.as_ref().unwrap_or(statement) {
+        // Bodies of functions are read with the rights of who calls them.
+        let statement = expanded.as_ref().unwrap_or(statement);
+        txn.role = self.judge(Some(txn), statement)?.role;
+        match statement {
             Statement::Query(query) => Box::pin(self.select(txn, query, text)).await,
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
             Statement::Update(update) => Box::pin(self.update(txn, update, text)).await,
@@ -392,6 +417,7 @@ impl Session {
             Statement::CopyTo(copy) => Box::pin(self.copy_to(txn, copy)).await,
             Statement::CreateTable(create) => Box::pin(self.create_table(txn, create)).await,
             Statement::Ddl(ddl) => Box::pin(self.ddl(txn, ddl)).await,
+            Statement::Rights(rights) => self.rights(txn, rights),
             Statement::CreateView(create) => Box::pin(self.create_view(txn, create)).await,
             Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),
             Statement::ExplainView { name, analyze } => self.explain_view(txn, name, *analyze),
@@ -463,6 +489,7 @@ impl Session {
         self.reserve(&mut txn, true)?;
         let committed = self.core.commit(&txn, self.seen, None).await.map_err(Error::from)?;
         self.committed(committed);
+        self.cursors.committed();
         let guard = self.guard();
         self.await_created(&txn, &guard).await
     }
@@ -484,7 +511,8 @@ impl Session {
     async fn await_created(&mut self, txn: &Txn, guard: &Guard) -> Result<()> {
         for (view, version, wait) in &txn.created {
             if *wait {
-                guard.run(self.core.versions.until_readable(*view, *version)).await?;
+                let readable = guard.run(self.core.versions.until_readable(*view, *version)).await;
+                readable.map_err(|e| self.veiled(txn, [ObjectId::View(view.0)], e))?;
             }
         }
         Ok(())
@@ -493,18 +521,21 @@ impl Session {
     fn scope(&self, txn: Option<&Txn>) -> Scope {
         let catalog = txn.or(self.txn.as_ref()).map_or_else(|| self.core.judged.catalog(), |t| t.catalog.clone());
         let made = txn.or(self.txn.as_ref()).map(Txn::made).unwrap_or_default();
+        let who = self.who_at_all(txn);
         Scope {
             made: Arc::new(made),
+            search_path: self.path(&catalog, &who),
             catalog,
-            search_path: self.variables.search_path(),
             time_zone: self.variables.time_zone(),
             system_columns: false,
             own: HashMap::new(),
             about: Arc::new(About {
-                user: self.options.user.clone(),
+                user: who.rights.name(who.role),
+                session_user: who.rights.name(who.session),
                 settings: self.variables.shared(),
                 sequences: Some(self.counted.clone()),
             }),
+            who: Arc::new(who),
         }
     }
 
@@ -519,17 +550,25 @@ impl Session {
         };
         // `id#3` is the third incarnation of a producer, `id` its first.
         let (id, incarnation) = id.rsplit_once('#').and_then(|(id, n)| Some((id.to_owned(), n.parse().ok()?))).unwrap_or((id, 0));
-        Ok(Some(ProducerSeq { id, incarnation, sequence }))
+        Ok(Some(ProducerSeq { id: self.producer_name(id), incarnation, sequence }))
     }
 
     /// Binds a statement to its epoch; `settled` reads what is durable, otherwise tables are read where the judge has them.
     async fn bind(&mut self, txn: &mut Txn, uses: &BTreeSet<ObjectId>, settled: bool) -> Result<Reading> {
         let timeout = self.variables.causal_timeout();
-        let reading = self.core.bind(txn, uses, settled, timeout).await?;
+        let reading = self.core.bind(txn, uses, settled, timeout).await;
+        let reading = reading.map_err(|e| self.veiled(txn, uses.iter().copied(), e))?;
         if txn.mode == Mode::Autocommit && settled {
             self.seen.lsn = self.seen.lsn.max(reading.at);
         }
         Ok(reading)
+    }
+
+    fn veiled(&self, txn: &Txn, uses: impl IntoIterator<Item = ObjectId>, error: Error) -> Error {
+        if error.sqlstate != code::VIEW_ERRORED {
+            return error;
+        }
+        self.core.veiled(&txn.catalog, &self.who_at_all(Some(txn)), uses, error)
     }
 
     fn target(&self, txn: &Txn, name: &RelationName) -> Result<Arc<Relation>> {
@@ -538,7 +577,7 @@ impl Session {
 
     /// The name that something new gets: in the first schema of the search path that is there, unless it names one.
     fn new_name(&self, txn: &Txn, name: &RelationName) -> Result<Name> {
-        let path = self.variables.search_path();
+        let path = self.path(&txn.catalog, &self.who_at_all(Some(txn)));
         let schema = match &name.schema {
             Some(schema) => schema.clone(),
             None => path.iter().find(|s| txn.catalog.has_schema(s)).cloned().ok_or_else(|| {
@@ -558,6 +597,7 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::Copy(_) => "COPY FROM",
         Statement::CreateTable(_) | Statement::CreateView(_) => "CREATE",
         Statement::Ddl(_) => "DDL",
+        Statement::Rights(rights) => rights::tag(rights),
         Statement::Drop { .. } => "DROP",
         _ => return None,
     })

@@ -7,7 +7,7 @@
 
 use super::{Session, txn::Mode};
 use crate::{
-    catalog::{Kind, Relation},
+    catalog::{Kind, Relation, RoleId},
     error::{Error, Result},
     response::{Response, Rows},
     version::registry,
@@ -29,6 +29,8 @@ pub(super) struct Point {
     /// [`crate::catalog::Catalog::changed`] when it was prepared.
     catalog: Lsn,
     search_path: Vec<String>,
+    /// By whose rights: what it reads was judged when it was prepared, and again when the catalog changes.
+    role: RoleId,
     /// For each column of the key its parameter, and the column's type.
     params: Vec<(usize, DataType)>,
     /// Positions in the relation of the answer's columns.
@@ -78,14 +80,20 @@ impl Session {
         if !types.eq(schema.fields().iter().map(|f| f.data_type())) {
             return None;
         }
-        Some(Point { catalog: scope.catalog.changed(), search_path: scope.search_path, relation, params, columns, schema })
+        let role = self.plain_role()?;
+        scope.who.read(&scope.catalog, &relation).ok()?;
+        if self.variables.search_path() != scope.search_path {
+            return None;
+        }
+        Some(Point { catalog: scope.catalog.changed(), search_path: scope.search_path, role, relation, params, columns, schema })
     }
 
     /// Answers a look-up; none if it must take the general way.
     pub(super) async fn run_point(&mut self, point: &Point, values: &[ArrayRef]) -> Result<Option<Response>> {
         let stands = self.txn.is_none()
             && self.core.judged.catalog().changed() == point.catalog
-            && self.variables.search_path() == point.search_path;
+            && self.variables.search_path() == point.search_path
+            && self.plain_role() == Some(point.role);
         let key = |(param, ty): &(usize, DataType)| {
             let value = values.get(*param).filter(|v| v.len() == 1)?;
             // What does not fit becomes NULL, and NULL takes the general way.

@@ -80,6 +80,10 @@ impl Session {
         // What is prepared is the call; the body is put in again with each run, as it is then.
         let expanded = self.expanded(&self.catalog(), &statement)?;
         let seen = expanded.as_ref().unwrap_or(&statement);
+        // Types of parameters and columns are told of what the role may use.
+        if !matches!(statement, Statement::Set { .. } | Statement::Reset { .. } | Statement::Discard) {
+            self.judge(None, seen)?;
+        }
         let n = count_params(&statement)?.max(types.len());
         let mut known: Vec<Option<DataType>> = types.to_vec();
         known.resize(n, None);
@@ -136,6 +140,7 @@ impl Session {
         }
         let expanded = self.expanded(&self.catalog(), statement)?;
         let seen = expanded.as_ref().unwrap_or(statement);
+        self.judge(None, seen)?;
         let n = count_params(statement)?.max(types.len());
         let mut params: Vec<Option<DataType>> = types.iter().cloned().map(Some).collect();
         params.resize(n, None);
@@ -176,7 +181,7 @@ impl Session {
         let mut types = cast_types(statement);
         let scope = self.scope(None);
         match statement {
-            Statement::Query(query) => self.infer_query(query, scope, &mut types).await,
+            Statement::Query(query) | Statement::Declare { query, .. } => self.infer_query(query, scope, &mut types).await,
             Statement::Insert(insert) => {
                 let Ok(relation) = scope.relation(insert.table.schema.as_deref(), &insert.table.name).cloned() else {
                     return types;

@@ -8,7 +8,7 @@
 
 use super::{Session, rows, txn::Txn};
 use crate::{
-    catalog::{Column, Kind, Made, Relation},
+    catalog::{Column, Kind, Made, Relation, rights::Privileges},
     error::{Error, Result, sqlstate as code},
     read::planner,
     syntax,
@@ -75,9 +75,13 @@ impl Session {
             if let Some(check) = (0..checks.len()).find_map(|at| breaks(row, at)).and_then(|at| checks.get(at)) {
                 let message =
                     format!("new row for relation \"{}\" violates check constraint \"{}\"", relation.name.name, check.name);
-                return Err(Error::invalid(code::CHECK, message)
-                    .detail(format!("Failing row contains ({}).", shown(rows, row)))
-                    .hint(format!("the condition is {}", check.sql)));
+                let error = Error::invalid(code::CHECK, message).hint(format!("the condition is {}", check.sql));
+                // The row may hold what stood there before.
+                let who = self.who_at_all(Some(txn));
+                return Err(match who.relation(relation, Privileges::SELECT) {
+                    Ok(()) => error.detail(format!("Failing row contains ({}).", shown(rows, row))),
+                    Err(_) => error,
+                });
             }
         }
         Ok(())

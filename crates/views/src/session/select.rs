@@ -5,7 +5,7 @@
 
 use super::{Session, txn::Txn};
 use crate::{
-    catalog::ObjectId,
+    catalog::{ObjectId, RoleId},
     error::{Error, Result},
     read::{names::Scope, planner},
     response::{Response, Rows},
@@ -25,7 +25,10 @@ const PLANS_KEPT: usize = 256;
 /// A plan with what must hold for it to be used again.
 #[derive(Clone)]
 pub(super) struct Kept {
+    /// A change of rights changes it too.
     catalog: Lsn,
+    /// By whose rights it was planned.
+    role: RoleId,
     search_path: Vec<String>,
     /// What it reads.
     pub(super) uses: BTreeSet<ObjectId>,
@@ -41,7 +44,11 @@ impl PlanCache {
     /// A plan of this text that still holds. A transaction that changed the catalog has plans of its own.
     pub(super) fn get(&self, text: Option<&str>, txn: &Txn, scope: &Scope) -> Option<Kept> {
         let kept = self.0.get(text?)?;
-        let holds = txn.events.is_empty() && kept.catalog == txn.catalog.changed() && kept.search_path == scope.search_path;
+        let holds = txn.events.is_empty()
+            && kept.catalog == txn.catalog.changed()
+            && kept.role == scope.who.role
+            && txn.rights_are(&scope.who.rights)
+            && kept.search_path == scope.search_path;
         holds.then(|| kept.clone())
     }
 
@@ -81,14 +88,15 @@ impl Session {
             return Ok(kept);
         }
         let uses = self.core.planner.uses(&query, &scope)?;
-        let search_path = scope.search_path.clone();
+        let (search_path, role) = (scope.search_path.clone(), scope.who.role);
+        let fresh = txn.rights_are(&scope.who.rights);
         let mut logical = Box::pin(self.core.planner.plan(query, scope)).await?;
         if let Some(output) = output {
             logical = planner::renamed(logical, output)?;
         }
-        let keep = planner::is_immutable(&logical);
+        let keep = fresh && planner::is_immutable(&logical);
         let plan = self.core.planner.physical(&logical).await?;
-        let kept = Kept { catalog: txn.catalog.changed(), search_path, uses, plan };
+        let kept = Kept { catalog: txn.catalog.changed(), role, search_path, uses, plan };
         if keep {
             self.plans.put(text, txn, &kept);
         }

@@ -4,7 +4,7 @@
 //! own default says. They are volatile: a plan with one of them is not kept, and each row gets a number of its own.
 
 use crate::{
-    catalog::{Catalog, Sequence},
+    catalog::{Catalog, Sequence, Who, rights::Privileges},
     error::{Error, Result},
     read::names::Scope,
     sequences::Mine,
@@ -46,6 +46,7 @@ pub(crate) fn functions(query: &ast::Query, scope: &Scope) -> Vec<Arc<ScalarUDF>
         name,
         catalog: scope.catalog.clone(),
         search_path: scope.search_path.clone(),
+        who: scope.who.clone(),
         mine: mine.clone(),
         signature: Signature::one_of(kinds.clone(), Volatility::Volatile),
     };
@@ -57,6 +58,7 @@ struct Call {
     name: &'static str,
     catalog: Arc<Catalog>,
     search_path: Vec<String>,
+    who: Arc<Who>,
     mine: Arc<Mine>,
     signature: Signature,
 }
@@ -116,6 +118,9 @@ impl Call {
             Some(first) => (0..n).map(|row| self.sequence(first, row)).collect::<Result<Vec<_>>>()?,
             None => vec![None; n],
         };
+        if let Some(named) = args.first() {
+            self.judge(named, &sequences)?;
+        }
         if self.name == "nextval"
             && let Some(Some(one)) = sequences.first()
             && sequences.iter().all(|s| *s == Some(*one))
@@ -136,6 +141,27 @@ impl Call {
             });
         }
         Ok(numbers.into())
+    }
+
+    /// Each sequence once. A column's own is named by a number below zero: an identity column counts for whoever may insert.
+    fn judge(&self, named: &ArrayRef, sequences: &[Option<u32>]) -> Result<()> {
+        let one_of = match self.name {
+            "nextval" => Privileges::USAGE.with(Privileges::UPDATE),
+            "setval" => Privileges::UPDATE,
+            _ => Privileges::SELECT.with(Privileges::USAGE),
+        };
+        let mut last = None;
+        for id in sequences.iter().flatten() {
+            if last.replace(*id) == Some(*id) {
+                continue;
+            }
+            let Some(sequence) = self.catalog.sequence(*id) else { continue };
+            let by_number = named.data_type().is_numeric();
+            if !(by_number && self.catalog.is_identity(*id)) {
+                self.who.sequence(sequence, one_of)?;
+            }
+        }
+        Ok(())
     }
 
     fn sequence(&self, of: &ArrayRef, row: usize) -> Result<Option<u32>> {

@@ -14,6 +14,9 @@ use regauge_plan::parse::ObjectKind;
 use regauge_types::ErrorKind;
 use std::sync::Arc;
 
+/// What stands for an error that tells rows which the reader may not read.
+pub(super) const HIDDEN: &str = "a row of it has an error";
+
 /// Rows of text columns.
 pub(super) fn texts(columns: &[&str], rows: &[Vec<Option<String>>], tag: &str) -> Result<Response> {
     let fields: Vec<Field> = columns.iter().map(|c| Field::new(*c, DataType::Utf8, true)).collect();
@@ -39,7 +42,7 @@ impl Session {
                     RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![epoch]))]).map_err(Error::arrow)?;
                 Ok(Response::Rows(Rows::ready(schema, vec![batch], "SHOW")))
             }
-            _ => match self.variables.get(name) {
+            _ => match self.variable(name) {
                 Some(value) => texts(&[name], &[vec![Some(value)]], "SHOW"),
                 None => {
                     let message = format!("unrecognized configuration parameter \"{name}\"");
@@ -50,7 +53,7 @@ impl Session {
     }
 
     pub(super) fn show_objects(&self, kind: ObjectKind) -> Result<Response> {
-        let catalog = self.catalog();
+        let (catalog, whole, who) = (self.catalog(), self.whole_catalog(), self.who_at_all(None));
         let relations = catalog.relations().filter(|r| is_kind(r, kind));
         if kind != ObjectKind::MaterializedView {
             let rows: Vec<_> = relations
@@ -70,7 +73,7 @@ impl Session {
                     Some(no.to_string()),
                     Some(state),
                     report.upper.map(|e| e.to_string()),
-                    report.error,
+                    report.error.map(|e| if who.tells(&whole, relation.id) { e } else { HIDDEN.to_owned() }),
                 ]);
             }
         }
@@ -85,16 +88,41 @@ impl Session {
                 txn.at_least = txn.at_least.max(self.seen.lsn);
             }
         } else {
-            self.variables.set(name, value, local)?;
+            self.set_variable(name, value, local)?;
             self.plans.clear();
         }
         Ok(Response::command("SET"))
     }
 
+    /// Sets it; a role that the session may not have is refused at once.
+    fn set_variable(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        if !["role", "session_authorization"].contains(&name) {
+            return self.variables.set(name, value, local);
+        }
+        let before = self.variables.clone();
+        self.variables.set(name, value, local)?;
+        if name == "session_authorization" {
+            // Another session user begins without a role.
+            self.variables.set("role", None, local)?;
+        }
+        match self.who(None) {
+            Ok(who) => {
+                self.variables.tell_superuser(who.is_superuser());
+                Ok(())
+            }
+            Err(error) => {
+                self.variables = before;
+                // As PostgreSQL says it of a value that a setting cannot have.
+                let sqlstate = if error.sqlstate == code::UNDEFINED_OBJECT { code::INVALID_PARAMETER } else { error.sqlstate };
+                Err(Error { sqlstate, ..error })
+            }
+        }
+    }
+
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<Response> {
         match name {
-            Some(name) => self.variables.set(name, None, false)?,
-            None => self.variables.reset_all(),
+            Some(name) => self.set_variable(name, None, false)?,
+            None => self.variables.reset_settings(),
         }
         self.plans.clear();
         Ok(Response::command("RESET"))
@@ -107,6 +135,7 @@ impl Session {
         self.variables.reset_all();
         self.plans.clear();
         let _ = self.deallocate(None);
+        self.close_cursor(None)?;
         Ok(Response::command("DISCARD ALL"))
     }
 

@@ -9,7 +9,7 @@
 
 use super::Session;
 use crate::{
-    catalog::{Kind, Relation},
+    catalog::{Kind, ObjectId, Relation, Who},
     core::Core,
     error::{Error, Result},
     event_time::layout,
@@ -18,7 +18,7 @@ use crate::{
     table::layout::Changes,
     version::{
         registry::Key,
-        trace::{Trace, trace_error},
+        trace::{Trace, TraceFailure, trace_error},
     },
 };
 use arrow::{
@@ -31,6 +31,7 @@ use regauge_plan::parse::Subscribe;
 use regauge_state::trace::RowError;
 use regauge_types::{Delta, Lsn, TopicId};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -64,7 +65,9 @@ impl Session {
         }
         let shape = Shape::new(&relation, subscribe.progress);
         let (tx, rx) = channel(4);
-        let feed = Feed { core: self.core.clone(), shape: shape.clone(), tx };
+        let who = self.who(None)?;
+        let watch = Watch { who: RefCell::new(who.clone()), of: relation.id };
+        let feed = Feed { core: self.core.clone(), shape: shape.clone(), tx, watch };
         let from = after.map(|seen| seen.lsn);
         let snapshot = subscribe.snapshot && from.is_none();
         match &relation.kind {
@@ -81,7 +84,8 @@ impl Session {
             Kind::Materialized { routed, .. } => {
                 let view = relation.view().ok_or_else(|| Error::internal("view without an identity"))?;
                 let key = (view, *routed);
-                let (at, _) = self.core.versions.freshest(&[key], from.unwrap_or(self.seen.lsn), timeout).await?;
+                let fresh = self.core.versions.freshest(&[key], from.unwrap_or(self.seen.lsn), timeout).await;
+                let (at, _) = fresh.map_err(|e| self.core.veiled(&scope.catalog, &who, [relation.id], e))?;
                 let reader = self.core.versions.reader(key)?;
                 let start = from.unwrap_or(at);
                 tokio::task::spawn_blocking(move || feed.version(key, &reader, start, snapshot));
@@ -152,6 +156,17 @@ impl Shape {
     }
 }
 
+/// Why changes cannot be given: those behind an old token may be merged with others since, or were before the view was built.
+fn lost(failure: &TraceFailure) -> Error {
+    let error = trace_error(failure);
+    match failure {
+        TraceFailure::OutOfRange(_) => error.detail("The changes since that epoch are not kept one by one any more.").hint(
+            "subscribe without AFTER (HTTP: without Last-Event-ID and after): all present rows come first, then the changes",
+        ),
+        TraceFailure::Failed(_) => error,
+    }
+}
+
 fn signed(lsn: Lsn) -> i64 {
     i64::try_from(lsn.0).unwrap_or(i64::MAX)
 }
@@ -161,11 +176,39 @@ struct Feed {
     core: Arc<Core>,
     shape: Shape,
     tx: Sender<Result<RecordBatch>>,
+    watch: Watch,
+}
+
+/// Whether who subscribed may still read: looked at before anything is sent, anew whenever rights have changed.
+struct Watch {
+    who: RefCell<Who>,
+    of: ObjectId,
+}
+
+impl Watch {
+    fn judge(&self, core: &Core) -> Result<()> {
+        let catalog = core.judged.catalog();
+        let mut who = self.who.borrow_mut();
+        if Arc::ptr_eq(&catalog.rights, &who.rights) {
+            return Ok(());
+        }
+        who.rights = catalog.rights.clone();
+        match catalog.get(self.of) {
+            Some(relation) => who.read(&catalog, relation),
+            None => Ok(()),
+        }
+    }
+
+    /// An error as the subscriber may hear it.
+    fn veiled(&self, core: &Core, error: Error) -> Error {
+        core.veiled(&core.judged.catalog(), &self.who.borrow(), [self.of], error)
+    }
 }
 
 impl Feed {
     /// False when nobody listens any more.
     fn send(&self, item: Result<RecordBatch>) -> bool {
+        let item = self.watch.judge(&self.core).and(item).map_err(|e| self.watch.veiled(&self.core, e));
         let fine = item.is_ok();
         self.tx.blocking_send(item).is_ok() && fine
     }
@@ -265,7 +308,7 @@ impl Feed {
                     let changes = match reader.changes(at.into(), upper) {
                         Ok(changes) => changes,
                         Err(error) => {
-                            self.send(Err(trace_error(&error)));
+                            self.send(Err(lost(&error)));
                             return;
                         }
                     };

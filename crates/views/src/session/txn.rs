@@ -4,7 +4,7 @@
 //! views and streams stay at the snapshot. Nothing of it is anywhere else before it commits.
 
 use crate::{
-    catalog::{Catalog, Event, Ids, Relation, Wish, decide},
+    catalog::{Catalog, Event, Ids, Relation, Rights, RoleId, Wish, decide, rights::births},
     error::{Error, Result},
     read::{Pin, reading::VersionRows},
     table::writes::TableWrites,
@@ -41,6 +41,8 @@ pub struct Txn {
     pub base: Arc<Catalog>,
     /// The same with its own changes.
     pub catalog: Arc<Catalog>,
+    /// Who owns what it makes.
+    pub role: RoleId,
     /// Gives identities.
     ids: Arc<Ids>,
     /// Its own changes.
@@ -87,6 +89,7 @@ impl Txn {
     pub fn new(mode: Mode, catalog: Arc<Catalog>, ids: Arc<Ids>, at_least: Lsn) -> Txn {
         Txn {
             ids,
+            role: RoleId::BOOTSTRAP,
             mode,
             failed: false,
             read_only: false,
@@ -179,9 +182,16 @@ impl Txn {
 
     /// Changes the catalog.
     pub fn wish(&mut self, wish: Wish) -> Result<Vec<Event>> {
-        let events = decide(&self.ids.claim(&self.catalog, &wish), wish)?;
+        let mut events = decide(&self.ids.claim(&self.catalog, &wish), wish)?;
+        events.extend(births(&self.catalog, self.role, &events));
         self.extend(events.clone())?;
         Ok(events)
+    }
+
+    /// Whether rights are those of its catalog: what was planned with it was judged by them.
+    #[must_use]
+    pub fn rights_are(&self, rights: &Arc<Rights>) -> bool {
+        Arc::ptr_eq(&self.catalog.rights, rights)
     }
 
     /// Takes in events that were decided.

@@ -83,7 +83,9 @@ impl Session {
         output: &SchemaRef,
         text: Option<&str>,
     ) -> Result<RecordBatch> {
-        let scope = self.scope(Some(txn));
+        let mut scope = self.scope(Some(txn));
+        // What the statement needs of the table was judged before: SELECT where it reads the table's columns, and not else.
+        Arc::make_mut(&mut scope.who).judged.insert(relation.id);
         let kept = match self.plans.get(text, txn, &scope) {
             Some(kept) => kept,
             None => {

@@ -38,6 +38,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("regauge.causal_timeout", "5s", true),
     ("regauge.producer", "", true),
     ("regauge.user", "", true),
+    ("role", "none", true),
     ("search_path", "\"$user\", public", true),
     ("server_encoding", "UTF8", false),
     ("server_version", "16.6", false),
@@ -53,6 +54,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
 ];
 
 /// A session's settings.
+#[derive(Clone)]
 pub(super) struct Variables {
     /// What the client brought when it connected: RESET goes back to it.
     brought: BTreeMap<String, String>,
@@ -64,10 +66,13 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    pub(super) fn new(limits: &Limits) -> Variables {
+    pub(super) fn new(limits: &Limits, user: &str, superuser: bool) -> Variables {
+        let superuser = if superuser { "on" } else { "off" };
+        let own = [("session_authorization", user), ("is_superuser", superuser)];
+        let brought: BTreeMap<String, String> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Variables {
-            brought: BTreeMap::new(),
-            set: BTreeMap::new(),
+            set: brought.clone(),
+            brought,
             local: BTreeMap::new(),
             causal_timeout: limits.causal_timeout,
             shared: OnceLock::new(),
@@ -126,6 +131,14 @@ impl Variables {
         Ok(())
     }
 
+    /// RESET ALL: who the session is stays, as in PostgreSQL.
+    pub(super) fn reset_settings(&mut self) {
+        let kept = |name: &&str| Some(((*name).to_owned(), self.set.get(*name)?.clone()));
+        let kept: Vec<_> = ["role", "session_authorization", "is_superuser"].iter().filter_map(kept).collect();
+        self.reset_all();
+        self.set.extend(kept);
+    }
+
     pub(super) fn reset_all(&mut self) {
         self.shared = OnceLock::new();
         self.set = self.brought.clone();
@@ -160,10 +173,23 @@ impl Variables {
         self.get("timezone").unwrap_or_else(|| "UTC".to_owned())
     }
 
+    /// Shown as `is_superuser`.
+    pub(super) fn tell_superuser(&mut self, superuser: bool) {
+        self.shared = OnceLock::new();
+        self.set.insert("is_superuser".to_owned(), if superuser { "on" } else { "off" }.to_owned());
+    }
+
+    /// The search path as it is written, `$user` left out.
     pub(super) fn search_path(&self) -> Vec<String> {
+        self.search_path_of(|| None)
+    }
+
+    /// The search path; `user` is the schema that `$user` stands for, if there is one.
+    pub(super) fn search_path_of(&self, user: impl Fn() -> Option<String>) -> Vec<String> {
         let path = self.get("search_path").unwrap_or_default();
         let names = path.split(',').map(|s| s.trim().trim_matches(['"', '\'']).to_owned());
-        let mut names: Vec<String> = names.filter(|s| !s.is_empty() && s != "$user").collect();
+        let own = |s: String| if s == "$user" { user() } else { Some(s) };
+        let mut names: Vec<String> = names.filter(|s| !s.is_empty()).filter_map(own).collect();
         if names.is_empty() {
             names.push(crate::catalog::PUBLIC.to_owned());
         }
@@ -243,7 +269,7 @@ mod tests {
 
     #[test]
     fn local_settings_end_with_the_transaction() {
-        let mut variables = Variables::new(&Limits::default());
+        let mut variables = Variables::new(&Limits::default(), "regauge", true);
         variables.set("statement_timeout", Some("5s"), false).expect("known");
         variables.set("statement_timeout", Some("1min"), true).expect("known");
         assert_eq!(variables.statement_timeout(), Some(Duration::from_secs(60)));

@@ -11,7 +11,7 @@
 
 use super::{
     errors::healthy,
-    trace::{Begin, Dataflows, Figures, FlowId, Past, Start, Trace, TraceFailure},
+    trace::{Begin, Contents, Dataflows, Figures, FlowId, Past, Start, Trace, TraceFailure},
 };
 use crate::{
     config::Config,
@@ -20,7 +20,7 @@ use crate::{
 };
 use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
-use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install};
+use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install, Saving};
 use regauge_state::trace::{Pin, RowError, Snapshot, TraceError, TraceReader};
 use regauge_types::{Delta, Epoch, TopicId};
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -55,7 +55,7 @@ impl History for Reads {
 
 impl Dataflows for Workers {
     fn install(&self, begin: Begin<'_>) -> Result<Arc<dyn Trace>> {
-        let Begin { id, plan, sources, as_of, diverts } = begin;
+        let Begin { id, plan, sources, as_of, diverts, restore } = begin;
         let mut diverting = self.diverting.lock();
         let gone = |up| Error::internal(format!("a version that it reads is not running flow={up}"));
         let feed = |start| -> Result<Feed> {
@@ -70,7 +70,7 @@ impl Dataflows for Workers {
         let sources = sources.into_iter().map(|(id, start)| Ok((id, feed(start)?))).collect::<Result<_>>()?;
         let reader = self
             .engine
-            .install(Install { id, plan: plan.clone(), sources, as_of })
+            .install(Install { id, plan: plan.clone(), sources, as_of, restore })
             .map_err(|e| Error::internal(e.to_string()))?;
         // nothing is fed before this returns, so the trace cannot have gone past `as_of`
         let kept = Mutex::new(reader.pin(as_of).map_err(|e| Error::internal(e.to_string()))?);
@@ -83,6 +83,10 @@ impl Dataflows for Workers {
 
     fn feed(&self, id: FlowId, epoch: Epoch, deltas: &[(TopicId, Delta)]) {
         self.engine.feed(id, epoch, deltas.to_vec());
+    }
+
+    fn save(&self, id: FlowId, epoch: Epoch, no: u64, base: Option<u64>) -> Option<Arc<Saving>> {
+        self.engine.save(id, epoch, no, base)
     }
 
     fn stop(&self, id: FlowId) {
@@ -141,6 +145,11 @@ impl Trace for Output {
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure> {
         let changes = self.reader.changes(after, up_to).map_err(failure)?;
         Ok(changes.into_iter().map(|c| (c.epoch, c.rows)).collect())
+    }
+
+    fn state(&self, at: Epoch) -> Result<Contents, TraceFailure> {
+        let snapshot = self.reader.snapshot(at).map_err(failure)?;
+        Ok((snapshot.pieces().to_vec(), snapshot.errors().to_vec()))
     }
 
     fn diverts(&self) -> bool {

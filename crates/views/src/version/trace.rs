@@ -9,6 +9,7 @@ use crate::{
     read::reading::VersionRows,
 };
 use arrow::array::{ArrayRef, RecordBatch};
+use regauge_flow::engine::{Restore, Saving};
 use regauge_plan::{FlowPlan, SourceId};
 use regauge_state::trace::RowError;
 use regauge_types::{Delta, Epoch, ErrorKind, TopicId};
@@ -28,6 +29,9 @@ pub enum TraceFailure {
     OutOfRange(String),
 }
 
+/// Rows with their multiplicities, and errors of rows.
+pub type Contents = (Vec<Delta>, Vec<(RowError, i64)>);
+
 /// The published output of a version.
 pub trait Trace: Send + Sync {
     /// Everything up to here is in it.
@@ -40,6 +44,10 @@ pub trait Trace: Send + Sync {
     /// rows: [`Trace::snapshot`] tells.
     fn lookup(&self, _at: Epoch, _key: &[ArrayRef]) -> Option<Result<RecordBatch, TraceFailure>> {
         None
+    }
+    /// All rows, with their multiplicities, and all errors at an epoch that can be read: for a checkpoint.
+    fn state(&self, _at: Epoch) -> Result<Contents, TraceFailure> {
+        Err(TraceFailure::OutOfRange("this trace is not kept in checkpoints".to_owned()))
     }
     /// Changes of the epochs after `after` up to `up_to`, ascending.
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure>;
@@ -121,6 +129,8 @@ pub struct Begin<'a> {
     pub as_of: Epoch,
     /// Whether rows that fail are set aside, instead of making the others unreadable.
     pub diverts: bool,
+    /// What a dataflow of the same plan had at `as_of`; then no past is read.
+    pub restore: Option<Restore>,
 }
 
 /// Running dataflows.
@@ -133,6 +143,11 @@ pub trait Dataflows: Send + Sync {
     fn install(&self, begin: Begin<'_>) -> Result<Arc<dyn Trace>>;
     /// Gives a dataflow everything up to an epoch; epochs ascend per dataflow.
     fn feed(&self, id: FlowId, epoch: Epoch, deltas: &[(TopicId, Delta)]);
+    /// Asks for a dataflow's state at the end of an epoch that will be fed next; `no` ascends, `base` is the last one that the caller has.
+    /// `None` if it cannot be had.
+    fn save(&self, _id: FlowId, _epoch: Epoch, _no: u64, _base: Option<u64>) -> Option<Arc<Saving>> {
+        None
+    }
     /// Ends a dataflow.
     fn stop(&self, id: FlowId);
     /// What its operators have done, in the plan's order.

@@ -8,6 +8,7 @@ pub struct Site {
     pub dir: TempDir,
     pub instance: Option<Instance>,
     workers: usize,
+    checkpoints: bool,
 }
 
 pub fn site() -> Site {
@@ -16,14 +17,33 @@ pub fn site() -> Site {
 
 pub fn site_with(workers: usize) -> Site {
     let dir = tempfile::tempdir().unwrap();
-    let mut site = Site { dir, instance: None, workers };
+    let mut site = Site { dir, instance: None, workers, checkpoints: false };
     site.open();
+    site
+}
+
+/// With checkpoints, which are taken when they are asked for.
+pub fn site_with_checkpoints(workers: usize) -> Site {
+    let mut site = site_with(workers);
+    site.reopen_with(workers, true);
     site
 }
 
 impl Site {
     fn open(&mut self) {
-        self.instance = Some(Instance::open(Config::new(self.dir.path()).workers(self.workers)).unwrap());
+        let mut config = Config::new(self.dir.path()).workers(self.workers);
+        config.checkpoints.enabled = self.checkpoints;
+        self.instance = Some(Instance::open(config).unwrap());
+    }
+
+    /// As [`Site::reopen`], with so many workers, with checkpoints or without.
+    pub fn reopen_with(&mut self, workers: usize, checkpoints: bool) {
+        (self.workers, self.checkpoints) = (workers, checkpoints);
+        self.reopen();
+    }
+
+    pub fn instance(&self) -> &Instance {
+        self.instance.as_ref().unwrap()
     }
 
     /// Lets go of the instance without a word, and opens the folder again.

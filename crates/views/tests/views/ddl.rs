@@ -1,6 +1,6 @@
 //! CREATE and DROP, alone and in transactions.
 
-use crate::common::{code, run, site};
+use crate::common::{attempt, code, run, site};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ddl_and_dml_commit_together() {
@@ -60,6 +60,59 @@ async fn ddl_races_are_judged_at_commit() {
     run(&mut a, "BEGIN; CREATE TABLE x (id INT PRIMARY KEY)").await;
     run(&mut b, "CREATE TABLE x (id TEXT PRIMARY KEY)").await;
     assert_eq!(code(&mut a, "COMMIT").await, "40001");
+}
+
+/// Each pair: what one transaction does, what another has committed meanwhile, and what comes of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_transactions_change_the_catalog_side_by_side() {
+    let cases = [
+        // What has nothing to do with each other stands side by side, whatever kinds they are.
+        ("CREATE TABLE x (id INT PRIMARY KEY)", "CREATE TABLE y (id INT PRIMARY KEY)", "00000"),
+        ("CREATE MATERIALIZED VIEW x AS SELECT id FROM t", "CREATE MATERIALIZED VIEW y AS SELECT id FROM t", "00000"),
+        ("CREATE TABLE x (id SERIAL PRIMARY KEY)", "CREATE SEQUENCE y", "00000"),
+        ("CREATE VIEW x AS SELECT id FROM t", "CREATE VIEW y AS SELECT id FROM t", "00000"),
+        ("COMMENT ON TABLE t IS 'a'", "COMMENT ON TABLE u IS 'b'", "00000"),
+        ("ALTER TABLE t ADD COLUMN more INT", "ALTER TABLE u ADD COLUMN more INT", "00000"),
+        ("CREATE TABLE s.x (id INT PRIMARY KEY)", "CREATE TABLE s.y (id INT PRIMARY KEY)", "00000"),
+        // What one reads the other has changed.
+        ("CREATE VIEW x AS SELECT id FROM t", "ALTER TABLE t RENAME COLUMN id TO no", "40001"),
+        ("CREATE MATERIALIZED VIEW x AS SELECT n FROM t", "ALTER TABLE t DROP COLUMN n", "40001"),
+        ("CREATE VIEW x AS SELECT id FROM t", "DROP TABLE t CASCADE", "40001"),
+        ("CREATE OR REPLACE VIEW v AS SELECT id FROM t", "CREATE OR REPLACE VIEW v AS SELECT id FROM u WHERE n > 0", "40001"),
+        ("ALTER TABLE t ADD COLUMN more INT", "ALTER TABLE t ADD COLUMN other INT", "40001"),
+        ("DROP VIEW v", "DROP VIEW v", "40001"),
+        // What one renames, alters or drops has got a reader meanwhile.
+        ("ALTER TABLE t RENAME TO w", "CREATE VIEW x AS SELECT id FROM t", "40001"),
+        ("ALTER TABLE t DROP COLUMN n", "CREATE VIEW x AS SELECT n FROM t", "40001"),
+        ("DROP VIEW v", "CREATE VIEW x AS SELECT id FROM v", "40001"),
+        // Names.
+        ("ALTER TABLE t RENAME TO w", "ALTER TABLE u RENAME TO w", "40001"),
+        ("CREATE SEQUENCE x", "CREATE SEQUENCE x", "40001"),
+        ("CREATE TABLE x (id INT PRIMARY KEY)", "CREATE SEQUENCE x", "40001"),
+        ("CREATE TABLE s.x (id INT PRIMARY KEY)", "DROP SCHEMA s", "40001"),
+    ];
+    for (first, second, wanted) in cases {
+        let mut site = site();
+        let (mut a, mut b) = (site.session(), site.session());
+        let before = "CREATE TABLE t (id INT PRIMARY KEY, n INT); CREATE TABLE u (id INT PRIMARY KEY, n INT); \
+                      CREATE VIEW v AS SELECT id FROM u; CREATE SCHEMA s; INSERT INTO t VALUES (1, 2)";
+        run(&mut a, before).await;
+        run(&mut a, &format!("BEGIN; {first}")).await;
+        run(&mut b, second).await;
+        let outcome = attempt(&mut a, "COMMIT").await.map_or_else(|e| e.sqlstate, |_| "00000");
+        assert_eq!(outcome, wanted, "{first} beside {second}");
+        if wanted == "00000" && first.contains(" x ") && second.contains(" y ") && first.contains("VIEW") {
+            run(&mut a, "INSERT INTO t VALUES (5, 6)").await;
+            for name in ["x", "y"] {
+                assert_eq!(run(&mut b, &format!("FLUSH; SELECT id FROM {name} ORDER BY id")).await, ["1", "5"], "{first}");
+            }
+        }
+        // What is stored says the same.
+        let shown = run(&mut a, "SHOW TABLES").await;
+        drop((a, b));
+        site.reopen();
+        assert_eq!(run(&mut site.session(), "SHOW TABLES").await, shown, "{first} beside {second}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

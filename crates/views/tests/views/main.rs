@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, missing_docs)]
 
 mod alter;
+mod checkpoint_files;
+mod checkpoints;
 mod common;
 mod concurrency;
 mod copy;
@@ -18,6 +20,7 @@ mod pg;
 mod prepared;
 mod recursion;
 mod reopen;
+mod rights;
 mod rules;
 mod temporal;
 mod transactions;

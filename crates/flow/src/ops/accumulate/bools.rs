@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 
 use regauge_state::Segments;
 
-use super::{Accumulator, Rows, Values};
+use super::{Accumulator, Rows, Values, each};
+use crate::image::{Tables, int64, table};
 use crate::operator::FlowError;
 
 /// Counts of [false, true] a group.
@@ -54,5 +55,20 @@ impl Accumulator for Bools {
 
     fn n_bytes(&self) -> usize {
         self.counts.n_bytes()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        each(pieces, to, |groups| {
+            let side = |i: usize| int64(groups.iter().map(move |g| self.counts[*g as usize][i]));
+            table(vec![side(0), side(1)], groups.len())
+        })
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let [falses, trues] = from.numbers()?;
+        for (g, (falses, trues)) in groups.iter().zip(falses.into_iter().zip(trues)) {
+            self.counts[*g as usize] = [falses, trues];
+        }
+        Ok(())
     }
 }

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, UInt32Type};
 use regauge_state::{GroupIndex, Segments, canonical_floats};
 use regauge_types::hash::hash_columns;
 
 use super::{Accumulator, Rows, Values};
+use crate::image::{Tables, by_bucket, int64, places, table};
 use crate::operator::FlowError;
 use crate::ops::parts::{row_number, take_all};
 
@@ -17,6 +18,7 @@ use crate::ops::parts::{row_number, take_all};
 pub(super) struct Dedup {
     inner: Box<dyn Accumulator>,
     n_args: usize,
+    args: Vec<DataType>,
     index: GroupIndex,
     counts: Segments<i64>,
     /// Entries of each group, where groups are cleared that still have rows.
@@ -28,7 +30,8 @@ impl Dedup {
     pub(super) fn new(inner: Box<dyn Accumulator>, n_args: usize, types: &[DataType]) -> Result<Self, FlowError> {
         let mut keys = vec![DataType::UInt32];
         keys.extend_from_slice(&types[..n_args]);
-        Ok(Dedup { inner, n_args, index: GroupIndex::new(&keys)?, counts: Segments::default(), of_group: None })
+        let (args, index) = (types[..n_args].to_vec(), GroupIndex::new(&keys)?);
+        Ok(Dedup { inner, n_args, args, index, counts: Segments::default(), of_group: None })
     }
 }
 
@@ -95,5 +98,44 @@ impl Accumulator for Dedup {
     fn n_bytes(&self) -> usize {
         let of_group = self.of_group.as_ref().map_or(0, |of| of.values().map(|ids| 32 + ids.capacity() * 4).sum());
         self.inner.n_bytes() + self.index.n_bytes() + self.counts.n_bytes() + of_group
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        let wanted =
+            pieces.iter().enumerate().flat_map(|(i, groups)| groups.iter().enumerate().map(move |(at, g)| (*g, (i, at))));
+        let wanted: HashMap<u32, (usize, usize)> = wanted.collect();
+        let mut entries: Vec<Vec<(usize, u32)>> = vec![vec![]; pieces.len()];
+        for (_, ids) in by_bucket(&self.index) {
+            let keys = self.index.keys(&ids)?;
+            let groups = keys.first().map(|g| g.as_primitive::<UInt32Type>().values().to_vec()).unwrap_or_default();
+            for (group, id) in groups.iter().zip(&ids) {
+                if let Some((piece, place)) = wanted.get(group) {
+                    entries[*piece].push((*place, *id));
+                }
+            }
+        }
+        for (entries, to) in entries.iter_mut().zip(to.iter_mut()) {
+            let ids: Vec<u32> = entries.iter().map(|(_, id)| *id).collect();
+            let mut columns = self.index.keys(&ids)?;
+            columns[0] = places(entries.iter().map(|(place, _)| row_number(*place)).collect());
+            columns.push(int64(ids.iter().map(|id| self.counts[*id as usize])));
+            to.push(table(columns, ids.len())?);
+        }
+        self.inner.save(pieces, to)
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let (of, args, counts) = from.placed(groups.len(), &self.args)?;
+        let groups_now: Vec<u32> = of.iter().map(|place| groups[*place as usize]).collect();
+        let mut keys: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups_now.clone()))];
+        keys.extend(args);
+        let mut ids = Vec::new();
+        self.index.intern(&keys, &hash_columns(&keys, counts.len())?, &mut ids, &mut Vec::new())?;
+        self.counts.grow(self.index.n_ids(), 0);
+        ids.iter().zip(counts).for_each(|(id, n)| self.counts[*id as usize] += n);
+        if let Some(of_group) = &mut self.of_group {
+            groups_now.into_iter().zip(ids).for_each(|(group, id)| of_group.entry(group).or_default().push(id));
+        }
+        self.inner.restore(groups, from)
     }
 }

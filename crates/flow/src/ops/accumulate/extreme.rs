@@ -8,15 +8,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, new_null_array,
+    Array, ArrayRef, AsArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, RecordBatch,
+    new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
 use regauge_state::{OrderedGroups, Segments};
 use regauge_types::key::{KeyOrder, encode_ordered};
 
-use super::{Accumulator, Rows, Values};
+use super::{Accumulator, Rows, Values, each};
+use crate::image::{Tables, int64, places, table};
 use crate::operator::FlowError;
+use crate::ops::members;
 use crate::ops::parts::row_number;
 
 /// The accumulator for arguments of type `ty`.
@@ -61,6 +64,16 @@ fn ranks(array: &ArrayRef, is_max: bool) -> Result<Vec<i64>, FlowError> {
         ranks.iter_mut().for_each(|v| *v = !*v);
     }
     Ok(ranks)
+}
+
+/// A rank that is read back is one of a value of this type.
+fn checked(rank: i64, ty: &DataType) -> Result<i64, FlowError> {
+    let fits = match ty {
+        DataType::Int16 => i16::try_from(rank).is_ok(),
+        DataType::Int32 | DataType::Date32 => i32::try_from(rank).is_ok(),
+        _ => true,
+    };
+    if fits { Ok(rank) } else { Err(FlowError::Image(format!("a rank that no value has rank={rank}"))) }
 }
 
 /// The array of these ranks.
@@ -123,6 +136,23 @@ impl Accumulator for Best {
     fn n_bytes(&self) -> usize {
         self.best.n_bytes() + self.has.n_bytes()
     }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        each(pieces, to, |groups| {
+            let has = int64(groups.iter().map(|g| self.has[*g as usize].into()));
+            let best = int64(groups.iter().map(|g| if self.has[*g as usize] { self.best[*g as usize] } else { 0 }));
+            table(vec![has, best], groups.len())
+        })
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let [has, best] = from.numbers()?;
+        for (g, (has, best)) in groups.iter().zip(has.into_iter().zip(best)) {
+            self.has[*g as usize] = has != 0;
+            self.best[*g as usize] = checked(best, &self.ty)?;
+        }
+        Ok(())
+    }
 }
 
 /// Retractable: every rank with its count.
@@ -163,6 +193,30 @@ impl Accumulator for All {
 
     fn n_bytes(&self) -> usize {
         self.counts.len() * size_of::<((u32, i64), i64)>()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        each(pieces, to, |groups| {
+            let (mut of, mut ranks, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+            for (place, group) in groups.iter().enumerate() {
+                for ((_, rank), count) in self.counts.range((*group, i64::MIN)..=(*group, i64::MAX)) {
+                    of.push(row_number(place));
+                    ranks.push(*rank);
+                    counts.push(*count);
+                }
+            }
+            let n = of.len();
+            table(vec![places(of), int64(ranks.into_iter()), int64(counts.into_iter())], n)
+        })
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let (of, ranks, counts) = from.placed(groups.len(), &[DataType::Int64])?;
+        let ranks = ranks[0].as_primitive::<Int64Type>().values();
+        for (place, (rank, count)) in of.into_iter().zip(ranks.iter().zip(counts)) {
+            self.counts.insert((groups[place as usize], checked(*rank, &self.ty)?), count);
+        }
+        Ok(())
     }
 }
 
@@ -227,5 +281,13 @@ impl Accumulator for Wide {
 
     fn n_bytes(&self) -> usize {
         self.members.n_bytes()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        pieces.iter().zip(to).try_for_each(|(groups, to)| members::save(&self.members, groups, to))
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        members::restore(&mut self.members, groups, std::slice::from_ref(&self.ty), from, |_, _, _, _| {})
     }
 }

@@ -5,7 +5,10 @@ use regauge_plan::eval::EvalError;
 use regauge_plan::functions::kept::{Keeper, Kept, Lanes};
 use regauge_state::Segments;
 
-use super::{Accumulator, Rows, Values};
+use arrow::array::RecordBatch;
+
+use super::{Accumulator, Rows, Values, each};
+use crate::image::{Tables, bytes_table};
 use crate::operator::FlowError;
 
 /// One state a group.
@@ -57,5 +60,18 @@ impl Accumulator for States {
 
     fn n_bytes(&self) -> usize {
         self.groups.iter().map(Kept::heap_bytes).sum::<usize>() + self.groups.n_bytes()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        each(pieces, to, |groups| bytes_table(groups.iter().map(|g| self.groups[*g as usize].to_bytes())))
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let states = from.bytes()?;
+        for (group, bytes) in groups.iter().zip(states.iter().flatten()) {
+            let broken = || FlowError::Image("bytes that are no sums".into());
+            self.groups[*group as usize].merge(bytes).ok_or_else(broken)?;
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringBuilder};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field};
 use regauge_plan::flowplan::{AggCall, AggFunc};
@@ -11,7 +11,9 @@ use regauge_state::{OrderedGroups, canonical_floats};
 use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::{Accumulator, Rows, Values};
+use crate::image::Tables;
 use crate::operator::FlowError;
+use crate::ops::members;
 use crate::ops::parts::row_number;
 
 /// See the module's header.
@@ -20,6 +22,8 @@ pub(super) struct Lists {
     n_args: usize,
     item: DataType,
     orders: Vec<KeyOrder>,
+    /// Types of its arguments.
+    args: Vec<DataType>,
     members: OrderedGroups,
 }
 
@@ -36,6 +40,7 @@ impl Lists {
             n_args,
             item,
             orders,
+            args: types[..n_args].to_vec(),
             members: OrderedGroups::new(&types[..n_args])?,
         })
     }
@@ -113,5 +118,13 @@ impl Accumulator for Lists {
 
     fn n_bytes(&self) -> usize {
         self.members.n_bytes()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        pieces.iter().zip(to).try_for_each(|(groups, to)| members::save(&self.members, groups, to))
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        members::restore(&mut self.members, groups, &self.args, from, |_, _, _, _| {})
     }
 }

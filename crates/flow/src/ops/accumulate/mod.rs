@@ -15,7 +15,7 @@ mod ordered_set;
 mod sums;
 mod total;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::DataType;
 use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{AggCall, AggFunc};
@@ -23,6 +23,7 @@ use regauge_plan::functions::kept::Keeper;
 use regauge_state::Segments;
 use std::sync::Arc;
 
+use crate::image::{Tables, int64, table};
 use crate::operator::FlowError;
 
 /// Rows for one accumulator; all slices and arrays have the same length.
@@ -60,8 +61,24 @@ pub(super) trait Accumulator: Send {
     fn clear(&mut self, group: u32) -> Result<(), FlowError>;
     /// An epoch has ended.
     fn settle(&mut self) {}
+    /// Appends what it keeps of some groups, for each piece of them apart: tables that name groups by their places in the piece.
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError>;
+    /// Reads what [`Accumulator::save`] wrote of one piece, for groups that have these ids now and are empty.
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError>;
     /// Bytes of memory held.
     fn n_bytes(&self) -> usize;
+}
+
+/// Appends a table for each piece.
+fn each(
+    pieces: &[&[u32]],
+    to: &mut [Vec<RecordBatch>],
+    make: impl Fn(&[u32]) -> Result<RecordBatch, FlowError>,
+) -> Result<(), FlowError> {
+    pieces.iter().zip(to).try_for_each(|(groups, to)| {
+        to.push(make(groups)?);
+        Ok(())
+    })
 }
 
 /// The accumulator of a call over arguments of these types (then the types of its ORDER BY columns).
@@ -121,5 +138,15 @@ impl Accumulator for Count {
 
     fn n_bytes(&self) -> usize {
         self.counts.n_bytes()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        each(pieces, to, |groups| table(vec![int64(groups.iter().map(|g| self.counts[*g as usize]))], groups.len()))
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let [counts] = from.numbers()?;
+        groups.iter().zip(counts).for_each(|(g, n)| self.counts[*g as usize] = n);
+        Ok(())
     }
 }

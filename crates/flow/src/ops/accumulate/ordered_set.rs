@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ListArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, ListArray, RecordBatch, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field};
@@ -25,7 +25,9 @@ use regauge_state::{OrderedGroups, Segments, canonical_floats};
 use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::{Accumulator, Rows, Values};
+use crate::image::Tables;
 use crate::operator::FlowError;
+use crate::ops::members;
 use crate::ops::parts::row_number;
 
 /// See the module's header.
@@ -272,5 +274,17 @@ impl Accumulator for OrderedSet {
             cursors + m.most.as_ref().map_or(0, |(_, key)| key.len())
         };
         self.members.n_bytes() + self.counts.n_bytes() + marks.n_bytes() + marks.iter().map(keys).sum::<usize>()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        pieces.iter().zip(to).try_for_each(|(groups, to)| members::save(&self.members, groups, to))
+    }
+
+    /// Where reading left off is not kept: it is found again by the first read.
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let counts = &mut self.counts;
+        members::restore(&mut self.members, groups, std::slice::from_ref(&self.item), from, |group, _, count, _| {
+            counts[group as usize] += count;
+        })
     }
 }

@@ -32,6 +32,19 @@ impl Sums {
         }
     }
 
+    /// Makes it a group's sum; `None` if it has more than 192 bits.
+    pub(super) fn put(&mut self, g: usize, sum: i256) -> Option<()> {
+        if let (Sums::Narrow(sums), Some(narrow)) = (&mut *self, sum.to_i128().and_then(|s| i64::try_from(s).ok())) {
+            sums[g] = narrow;
+            return Some(());
+        }
+        self.widen();
+        let Sums::Wide { low: lows, high: highs } = self else { return None };
+        let (low, high) = sum.to_parts();
+        (lows[g], highs[g]) = (low, i64::try_from(high).ok()?);
+        Some(())
+    }
+
     /// Makes a group's sum 0.
     pub(super) fn clear(&mut self, g: usize) {
         match self {
@@ -53,7 +66,7 @@ impl Sums {
         self.add_wide(g, value, diff);
     }
 
-    fn add_wide(&mut self, g: usize, value: i128, diff: i64) {
+    fn widen(&mut self) {
         if let Sums::Narrow(sums) = self {
             let (mut low, mut high) = (Segments::default(), Segments::default());
             for sum in sums.iter() {
@@ -62,6 +75,10 @@ impl Sums {
             }
             *self = Sums::Wide { low, high };
         }
+    }
+
+    fn add_wide(&mut self, g: usize, value: i128, diff: i64) {
+        self.widen();
         let Sums::Wide { low: lows, high: highs } = self else { return };
         let (low, high) = match value.checked_mul(i128::from(diff)) {
             Some(product) => (product.cast_unsigned(), if product < 0 { -1 } else { 0 }),

@@ -10,18 +10,24 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array, Int64Array};
-use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array, Int64Array, RecordBatch};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
+};
 use regauge_plan::eval::EvalError;
 use regauge_plan::functions::exact_sum::ExactSum;
 use regauge_state::Segments;
 
 use super::sums::Sums;
-use super::{Accumulator, Rows, Values};
+use super::{Accumulator, Rows, Values, each};
+use crate::image::{Tables, bytes_table, int64, table};
 use crate::operator::FlowError;
 
 /// 10^38, the first unscaled value that numeric(38, s) cannot hold.
 const NUMERIC_END: u128 = 10u128.pow(38);
+
+/// Sums in an image: 256 bits each.
+const WIDE: DataType = DataType::Decimal256(76, 0);
 
 /// The accumulator of sum or avg over `ty`.
 pub(super) fn total(is_avg: bool, ty: &DataType, output: &DataType) -> Result<Box<dyn Accumulator>, FlowError> {
@@ -149,6 +155,25 @@ impl Accumulator for ExactTotal {
     fn n_bytes(&self) -> usize {
         self.sums.n_bytes() + self.counts.n_bytes()
     }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        each(pieces, to, |groups| {
+            let sums: Decimal256Array = groups.iter().map(|g| Some(self.sums.get(*g as usize))).collect();
+            let counts = int64(groups.iter().map(|g| self.counts[*g as usize]));
+            table(vec![Arc::new(sums.with_data_type(WIDE)), counts], groups.len())
+        })
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let (sums, counts) = from.numbered(&[WIDE])?;
+        let sums = sums[0].as_primitive::<Decimal256Type>().values();
+        for (g, (sum, count)) in groups.iter().zip(sums.iter().zip(counts)) {
+            let broken = || FlowError::Image("a sum beyond 192 bits".into());
+            self.sums.put(*g as usize, *sum).ok_or_else(broken)?;
+            self.counts[*g as usize] = count;
+        }
+        Ok(())
+    }
 }
 
 struct FloatTotal {
@@ -227,5 +252,20 @@ impl Accumulator for FloatTotal {
 
     fn n_bytes(&self) -> usize {
         self.sums.iter().map(ExactSum::heap_bytes).sum::<usize>() + self.sums.n_bytes() + self.counts.n_bytes()
+    }
+
+    fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
+        each(pieces, to, |groups| bytes_table(groups.iter().map(|g| self.sums[*g as usize].to_bytes())))?;
+        each(pieces, to, |groups| table(vec![int64(groups.iter().map(|g| self.counts[*g as usize]))], groups.len()))
+    }
+
+    fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
+        let (sums, [counts]) = (from.bytes()?, from.numbers()?);
+        for (g, (bytes, count)) in groups.iter().zip(sums.iter().flatten().zip(counts)) {
+            let broken = || FlowError::Image("bytes that are no sum".into());
+            self.sums[*g as usize] = ExactSum::from_bytes(bytes).ok_or_else(broken)?;
+            self.counts[*g as usize] = count;
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use regauge_types::Delta;
 
 use super::super::parts::{ROWS_MAX, diffs_of, schema_of};
 use super::{Ends, Rows, leveled, with_level};
+use crate::image::{Image, int64, table};
 use crate::operator::{Finish, FlowError, OpStats, Out};
 use crate::show;
 
@@ -92,5 +93,18 @@ impl Rows for All {
 
     fn stats(&self) -> OpStats {
         self.stats.clone()
+    }
+
+    fn save(&self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        to.push(Image::new(0, 0, vec![table(vec![int64(std::iter::once(self.n_rows))], 1)?]));
+        Ok(())
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images {
+            let [n_rows] = image.read().numbers()?;
+            self.n_rows += n_rows.iter().sum::<i64>();
+        }
+        Ok(())
     }
 }

@@ -27,6 +27,7 @@ use regauge_plan::flowplan::{FlowPlan, RecursionLimits};
 use regauge_types::Delta;
 
 use super::parts::{ROWS_MAX, batch, schema_of};
+use crate::image::{Home, Image};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 use all::All;
 use once::Once;
@@ -44,6 +45,10 @@ trait Rows: Send {
     fn send(&mut self, out: &mut Out) -> Result<Finish, FlowError>;
     /// Counters.
     fn stats(&self) -> OpStats;
+    /// What it keeps between epochs, in images of parts below [`step::PARTS`].
+    fn save(&self, to: &mut Vec<Image>) -> Result<(), FlowError>;
+    /// Takes them in.
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError>;
 }
 
 /// See the module's header.
@@ -142,6 +147,17 @@ impl Operator for Recursive {
             state_bytes: rows.state_bytes + step.state_bytes,
             ..OpStats::default()
         }
+    }
+
+    fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        self.rows.save(to)?;
+        self.step.save(to)
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        let (own, of_step): (Vec<&Image>, Vec<&Image>) = images.iter().copied().partition(|i| i.part < step::PARTS);
+        self.rows.restore(&own)?;
+        self.step.restore(&of_step)
     }
 }
 

@@ -10,14 +10,15 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use regauge_state::{GroupIndex, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
-use super::super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
+use super::super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of};
 use super::{Ends, Rows, leveled, with_level};
+use crate::image::{Image, by_bucket, int64, places, table, types_of};
 use crate::operator::{Finish, FlowError, OpStats, Out};
 use crate::show;
 
@@ -178,6 +179,12 @@ impl Once {
                     self.pending.entry(next).or_default().push(id);
                 }
             }
+            // It was to be looked at here after a lower level had gone, and what held it here has gone, too.
+            None if stands == NOWHERE => {
+                if let Some(next) = above {
+                    self.pending.entry(next).or_default().push(id);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -266,5 +273,43 @@ impl Rows for Once {
             state_bytes: (self.index.n_bytes() + rows + self.touched.n_bytes()) as u64,
             ..self.stats.clone()
         }
+    }
+
+    fn save(&self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (bucket, ids) in by_bucket(&self.index) {
+            let row = |id: &u32| &self.rows[*id as usize];
+            let stands = int64(ids.iter().map(|id| row(id).stands.into()));
+            let of_row = |(place, id)| row(id).derived.as_slice().iter().map(move |d| (row_number(place), d));
+            let derived: Vec<(u32, &(u32, i64))> = ids.iter().enumerate().flat_map(of_row).collect();
+            let levels = int64(derived.iter().map(|(_, (level, _))| (*level).into()));
+            let counts = int64(derived.iter().map(|(_, (_, n))| *n));
+            let of = places(derived.iter().map(|(place, _)| *place).collect());
+            let rows = table(self.index.keys(&ids)?, ids.len())?;
+            let derived = table(vec![of, levels, counts], derived.len())?;
+            to.push(Image::new(0, bucket, vec![rows, table(vec![stands], ids.len())?, derived]));
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for image in images {
+            let mut tables = image.read();
+            let (columns, n) = tables.table(&types_of(&self.schema))?;
+            let [stands] = tables.numbers()?;
+            let (of, levels, counts) = tables.placed(n, &[DataType::Int64])?;
+            let levels = levels[0].as_primitive::<Int64Type>().values();
+            let mut ids = Vec::new();
+            self.index.intern(&columns, &hash_columns(&columns, n)?, &mut ids, &mut Vec::new())?;
+            self.rows.resize_with(self.index.n_ids().max(self.rows.len()), Row::default);
+            let level_of = |n: i64| u32::try_from(n).map_err(|_| FlowError::Image(format!("a level that is none level={n}")));
+            for (id, stands) in ids.iter().zip(stands) {
+                self.rows[*id as usize].stands = level_of(stands)?;
+                self.n_stand += u64::from(self.is_shown(*id));
+            }
+            for (place, (level, count)) in of.into_iter().zip(levels.iter().zip(counts)) {
+                self.rows[ids[place as usize] as usize].derived.add(level_of(*level)?, count);
+            }
+        }
+        Ok(())
     }
 }

@@ -6,8 +6,12 @@
 use regauge_plan::flowplan::{FlowPlan, Op};
 use regauge_types::Delta;
 
+use crate::image::Image;
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out};
 use crate::ops::build;
+
+/// Parts of one operator's images: theirs are below it.
+pub(super) const PARTS: u32 = 256;
 
 /// See the module's header.
 pub(super) struct Step {
@@ -98,5 +102,32 @@ impl Step {
             state_bytes: sum.state_bytes + s.state_bytes,
             ..sum
         })
+    }
+
+    /// Images of all its operators; their parts are those of the operator behind the node's number.
+    pub fn save(&self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (node, operator) in (1u32..).zip(&self.nodes) {
+            let Some(operator) = operator else { continue };
+            let mut images = vec![];
+            operator.save(&None, &mut images)?;
+            for image in images {
+                if image.part >= PARTS {
+                    return Err(FlowError::Unsaved("a recursion within a recursion"));
+                }
+                to.push(Image { part: node * PARTS + image.part, ..image });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes them in.
+    pub fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        for (node, operator) in (1u32..).zip(&mut self.nodes) {
+            let Some(operator) = operator else { continue };
+            let of_node = images.iter().filter(|i| i.part / PARTS == node);
+            let own: Vec<Image> = of_node.map(|i| Image { part: i.part % PARTS, ..(*i).clone() }).collect();
+            operator.restore(&own.iter().collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 }

@@ -26,6 +26,22 @@ impl Bits {
         }
     }
 
+    /// The number of values, then of each bit.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        std::iter::once(&self.n).chain(&self.ones).flat_map(|n| n.to_le_bytes()).collect()
+    }
+
+    pub(super) fn merge(&mut self, bytes: &[u8]) -> Option<()> {
+        let (words, rest) = bytes.as_chunks::<8>();
+        if words.len() != 1 + self.ones.len() || !rest.is_empty() {
+            return None;
+        }
+        for (sum, word) in std::iter::once(&mut self.n).chain(&mut self.ones).zip(words) {
+            *sum += i64::from_le_bytes(*word);
+        }
+        Some(())
+    }
+
     /// NULL for no values.
     pub(super) fn value(&self, func: AggFunc) -> Option<i64> {
         let set = |ones: i64| match func {

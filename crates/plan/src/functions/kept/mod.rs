@@ -189,21 +189,23 @@ impl Kept {
         }
     }
 
-    /// The state as bytes, for another process's memory; nothing for what plain SELECTs keep otherwise.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// The state as bytes, for another process's memory and for checkpoints.
+    pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Kept::Whole(sums) => sums.to_bytes(),
             Kept::Real(sums) => sums.to_bytes(),
-            Kept::Bits(_) | Kept::Span(_) => vec![],
+            Kept::Bits(bits) => bits.to_bytes(),
+            Kept::Span(total) => total.to_bytes(),
         }
     }
 
-    /// Adds all rows of another state.
-    pub(super) fn merge(&mut self, bytes: &[u8]) -> Option<()> {
+    /// Adds all rows of another state of the same call; `None` for bytes that are none.
+    pub fn merge(&mut self, bytes: &[u8]) -> Option<()> {
         match self {
             Kept::Whole(sums) => sums.merge(bytes),
             Kept::Real(sums) => sums.merge(bytes),
-            Kept::Bits(_) | Kept::Span(_) => None,
+            Kept::Bits(bits) => bits.merge(bytes),
+            Kept::Span(total) => total.merge(bytes),
         }
     }
 

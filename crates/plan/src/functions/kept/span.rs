@@ -23,6 +23,25 @@ impl Total {
         self.nanos += i128::from(v.nanoseconds) * times;
     }
 
+    /// The number of values, then months, days and nanoseconds.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let sums = [i128::from(self.n), self.months, self.days, self.nanos];
+        sums.into_iter().flat_map(i128::to_le_bytes).collect()
+    }
+
+    pub(super) fn merge(&mut self, bytes: &[u8]) -> Option<()> {
+        let (words, rest) = bytes.as_chunks::<16>();
+        let [n, months, days, nanos] = words else { return None };
+        if !rest.is_empty() {
+            return None;
+        }
+        self.n += i64::try_from(i128::from_le_bytes(*n)).ok()?;
+        self.months += i128::from_le_bytes(*months);
+        self.days += i128::from_le_bytes(*days);
+        self.nanos += i128::from_le_bytes(*nanos);
+        Some(())
+    }
+
     /// NULL for no values.
     pub(super) fn value(&self, is_avg: bool) -> EvalResult<Option<IntervalMonthDayNano>> {
         if self.n == 0 {

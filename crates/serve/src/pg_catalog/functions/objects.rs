@@ -1,9 +1,9 @@
-//! Functions about relations, types, constraints and privileges: `pg_get_*`, `format_type`, `has_*_privilege`, `*_is_visible`,
+//! Functions about relations, types, and constraints: `pg_get_*`, `format_type`, `*_is_visible`,
 //! `reg*`.
 
 use super::{Fault, Function, Ret, int, text};
 use crate::pg_catalog::{
-    facts::{Facts, Object, quote_ident},
+    facts::{Facts, Object, name_parts, quote_ident},
     oids,
     shape::{Cell, Ty},
     types,
@@ -34,8 +34,8 @@ pub const FUNCTIONS: &[Function] = &[
         body: |_, a| Ok(int(a, 0).map(|oid| types::format(oid, int(a, 1))).into()),
     },
     f("pg_get_userbyid", Ty::Name, |facts, a| {
-        let known = int(a, 0) == Some(oids::OWNER);
-        Ok(if known { facts.user().into() } else { text(a, 0).map(|oid| format!("unknown (OID={oid})")).into() })
+        let known = int(a, 0).and_then(|oid| role_name(facts, oid));
+        Ok(known.or_else(|| text(a, 0).map(|oid| format!("unknown (OID={oid})"))).into())
     }),
     f("pg_get_expr", Ty::Text, |_, a| Ok(text(a, 0).into())),
     f("pg_get_viewdef", Ty::Text, |facts, a| Ok(object(facts, a).and_then(|o| o.definition().map(ended)).into())),
@@ -92,17 +92,6 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(found.and_then(|(o, at)| o.columns.get(at)?.comment.clone()).into())
     }),
     f("shobj_description", Ty::Text, |_, _| Ok(Cell::Null)),
-    f("has_table_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_any_column_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_column_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_schema_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_database_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_function_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_sequence_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_tablespace_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_type_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("has_language_privilege", Ty::Bool, |_, _| Ok(true.into())),
-    f("pg_has_role", Ty::Bool, |_, _| Ok(true.into())),
     // regclass and its kin, as numbers and as names
     f("regclass", Ty::Oid, |facts, a| match a {
         [Cell::Text(name), ..] => match name.trim().parse::<i64>() {
@@ -151,13 +140,18 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(int(a, 0).map(|oid| name(oid).map_or_else(|| bare(oid), |s| quote_ident(&s))).or_else(|| text(a, 0)).into())
     }),
     f("regrole", Ty::Oid, |facts, a| match a {
-        [Cell::Text(name), ..] if name == facts.user() => Ok(oids::OWNER.into()),
-        [Cell::Text(name), ..] if name.parse::<i64>().is_err() => Err(("42704", format!("role \"{name}\" does not exist"))),
+        [Cell::Text(name), ..] if name.parse::<i64>().is_err() => {
+            let name = name_parts(name).pop().unwrap_or_default();
+            match facts.who().rights.named(&name) {
+                Some(id) => Ok(oids::role(id).into()),
+                None => Err(("42704", format!("role \"{name}\" does not exist"))),
+            }
+        }
         _ => Ok(int(a, 0).into()),
     }),
     f("regrole_text", Ty::Text, |facts, a| {
         Ok(int(a, 0)
-            .map(|oid| if oid == oids::OWNER { facts.user().to_owned() } else { bare(oid) })
+            .map(|oid| role_name(facts, oid).map_or_else(|| bare(oid), |name| quote_ident(&name)))
             .or_else(|| text(a, 0))
             .into())
     }),
@@ -168,6 +162,10 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     f("regproc_text", Ty::Text, |_, a| Ok(int(a, 0).map(bare).or_else(|| text(a, 0)).into())),
 ];
+
+fn role_name(facts: &Facts, oid: i64) -> Option<String> {
+    facts.who().rights.roles().find(|(id, _)| oids::role(*id) == oid).map(|(_, role)| role.name.clone())
+}
 
 /// An oid that nothing has.
 fn bare(oid: i64) -> String {

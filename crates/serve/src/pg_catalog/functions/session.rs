@@ -36,7 +36,7 @@ pub const FUNCTIONS: &[Function] = &[
     },
     f("current_user", Ty::Name, |facts, _| Ok(facts.user().into())),
     f("current_role", Ty::Name, |facts, _| Ok(facts.user().into())),
-    f("session_user", Ty::Name, |facts, _| Ok(facts.user().into())),
+    f("session_user", Ty::Name, |facts, _| Ok(facts.scope.about.session_user.as_str().into())),
     f("user", Ty::Name, |facts, _| Ok(facts.user().into())),
     f("current_setting", Ty::Text, |facts, a| {
         let name = text(a, 0).unwrap_or_default().to_lowercase();
@@ -48,6 +48,9 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     f("pg_backend_pid", Ty::Int4, |_, _| Ok(pid().into())),
     f("pg_is_in_recovery", Ty::Bool, |_, _| Ok(false.into())),
+    // Nobody has temporary tables.
+    f("pg_is_other_temp_schema", Ty::Bool, |_, _| Ok(false.into())),
+    f("pg_my_temp_schema", Ty::Oid, |_, _| Ok(0i64.into())),
     f("pg_is_wal_replay_paused", Ty::Bool, |_, _| Ok(false.into())),
     f("pg_encoding_to_char", Ty::Name, |_, a| Ok(if a.first() == Some(&Cell::Int(6)) { "UTF8" } else { "" }.into())),
     f("pg_char_to_encoding", Ty::Int4, |_, a| {

@@ -17,10 +17,10 @@ pub const RELATIONS: &[System] = &[catalog!("pg_class", 1259, rows, [
 ])];
 
 fn rows(facts: &Facts, _: &super::live::Live) -> Vec<Vec<Cell>> {
-    facts.objects().iter().map(row_of).collect()
+    facts.objects().iter().map(|o| row_of(facts, o)).collect()
 }
 
-fn row_of(o: &Object) -> Vec<Cell> {
+fn row_of(facts: &Facts, o: &Object) -> Vec<Cell> {
     let am = match o.kind {
         "r" | "m" => oids::HEAP,
         "i" => oids::BTREE,
@@ -35,7 +35,7 @@ fn row_of(o: &Object) -> Vec<Cell> {
         oids::schema(&o.schema),
         0i64,
         0i64,
-        oids::OWNER,
+        facts.owner(o.rights.as_ref()),
         am,
         o.oid,
         0i64,
@@ -60,7 +60,7 @@ fn row_of(o: &Object) -> Vec<Cell> {
         0i64,
         0i64,
         0i64,
-        NULL,
+        facts.acl(o.rights.as_ref().filter(|_| o.index_of.is_none())),
         NULL,
         NULL,
     ]

@@ -6,28 +6,15 @@ use crate::pg_catalog::{
     oids,
     shape::{Cell, NULL, row},
 };
-use regauge_views::read::names::DATABASE;
+use regauge_views::{catalog::rights::Object, read::names::DATABASE};
 
 pub const RELATIONS: &[System] = &[
-    catalog!("pg_database", 1262, |_, _| vec![
-        row![oids::DATABASE, DATABASE, oids::OWNER, 6i64, "c", false, true, -1i64, 0i64, 0i64, oids::TABLESPACE, "C", "C"],
+    catalog!("pg_database", 1262, |facts, _| vec![
+        row![oids::DATABASE, DATABASE, facts.owner(Some(&Object::Database)), 6i64, "c", false, true, -1i64, 0i64, 0i64, oids::TABLESPACE, "C", "C", NULL, NULL, NULL, facts.acl(Some(&Object::Database))],
     ], [
         oid: Oid, datname: Name, datdba: Oid, encoding: Int4, datlocprovider: Char, datistemplate: Bool, datallowconn: Bool,
         datconnlimit: Int4, datfrozenxid: Int8, datminmxid: Int8, dattablespace: Oid, datcollate: Text, datctype: Text,
         daticulocale: Text, daticurules: Text, datcollversion: Text, datacl: Acls,
-    ]),
-    catalog!("pg_roles", 12001, |facts, _| vec![
-        row![facts.user(), true, true, true, true, true, false, -1i64, "********", NULL, true, NULL, oids::OWNER],
-    ], [
-        rolname: Name, rolsuper: Bool, rolinherit: Bool, rolcreaterole: Bool, rolcreatedb: Bool, rolcanlogin: Bool,
-        rolreplication: Bool, rolconnlimit: Int4, rolpassword: Text, rolvaliduntil: Time, rolbypassrls: Bool,
-        rolconfig: Texts, oid: Oid,
-    ]),
-    catalog!("pg_user", 12002, |facts, _| vec![
-        row![facts.user(), oids::OWNER, true, true, false, true, "********", NULL, NULL],
-    ], [
-        usename: Name, usesysid: Oid, usecreatedb: Bool, usesuper: Bool, userepl: Bool, usebypassrls: Bool, passwd: Text,
-        valuntil: Time, useconfig: Texts,
     ]),
     catalog!("pg_tablespace", 1213, |_, _| vec![
         row![oids::TABLESPACE, "pg_default", oids::OWNER, NULL, NULL],
@@ -55,7 +42,9 @@ pub const RELATIONS: &[System] = &[
     ]),
     catalog!("pg_stat_activity", 12004, |facts, _| vec![{
         let name = facts.scope.about.settings.get("application_name").cloned();
-        row![oids::DATABASE, DATABASE, crate::pg_catalog::functions::pid(), NULL, oids::OWNER, facts.user(), name, NULL, NULL,
+        let session = &facts.who();
+        row![oids::DATABASE, DATABASE, crate::pg_catalog::functions::pid(), NULL, oids::role(session.session),
+             session.rights.name(session.session), name, NULL, NULL,
              NULL, NULL, NULL, NULL, NULL, NULL, NULL, "active", NULL, NULL, NULL, NULL, "client backend"]
     }], [
         datid: Oid, datname: Name, pid: Int4, leader_pid: Int4, usesysid: Oid, usename: Name, application_name: Text,

@@ -8,7 +8,7 @@ use crate::pg_catalog::{
     shape::{Cell, NULL, row},
     types,
 };
-use regauge_views::catalog::{Kind, Sequence};
+use regauge_views::catalog::{Kind, Sequence, rights};
 
 pub const RELATIONS: &[System] = &[
     catalog!("pg_description", 2609, comments, [objoid: Oid, classoid: Oid, objsubid: Int4, description: Text]),
@@ -64,7 +64,7 @@ fn sequences(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
         row![
             name.schema.as_str(),
             name.name.as_str(),
-            facts.user(),
+            facts.owner_name(Some(&rights::Object::Sequence(s.id))),
             types::format(type_of(s), None),
             spec.start,
             spec.min,
@@ -97,7 +97,7 @@ fn dependencies(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
         };
         // The rule is a part of its view.
         rows.push(row![PG_REWRITE, oids::rule(view.oid), 0i64, PG_CLASS, view.oid, 0i64, "i"]);
-        for id in reads {
+        for id in reads.into_iter().filter(|id| facts.scope.catalog.get(*id).is_some()) {
             rows.push(row![PG_REWRITE, oids::rule(view.oid), 0i64, PG_CLASS, oids::relation(id), 0i64, "n"]);
         }
     }

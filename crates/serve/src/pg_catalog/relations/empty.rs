@@ -56,11 +56,7 @@ pub const RELATIONS: &[System] = &[
         substream: Char, subtwophasestate: Char, subdisableonerr: Bool, subconninfo: Text, subslotname: Name,
         subsynccommit: Text, subpublications: Texts,
     ]),
-    none!("pg_auth_members", 1261, [
-        oid: Oid, roleid: Oid, member: Oid, grantor: Oid, admin_option: Bool, inherit_option: Bool, set_option: Bool,
-    ]),
     none!("pg_db_role_setting", 2964, [setdatabase: Oid, setrole: Oid, setconfig: Texts]),
-    none!("pg_default_acl", 826, [oid: Oid, defaclrole: Oid, defaclnamespace: Oid, defaclobjtype: Char, defaclacl: Acls]),
     none!("pg_cast", 2605, [
         oid: Oid, castsource: Oid, casttarget: Oid, castfunc: Oid, castcontext: Char, castmethod: Char,
     ]),

@@ -8,7 +8,7 @@ use crate::pg_catalog::{
     types,
 };
 use regauge_views::{
-    catalog::{Check, Kind, Made, Sequence},
+    catalog::{Check, Kind, Made, Sequence, rights},
     read::names::DATABASE,
 };
 
@@ -99,19 +99,9 @@ pub const RELATIONS: &[System] = &[
         object_catalog: Name, object_schema: Name, object_name: Name, object_type: Text, collection_type_identifier: Name,
         data_type: Text, udt_name: Name,
     ]),
-    standard!("table_privileges", 13117, privileges, [
-        grantor: Name, grantee: Name, table_catalog: Name, table_schema: Name, table_name: Name, privilege_type: Text,
-        is_grantable: Text, with_hierarchy: Text,
-    ]),
-    standard!("role_table_grants", 13118, privileges, [
-        grantor: Name, grantee: Name, table_catalog: Name, table_schema: Name, table_name: Name, privilege_type: Text,
-        is_grantable: Text, with_hierarchy: Text,
-    ]),
     standard!("view_table_usage", 13119, view_usage, [
         view_catalog: Name, view_schema: Name, view_name: Name, table_catalog: Name, table_schema: Name, table_name: Name,
     ]),
-    standard!("enabled_roles", 13120, |facts, _| vec![row![facts.user()]], [role_name: Name]),
-    standard!("applicable_roles", 13121, |_, _| vec![], [grantee: Name, role_name: Name, is_grantable: Text]),
     standard!("character_sets", 13122, |_, _| vec![row![NULL, NULL, "UTF8", "UCS", "UTF8", DATABASE, "pg_catalog", "C"]], [
         character_set_catalog: Name, character_set_schema: Name, character_set_name: Name, character_repertoire: Name,
         form_of_use: Name, default_collate_catalog: Name, default_collate_schema: Name, default_collate_name: Name,
@@ -119,7 +109,8 @@ pub const RELATIONS: &[System] = &[
 ];
 
 fn schemata(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
-    facts.schemas().iter().map(|s| row![DATABASE, s.as_str(), facts.user()]).collect()
+    let owner = |s: &str| facts.owner_name(Some(&rights::Object::Schema(s.to_owned())));
+    facts.schemas().iter().map(|s| row![DATABASE, s.as_str(), owner(s)]).collect()
 }
 
 /// What the standard counts as a table.
@@ -305,19 +296,6 @@ fn constraint_columns(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
             .map(move |column| row![DATABASE, schema.as_str(), name.as_str(), column, DATABASE, schema.as_str(), pkey.as_str()])
     };
     keyed(facts).flat_map(of).collect()
-}
-
-fn privileges(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
-    let user = facts.user();
-    let of = |o: &Object| {
-        let kinds: &[&str] = if writable(o) { &["INSERT", "SELECT", "UPDATE", "DELETE"] } else { &["SELECT"] };
-        let (schema, name) = (o.schema.clone(), o.name.clone());
-        kinds
-            .iter()
-            .map(move |kind| row![user, user, DATABASE, schema.as_str(), name.as_str(), *kind, "YES", yes(*kind == "SELECT")])
-            .collect::<Vec<_>>()
-    };
-    facts.users().flat_map(of).collect()
 }
 
 fn view_usage(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {

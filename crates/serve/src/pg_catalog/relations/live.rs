@@ -61,11 +61,14 @@ fn views(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     let of = |r: &Arc<Relation>| {
         let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
         match &r.kind {
-            Kind::View { definition } => Some(row![schema, name, r.kind_name(), NULL, NULL, definition.sql.as_str()]),
+            Kind::View { definition } => {
+                let sql = Some(definition.sql.as_str()).filter(|sql| !sql.is_empty());
+                Some(row![schema, name, r.kind_name(), NULL, NULL, sql])
+            }
             Kind::Materialized { versions, routed } => {
-                let sql = r.routed().map(|v| v.definition.sql.as_str());
+                let sql = r.routed().map(|v| v.definition.sql.as_str()).filter(|sql| !sql.is_empty());
                 let report = live.overview.versions().report(r.view()?, *routed);
-                let (state, error) = (report.state, report.error);
+                let (state, error) = (report.state, facts.told(r.id, report.error));
                 Some(row![schema, name, r.kind_name(), i64::from(routed.0), versions.len(), sql, state, error])
             }
             _ => None,
@@ -81,6 +84,7 @@ fn versions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
         for (no, version) in versions {
             let report = live.overview.versions().report(view, *no);
             let epoch = report.upper.and_then(|e| i64::try_from(e.0).ok());
+            let open = !version.definition.sql.is_empty();
             let fingerprint: String = version.fingerprint.iter().map(|b| format!("{b:02x}")).collect();
             rows.push(row![
                 r.name.schema.as_str(),
@@ -89,9 +93,9 @@ fn versions(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
                 no == routed,
                 report.state,
                 epoch,
-                report.error,
-                fingerprint,
-                version.definition.sql.as_str(),
+                facts.told(r.id, report.error),
+                open.then_some(fingerprint),
+                open.then_some(version.definition.sql.as_str()),
                 report.n_errors,
             ]);
         }
@@ -113,7 +117,9 @@ fn functions(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
         let returns = shown(&f.spec.returns);
         let returns = if is_value { returns } else { format!("TABLE({returns})") };
         let arguments = shown(&f.spec.params);
-        row![f.name.schema.as_str(), f.name.name.as_str(), arguments, returns, f.spec.strict, f.spec.body.as_str()]
+        // Its body names what others need not know of.
+        let body = facts.who().owns_function(f).then(|| f.spec.body.clone());
+        row![f.name.schema.as_str(), f.name.name.as_str(), arguments, returns, f.spec.strict, body]
     };
     facts.scope.catalog.functions().map(of).collect()
 }

@@ -10,6 +10,8 @@ mod information;
 pub mod live;
 mod namespace;
 mod overviews;
+mod privileges;
+mod roles;
 mod running;
 mod types;
 
@@ -59,6 +61,8 @@ const PARTS: &[&[System]] = &[
     described::RELATIONS,
     cluster::RELATIONS,
     overviews::RELATIONS,
+    roles::RELATIONS,
+    privileges::RELATIONS,
     empty::RELATIONS,
     information::RELATIONS,
     live::RELATIONS,

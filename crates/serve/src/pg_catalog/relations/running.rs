@@ -13,6 +13,7 @@ use regauge_views::{
     catalog::{
         Kind, ObjectId, Relation,
         late::{self, Late},
+        rights::Object,
     },
     event_time::layout,
 };
@@ -36,6 +37,13 @@ pub const RELATIONS: &[System] = &[
     ]),
     regauge!("late", 14010, late, [
         schema: Text, view: Text, version: Int4, stream: Text, late: Text, n_rows: Int8,
+    ]),
+    regauge!("checkpoints", 14021, checkpoints, [
+        checkpoint: Int8, lsn: Int8, taken: Int8, sections: Int8, bytes_written: Int8, bytes_reused: Int8, took_ms: Int8,
+        error: Text, damaged: Text,
+    ]),
+    regauge!("restored", 14022, restored, [
+        schema: Text, view: Text, version: Int4, lsn: Int8, why: Text,
     ]),
     regauge!("catalog_events", 14009, catalog_events, [
         lsn: Int8, committed_at: Time, event: Text, name: Text, body: Text,
@@ -61,6 +69,10 @@ fn errors(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     let name = |view: ViewId| facts.scope.catalog.get(ObjectId::View(view.0)).map(|r| r.name.to_string());
     let mut rows = vec![];
     for (r, view, no) in versions(facts) {
+        // Values of rows are told to who may read them.
+        if !facts.who().tells(&facts.whole, r.id) {
+            continue;
+        }
         for (error, n) in live.overview.versions().errors(view, no) {
             let met_in = name(error.origin.map_or(view, |(view, _)| view));
             let (schema, of) = (r.name.schema.as_str(), r.name.name.as_str());
@@ -73,6 +85,10 @@ fn errors(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
 fn operators(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     let mut rows = vec![];
     for (r, view, no) in versions(facts) {
+        // Operators tell how it is made.
+        if !facts.who().rights.owns(facts.who().role, &Object::Relation(r.id)) {
+            continue;
+        }
         for f in live.overview.versions().operators(view, no) {
             rows.push(row![
                 r.name.schema.as_str(),
@@ -148,11 +164,53 @@ fn late(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     rows
 }
 
-fn catalog_events(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+/// One row while checkpoints are on.
+fn checkpoints(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let Some(s) = live.overview.checkpoints() else { return vec![] };
+    let damaged = (!s.damaged.is_empty()).then(|| s.damaged.join("; "));
+    vec![row![
+        s.last.map(|(no, _)| int(no)),
+        s.last.map(|(_, lsn)| int(lsn.0)),
+        int(s.n_taken),
+        s.n_sections,
+        int(s.n_bytes.0),
+        int(s.n_bytes.1),
+        i64::try_from(s.took.as_millis()).unwrap_or(i64::MAX),
+        s.failed,
+        damaged,
+    ]]
+}
+
+/// Where versions went on when the instance was opened from a checkpoint.
+fn restored(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let opened = live.overview.checkpoints().unwrap_or_default().opened;
+    let of = |(r, view, no): (&Arc<Relation>, ViewId, VersionNo)| {
+        let whence = opened.get(&(view, no))?;
+        let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+        Some(row![schema, name, i64::from(no.0), whence.as_ref().ok().map(|lsn| int(lsn.0)), whence.as_ref().err().cloned()])
+    };
+    versions(facts).into_iter().filter_map(of).collect()
+}
+
+/// All that happened, for superusers: names of things that are gone among it. Verifiers of passwords are left out for everybody.
+fn catalog_events(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    if !facts.who().is_superuser() {
+        return vec![];
+    }
     let events = live.overview.catalog_events().unwrap_or_else(|error| {
         tracing::error!(%error, "the catalog's history cannot be read");
         vec![]
     });
     let us = |ms: u64| int(ms.saturating_mul(1000));
-    events.into_iter().map(|e| row![int(e.lsn.0), us(e.committed_ms), e.kind, e.name, e.body]).collect()
+    events.into_iter().map(|e| row![int(e.lsn.0), us(e.committed_ms), e.kind, e.name, without_verifier(&e.body)]).collect()
+}
+
+/// An event's text with the value of `verifier` left out.
+fn without_verifier(body: &str) -> String {
+    const KEY: &str = "\"verifier\":\"";
+    let Some((before, after)) = body.split_once(KEY) else { return body.to_owned() };
+    match after.split_once('"') {
+        Some((_, rest)) => format!("{before}{KEY}..\"{rest}"),
+        None => before.to_owned(),
+    }
 }

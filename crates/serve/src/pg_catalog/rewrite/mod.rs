@@ -68,6 +68,7 @@ mod tests {
 
     fn scope() -> Scope {
         Scope {
+            who: std::sync::Arc::default(),
             made: std::sync::Arc::default(),
             catalog: std::sync::Arc::new(Catalog::default()),
             search_path: vec!["public".to_owned()],

@@ -1,0 +1,148 @@
+//! The checkpoint that an opening begins with: the newest that reads back whole, its blocks included.
+//!
+//! Every block is verified before anything is built from it, so a damaged checkpoint is never half used: the one before is taken, or
+//! none, with a warning that names file and place. Cost: reading the checkpoint once.
+
+use super::{board::Board, folder, kind, of_table, of_version, rows};
+use crate::{
+    error::{Error, Result},
+    event_time::Times,
+    table::{
+        head::{Head, by_ids},
+        writes::{RowRef, copies, keys_of},
+    },
+    version::registry::Key,
+};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use regauge_flow::{
+    engine::Restore,
+    image::{Image, Of},
+};
+use regauge_state::checkpoint::{Block, CheckpointError, Manifest, Section, Store, decode};
+use regauge_types::{DataSetId, Env, Lsn, TopicId};
+use std::{path::Path, sync::Arc};
+
+/// See the module's header.
+pub struct Found {
+    store: Store,
+    manifest: Arc<Manifest>,
+    /// How far event time had come.
+    pub times: Times,
+}
+
+/// Opens the folder of checkpoints and looks for one to begin with, at most of the commit `durable`; the first commit that can be read one by
+/// one is `first`. What cannot be used is told to `board`.
+pub fn open(
+    env: &Env,
+    data: &Path,
+    dataset: DataSetId,
+    (first, durable): (Lsn, Lsn),
+    board: &Board,
+) -> Result<(Store, Option<Found>)> {
+    let store = Store::open(env.clone(), &folder(data), dataset).map_err(failed)?;
+    for no in store.manifests().map_err(failed)? {
+        let usable = store.load(no).and_then(|manifest| {
+            verify(&store, &manifest)?;
+            Ok(manifest)
+        });
+        let manifest = match usable {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                tracing::warn!(checkpoint = no, %error, "checkpoint cannot be used; the one before is tried");
+                board.tell(|s| s.damaged.push(error.to_string()));
+                continue;
+            }
+        };
+        let Some(times) = Times::from_bytes(&manifest.own) else {
+            board.tell(|s| s.damaged.push(format!("checkpoint does not tell event times no={no}")));
+            continue;
+        };
+        if manifest.lsn > durable || manifest.lsn.next() < first {
+            tracing::warn!(checkpoint = no, lsn = %manifest.lsn, %first, %durable, "checkpoint is not of this log; versions are rebuilt");
+            board.tell(|s| s.damaged.push(format!("checkpoint is not of this log lsn={} durable={durable}", manifest.lsn)));
+            continue;
+        }
+        let last = (manifest.no, manifest.lsn);
+        board.tell(|s| s.last = Some(last));
+        return Ok((store.clone(), Some(Found { store, manifest: Arc::new(manifest), times })));
+    }
+    Ok((store, None))
+}
+
+fn failed(error: CheckpointError) -> Error {
+    Error::internal(error.to_string())
+}
+
+fn verify(store: &Store, manifest: &Manifest) -> std::result::Result<(), CheckpointError> {
+    manifest.sections.iter().flat_map(|s| &s.blocks).try_for_each(|block| store.read(block).map(drop))
+}
+
+impl Found {
+    /// The commit that everything in it is of.
+    #[must_use]
+    pub fn at(&self) -> Lsn {
+        self.manifest.lsn
+    }
+
+    /// The checkpoint.
+    #[must_use]
+    pub fn manifest(&self) -> Arc<Manifest> {
+        self.manifest.clone()
+    }
+
+    fn tables(&self, block: &Block) -> Result<Vec<RecordBatch>> {
+        decode(&self.store.read(block).map_err(failed)?).map_err(failed)
+    }
+
+    /// What a version of this plan had; an error says why there is nothing.
+    pub fn version(&self, key: Key, fingerprint: &[u8; 32]) -> std::result::Result<Restore, String> {
+        let section = self.manifest.section(&of_version(key)).ok_or("it is not in the checkpoint")?;
+        if section.fingerprint != *fingerprint {
+            return Err("the checkpoint is of another plan".to_owned());
+        }
+        self.restore(section).map_err(|e| e.to_string())
+    }
+
+    fn restore(&self, section: &Section) -> Result<Restore> {
+        let mut restore = Restore::default();
+        for block in &section.blocks {
+            let tables = self.tables(block)?;
+            let odd = || Error::internal("a checkpoint's block does not read");
+            match block.label.kind {
+                kind::IMAGE => {
+                    let of = if block.label.of == 256 {
+                        Of::All
+                    } else {
+                        Of::Bucket(u8::try_from(block.label.of).map_err(|_| odd())?)
+                    };
+                    let node = usize::try_from(block.label.node).map_err(|_| odd())?;
+                    restore.images.entry(node).or_default().push(Image { part: block.label.part, of, tables });
+                }
+                kind::ROWS => restore.rows.extend(tables.iter().map(rows::to_delta).collect::<Result<Vec<_>>>()?),
+                kind::ERRORS => {
+                    for table in &tables {
+                        restore.errors.extend(rows::to_errors(table)?);
+                    }
+                }
+                _ => return Err(odd()),
+            }
+        }
+        Ok(restore)
+    }
+
+    /// A table as it was, under the columns that it has now; `None` if the checkpoint does not have it.
+    pub fn head(&self, topic: TopicId, key: &[usize], schema: &SchemaRef) -> Result<Option<Head>> {
+        let Some(section) = self.manifest.section(&of_table(topic)) else { return Ok(None) };
+        let mut head = Head::new(schema.clone());
+        for block in &section.blocks {
+            for batch in self.tables(block)? {
+                let batch = Arc::new(by_ids(&batch, schema).map_err(Error::arrow)?);
+                let keys = if key.is_empty() { copies(&batch)? } else { keys_of(key, &batch)? };
+                for (at, key) in keys.into_iter().enumerate() {
+                    head.load(self.at(), key, Some(RowRef { batch: batch.clone(), at }));
+                }
+            }
+        }
+        Ok(Some(head))
+    }
+}

@@ -1,0 +1,169 @@
+//! The driver's side: when a checkpoint is due, what goes into it, and what became of it.
+//!
+//! Invariant: one checkpoint is taken at a time; a version is asked for its state before the epoch that ends at the checkpoint's commit is
+//! fed to it. Cost to the driver: a message to each version's workers.
+
+use super::{
+    CheckpointOptions,
+    board::Board,
+    take::{Job, Taken},
+};
+use crate::{
+    error::{Error, Result},
+    version::registry::Key,
+};
+use parking_lot::Mutex;
+use regauge_state::checkpoint::{Manifest, Store};
+use regauge_types::{
+    Lsn,
+    env::{Env, Joining},
+};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+type Outcome = Arc<Mutex<Option<Result<Taken>>>>;
+
+/// A checkpoint that is being taken.
+struct Running {
+    thread: Box<dyn Joining>,
+    outcome: Outcome,
+    begun: Duration,
+    at: Lsn,
+    no: u64,
+    wish: Option<u64>,
+}
+
+/// See the module's header.
+pub struct Keeper {
+    options: CheckpointOptions,
+    env: Env,
+    store: Store,
+    board: Arc<Board>,
+    last: Option<Arc<Manifest>>,
+    /// The last save of each version that is in `last`.
+    saved: HashMap<Key, u64>,
+    running: Option<Running>,
+    stop: Arc<AtomicBool>,
+    /// Names saves.
+    next: u64,
+    /// When the last one was begun, and how far the log had come.
+    since: (Duration, u64),
+    at: Lsn,
+}
+
+impl Keeper {
+    /// Goes on from what opening found; `log_bytes` is how much was written to the log so far.
+    pub fn new(
+        options: CheckpointOptions,
+        env: Env,
+        store: Store,
+        last: Option<Arc<Manifest>>,
+        board: Arc<Board>,
+        log_bytes: u64,
+    ) -> Keeper {
+        let since = (env.clock.steady(), log_bytes);
+        let at = last.as_ref().map(|m| m.lsn).unwrap_or_default();
+        Keeper {
+            options,
+            env,
+            store,
+            board,
+            last,
+            saved: HashMap::new(),
+            running: None,
+            stop: Arc::default(),
+            next: 1,
+            since,
+            at,
+        }
+    }
+
+    /// Whether the epoch that ends at this commit is to be kept.
+    pub fn is_due(&mut self, at: Lsn, log_bytes: u64) -> bool {
+        self.settle();
+        if self.running.is_some() || at <= self.at {
+            return false;
+        }
+        let old = self.env.clock.steady().saturating_sub(self.since.0) >= self.options.every;
+        let much = log_bytes.saturating_sub(self.since.1) >= self.options.log_bytes;
+        old || much || self.board.open_wish().is_some()
+    }
+
+    /// The number of the next save, and the last one of a version that may be built on.
+    pub fn numbers(&self, key: Key) -> (u64, Option<u64>) {
+        (self.next, self.saved.get(&key).copied())
+    }
+
+    /// Begins: the rest happens on another thread.
+    pub fn begin(&mut self, at: Lsn, log_bytes: u64, job: impl FnOnce(Store, Option<Arc<Manifest>>, Arc<AtomicBool>) -> Job) {
+        let no = self.next;
+        self.next += 1;
+        let begun = self.env.clock.steady();
+        (self.since, self.at) = ((begun, log_bytes), at);
+        let wish = self.board.open_wish();
+        let job = job(self.store.clone(), self.last.clone(), self.stop.clone());
+        let outcome: Outcome = Arc::default();
+        let result = outcome.clone();
+        let thread = self.env.threads.spawn(
+            "regauge-checkpoint",
+            Box::new(move || {
+                let run = catch_unwind(AssertUnwindSafe(|| job.run()));
+                *result.lock() = Some(run.unwrap_or_else(|_| Err(Error::internal("checkpoint panicked"))));
+            }),
+        );
+        match thread {
+            Ok(thread) => self.running = Some(Running { thread, outcome, begun, at, no, wish }),
+            Err(error) => {
+                self.board.tell(|s| s.failed = Some(error.to_string()));
+                wish.into_iter().for_each(|wish| self.board.answer(wish));
+            }
+        }
+    }
+
+    /// Looks whether the one that is being taken is done.
+    pub fn settle(&mut self) {
+        let Some(running) = self.running.take_if(|r| r.outcome.lock().is_some()) else { return };
+        let Running { thread, outcome, begun, at, no, wish } = running;
+        if let Err(panic) = thread.join() {
+            tracing::error!(%panic, "a checkpoint's thread panicked");
+        }
+        let took = self.env.clock.steady().saturating_sub(begun);
+        match outcome.lock().take() {
+            Some(Ok(Taken { manifest, n_bytes, versions })) => {
+                tracing::info!(checkpoint = manifest.no, lsn = %at, bytes = n_bytes.0, reused = n_bytes.1, took_ms = took.as_millis(), "checkpoint");
+                self.saved = versions.into_iter().map(|key| (key, no)).collect();
+                let n_sections = manifest.sections.len();
+                let last = (manifest.no, at);
+                self.last = Some(Arc::new(manifest));
+                self.board.tell(|s| {
+                    (s.last, s.n_bytes, s.n_sections, s.took, s.failed) = (Some(last), n_bytes, n_sections, took, None);
+                    s.n_taken += 1;
+                });
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, lsn = %at, "checkpoint came to nothing; the next one is tried when it is due");
+                self.board.tell(|s| s.failed = Some(error.to_string()));
+            }
+            None => {}
+        }
+        wish.into_iter().for_each(|wish| self.board.answer(wish));
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(running) = self.running.take()
+            && let Err(panic) = running.thread.join()
+        {
+            tracing::error!(%panic, "a checkpoint's thread panicked");
+        }
+    }
+}

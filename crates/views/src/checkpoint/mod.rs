@@ -1,0 +1,67 @@
+//! Checkpoints of an instance: what versions and tables were at one commit, so that opening reads the log from there only.
+//!
+//! ```text
+//!   driver, at an epoch's end ─▶ asks each version's workers for their state, feeds the epoch, goes on        [`keeper`]
+//!   a thread of its own       ─▶ waits for the states, reads traces and heads at that commit, writes, publishes  [`take`]
+//!   opening                   ─▶ newest checkpoint that reads back whole; what it does not have comes from the log  [`found`]
+//! ```
+//! Invariant: nothing rests on a checkpoint but time. Whatever it lacks, or is not proven to be whole and of the same plan, is rebuilt from
+//! the log as if there were no checkpoint. Everything in one checkpoint is of one commit. It knows neither operators' state nor files'
+//! formats: those are `flow`'s images and `state::checkpoint`'s blocks.
+
+pub mod board;
+pub mod found;
+pub mod keeper;
+pub mod rows;
+pub mod take;
+
+pub use board::{Board, Status};
+
+use crate::version::registry::Key;
+use regauge_types::TopicId;
+use std::{path::PathBuf, time::Duration};
+
+/// When checkpoints are taken, and whether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointOptions {
+    /// Whether they are taken and used.
+    pub enabled: bool,
+    /// After so long, if there was a commit since the last one.
+    pub every: Duration,
+    /// Or after so many bytes of log: what an opening has to read at most, besides what came in while the last one was written.
+    pub log_bytes: u64,
+}
+
+impl Default for CheckpointOptions {
+    fn default() -> CheckpointOptions {
+        CheckpointOptions { enabled: false, every: Duration::from_secs(60), log_bytes: 256 << 20 }
+    }
+}
+
+/// Where they are.
+#[must_use]
+pub fn folder(data: &std::path::Path) -> PathBuf {
+    data.join("checkpoint")
+}
+
+/// Kinds of blocks.
+mod kind {
+    /// An image of a node's state.
+    pub const IMAGE: u8 = 1;
+    /// Rows of a version's trace, with their multiplicities.
+    pub const ROWS: u8 = 2;
+    /// Errors of rows of a version's trace.
+    pub const ERRORS: u8 = 3;
+    /// Rows of a table.
+    pub const HEAD: u8 = 4;
+}
+
+/// The name of a version's section.
+fn of_version((view, no): Key) -> Vec<u8> {
+    format!("version {view} {no}").into_bytes()
+}
+
+/// The name of a table's section.
+fn of_table(topic: TopicId) -> Vec<u8> {
+    format!("table {topic}").into_bytes()
+}
