@@ -50,6 +50,8 @@ impl Regauge {
     fn reopen(&mut self, workers: usize) -> Result<()> {
         self.open = None;
         let mut config = Config::new(self.folder.path()).workers(workers);
+        // Unoptimised, beside other tests, an epoch over every view may take its time; what is asked here is whether it is right.
+        config.limits.causal_timeout = Duration::from_secs(120);
         config.checkpoints.enabled = self.views == Views::Maintained;
         let instance = Instance::open(config).map_err(|error| anyhow!("does not open: {error}"))?;
         let session = instance.session(SessionOptions::default()).map_err(|error| anyhow!("no session: {error}"))?;

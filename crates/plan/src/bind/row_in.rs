@@ -36,8 +36,89 @@ pub(super) fn conjuncts(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
+/// Rows compared with rows, element by element: NULL where an element decides nothing, which structures compared as values are not.
+fn compared(e: &Expr) -> Option<Expr> {
+    match e {
+        Expr::BinaryOp { left, op, right } => {
+            let (left, right) = (elements(left)?, elements(right)?);
+            (left.len() == right.len() && left.len() > 1).then(|| by_elements(left, op, right))?
+        }
+        Expr::Between { expr, negated, low, high } => {
+            let (row, low, high) = (elements(expr)?, elements(low)?, elements(high)?);
+            if row.len() != low.len() || row.len() != high.len() || row.len() < 2 {
+                return None;
+            }
+            let above = by_elements(row, &BinaryOperator::GtEq, low)?;
+            let both = joined(above, BinaryOperator::And, by_elements(row, &BinaryOperator::LtEq, high)?);
+            Some(if *negated { not(both) } else { both })
+        }
+        Expr::InList { expr, list, negated } => {
+            let row = elements(expr).filter(|row| row.len() > 1)?;
+            let mut any: Option<Expr> = None;
+            for other in list {
+                let other = elements(other).filter(|other| other.len() == row.len())?;
+                let equal = by_elements(row, &BinaryOperator::Eq, other)?;
+                any = Some(match any {
+                    None => equal,
+                    Some(before) => joined(before, BinaryOperator::Or, equal),
+                });
+            }
+            any.map(|any| if *negated { not(any) } else { any })
+        }
+        _ => None,
+    }
+}
+
+fn elements(e: &Expr) -> Option<&[Expr]> {
+    match e {
+        Expr::Tuple(items) => Some(items),
+        Expr::Nested(inner) => elements(inner),
+        _ => None,
+    }
+}
+
+fn joined(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }))
+}
+
+fn not(e: Expr) -> Expr {
+    Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(e) }
+}
+
+fn by_elements(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Option<Expr> {
+    use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
+    let strict = match op {
+        Eq | NotEq => op,
+        Lt | LtEq => &Lt,
+        Gt | GtEq => &Gt,
+        _ => return None,
+    };
+    let one = |op: &BinaryOperator, at: usize| {
+        // A row within a row is compared the same way.
+        let pair = joined(left[at].clone(), op.clone(), right[at].clone());
+        match &pair {
+            Expr::Nested(inner) => compared(inner).unwrap_or(pair),
+            _ => pair,
+        }
+    };
+    let last = left.len().checked_sub(1)?;
+    let mut all = one(if matches!(op, LtEq | GtEq) { op } else { strict }, last);
+    for at in (0..last).rev() {
+        all = match op {
+            Eq => joined(one(&Eq, at), And, all),
+            NotEq => joined(one(&NotEq, at), Or, all),
+            _ => joined(one(strict, at), Or, joined(one(&Eq, at), And, all)),
+        };
+    }
+    Some(all)
+}
+
 /// One that stands anywhere.
 pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
+    if let Some(spelt) = compared(e) {
+        *e = spelt;
+        return Ok(());
+    }
     let Expr::InSubquery { expr, subquery, negated } = &*e else { return Ok(()) };
     if !is_row(expr) {
         return Ok(());

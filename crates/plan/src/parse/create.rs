@@ -347,6 +347,21 @@ fn bits(ty: &arrow::datatypes::DataType) -> Option<u8> {
 }
 
 /// Options of GENERATED .. AS IDENTITY (..).
+/// A DEFAULT reads nothing: it would be read by whoever inserts.
+pub(super) fn without_query(e: ast::Expr) -> Result<ast::Expr> {
+    struct V;
+    impl ast::Visitor for V {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &ast::Query) -> std::ops::ControlFlow<()> {
+            std::ops::ControlFlow::Break(())
+        }
+    }
+    if ast::Visit::visit(&e, &mut V).is_break() {
+        return Err(PlanError::unsupported("cannot use subquery in DEFAULT expression", "name the value when you insert"));
+    }
+    Ok(e)
+}
+
 fn sequence_spec(options: &[ast::SequenceOptions], bits: u8) -> Result<SequenceSpec> {
     use ast::SequenceOptions as O;
     let whole = |e: &ast::Expr| {
@@ -383,7 +398,7 @@ pub(super) fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>, checks
         match &o.option {
             ColumnOption::Null => {}
             ColumnOption::NotNull => spec.not_null = true,
-            ColumnOption::Default(e) => spec.default = Some(repaired(e.clone())),
+            ColumnOption::Default(e) => spec.default = Some(without_query(repaired(e.clone()))?),
             ColumnOption::Check(c) => {
                 let name = o.name.as_ref().or(c.name.as_ref()).map(fold);
                 checks.push(Check { name, column: Some(spec.name.clone()), condition: repaired((*c.expr).clone()) });

@@ -378,7 +378,7 @@ impl P<'_> {
             let _ = self.take("column");
             let column = self.name()?;
             if self.take("set default") {
-                return Ok(Alter::Default { column, default: Some(self.expr()?) });
+                return Ok(Alter::Default { column, default: Some(super::create::without_query(self.expr()?)?) });
             }
             if self.take("drop default") {
                 return Ok(Alter::Default { column, default: None });

@@ -7,6 +7,7 @@
 mod asof;
 mod create;
 mod ddl;
+mod dialect;
 mod dml;
 mod emit;
 mod exclude;
@@ -34,7 +35,6 @@ pub use statement::*;
 pub use weight::{RELATIONS_MAX, relations};
 
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
@@ -53,7 +53,7 @@ type Result<T> = std::result::Result<T, PlanError>;
 pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     limits::check(sql, limits)?;
     stacker::grow(STACK_BYTES, || {
-        let dialect = PostgreSqlDialect {};
+        let dialect = dialect::Postgres;
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
         let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(tokens))))?;
         let tokens = emit::rewrite(tokens)?;
@@ -121,6 +121,35 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 }
             }
             Token::Word(w) if w.keyword == Keyword::TABLE && after_window_function(&out) => {}
+            // `TABLE t` where a query begins, with all that may follow one.
+            Token::Word(w) if w.keyword == Keyword::TABLE && begins_query(&out) && names_next(&mut rest) => {
+                let word = |text: &str| TokenWithSpan { token: Token::make_keyword(text), span: t.span };
+                out.extend([word("SELECT"), TokenWithSpan { token: Token::Mul, span: t.span }, word("FROM")]);
+            }
+            // As in PostgreSQL a sign ends an operator only beside one of its rarer characters: `a <>-1` is `a <> -1`.
+            Token::CustomBinaryOperator(text) if !text.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) => {
+                let (front, sign) = text.split_at(text.len().saturating_sub(1));
+                let front = match front {
+                    "<>" => Some(Token::Neq),
+                    "<=" => Some(Token::LtEq),
+                    ">=" => Some(Token::GtEq),
+                    "<" => Some(Token::Lt),
+                    ">" => Some(Token::Gt),
+                    "=" => Some(Token::Eq),
+                    "->" => Some(Token::Arrow),
+                    "->>" => Some(Token::LongArrow),
+                    _ => None,
+                };
+                let sign = match sign {
+                    "-" => Some(Token::Minus),
+                    "+" => Some(Token::Plus),
+                    _ => None,
+                };
+                match front.zip(sign) {
+                    Some(two) => out.extend([two.0, two.1].map(|token| TokenWithSpan { token, span: t.span })),
+                    None => out.push(t),
+                }
+            }
             Token::Word(w) if w.quote_style.is_none() && after_between(&out) && w.value.eq_ignore_ascii_case("symmetric") => {
                 out.push(TokenWithSpan { token: Token::AtAt, span: t.span });
             }
@@ -129,6 +158,23 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
     }
     out
+}
+
+fn begins_query(before: &[TokenWithSpan]) -> bool {
+    let mut words = before.iter().rev().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_)));
+    match words.next() {
+        None | Some(Token::SemiColon | Token::LParen) => true,
+        Some(Token::Word(w)) => {
+            matches!(w.keyword, Keyword::AS | Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::ALL)
+        }
+        _ => false,
+    }
+}
+
+fn names_next(rest: &mut std::iter::Peekable<std::vec::IntoIter<TokenWithSpan>>) -> bool {
+    // Blanks are passed over: the parser does not read them.
+    while rest.next_if(|t| matches!(t.token, Token::Whitespace(_))).is_some() {}
+    matches!(rest.peek().map(|t| &t.token), Some(Token::Word(_)))
 }
 
 fn after_between(before: &[TokenWithSpan]) -> bool {

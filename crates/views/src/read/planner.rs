@@ -189,7 +189,14 @@ impl Planner {
         }
         if let Some(of) = diverted::find(&scope.catalog, schema, name) {
             // They tell values of rows, whoever may read the view.
-            return scope.who.own(of);
+            scope.who.own(of)?;
+            // They tell them of what the view reads, too.
+            return if scope.who.tells(&scope.catalog, of.id) {
+                Ok(())
+            } else {
+                let message = format!("permission denied for rows that \"{}\" has set aside", of.name);
+                Err(crate::catalog::rights::denied::error(message).hint("SELECT on all tables and streams below it is needed"))
+            };
         }
         let own = schema.is_none() && scope.own.contains_key(name);
         let system = schema.is_some_and(|s| self.system_rows(scope, s, name).is_some());

@@ -10,9 +10,12 @@
 use super::{Mode, Session};
 use crate::{
     error::{Error, Result},
-    response::Response,
+    response::{Response, RowStream, Rows},
+    session::copy_out::CopyOut,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use regauge_plan::parse::Statement;
+use regauge_types::ErrorKind;
 use std::sync::Arc;
 
 /// A text that is being run.
@@ -56,7 +59,14 @@ impl Session {
         if script.statements.len() > 1 {
             self.open_implicit();
         }
-        let response = match self.statement(statement, script.text.as_deref()).await {
+        let outcome = match self.statement(statement, script.text.as_deref()).await {
+            // Its rows may still fail, and then nothing of the text may stay: they are all there before it is committed.
+            Ok(response) if last && self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit && !t.is_empty()) => {
+                self.whole(response).await
+            }
+            outcome => outcome,
+        };
+        let response = match outcome {
             Ok(response) => response,
             Err(error) => {
                 script.next = script.statements.len();
@@ -67,6 +77,29 @@ impl Session {
             self.close_implicit().await?;
         }
         Ok(Some(response))
+    }
+
+    /// An answer whose rows have all been computed, within the memory of one query.
+    async fn whole(&self, response: Response) -> Result<Response> {
+        let collect = async |mut stream: RowStream| -> Result<RowStream> {
+            let (mut batches, mut bytes) = (vec![], 0);
+            while let Some(batch) = stream.try_next().await? {
+                bytes += batch.get_array_memory_size();
+                if bytes > self.core.config.limits.query_memory_bytes {
+                    let message = "the rows of the last statement of several do not fit into the memory of a query";
+                    return Err(Error::new(ErrorKind::Exhausted, "53200", message).hint("send it by itself"));
+                }
+                batches.push(Ok(batch));
+            }
+            Ok(stream::iter(batches).boxed())
+        };
+        Ok(match response {
+            Response::Rows(rows) => Response::Rows(Rows { stream: collect(rows.stream).await?, ..rows }),
+            Response::CopyOut(copy) => {
+                Response::CopyOut(Box::new(CopyOut { stream: collect(copy.stream).await?, schema: copy.schema, form: copy.form }))
+            }
+            other => other,
+        })
     }
 
     /// Makes the statements that follow one transaction, unless they are in one.

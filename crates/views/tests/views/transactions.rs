@@ -189,3 +189,30 @@ async fn a_materialized_view_is_read_in_the_transaction_that_creates_it() {
     run(&mut a, "ROLLBACK").await;
     assert_eq!(code(&mut a, "SELECT * FROM gone").await, "42P01");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_whose_last_rows_fail_leaves_nothing() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE w (id INT PRIMARY KEY)").await;
+    for last in
+        ["SELECT 1 / (id - id) FROM w", "COPY (SELECT 1 / (id - id) FROM w) TO STDOUT", "SELECT (SELECT id FROM w)::int / 0"]
+    {
+        let text = format!("INSERT INTO w VALUES (1); {last}");
+        // The rows are read to their end, as a client reads them.
+        let outcome = match s.execute(&text).await {
+            Ok(responses) => {
+                let mut failed = Ok(vec![]);
+                for response in responses {
+                    failed = crate::common::answer(response).await;
+                }
+                failed
+            }
+            Err(error) => Err(error),
+        };
+        assert_eq!(outcome.map_err(|e| e.sqlstate), Err("22012"), "{text}");
+        assert_eq!(run(&mut s, "SELECT count(*) FROM w").await, ["0"], "{text}");
+    }
+    assert_eq!(run(&mut s, "INSERT INTO w VALUES (1), (2); SELECT sum(id) FROM w").await, ["3"]);
+    assert_eq!(run(&mut s, "SELECT count(*) FROM w").await, ["2"]);
+}
