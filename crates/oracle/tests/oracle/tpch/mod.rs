@@ -45,5 +45,5 @@ fn file() -> File {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_22_queries_as_views_are_what_postgres_answers_through_refreshes_and_updates() {
-    answered_in_all_ways(&file()).await;
+    answered_in_all_ways("tpch", &file()).await;
 }
