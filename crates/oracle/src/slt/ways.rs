@@ -1,7 +1,7 @@
 //! Runs a file. What must not matter is varied: whether the views stood before the data or were built
 //! after it, whether the system was restarted, how many workers it has.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::file::{Block, Expected, File};
 use crate::answer::{Answer, Failure, difference};
@@ -179,7 +179,16 @@ fn differs(expected: &Expected, got: &Result<Answer, Failure>) -> Option<String>
 /// When PostgreSQL does not do what a statement block says: then the file is wrong.
 pub async fn bless(file: &File, postgres: &mut impl System) -> Result<File> {
     let mut blessed = file.clone();
+    // Without statistics PostgreSQL plans queries over what was loaded in bulk as if it were a few rows: TPC-H took it minutes.
+    let is_large = file.blocks.iter().any(|block| matches!(block, Block::Copy { .. }));
+    let mut is_analyzed = !is_large;
     for block in &mut blessed.blocks {
+        if is_large && !matches!(block, Block::Result { .. }) {
+            is_analyzed = false;
+        } else if !is_analyzed {
+            is_analyzed = true;
+            postgres.run("ANALYZE").await?.map_err(|failure| anyhow!("ANALYZE: {failure}"))?;
+        }
         let sql = match block {
             Block::Result { name, .. } => format!("SELECT * FROM {name}"),
             Block::Query { sql, .. } | Block::Returning { sql, .. } => sql.clone(),
