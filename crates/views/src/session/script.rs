@@ -39,6 +39,9 @@ impl Session {
     pub fn script(&mut self, sql: &str) -> Result<Script> {
         let parsed = crate::stack::roomy_now(|| self.parse(sql));
         let statements = parsed.map_err(|e| self.fail(e))?;
+        if sql.contains('$') {
+            statements.iter().try_for_each(super::prepare::no_params).map_err(|e| self.fail(e))?;
+        }
         let text = (statements.len() == 1).then(|| sql.to_owned());
         Ok(Script { statements, next: 0, text })
     }
