@@ -27,7 +27,6 @@ fn values(value: Expr, n: usize) -> Result<Vec<Expr>> {
     let values = match value {
         Expr::Tuple(values) => values,
         Expr::Subquery(query) => return columns(&query, n),
-        Expr::Nested(one) if n == 1 => vec![*one],
         Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("row") => match call.args {
             ast::FunctionArguments::List(list) => list.args.into_iter().map(plain).collect::<Result<_>>()?,
             _ => return Err(no_row()),

@@ -127,7 +127,9 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             }
             Token::Word(w) if w.keyword == Keyword::TABLE && after_window_function(&out) => {}
             // `TABLE t` where a query begins, with all that may follow one.
-            Token::Word(w) if w.keyword == Keyword::TABLE && begins_query(&out) && names_next(&mut rest) => {
+            Token::Word(w)
+                if w.keyword == Keyword::TABLE && (begins_query(&out) || after_insert_target(&out)) && names_next(&mut rest) =>
+            {
                 let word = |text: &str| TokenWithSpan { token: Token::make_keyword(text), span: t.span };
                 out.extend([word("SELECT"), TokenWithSpan { token: Token::Mul, span: t.span }, word("FROM")]);
             }
@@ -178,6 +180,27 @@ fn begins_query(before: &[TokenWithSpan]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Behind `INSERT INTO t` or `INSERT INTO s.t (a, b)`.
+fn after_insert_target(before: &[TokenWithSpan]) -> bool {
+    let mut words = before.iter().rev().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_))).peekable();
+    if words.peek() == Some(&&Token::RParen) {
+        let _ = words.by_ref().find(|t| **t == Token::LParen);
+    }
+    // A name of up to three parts.
+    for _ in 0..3 {
+        match words.next() {
+            Some(Token::Word(w)) if w.keyword != Keyword::INTO || w.quote_style.is_some() => {}
+            _ => return false,
+        }
+        match words.next() {
+            Some(Token::Period) => {}
+            Some(Token::Word(w)) => return w.quote_style.is_none() && w.keyword == Keyword::INTO,
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn names_next(rest: &mut std::iter::Peekable<std::vec::IntoIter<TokenWithSpan>>) -> bool {

@@ -55,7 +55,7 @@ enum Kind {
 pub(super) fn read(ty: &str, text: &str) -> EvalResult<Moment> {
     let lower = text.to_ascii_lowercase();
     let fields = fields(&lower).filter(|f| !f.is_empty() && f.len() <= FIELDS_MAX).ok_or_else(|| bad(ty, text))?;
-    let mut read = Read::default();
+    let mut read = Read { time_only: ty == "time", ..Read::default() };
     let outcome = read.all(&fields).and_then(|()| read.finish());
     let outcome = outcome.and_then(|()| Ok(Moment { civil: read.civil()?, time_us: read.time_us, zone: read.zone }));
     outcome.map_err(|fault| match fault {
@@ -215,6 +215,8 @@ struct Read {
     before_christ: bool,
     christ: bool,
     zone: Option<Zone>,
+    /// A number is a time, whether or not a date stands before it.
+    time_only: bool,
     /// `T` or `J` stood before: what the next number is.
     next: Option<char>,
 }
@@ -274,6 +276,7 @@ impl Read {
                 self.julian = Some(days);
                 Ok(())
             }
+            None if self.time_only && !self.word_month && self.year.is_none() => self.packed_time(field),
             None if field.contains('.') => match field.split_once('.') {
                 // `1999.008`: a year and its day; `040506.789` behind a date: a time
                 Some((year, day)) if !self.has_date() && self.month.is_none() && day.len() == 3 && year.len() == 4 => {
@@ -311,7 +314,6 @@ impl Read {
         let (digits, fraction) = field.split_once('.').map_or((field, ""), |(d, f)| (d, f));
         let n = |s: &str| s.parse::<i64>().map_err(|_| Fault::Syntax);
         match digits.len() {
-            2 if fraction.is_empty() => self.clock(n(digits)?, 0, 0, ""),
             4 if fraction.is_empty() => self.clock(n(&digits[..2])?, n(&digits[2..])?, 0, ""),
             6 => self.clock(n(&digits[..2])?, n(&digits[2..4])?, n(&digits[4..])?, fraction),
             _ => Err(Fault::Syntax),

@@ -63,7 +63,7 @@ impl Session {
         let schema = relation.schema();
         let Some(source) = &insert.source else {
             let items =
-                relation.columns.iter().map(|c| Ok(syntax::expr_as(Session::default_of(c)?, &c.name))).collect::<Result<_>>()?;
+                relation.columns.iter().map(|c| Ok(syntax::expr_as(Session::value_for(c, None)?, &c.name))).collect::<Result<_>>()?;
             let query = syntax::select(items, "(SELECT 1) AS \"__one\"", None)?;
             let (_, batches) = self.compute(txn, query, HashMap::new(), Some(&schema)).await?;
             return one_under(relation, &batches);
@@ -127,7 +127,7 @@ impl Session {
         let given = RecordBatch::try_new(Arc::new(Schema::new(fields)), given.columns().to_vec()).map_err(Error::arrow)?;
         let item = |(at, column): (usize, &Column)| match named.iter().position(|n| *n == at) {
             Some(i) => Ok(syntax::column_as("__given", &names[i], &column.name)),
-            None => Ok(syntax::expr_as(Session::default_of(column)?, &column.name)),
+            None => Ok(syntax::expr_as(Session::value_for(column, None)?, &column.name)),
         };
         let items = relation.columns.iter().enumerate().map(item).collect::<Result<_>>()?;
         let query = syntax::select(items, "\"__given\"", None)?;
@@ -379,7 +379,7 @@ fn fill_values(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> 
     for row in &mut values.rows {
         for (expr, (column, call)) in row.iter_mut().zip(&calls) {
             *expr = match syntax::is_default(expr) {
-                true => syntax::cast_to(Session::default_of(column)?, &column.ty)?,
+                true => Session::value_for(column, None)?,
                 false => syntax::with_first(call.clone(), std::mem::replace(expr, syntax::null())),
             };
         }

@@ -198,7 +198,7 @@ impl Session {
     pub(super) fn value_for(column: &crate::catalog::Column, value: Option<ast::Expr>) -> Result<ast::Expr> {
         match value {
             Some(value) => syntax::assigned(value, &column.ty, &column.name),
-            None => Session::default_of(column),
+            None => syntax::cast_to(Session::default_of(column)?, &column.ty),
         }
     }
 
