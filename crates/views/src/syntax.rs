@@ -115,7 +115,10 @@ pub fn is_open(expr: &ast::Expr) -> bool {
         ast::Expr::Nested(inner) => is_open(inner),
         ast::Expr::Value(value) => matches!(
             value.value,
-            ast::Value::SingleQuotedString(_) | ast::Value::EscapedStringLiteral(_) | ast::Value::DollarQuotedString(_) | ast::Value::Null
+            ast::Value::SingleQuotedString(_)
+                | ast::Value::EscapedStringLiteral(_)
+                | ast::Value::DollarQuotedString(_)
+                | ast::Value::Null
         ),
         _ => false,
     }

@@ -18,8 +18,8 @@ use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
 
-use super::{list, small};
 use super::wire::{Input, Malformed, put_bytes};
+use super::{list, small};
 use crate::LogError;
 
 /// As in `small`.
@@ -155,6 +155,10 @@ fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], n_columns: us
     }
     let mut decompressed = 0_u64;
     for buffer in batch.buffers().into_iter().flatten() {
+        // Arrow panics where offsets of texts do not lie at a multiple of their size.
+        if usize::try_from(buffer.offset()).is_ok_and(|at| at % ALIGNMENT != 0) {
+            return bad("place of a buffer");
+        }
         let range = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok());
         let Some(bytes) = range.and_then(|(at, len)| body.get(at..at.checked_add(len)?)) else {
             return bad("place of a buffer");

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    self, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::ast::column_name;
@@ -96,7 +96,9 @@ fn of_from(from: &TableWithJoins, shapes: Shapes<'_>, with: &HashSet<String>, ou
             TableFactor::NestedJoin { table_with_joins, alias: None } => of_from(table_with_joins, shapes, with, out),
             TableFactor::Table { name, alias, args: None, .. } => {
                 let Ok(relation) = relation_name(name) else { continue };
-                if relation.schema.is_none() && with.contains(&relation.name) || alias.as_ref().is_some_and(|a| !a.columns.is_empty()) {
+                if relation.schema.is_none() && with.contains(&relation.name)
+                    || alias.as_ref().is_some_and(|a| !a.columns.is_empty())
+                {
                     continue;
                 }
                 let Some((schema, Some(key))) = shapes(&relation) else { continue };

@@ -46,11 +46,7 @@ pub fn assignable(from: &DataType, to: &DataType) -> bool {
 /// The refusal of a value.
 #[must_use]
 pub fn mismatch(column: &str, to: &DataType, from: &DataType) -> EvalError {
-    let message = format!(
-        "column \"{column}\" is of type {} but expression is of type {}",
-        type_name(to),
-        type_name(from)
-    );
+    let message = format!("column \"{column}\" is of type {} but expression is of type {}", type_name(to), type_name(from));
     EvalError::new("42804", message)
 }
 
@@ -79,7 +75,8 @@ mod tests {
         for (from, to) in [(Int64, Int16), (Float64, Int32), (Int32, Utf8), (Boolean, Utf8), (LargeUtf8, Utf8View)] {
             assert!(assignable(&from, &to), "{from} {to}");
         }
-        for (from, to) in [(Utf8, Int32), (Boolean, Int32), (Int32, Boolean), (Utf8, Date32), (LargeUtf8, Int32), (Date32, Int32)] {
+        for (from, to) in [(Utf8, Int32), (Boolean, Int32), (Int32, Boolean), (Utf8, Date32), (LargeUtf8, Int32), (Date32, Int32)]
+        {
             assert!(!assignable(&from, &to), "{from} {to}");
         }
     }

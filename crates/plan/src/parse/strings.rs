@@ -25,7 +25,8 @@ pub(super) fn joined(sql: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenW
                 out.push(t);
             }
             (Token::SingleQuotedString(more), Some((at, true))) => {
-                if let Some(Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s)) = out.get_mut(at).map(|t| &mut t.token) {
+                if let Some(Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s)) = out.get_mut(at).map(|t| &mut t.token)
+                {
                     s.push_str(more);
                 }
             }

@@ -149,20 +149,8 @@ fn fields(text: &str) -> Option<Vec<(Kind, &str)>> {
     Some(out)
 }
 
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
+const MONTHS: [&str; 12] =
+    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
 
 const DAYS: [&str; 18] = [
     "sun",
@@ -186,7 +174,9 @@ const DAYS: [&str; 18] = [
 ];
 
 fn month(word: &str) -> Option<i64> {
-    let found = MONTHS.iter().position(|m| *m == word || (word.len() == 3 && m.starts_with(word)) || (word == "sept" && *m == "september"));
+    let found = MONTHS
+        .iter()
+        .position(|m| *m == word || (word.len() == 3 && m.starts_with(word)) || (word == "sept" && *m == "september"));
     found.and_then(|at| i64::try_from(at + 1).ok())
 }
 
@@ -360,7 +350,8 @@ impl Read {
 
     fn time(&mut self, field: &str) -> Fits {
         let parts: Vec<&str> = field.split(':').collect();
-        let n = |s: &str| if s.is_empty() || s.len() > 2 { Err(Fault::Syntax) } else { s.parse::<i64>().map_err(|_| Fault::Syntax) };
+        let n =
+            |s: &str| if s.is_empty() || s.len() > 2 { Err(Fault::Syntax) } else { s.parse::<i64>().map_err(|_| Fault::Syntax) };
         self.next = self.next.filter(|c| *c != 't');
         match parts.as_slice() {
             [h, m] => self.clock(n(h)?, n(m)?, 0, ""),

@@ -82,11 +82,19 @@ async fn arrays_go_into_tables_and_come_back_in_either_format() {
     client.batch_execute("INSERT INTO t (id, n) VALUES (3, '{9,8}')").await.unwrap();
     assert_eq!(rows(&client, "SELECT n, first FROM v ORDER BY id").await, ["{1,2,7}|1", "{}|NULL", "{9,8}|9"]);
     assert_eq!(
-        rows(&client, "SELECT column_name || ' ' || data_type FROM information_schema.columns WHERE table_name = 't' AND column_name = 'n'").await,
+        rows(
+            &client,
+            "SELECT column_name || ' ' || data_type FROM information_schema.columns WHERE table_name = 't' AND column_name = 'n'"
+        )
+        .await,
         ["n ARRAY"]
     );
     assert_eq!(
-        rows(&client, "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 's'").await,
+        rows(
+            &client,
+            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 's'"
+        )
+        .await,
         ["text[]"]
     );
 }
@@ -122,11 +130,17 @@ async fn json_is_built_of_what_is_given() {
     let site = site().await;
     let client = site.client().await;
     assert_eq!(
-        rows(&client, "SELECT json_build_object('n', 2.5, 'd', 0.5::float8, 'j', '[1]'::json, 'a', ARRAY[1,2], 't', DATE '2024-01-05')").await,
+        rows(
+            &client,
+            "SELECT json_build_object('n', 2.5, 'd', 0.5::float8, 'j', '[1]'::json, 'a', ARRAY[1,2], 't', DATE '2024-01-05')"
+        )
+        .await,
         [r#"{"n" : 2.5, "d" : 0.5, "j" : [1], "a" : [1,2], "t" : "2024-01-05"}"#]
     );
     assert_eq!(rows(&client, "SELECT json_build_array(1, 2.5, 'x', NULL, true)").await, [r#"[1, 2.5, "x", null, true]"#]);
-    for sql in ["SELECT json_build_object(NULL, 1)", "SELECT json_build_object('a')::text", "SELECT json_build_object('a', 1, 'b')"] {
+    for sql in
+        ["SELECT json_build_object(NULL, 1)", "SELECT json_build_object('a')::text", "SELECT json_build_object('a', 1, 'b')"]
+    {
         assert_eq!(code(&client, sql).await, "22023", "{sql}");
     }
 }

@@ -62,8 +62,11 @@ impl Session {
     async fn insert_rows(&mut self, txn: &mut Txn, insert: &Insert, relation: &Relation, named: &[usize]) -> Result<RecordBatch> {
         let schema = relation.schema();
         let Some(source) = &insert.source else {
-            let items =
-                relation.columns.iter().map(|c| Ok(syntax::expr_as(Session::value_for(c, None)?, &c.name))).collect::<Result<_>>()?;
+            let items = relation
+                .columns
+                .iter()
+                .map(|c| Ok(syntax::expr_as(Session::value_for(c, None)?, &c.name)))
+                .collect::<Result<_>>()?;
             let query = syntax::select(items, "(SELECT 1) AS \"__one\"", None)?;
             let (_, batches) = self.compute(txn, query, HashMap::new(), Some(&schema)).await?;
             return one_under(relation, &batches);

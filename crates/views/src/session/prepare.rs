@@ -200,7 +200,9 @@ impl Session {
                 }
                 if let ast::SetExpr::Select(select) = source.body.as_ref() {
                     for (item, at) in select.projection.iter().zip(&named) {
-                        let (ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. }) = item else { break };
+                        let (ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. }) = item else {
+                            break;
+                        };
                         if let Some(no) = placeholder(e) {
                             types.entry(no).or_insert_with(|| relation.columns[*at].ty.clone());
                         }
@@ -438,7 +440,9 @@ fn count_params(statement: &Statement) -> Result<usize> {
 pub(super) fn no_params(statement: &Statement) -> Result<()> {
     match count_params(statement)? {
         0 => Ok(()),
-        _ => Err(Error::invalid("42P02", "there is no parameter $1").hint("prepare the statement, and give its parameters values")),
+        _ => {
+            Err(Error::invalid("42P02", "there is no parameter $1").hint("prepare the statement, and give its parameters values"))
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// An answer whose rows have all been computed, within the memory of one query.
-    async fn whole(&self, response: Response) -> Result<Response> {
+    pub(super) async fn whole(&self, response: Response) -> Result<Response> {
         let collect = async |mut stream: RowStream| -> Result<RowStream> {
             let (mut batches, mut bytes) = (vec![], 0);
             while let Some(batch) = stream.try_next().await? {

@@ -6,7 +6,8 @@
 //!   writes:  the transaction's writes as they are
 //! ```
 //! Invariant: a part runs once whether or not somebody reads its rows, as in PostgreSQL; one that only reads and is not named later
-//! does not run. A row that an earlier part has changed is left alone by UPDATE and DELETE. Cost: the rows of each part are held.
+//! does not run. A row that an earlier part has changed is left alone by UPDATE and DELETE. Cost: the rows of each part are
+//! held, within the memory of one query each.
 
 use super::{Session, rows, txn::Txn};
 use crate::{
@@ -41,6 +42,7 @@ impl Session {
                 continue;
             }
             let response = self.one_part(txn, &part.work).await?;
+            let response = self.whole(response).await?;
             if let Response::Rows(Rows { schema, stream, .. }) = response {
                 let batches: Vec<RecordBatch> = stream.try_collect().await?;
                 let rows = under_names(part, &rows::one(&schema, &relabelled(&schema, batches)?)?)?;
@@ -49,7 +51,9 @@ impl Session {
                 return Err(no_rows(part));
             }
         }
+        // Rows that fail take back what the parts have written, so they are all there before it is committed.
         let response = self.one_part(txn, &with.body).await?;
+        let response = self.whole(response).await?;
         self.own.clear();
         Ok(response)
     }

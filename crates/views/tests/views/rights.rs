@@ -295,7 +295,7 @@ async fn rows_set_aside_are_told_to_who_may_read_all_that_they_came_from() {
     for sql in ["SELECT subject FROM own_errors", "SELECT count(*) FROM own_errors", "SELECT subject FROM regauge_errors.own"] {
         assert_eq!(code(&mut a, sql).await, "42501", "{sql}");
     }
-    assert_eq!(run(&mut root, "SELECT n_rows FROM own_errors").await, ["1"]);
+    assert_eq!(run(&mut root, "SELECT n_rows FROM regauge_errors.own").await, ["1"]);
     run(&mut root, "GRANT SELECT ON secret TO a").await;
     assert_eq!(run(&mut a, "SELECT n_rows FROM own_errors").await, ["1"]);
 }
