@@ -19,6 +19,7 @@ mod prepared;
 mod rights;
 mod session;
 mod session_window;
+mod sink;
 mod statement;
 pub(crate) mod types;
 mod watermark;
@@ -31,6 +32,7 @@ pub(crate) use exclude::EXCLUDE_MARK;
 pub use function::{CreateFunction, DroppedFunction};
 pub use limits::ParseLimits;
 pub use rights::{Grant, GrantKind, GrantOn, Rights, RoleName, RoleOptions, Secret};
+pub use sink::{SinkChange, SinkDdl};
 pub use statement::*;
 pub use weight::{RELATIONS_MAX, relations};
 

@@ -31,6 +31,7 @@ mod script;
 mod scroll;
 mod select;
 pub(crate) mod sequence;
+pub(crate) mod sink;
 mod show;
 mod show_create;
 pub mod subscribe;
@@ -58,7 +59,7 @@ use arrow::array::RecordBatch;
 use guard::Guard;
 pub(crate) use guard::panicked;
 use regauge_log::ProducerSeq;
-use regauge_plan::parse::{ParseLimits, RelationName, Statement, parse};
+use regauge_plan::parse::{Ddl, ParseLimits, RelationName, SinkDdl, Statement, parse};
 use regauge_types::Lsn;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -596,6 +597,7 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::Delete(_) => "DELETE",
         Statement::Copy(_) => "COPY FROM",
         Statement::CreateTable(_) | Statement::CreateView(_) => "CREATE",
+        Statement::Ddl(ddl) if matches!(ddl.as_ref(), Ddl::Sink(SinkDdl::Show | SinkDdl::ShowCreate { .. })) => return None,
         Statement::Ddl(_) => "DDL",
         Statement::Rights(rights) => rights::tag(rights),
         Statement::Drop { .. } => "DROP",
