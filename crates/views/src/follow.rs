@@ -70,6 +70,8 @@ pub struct Follower {
     owner: RoleId,
     tail: Option<Tail>,
     pin: Option<Pin>,
+    /// The end of what was given last: an epoch of the trace that is followed.
+    given: Option<(u32, Lsn)>,
 }
 
 /// What who runs sinks needs of an instance. It keeps the folder open.
@@ -124,7 +126,7 @@ impl Feed {
     /// Follows a sink's relation, with its owner's rights.
     #[must_use]
     pub fn follower(&self, sink: &Sink) -> Follower {
-        Follower { core: self.core.clone(), of: sink.spec.of, owner: sink.spec.owner, tail: None, pin: None }
+        Follower { core: self.core.clone(), of: sink.spec.of, owner: sink.spec.owner, tail: None, pin: None, given: None }
     }
 }
 
@@ -164,6 +166,7 @@ impl Follower {
         self.pin = self.core.pins.pin(at);
         let rows = rows.get(&key).ok_or_else(|| Error::internal("a version was not read"))?;
         self.healthy(key, at, rows.errors())?;
+        self.given = Some((source.version, at));
         Ok((at, rows.batches()?))
     }
 
@@ -185,6 +188,12 @@ impl Follower {
     }
 
     fn of_version(&mut self, key: Key, after: Lsn, rows_max: usize, patience: Duration) -> Result<Followed> {
+        // An epoch of an earlier process may lie within one of this one (a version that goes on from a checkpoint is fed the log anew, cut
+        // elsewhere): then the changes after it are no sum of epochs.
+        let is_end = self.given == Some((key.1.0, after)) || self.core.versions.boundaries().binary_search(&after).is_ok();
+        if !is_end {
+            return Ok(Followed::Gap);
+        }
         let reader = self.core.versions.reader(key)?;
         let upper = reader.wait(after.next().into(), patience).map_err(|e| trace_error(&e))?;
         if Lsn::from(upper) <= after {
@@ -202,6 +211,7 @@ impl Follower {
         let up_to = if kept < changes.len() { changes[kept - 1].0.into() } else { Lsn::from(upper) };
         changes.truncate(kept);
         self.pin = self.core.pins.pin(up_to).or(self.pin.take());
+        self.given = Some((key.1.0, up_to));
         let epochs = changes.into_iter().filter(|(_, d)| !d.is_empty()).map(|(e, d)| (e.into(), d)).collect();
         Ok(Followed::Changes { up_to, epochs })
     }

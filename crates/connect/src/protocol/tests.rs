@@ -15,7 +15,7 @@ struct Target {
 /// A relation of one number: its value at an epoch of a version is a function of both.
 fn value(mark: Mark) -> i64 {
     let mixed = (u64::from(mark.version) << 32 ^ mark.epoch).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    i64::from((mixed >> 40) as u16)
+    i64::try_from(mixed >> 40).unwrap_or(0)
 }
 
 impl Target {

@@ -4,6 +4,7 @@
 mod common;
 mod cuts;
 mod files;
+mod handbook;
 mod hooks;
 mod pg;
 mod random;

@@ -106,6 +106,46 @@ async fn a_restart_goes_on_where_the_target_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_goes_on_from_a_checkpoint_is_not_written_twice() {
+    let (server, dir) = (Server::new().await, tempfile::tempdir().unwrap());
+    let open = || {
+        let mut config = regauge_views::Config::new(dir.path()).workers(2);
+        config.checkpoints.enabled = true;
+        config.checkpoints.every = std::time::Duration::from_secs(3600);
+        let instance = regauge_views::Instance::open(config).unwrap();
+        regauge_connect::install(&instance);
+        instance
+    };
+    let mut instance = open();
+    exec(&instance, SCHEMA).await;
+    exec(&instance, &sink("p", "pages", &server, "")).await;
+    let client = server.client().await;
+    for round in 0..6 {
+        let runner = run(&instance);
+        exec(&instance, &format!("INSERT INTO clicks VALUES ('a', 'p{round}')")).await;
+        caught_up(&instance, "p").await;
+        // The checkpoint lies before what the target has when the process goes.
+        let taken = instance.clone();
+        tokio::task::spawn_blocking(move || taken.checkpoint(std::time::Duration::from_secs(30)).unwrap()).await.unwrap();
+        for i in 0..round {
+            exec(&instance, &format!("INSERT INTO clicks VALUES ('b', 'p{i}')")).await;
+            caught_up(&instance, "p").await;
+        }
+        runner.stop().await;
+        exec(&instance, "INSERT INTO clicks VALUES ('c', 'p0'); INSERT INTO loose VALUES (1)").await;
+        exec(&instance, "INSERT INTO clicks VALUES ('c', 'p1')").await;
+        drop(instance);
+        instance = open();
+        let runner = run(&instance);
+        caught_up(&instance, "p").await;
+        let here = rows(&instance, "SELECT page, who, count(*) FROM pages GROUP BY page, who").await;
+        assert_eq!(there(&client, "SELECT page, who, _regauge_count FROM pages").await, here, "round {round}");
+        runner.stop().await;
+    }
+    assert!(instance.checkpoints().enabled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_away_is_waited_for_and_errors_are_told() {
     let (mut server, dir) = (Server::new().await, tempfile::tempdir().unwrap());
     let instance = open(dir.path());
@@ -264,6 +304,39 @@ async fn a_view_whose_row_fails_stops_at_the_last_good_epoch() {
     exec(&instance, "UPDATE t SET n = 4 WHERE id = 2").await;
     caught_up(&instance, "s").await;
     assert_eq!(there(&client, "SELECT id, r FROM v").await, ["1|10", "2|25"]);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_a_password_from_a_file_reach_a_server_that_wants_both() {
+    let server = Server::secure(include_str!("tls/cert.pem"), include_str!("tls/key.pem")).await;
+    let (dir, secrets) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let client = server.client().await;
+    client.batch_execute("CREATE ROLE app LOGIN PASSWORD 'canary'; GRANT ALL ON SCHEMA public TO app").await.unwrap();
+    let (password, ca) = (secrets.path().join("password"), secrets.path().join("ca.pem"));
+    std::fs::write(&password, "canary\n").unwrap();
+    std::fs::write(&ca, include_str!("tls/ca.pem")).unwrap();
+    let instance = open(dir.path());
+    exec(&instance, SCHEMA).await;
+    let options = |host: &str, more: &str| {
+        format!(
+            "connector = 'postgres', host = '{host}', port = {}, user = 'app', database = 'postgres', password_file = '{}'{more}",
+            server.port,
+            password.display()
+        )
+    };
+    let secure = format!(", tls = 'require', tls_ca = '{}'", ca.display());
+    exec(&instance, &format!("CREATE SINK s FROM totals WITH ({})", options("localhost", &secure))).await;
+    // Without TLS the server does not let it in, and by a bundle that does not know the authority it is not trusted.
+    exec(&instance, &format!("CREATE SINK open FROM totals WITH ({}, table = 'o')", options("localhost", ""))).await;
+    exec(&instance, &format!("CREATE SINK other FROM totals WITH ({}, table = 'p')", options("localhost", ", tls = 'require'")))
+        .await;
+    let runner = run(&instance);
+    exec(&instance, "INSERT INTO orders VALUES (1, 'a', 1)").await;
+    caught_up(&instance, "s").await;
+    assert_eq!(there(&client, "SELECT who FROM totals").await, ["a"]);
+    until(&instance, "open", |s| s.error.as_ref().is_some_and(|e| e.contains("28000"))).await;
+    until(&instance, "other", |s| s.error.as_ref().is_some_and(|e| e.contains("certificate") || e.contains("tls_ca"))).await;
     runner.stop().await;
 }
 

@@ -16,6 +16,8 @@ pub struct Server {
     user: Option<(u32, u32)>,
     pub port: u16,
     folder: tempfile::TempDir,
+    /// Answers over TLS alone.
+    secure: bool,
 }
 
 fn binaries() -> PathBuf {
@@ -47,8 +49,20 @@ fn as_user(command: &mut Command, user: Option<(u32, u32)>) {
     }
 }
 
+/// The test itself comes in by another role, without TLS.
+const HBA: &str = "hostnossl all postgres 127.0.0.1/32 trust\nhostssl all app 127.0.0.1/32 scram-sha-256\n";
+
 impl Server {
     pub async fn new() -> Server {
+        Server::made(None).await
+    }
+
+    /// One that knows a password, and takes it over TLS only; certificate and key in PEM.
+    pub async fn secure(cert: &str, key: &str) -> Server {
+        Server::made(Some((cert, key))).await
+    }
+
+    async fn made(secure: Option<(&str, &str)>) -> Server {
         let (bin, user) = (binaries(), unprivileged());
         let folder = tempfile::Builder::new().prefix("regauge-sinks-").tempdir().unwrap();
         if let Some((uid, gid)) = user {
@@ -61,7 +75,18 @@ impl Server {
         let out = init.output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut server = Server { running: None, bin, user, port, folder };
+        if let Some((cert, key)) = secure {
+            let data = folder.path().join("data");
+            for (name, text) in [("server.crt", cert), ("server.key", key), ("pg_hba.conf", HBA)] {
+                let path = data.join(name);
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+                if let Some((uid, gid)) = user {
+                    chown(&path, Some(uid), Some(gid)).unwrap();
+                }
+            }
+        }
+        let mut server = Server { running: None, bin, user, port, folder, secure: secure.is_some() };
         server.start().await;
         server
     }
@@ -72,6 +97,9 @@ impl Server {
         command.arg("-D").arg(self.folder.path().join("data")).arg("-p").arg(self.port.to_string());
         for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "timezone=UTC", "jit=off"] {
             command.args(["-c", setting]);
+        }
+        if self.secure {
+            command.args(["-c", "ssl=on"]);
         }
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         as_user(&mut command, self.user);

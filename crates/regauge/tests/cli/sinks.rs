@@ -1,5 +1,6 @@
 //! `kill -9` of the real server while its sinks write into a real PostgreSQL: at the end the target holds what the relations hold.
 
+#[allow(dead_code, reason = "what the tests of connect need besides")]
 #[path = "../../../connect/tests/sinks/server.rs"]
 mod postgres;
 

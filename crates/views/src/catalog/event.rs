@@ -7,7 +7,9 @@
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
 //! event makes sense: that is [`super::fold`].
 
-use super::{Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, SinkSpec, Version, Watermark, rights, ty};
+use super::{
+    Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, SinkSpec, Version, Watermark, rights, ty,
+};
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},

@@ -4,8 +4,8 @@
 //! relations, times the columns of the one concerned.
 
 use super::{
-    Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, FunctionSpec, Made, Name, ObjectId, PUBLIC, SequenceSpec, SinkSpec,
-    VersionSpec, WatermarkSpec, alter, diverted, drops::drops, late,
+    Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, FunctionSpec, Made, Name, ObjectId, PUBLIC, SequenceSpec,
+    SinkSpec, VersionSpec, WatermarkSpec, alter, diverted, drops::drops, late,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::ErrorKind;

@@ -81,12 +81,7 @@ impl Session {
         Ok(Response::command("CREATE SINK"))
     }
 
-    fn judge_options(
-        &self,
-        txn: &Txn,
-        relation: &crate::catalog::Relation,
-        options: &BTreeMap<String, String>,
-    ) -> Result<()> {
+    fn judge_options(&self, txn: &Txn, relation: &crate::catalog::Relation, options: &BTreeMap<String, String>) -> Result<()> {
         let guarded = self.core.sinks.judge(relation, options)?;
         match guarded.first() {
             Some(option) if !self.who(Some(txn))?.is_superuser() => {
