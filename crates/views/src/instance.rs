@@ -122,6 +122,7 @@ impl Instance {
             planner,
             mint,
             versions,
+            sinks: Arc::default(),
             culprits: Arc::default(),
             sessions: AtomicUsize::new(0),
         });
@@ -189,6 +190,16 @@ impl Instance {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.core.log
+    }
+
+    /// Where connectors register, and sinks tell of themselves.
+    #[must_use]
+    pub fn sinks(&self) -> &Arc<crate::sinks::Sinks> {
+        &self.core.sinks
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     pub(crate) fn board(&self) -> &Arc<Board> {
