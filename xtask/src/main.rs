@@ -13,6 +13,7 @@
 //! cargo xtask sim --seeds N --seed S [--ops N] [--jobs N]     the whole system under one seed, N of them
 //! cargo xtask soak [--only NAME] [--minutes N] [--seed S]     attacks for as long as that; one line each at the end
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
+//! cargo xtask bench restart [--keys N]                 recovery as the log grows, what checkpoints write and hold up
 //! cargo xtask bench tpch [--scale S]                    the 22 queries as views through refreshes, beside DuckDB
 //! ```
 // A tool for people: it prints, and it reads the real clock and the real disk.
