@@ -2,7 +2,7 @@
 
 use crate::bugs::Bug;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
-use regauge_flow::engine::Saving;
+use regauge_flow::engine::{Preparing, Saving};
 use regauge_state::trace::RowError;
 use regauge_types::{Delta, Epoch, TopicId};
 use regauge_views::{
@@ -126,6 +126,10 @@ impl Dataflows for Spoiled {
         self.flows.save(id, epoch, no, base)
     }
 
+    fn prepare(&self, id: FlowId) -> Option<Arc<Preparing>> {
+        self.flows.prepare(id)
+    }
+
     fn stop(&self, id: FlowId) {
         self.flows.stop(id);
     }
@@ -179,6 +183,10 @@ impl Trace for SpoiledTrace {
 
     fn state(&self, at: Epoch) -> Result<Contents, TraceFailure> {
         self.trace.state(at)
+    }
+
+    fn all_errors(&self, at: Epoch) -> Result<Vec<(RowError, i64)>, TraceFailure> {
+        self.trace.all_errors(at)
     }
 
     fn changes(&self, after: Epoch, up_to: Epoch) -> Result<Vec<(Epoch, Delta)>, TraceFailure> {
