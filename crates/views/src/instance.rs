@@ -11,7 +11,7 @@ use crate::{
     checkpoint::{self, Board, Status, found::Found, keeper::Keeper},
     config::Config,
     core::Core,
-    driver::{Driver, Parts},
+    driver::{Driver, Parts, clock},
     error::{Error, Result, sqlstate as code},
     event_time::{Times, layout},
     judge::{Judged, SharedHead},
@@ -314,7 +314,8 @@ fn open_checkpoint(config: &Config, log: &Log, at: Lsn, board: &Board) -> Result
         return Ok((None, None));
     }
     board.tell(|s| s.enabled = true);
-    match checkpoint::found::open(&config.env, &config.dir, log.dataset(), (log.source().first(), at), board) {
+    let clock_of = |lsn| clock::of(log, lsn);
+    match checkpoint::found::open(&config.env, &config.dir, log.dataset(), (log.source().first(), at), clock_of, board) {
         Ok((store, found)) => Ok((Some(store), found)),
         Err(error) => {
             tracing::warn!(%error, "checkpoints cannot be read; versions are rebuilt, and none are taken");

@@ -3,7 +3,7 @@
 //! Every block is verified before anything is built from it, so a damaged checkpoint is never half used: the one before is taken, or
 //! none, with a warning that names file and place. Cost: reading the checkpoint once.
 
-use super::{board::Board, folder, kind, of_table, of_version, rows, tables, version};
+use super::{board::Board, folder, kind, of_table, of_version, own, rows, tables, version};
 use crate::{
     error::{Error, Result},
     event_time::Times,
@@ -19,7 +19,7 @@ use arrow::{
 };
 use regauge_flow::engine::Restore;
 use regauge_state::checkpoint::{Block, CheckpointError, Manifest, Section, Store, decode};
-use regauge_types::{DataSetId, Env, Lsn, TopicId};
+use regauge_types::{DataSetId, Env, Hlc, Lsn, TopicId};
 use std::{path::Path, sync::Arc};
 
 /// See the module's header.
@@ -31,12 +31,14 @@ pub struct Found {
 }
 
 /// Opens the folder of checkpoints and looks for one to begin with, at most of the commit `durable`; the first commit that can be read one by
-/// one is `first`. What cannot be used is told to `board`.
+/// one is `first`, and `clock_of` tells the clock of one: a checkpoint whose commit has another clock is of another history of the log. What
+/// cannot be used is told to `board`.
 pub fn open(
     env: &Env,
     data: &Path,
     dataset: DataSetId,
     (first, durable): (Lsn, Lsn),
+    clock_of: impl Fn(Lsn) -> std::result::Result<Hlc, String>,
     board: &Board,
 ) -> Result<(Store, Option<Found>)> {
     let store = Store::open(env.clone(), &folder(data), dataset).map_err(failed)?;
@@ -53,13 +55,23 @@ pub fn open(
                 continue;
             }
         };
-        let Some(times) = Times::from_bytes(&manifest.own) else {
-            board.tell(|s| s.damaged.push(format!("checkpoint does not tell event times no={no}")));
+        let Some((clock, times)) = own::from_bytes(&manifest.own) else {
+            board.tell(|s| s.damaged.push(format!("checkpoint does not tell clock and event times no={no}")));
             continue;
         };
         if manifest.lsn > durable || manifest.lsn.next() < first {
             tracing::warn!(checkpoint = no, lsn = %manifest.lsn, %first, %durable, "checkpoint is not of this log; versions are rebuilt");
             board.tell(|s| s.damaged.push(format!("checkpoint is not of this log lsn={} durable={durable}", manifest.lsn)));
+            continue;
+        }
+        let other = match clock_of(manifest.lsn) {
+            Ok(of_log) if of_log == clock => None,
+            Ok(of_log) => Some(format!("its commit has another clock there expected={clock} found={of_log}")),
+            Err(error) => Some(error),
+        };
+        if let Some(why) = other {
+            tracing::warn!(checkpoint = no, lsn = %manifest.lsn, %why, "checkpoint is of another history of this log, as when an older copy of the folder was put back; versions are rebuilt");
+            board.tell(|s| s.damaged.push(format!("checkpoint is of another history of this log lsn={}: {why}", manifest.lsn)));
             continue;
         }
         let last = (manifest.no, manifest.lsn);

@@ -31,6 +31,8 @@ use std::{
 
 /// How long versions that were never saved are waited for before they are copied at an epoch's end.
 const PREPARE_MAX: Duration = Duration::from_secs(10);
+/// Versions that were in the last checkpoint are given four times this to catch up before one is taken without them.
+const CATCH_UP: Duration = Duration::from_secs(15);
 /// An epoch is made for a checkpoint at most so often.
 const NUDGE: Duration = Duration::from_millis(100);
 
@@ -147,6 +149,18 @@ impl Keeper {
         let old = self.env.clock.steady().saturating_sub(self.since.0) >= self.options.every;
         let much = log_bytes.saturating_sub(self.since.1) >= self.options.log_bytes;
         old || much || self.board.open_wish().is_some()
+    }
+
+    /// Whether the last checkpoint has a version's state.
+    pub fn has(&self, key: Key) -> bool {
+        self.saved.contains_key(&key)
+    }
+
+    /// Whether one is due for so long that it is not to wait for versions that catch up.
+    pub fn is_overdue(&self, log_bytes: u64) -> bool {
+        let age = self.env.clock.steady().saturating_sub(self.since.0);
+        age >= self.options.every.max(CATCH_UP) * 4
+            || log_bytes.saturating_sub(self.since.1) >= self.options.log_bytes.saturating_mul(4)
     }
 
     /// The number of the next save, and the last one of a version that may be built on.

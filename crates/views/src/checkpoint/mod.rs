@@ -14,6 +14,7 @@
 pub mod board;
 pub mod found;
 pub mod keeper;
+pub mod own;
 pub mod rows;
 mod tables;
 pub mod take;

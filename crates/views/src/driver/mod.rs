@@ -22,6 +22,7 @@ use crate::{
         Board,
         found::Found,
         keeper::Keeper,
+        own,
         take::{Job, OfVersion},
     },
     config::Limits,
@@ -102,6 +103,8 @@ pub struct Driver {
     ticking: clock::Ticking,
     /// The last commit when the driver began, and its clock.
     began: (Lsn, Hlc),
+    /// The clock of the commit that the epoch at hand ends with.
+    closing: Hlc,
     /// Takes checkpoints, if they are on.
     keeper: Option<Keeper>,
     board: Arc<Board>,
@@ -151,6 +154,7 @@ impl Driver {
             stop,
             ticking: clock::Ticking::default(),
             began,
+            closing: began.1,
             keeper,
             board,
         };
@@ -207,6 +211,7 @@ impl Driver {
         let Some(mut keeper) = self.keeper.take() else { return };
         let log_bytes = self.log.written_bytes();
         let due = keeper.is_due(at, log_bytes);
+        let due = due && !self.waits_for_behind(&keeper, log_bytes);
         let live = self.running.iter().filter(|(_, r)| due && !r.alone);
         let flows: Vec<(Key, FlowId)> = live.map(|(key, r)| (*key, r.flow)).collect();
         if due
@@ -227,7 +232,7 @@ impl Driver {
                 Some((r.topic()?, self.judged.head(r.topic()?)?, key.is_empty()))
             };
             let heads = self.catalog.relations().filter_map(table).collect();
-            let (dataset, own) = (self.log.dataset(), self.times.to_bytes());
+            let (dataset, own) = (self.log.dataset(), own::to_bytes(self.closing, &self.times));
             keeper.begin(at, log_bytes, |store, last, stop| Job {
                 store,
                 dataset,
@@ -243,6 +248,11 @@ impl Driver {
         self.keeper = Some(keeper);
     }
 
+    /// Whether versions that are in the last checkpoint still catch up: one without them would send them back to the log at the next opening.
+    fn waits_for_behind(&self, keeper: &Keeper, log_bytes: u64) -> bool {
+        !keeper.is_overdue(log_bytes) && self.running.iter().any(|(key, r)| r.alone && keeper.has(*key))
+    }
+
     fn plan(&self, key: Key) -> Option<([u8; 32], Arc<[u8]>)> {
         let Kind::Materialized { versions, .. } = &self.catalog.get(ObjectId::View(key.0.0))?.kind else { return None };
         let version = versions.get(&key.1)?;
@@ -252,6 +262,9 @@ impl Driver {
     /// An epoch for a checkpoint that is due while nothing is written.
     fn nudge(&mut self) {
         let (at, log_bytes) = (self.tail.after(), self.log.written_bytes());
+        if self.keeper.as_ref().is_some_and(|keeper| self.waits_for_behind(keeper, log_bytes)) {
+            return;
+        }
         if self.keeper.as_mut().is_some_and(|keeper| keeper.wants_epoch(at, log_bytes))
             && let Err(error) = self.log.commit(Transaction::default())
         {
@@ -296,6 +309,7 @@ impl Driver {
             let events = commit.parts.iter().any(|p| p.topic == CATALOG_TOPIC);
             let full = gathered.n_rows() >= self.limits.epoch_rows;
             if events || full || commit.lsn == last || reserved.contains(&commit.lsn) {
+                self.closing = commit.hlc;
                 self.close(commit.lsn, std::mem::take(&mut gathered));
                 if events {
                     self.follow_catalog(commit);

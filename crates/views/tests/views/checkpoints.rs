@@ -3,7 +3,7 @@
 
 use crate::common::{Site, attempt, run, site_with, site_with_checkpoints};
 use regauge_state::checkpoint::{Manifest, Store};
-use regauge_types::Env;
+use regauge_types::{Env, Lsn};
 use regauge_views::Session;
 use std::time::Duration;
 
@@ -126,19 +126,20 @@ fn compare(what: &str, found: &[(String, Vec<String>)], wanted: &[(String, Vec<S
 }
 
 fn copy(from: &Site, to: &Site) {
-    fn folder(from: &std::path::Path, to: &std::path::Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let to = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                folder(&entry.path(), &to)
-            } else {
-                assert!(std::fs::copy(entry.path(), to).is_ok())
-            }
+    copy_folder(from.dir.path(), to.dir.path());
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to)
+        } else {
+            assert!(std::fs::copy(entry.path(), to).is_ok())
         }
     }
-    folder(from.dir.path(), to.dir.path());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,4 +421,57 @@ async fn checkpoints_are_on_unless_they_are_turned_off_and_an_idle_instance_take
     assert_eq!(instance.checkpoints().n_taken, n, "nothing was written since");
     run(&mut s, "INSERT INTO t VALUES (3)").await;
     until(&|s| s.n_taken > n);
+}
+
+/// An older copy of the folder is put back over a newer one, whose checkpoint stays: the log then comes to the checkpoint's commit by another
+/// way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_another_history_of_the_log_is_told_and_not_used() {
+    let mut site = site_with_checkpoints(2);
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n, sum(n) AS s FROM t").await;
+    run(&mut s, "INSERT INTO t VALUES (1, 1)").await;
+    drop(s);
+    site.instance = None;
+    let old = tempfile::tempdir().unwrap();
+    copy_folder(site.dir.path(), old.path());
+
+    site.reopen_with(2, true);
+    let mut s = site.session();
+    for id in 2..8 {
+        run(&mut s, &format!("INSERT INTO t VALUES ({id}, 1000)")).await;
+    }
+    assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+    assert!(
+        site.instance().checkpoints().last.unwrap().1 < Lsn(14),
+        "the other history is to overtake it with its first ten rows"
+    );
+    drop(s);
+    site.instance = None;
+
+    copy_folder(old.path(), site.dir.path());
+    for opening in 0..3 {
+        site.reopen_with(2, true);
+        let mut s = site.session();
+        let damaged = site.instance().checkpoints().damaged;
+        let what = if opening == 0 { "not of this log" } else { "another history" };
+        assert!(damaged.iter().any(|d| d.contains(what)), "opening {opening}: {damaged:?}");
+        let from = 2 + opening * 10;
+        for id in from..from + 10 {
+            run(&mut s, &format!("INSERT INTO t VALUES ({id}, 7)")).await;
+        }
+        let n = 1 + (opening + 1) * 10;
+        let wanted = [format!("{n}|{}", 1 + (n - 1) * 7)];
+        assert_eq!(run(&mut s, "SELECT * FROM v").await, wanted, "opening {opening}");
+        assert_eq!(run(&mut s, "SELECT count(*), sum(n) FROM t").await, wanted, "opening {opening}");
+        drop(s);
+    }
+    // one of this history takes its place
+    site.reopen_with(1, true);
+    assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+    site.reopen_with(2, true);
+    let opened = site.instance().checkpoints().opened;
+    assert!(opened.len() == 1 && opened.values().all(Result::is_ok), "{opened:?}");
+    assert_eq!(run(&mut site.session(), "SELECT * FROM v").await, ["31|211"]);
 }
