@@ -99,7 +99,9 @@ impl Session {
         let targets: Vec<&Column> = named.iter().map(|at| &relation.columns[*at]).collect();
         let target_schema: SchemaRef =
             Arc::new(Schema::new(targets.iter().map(|c| Field::new(&c.name, c.ty.clone(), true)).collect::<Vec<_>>()));
-        for (field, column) in kept.plan.schema().fields().iter().zip(&targets) {
+        // Values were judged one by one; a column of NULLs alone has no type of its own.
+        let queried = !matches!(insert.source.as_ref().map(|s| s.body.as_ref()), Some(ast::SetExpr::Values(_)));
+        for (field, column) in kept.plan.schema().fields().iter().zip(&targets).filter(|_| queried) {
             let (from, to) = (field.data_type(), &column.ty);
             if *from != arrow::datatypes::DataType::Null && !assignable(from, to) {
                 return Err(Error::from_eval(&mismatch(&column.name, to, from)).hint("cast the expression"));
