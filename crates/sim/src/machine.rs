@@ -193,7 +193,7 @@ async fn read_all(shared: &Shared, instance: &Instance) {
     };
     let outcome = match instance.session(SessionOptions::default()) {
         Ok(mut session) => reader::read(shared, &mut session, &wanted).await,
-        Err(error) => Err(reader::Failure::Error("session".to_owned(), error)),
+        Err(error) => Err(reader::Failure::Error("session".to_owned(), Box::new(error))),
     };
     match outcome {
         Ok(_) => shared.count("final-reads"),
