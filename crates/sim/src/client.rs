@@ -159,7 +159,8 @@ impl<'a> Client<'a> {
         }
         // the mark stands anywhere among them
         let to = usize::try_from(self.memory.draw.below(statements.len() as u64)).unwrap_or(0);
-        statements.swap(0, to);
+        let mark = statements.remove(0);
+        statements.insert(to, mark);
         if self.memory.draw.one_in(2) {
             let text: Vec<&str> = statements.iter().map(|(sql, _)| sql.as_str()).collect();
             let text = text.join("; ");

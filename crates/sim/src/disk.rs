@@ -68,6 +68,11 @@ impl WorldDisk {
         self.parts.disk.fired().into_iter().map(|(at, n)| (name(at), n)).collect()
     }
 
+    /// How many files have such a path.
+    pub fn n_files(&self, within: &str) -> u64 {
+        self.parts.disk.paths().iter().filter(|path| path.starts_with(within)).count() as u64
+    }
+
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         self.parts.disk.calls()

@@ -132,8 +132,7 @@ fn live(shared: &Arc<Shared>, scenario: &Scenario, life: &Life, no: usize) -> Op
     let status = instance.checkpoints();
     shared.count_n("checkpoints", status.n_taken);
     shared.count_n("checkpoints-found-damaged", status.damaged.len() as u64);
-    let archived = instance.log().source().first().0 > 1;
-    shared.count_n("lives-with-an-archive", u64::from(archived));
+    shared.count_n("archive-files", shared.disk.n_files("/data/archive/"));
     Some(instance)
 }
 
@@ -194,7 +193,7 @@ async fn read_all(shared: &Shared, instance: &Instance) {
     };
     let outcome = match instance.session(SessionOptions::default()) {
         Ok(mut session) => reader::read(shared, &mut session, &wanted).await,
-        Err(error) => Err(reader::Failure::Error("session".to_owned(), error)),
+        Err(error) => Err(reader::Failure::Error("session".to_owned(), Box::new(error))),
     };
     match outcome {
         Ok(_) => shared.count("final-reads"),

@@ -30,7 +30,7 @@ const CLASSES: &[&str] = &[
     "batches-stored-before",
     "versions-restored",
     "checkpoints",
-    "lives-with-an-archive",
+    "archive-files",
     "refused-40001",
     "tokens-passed",
     "views-made",

@@ -27,7 +27,7 @@ pub struct Wanted {
 /// Why a read says nothing.
 pub enum Failure {
     /// A statement failed.
-    Error(String, Error),
+    Error(String, Box<Error>),
     /// It says something wrong.
     Wrong(String),
 }
@@ -100,7 +100,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn ask(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
-        rows_of(self.session, sql).await.map(sorted).map_err(|error| Failure::Error(sql.to_owned(), error))
+        rows_of(self.session, sql).await.map(sorted).map_err(|error| Failure::Error(sql.to_owned(), Box::new(error)))
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Order {
     pub told: bool,
 }
 
+/// A run that came to its end: its ledger, its trace and steps, its virtual milliseconds.
+type Ended = (Arc<Shared>, (u64, u64), u64);
+
 /// Messages of panics.
 static PANICS: Mutex<Vec<String>> = Mutex::new(vec![]);
 
@@ -32,7 +35,7 @@ pub fn run(order: &Order) -> ! {
         PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string().replace('\n', " "));
     }));
     let scenario = Arc::new(Scenario::of(order.seed, order.ops, order.told));
-    let outcome: Arc<Mutex<Option<(Arc<Shared>, (u64, u64), u64)>>> = Arc::default();
+    let outcome: Arc<Mutex<Option<Ended>>> = Arc::default();
     let (order_of_world, tells) = (order.clone(), outcome.clone());
     baton::run(scenario.pace, move || {
         let Order { seed, bug, told, .. } = order_of_world;
