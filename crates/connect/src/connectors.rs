@@ -12,12 +12,9 @@ use regauge_views::{
     Error, Instance, Result,
     catalog::{Relation, Sink},
     follow::Feed,
-    sinks::Connectors,
+    sinks::{Connectors, Judgement},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The names that `connector = '..'` knows.
 pub const NAMES: [&str; 3] = [postgres::CONNECTOR, parquet::CONNECTOR, http::CONNECTOR];
@@ -25,11 +22,16 @@ pub const NAMES: [&str; 3] = [postgres::CONNECTOR, parquet::CONNECTOR, http::CON
 struct Ours;
 
 impl Connectors for Ours {
-    fn judge(&self, relation: &Relation, options: &BTreeMap<String, String>) -> Result<BTreeSet<String>> {
+    fn judge(&self, relation: &Relation, options: &BTreeMap<String, String>) -> Result<Judgement> {
         let mut read = Options::new(options);
+        let mut fixed = BTreeMap::new();
         let name = read.required("connector")?;
         match name {
-            postgres::CONNECTOR => postgres::Settings::read(&mut read, &relation.name.name)?.judge(relation)?,
+            postgres::CONNECTOR => {
+                let settings = postgres::Settings::read(&mut read, &relation.name.name)?;
+                settings.judge(relation)?;
+                fixed.insert("table".to_owned(), settings.table);
+            }
             http::CONNECTOR => drop(http::Settings::read(&mut read)?),
             parquet::CONNECTOR => drop(parquet::Settings::read(&mut read)?),
             other => {
@@ -37,7 +39,8 @@ impl Connectors for Ours {
                 return Err(error.hint(format!("there is {}", NAMES.join(", "))));
             }
         }
-        read.finish(&["password_file", "password_env", "tls_ca", "path", "bearer_file", "bearer_env"])
+        let guarded = read.finish(&["password_file", "password_env", "tls_ca", "path", "bearer_file", "bearer_env"])?;
+        Ok(Judgement { guarded, fixed })
     }
 }
 

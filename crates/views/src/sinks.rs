@@ -13,11 +13,19 @@ use std::{
     sync::Arc,
 };
 
+/// What there is to say of options that make sense.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Options among them that only a superuser may give: they name files and variables of the server.
+    pub guarded: BTreeSet<String>,
+    /// What was not given and is fixed from now on, whatever the relation is called later.
+    pub fixed: BTreeMap<String, String>,
+}
+
 /// What judges options before a sink enters the catalog.
 pub trait Connectors: Send + Sync {
-    /// Whether these options make sense for this relation; it does not reach for the target. Answers the options that name what only a
-    /// superuser may name: files and variables of the server.
-    fn judge(&self, relation: &Relation, options: &BTreeMap<String, String>) -> Result<BTreeSet<String>>;
+    /// Whether these options make sense for this relation; it does not reach for the target.
+    fn judge(&self, relation: &Relation, options: &BTreeMap<String, String>) -> Result<Judgement>;
 }
 
 /// How a sink fares.
@@ -53,7 +61,7 @@ impl Sinks {
     }
 
     /// See [`Connectors::judge`].
-    pub(crate) fn judge(&self, relation: &Relation, options: &BTreeMap<String, String>) -> Result<BTreeSet<String>> {
+    pub(crate) fn judge(&self, relation: &Relation, options: &BTreeMap<String, String>) -> Result<Judgement> {
         let connectors = self.connectors.read().clone();
         let connectors = connectors.ok_or_else(|| {
             Error::unsupported("this instance has no connectors").hint("regauge serve has; a program registers regauge-connect")

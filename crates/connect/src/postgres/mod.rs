@@ -112,7 +112,7 @@ impl Postgres {
         config.host(host).port(*port).user(user).dbname(database).application_name(format!("regauge sink {}", self.name));
         config.connect_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(30));
         // A lock that a lost connection of ours holds goes with its transaction.
-        config.options("-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c datestyle=ISO,MDY");
+        config.options("-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c datestyle=ISO,MDY -c intervalstyle=postgres");
         if let Some(password) = secret::resolve(&self.env, &self.options, "password")? {
             config.password(password);
         }

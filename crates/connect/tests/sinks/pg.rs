@@ -238,6 +238,13 @@ async fn pause_resume_replace_and_drop_are_defined() {
     exec(&instance, "ALTER SINK s RESUME").await;
     caught_up(&instance, "s").await;
     assert_eq!(there(&client, "SELECT who FROM totals").await, ["a"]);
+    // The target's name is fixed, whatever the relation is called later.
+    exec(&instance, "ALTER MATERIALIZED VIEW totals RENAME TO sums; INSERT INTO orders VALUES (0, 'z', 1); ALTER SINK s RESUME")
+        .await;
+    caught_up(&instance, "s").await;
+    assert_eq!(there(&client, "SELECT who FROM totals").await, ["a", "z"]);
+    exec(&instance, "ALTER MATERIALIZED VIEW sums RENAME TO totals; DELETE FROM orders WHERE id = 0").await;
+    caught_up(&instance, "s").await;
     // Columns that come are missed there, told, and filled once they are there.
     exec(&instance, &sink("o", "orders", &server, "")).await;
     caught_up(&instance, "o").await;

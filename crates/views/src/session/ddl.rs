@@ -315,6 +315,11 @@ impl Session {
 
     /// What a dropped relation leaves in the transaction: nothing.
     pub(super) fn forget(&self, txn: &mut Txn, event: &Event, notices: &mut Vec<String>, named: &[RelationName]) {
+        if let Event::SinkDropped { sink } = event
+            && let Some(sink) = txn.base.sinks().find(|s| s.id == *sink)
+        {
+            notices.push(format!("drop cascades to sink {}", sink.name));
+        }
         let Event::Dropped { object, name } = event else { return };
         if !named.iter().any(|n| n.name == name.name) {
             notices.push(format!("drop cascades to {name}"));

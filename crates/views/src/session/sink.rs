@@ -74,16 +74,22 @@ impl Session {
             let error = Error::unsupported(format!("\"{}\" is a plain view: it has no changes of its own", relation.name));
             return Err(error.hint("CREATE MATERIALIZED VIEW .. AS the same query, and CREATE SINK .. FROM that"));
         }
-        let options: BTreeMap<String, String> = options.iter().cloned().collect();
-        self.judge_options(txn, &relation, &options)?;
+        let mut options: BTreeMap<String, String> = options.iter().cloned().collect();
+        self.judge_options(txn, &relation, &mut options)?;
         let spec = SinkSpec { of: relation.id, options, owner: txn.role, paused: false };
         txn.wish(Wish::Sink { name, spec })?;
         Ok(Response::command("CREATE SINK"))
     }
 
-    fn judge_options(&self, txn: &Txn, relation: &crate::catalog::Relation, options: &BTreeMap<String, String>) -> Result<()> {
-        let guarded = self.core.sinks.judge(relation, options)?;
-        match guarded.first() {
+    fn judge_options(
+        &self,
+        txn: &Txn,
+        relation: &crate::catalog::Relation,
+        options: &mut BTreeMap<String, String>,
+    ) -> Result<()> {
+        let judgement = self.core.sinks.judge(relation, options)?;
+        options.extend(judgement.fixed);
+        match judgement.guarded.first() {
             Some(option) if !self.who(Some(txn))?.is_superuser() => {
                 let message = format!("permission denied to set option \"{option}\" of a sink");
                 Err(Error::new(ErrorKind::Denied, "42501", message)
@@ -118,7 +124,7 @@ impl Session {
         }
         if matches!(change, SinkChange::Set(_) | SinkChange::Reset(_)) {
             let relation = txn.catalog.get(spec.of).cloned().ok_or_else(|| Error::internal("a sink without a relation"))?;
-            self.judge_options(txn, &relation, &spec.options)?;
+            self.judge_options(txn, &relation, &mut spec.options)?;
         }
         txn.wish(Wish::AlterSink { sink: sink.id, spec })?;
         Ok(Response::command("ALTER SINK"))

@@ -10,7 +10,7 @@ use crate::pg_catalog::{
 };
 use regauge_types::Epoch;
 
-pub const RELATIONS: &[System] = &[regauge!("sinks", 14023, sinks, [
+pub const RELATIONS: &[System] = &[regauge!("sinks", 14030, sinks, [
     schema: Text, name: Text, relation: Text, connector: Text, state: Text, epoch: Int8, commits_behind: Int8, lag_ms: Int8,
     rows_written: Int8, target_commits: Int8, retries: Int8, error: Text,
 ])];
