@@ -332,7 +332,9 @@ async fn a_checkpoint_writes_what_changed_key_by_key_and_changes_are_put_togethe
             assert!(opened.len() == 2 && opened.values().all(Result::is_ok), "{opened:?}");
         }
     }
-    assert!(written.iter().all(|n| n * 8 < whole), "whole={whole} written={written:?}");
+    // one in a while pays for putting together what many left
+    written.sort_unstable();
+    assert!(written.iter().rev().skip(2).all(|n| n * 8 < whole), "whole={whole} written={written:?}");
     // three times everything was changed: without putting changes together they would be more than what they are changes of
     assert!(named < whole * 3, "whole={whole} named={named} written={written:?}");
     let sums = run(&mut s, "SELECT g, n, s FROM sums EXCEPT SELECT g, count(*), sum(v) FROM t GROUP BY g").await;
