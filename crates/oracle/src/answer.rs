@@ -192,8 +192,12 @@ fn canonical(kind: &Kind, text: &str) -> String {
         }
         Kind::Exact(name) if name == "interval" => canonical_interval(text),
         Kind::Exact(name) if name == "jsonb" => canonical_jsonb(text),
-        Kind::Exact(name) if name == "_interval" => format!("{:?}", elements(text).map(|e| e.map(|e| canonical_interval(&e))).collect::<Vec<_>>()),
-        Kind::Exact(name) if name == "_jsonb" => format!("{:?}", elements(text).map(|e| e.map(|e| canonical_jsonb(&e))).collect::<Vec<_>>()),
+        Kind::Exact(name) if name == "_interval" => {
+            format!("{:?}", elements(text).map(|e| e.map(|e| canonical_interval(&e))).collect::<Vec<_>>())
+        }
+        Kind::Exact(name) if name == "_jsonb" => {
+            format!("{:?}", elements(text).map(|e| e.map(|e| canonical_jsonb(&e))).collect::<Vec<_>>())
+        }
         // as two columns of floats are: zeros are equal whatever their sign
         Kind::Exact(name) if name == "_float8" || name == "_float4" => {
             let items = text.trim_start_matches('{').trim_end_matches('}').split(',');

@@ -289,6 +289,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_change_of_form_is_a_change_and_its_retraction_cancels_it() {
+        use crate::Delta;
+        let span = |m, d, n| IntervalMonthDayNano::new(m, d, n);
+        let spans: ArrayRef =
+            Arc::new(IntervalMonthDayNanoArray::from(vec![span(0, 1, 0), span(0, 0, 86_400_000_000_000), span(0, 1, 0)]));
+        let texts: ArrayRef = Arc::new(LargeStringArray::from(vec!["1", "1.0", "1"]));
+        for column in [spans, texts] {
+            let batch = arrow::array::RecordBatch::try_from_iter([("c", column)]).unwrap();
+            let changed = Delta::new(batch.slice(0, 2), vec![-1, 1].into());
+            assert_eq!(changed.consolidate().unwrap(), changed);
+            let (there, back) = (Delta::new(batch.slice(1, 2), vec![-1, 1].into()), changed);
+            let both = Delta::concat(&batch.schema(), &[back, there]).unwrap();
+            assert!(both.consolidate().unwrap().is_empty());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -79,8 +79,7 @@ impl Over {
         output: &[DataType],
     ) -> Result<Self, FlowError> {
         let types: Vec<DataType> = partition.iter().map(|c| input[*c].clone()).collect();
-        let mut key: Vec<(usize, KeyOrder)> =
-            order.iter().map(|o| (o.column, o.key())).collect();
+        let mut key: Vec<(usize, KeyOrder)> = order.iter().map(|o| (o.column, o.key())).collect();
         for (column, ty) in input.iter().enumerate() {
             // partition and order say the value, but not how it is written
             if has_forms(ty) || (!partition.contains(&column) && order.iter().all(|o| o.column != column)) {

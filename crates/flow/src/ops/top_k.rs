@@ -182,8 +182,7 @@ impl Operator for TopK {
         self.counts.grow(self.index.n_ids(), 0);
         let ordered: Vec<ArrayRef> =
             self.order.iter().map(|o| columns[o.column].clone()).chain(columns.iter().cloned()).collect();
-        let mut orders: Vec<KeyOrder> =
-            self.order.iter().map(|o| o.key()).collect();
+        let mut orders: Vec<KeyOrder> = self.order.iter().map(|o| o.key()).collect();
         orders.resize(ordered.len(), KeyOrder::EXACT);
         let sort_keys = encode_ordered(&ordered, &orders, n)?;
         let diffs = diffs_of(&delta);

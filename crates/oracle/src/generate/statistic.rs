@@ -74,7 +74,8 @@ impl Maker<'_> {
     }
 
     fn mode(&mut self, scope: &[Col]) -> Option<Expr> {
-        let arg = self.of(scope, &[Ty::Int, Ty::BigInt, Ty::Numeric(2), Ty::Text, Ty::Timestamp, Ty::Bool, Ty::Span, Ty::Json], 18)?;
+        let arg =
+            self.of(scope, &[Ty::Int, Ty::BigInt, Ty::Numeric(2), Ty::Text, Ty::Timestamp, Ty::Bool, Ty::Span, Ty::Json], 18)?;
         let within = self.within_group(&arg);
         Some(Expr { sql: format!("mode() {within}"), ..arg })
     }

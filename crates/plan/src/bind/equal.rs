@@ -82,7 +82,9 @@ impl EqualValues {
             LogicalPlan::Join(j) => self.join(j)?,
             LogicalPlan::RecursiveQuery(r) if r.is_distinct && self.concerns(&r.static_term) => self.recursion(r)?,
             LogicalPlan::Extension(x) => match x.node.as_any().downcast_ref::<SetOpNode>() {
-                Some(s) if s.left.schema().fields().iter().any(|f| has_forms(f.data_type())) => Transformed::yes(set_operation(s)?),
+                Some(s) if s.left.schema().fields().iter().any(|f| has_forms(f.data_type())) => {
+                    Transformed::yes(set_operation(s)?)
+                }
                 _ => Transformed::no(LogicalPlan::Extension(x)),
             },
             other => Transformed::no(other),
@@ -116,7 +118,9 @@ impl EqualValues {
                     return Ok(Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })));
                 };
                 // floats stay floats: not again when the rule runs again
-                if expr.as_ref() == &asked || matches!(expr.as_ref(), Expr::ScalarFunction(f) if key_name(&asked) == Some(f.func.name())) {
+                if expr.as_ref() == &asked
+                    || matches!(expr.as_ref(), Expr::ScalarFunction(f) if key_name(&asked) == Some(f.func.name()))
+                {
                     return Ok(Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })));
                 }
                 subquery.subquery = Arc::new(project(vec![own], Arc::unwrap_or_clone(subquery.subquery))?);

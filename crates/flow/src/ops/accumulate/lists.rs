@@ -31,8 +31,7 @@ impl Lists {
     /// `types` are those of the arguments, then of the ORDER BY columns.
     pub(super) fn new(call: &AggCall, types: &[DataType]) -> Result<Self, FlowError> {
         let n_args = call.args.len();
-        let mut orders: Vec<KeyOrder> =
-            call.order.iter().map(|o| o.key()).collect();
+        let mut orders: Vec<KeyOrder> = call.order.iter().map(|o| o.key()).collect();
         orders.extend(std::iter::repeat_n(KeyOrder::EXACT, n_args));
         let item = types.first().cloned().ok_or_else(|| FlowError::Plan("a list aggregate without argument".into()))?;
         Ok(Lists {
