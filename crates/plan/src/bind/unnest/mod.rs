@@ -173,8 +173,22 @@ impl Unnester {
 
     fn filter(&mut self, f: Filter) -> Result<LogicalPlan> {
         let kept = f.input.schema().columns();
-        let mut site = Site::new(Arc::unwrap_or_clone(f.input), true);
-        let all = split_conjunction_owned(f.predicate);
+        let mut input = Arc::unwrap_or_clone(f.input);
+        let mut all = split_conjunction_owned(f.predicate);
+        let mut hard = false;
+        for e in all.iter().filter(|e| has_query(e)) {
+            hard |= !easy::conjunct(e, input.schema())?;
+        }
+        if hard {
+            // What needs no query comes first: values for which nobody asks stay out of the domain, and a product that an equality
+            // makes a join is one there, too.
+            let low: Vec<Expr>;
+            (low, all) = all.into_iter().partition(|e| !has_query(e) && !e.contains_outer() && !e.is_volatile());
+            if let Some(low) = conjunction(low) {
+                input = filter(input, low)?;
+            }
+        }
+        let mut site = Site::new(input, true);
         // a row that another condition drops asks nothing
         let others: Vec<Expr> = all.iter().filter(|e| !has_query(e)).cloned().collect();
         let mut conjuncts = vec![];
