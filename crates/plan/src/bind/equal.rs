@@ -74,7 +74,7 @@ impl EqualValues {
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let node = self.in_subqueries(node)?;
         Ok(match node.data {
-            LogicalPlan::Aggregate(a) => self.aggregate(a)?.update_data(|p| p),
+            LogicalPlan::Aggregate(a) => self.aggregate(a)?,
             LogicalPlan::Distinct(Distinct::All(input)) if self.concerns(&input) => {
                 let columns = input.schema().columns().into_iter().map(Expr::Column).collect();
                 self.aggregate(Aggregate::try_new(input, columns, vec![])?)?
@@ -91,9 +91,11 @@ impl EqualValues {
         })
     }
 
-    /// What equal values of this type share, if that is not the value.
+    /// What equal values of this type share, if that is not the value: for a float's key, which is a float, no further one.
     fn key(&self, e: Expr, ty: &DataType) -> Option<Expr> {
-        (has_forms(ty) || (self.is_batch && ty.is_floating())).then(|| key_of(ty).map(|def| function(def).call(vec![e])))?
+        let def = key_of(ty).filter(|_| has_forms(ty) || (self.is_batch && ty.is_floating()))?;
+        let is_key = matches!(&e, Expr::ScalarFunction(f) if f.func.name() == def.name);
+        (!is_key).then(|| function(def).call(vec![e]))
     }
 
     fn concerns(&self, plan: &LogicalPlan) -> bool {
@@ -117,12 +119,6 @@ impl EqualValues {
                 let (Some(asked), Some(own)) = (asked, own) else {
                     return Ok(Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })));
                 };
-                // floats stay floats: not again when the rule runs again
-                if expr.as_ref() == &asked
-                    || matches!(expr.as_ref(), Expr::ScalarFunction(f) if key_name(&asked) == Some(f.func.name()))
-                {
-                    return Ok(Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })));
-                }
                 subquery.subquery = Arc::new(project(vec![own], Arc::unwrap_or_clone(subquery.subquery))?);
                 Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr: Box::new(asked), subquery, negated })))
             })?;
@@ -140,8 +136,7 @@ impl EqualValues {
         for (i, (e, c)) in a.group_expr.iter().zip(&shown).enumerate() {
             let ty = e.get_type(schema)?;
             let bare = e.clone().unalias();
-            let is_key = matches!(&bare, Expr::ScalarFunction(f) if key_of(&ty).is_some_and(|def| def.name == f.func.name()));
-            let Some(key) = self.key(bare.clone(), &ty).filter(|_| !is_key) else {
+            let Some(key) = self.key(bare.clone(), &ty) else {
                 group.push(e.clone());
                 out.push(Expr::Column(c.clone()));
                 continue;
@@ -203,8 +198,7 @@ impl EqualValues {
                 Ok(Some((Expr::AggregateFunction(call), Above::OfExact(ty))))
             }
             "count" if f.params.distinct && f.params.args.len() == 1 => {
-                let is_key = matches!(&first, Expr::ScalarFunction(f) if key_of(&ty).is_some_and(|d| d.name == f.func.name()));
-                Ok(self.key(first, &ty).filter(|_| !is_key).map(|key| (with(f, key), Above::Nothing)))
+                Ok(self.key(first, &ty).map(|key| (with(f, key), Above::Nothing)))
             }
             "sum" | "avg" if f.params.distinct && forms => {
                 if matches!(&first, Expr::ScalarFunction(f) if f.func.name() == CANONICAL.name) {
@@ -235,8 +229,7 @@ impl EqualValues {
         let mut changed = false;
         for s in &mut f.params.order_by {
             let ty = s.expr.get_type(schema)?;
-            let is_key = matches!(&s.expr, Expr::ScalarFunction(f) if key_of(&ty).is_some_and(|d| d.name == f.func.name()));
-            let Some(key) = self.key(s.expr.clone(), &ty).filter(|_| !is_key) else { continue };
+            let Some(key) = self.key(s.expr.clone(), &ty) else { continue };
             if has_forms(&ty) {
                 forms.push(exact(s.expr.clone()).sort(true, false));
             }
@@ -252,8 +245,7 @@ impl EqualValues {
         for (l, r) in &mut j.on {
             for (e, schema) in [(l, j.left.schema()), (r, j.right.schema())] {
                 let ty = e.get_type(schema)?;
-                let is_key = matches!(&*e, Expr::ScalarFunction(f) if key_of(&ty).is_some_and(|d| d.name == f.func.name()));
-                if let Some(key) = self.key(e.clone(), &ty).filter(|_| !is_key) {
+                if let Some(key) = self.key(e.clone(), &ty) {
                     (*e, changed) = (key, true);
                 }
             }
@@ -302,10 +294,6 @@ enum Above {
     Nothing,
     OfExact(DataType),
     Once,
-}
-
-fn key_name(e: &Expr) -> Option<&str> {
-    if let Expr::ScalarFunction(f) = e { Some(f.func.name()) } else { None }
 }
 
 fn call(name: &str, arg: Expr) -> Result<Expr> {
