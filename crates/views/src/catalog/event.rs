@@ -7,7 +7,9 @@
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
 //! event makes sense: that is [`super::fold`].
 
-use super::{Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, Version, Watermark, rights, ty};
+use super::{
+    Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, SinkSpec, Version, Watermark, rights, ty,
+};
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},
@@ -279,6 +281,21 @@ pub enum Event {
         /// How many it has.
         params: usize,
     },
+    SinkCreated {
+        sink: u32,
+        name: Name,
+        #[serde(flatten)]
+        spec: SinkSpec,
+    },
+    /// All that it is from now on.
+    SinkAltered {
+        sink: u32,
+        #[serde(flatten)]
+        spec: SinkSpec,
+    },
+    SinkDropped {
+        sink: u32,
+    },
     /// Numbers up to `last` may have been given; none: none has.
     SequenceReserved {
         sequence: u32,
@@ -314,6 +331,9 @@ impl Event {
             Event::SequenceReserved { .. } => "sequence_reserved",
             Event::FunctionCreated { .. } => "function_created",
             Event::FunctionDropped { .. } => "function_dropped",
+            Event::SinkCreated { .. } => "sink_created",
+            Event::SinkAltered { .. } => "sink_altered",
+            Event::SinkDropped { .. } => "sink_dropped",
             Event::Rights { change } => change.kind(),
         }
     }
@@ -330,7 +350,8 @@ impl Event {
             | Event::Altered { name, .. }
             | Event::SequenceCreated { name, .. }
             | Event::FunctionCreated { name, .. }
-            | Event::FunctionDropped { name, .. } => Some(name),
+            | Event::FunctionDropped { name, .. }
+            | Event::SinkCreated { name, .. } => Some(name),
             Event::VersionAdded { .. }
             | Event::Routed { .. }
             | Event::VersionRetired { .. }
@@ -340,6 +361,8 @@ impl Event {
             | Event::Commented { .. }
             | Event::SequenceDropped { .. }
             | Event::SequenceReserved { .. }
+            | Event::SinkAltered { .. }
+            | Event::SinkDropped { .. }
             | Event::Rights { .. } => None,
         }
     }

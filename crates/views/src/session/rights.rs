@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
 };
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
-use regauge_plan::parse::{Alter, Ddl, Insert, RelationName, Rights, Statement};
+use regauge_plan::parse::{Alter, Ddl, Insert, RelationName, Rights, SinkDdl, Statement};
 use regauge_types::ErrorKind;
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -81,6 +81,7 @@ pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
             reads.items(&delete.returning);
             vec![Need::Hold(reads.besides(Privileges::DELETE), &delete.table)]
         }
+        Statement::With(with) => with.parts.iter().map(|p| &p.work).chain([&with.body]).flat_map(needs).collect(),
         Statement::Copy(copy) => vec![Need::Hold(Privileges::INSERT, &copy.table)],
         Statement::Subscribe(subscribe) => vec![Need::Read(&subscribe.name)],
         Statement::Describe { name } => vec![Need::Know(name)],
@@ -142,6 +143,13 @@ fn of_ddl(ddl: &Ddl) -> Vec<Need<'_>> {
             let owned = names.iter().filter(|_| *restart).map(Need::Own);
             names.iter().map(|name| Need::Hold(Privileges::TRUNCATE, name)).chain(owned).collect()
         }
+        Ddl::Sink(sink) => match sink {
+            SinkDdl::Create { name, of, .. } => vec![Need::Make(name), Need::Read(of)],
+            // Whose it is, is judged where it is found.
+            SinkDdl::Alter { name, .. } | SinkDdl::ShowCreate { name } => vec![Need::Enter(name)],
+            SinkDdl::Drop { names, .. } => names.iter().map(Need::Enter).collect(),
+            SinkDdl::Show => vec![],
+        },
         Ddl::CreateSequence { name, .. } => vec![Need::Make(name)],
         Ddl::DropSequence { names, .. } => names.iter().map(Need::DropSequence).collect(),
         Ddl::CreateFunction(create) => vec![Need::Make(&create.name)],
