@@ -4,7 +4,8 @@
 //! (PostgreSQL adds in the order of rows, regauge exactly), numerics that came out of a division or an
 //! average within 1e-12 (PostgreSQL chooses their number of digits by their size), both relative to
 //! the larger value where that is above 1; everything else agrees exactly, where `1.50` and `1.5` are
-//! one numeric.
+//! one numeric, `1 day` and `24:00:00` one interval, `1.0` and `1` one jsonb: which of several equal
+//! values is shown PostgreSQL leaves open.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -189,6 +190,14 @@ fn canonical(kind: &Kind, text: &str) -> String {
             let items = text.trim_start_matches('{').trim_end_matches('}').split(',');
             format!("{{{}}}", items.map(canonical_numeric).collect::<Vec<_>>().join(","))
         }
+        Kind::Exact(name) if name == "interval" => canonical_interval(text),
+        Kind::Exact(name) if name == "jsonb" => canonical_jsonb(text),
+        Kind::Exact(name) if name == "_interval" => {
+            format!("{:?}", elements(text).map(|e| e.map(|e| canonical_interval(&e))).collect::<Vec<_>>())
+        }
+        Kind::Exact(name) if name == "_jsonb" => {
+            format!("{:?}", elements(text).map(|e| e.map(|e| canonical_jsonb(&e))).collect::<Vec<_>>())
+        }
         // as two columns of floats are: zeros are equal whatever their sign
         Kind::Exact(name) if name == "_float8" || name == "_float4" => {
             let items = text.trim_start_matches('{').trim_end_matches('}').split(',');
@@ -203,9 +212,122 @@ fn canonical_numeric(text: &str) -> String {
     if short == "-0" { "0".into() } else { short.into() }
 }
 
+/// Its length in microseconds, months of 30 days. What is no interval stays.
+fn canonical_interval(text: &str) -> String {
+    const SECOND: i128 = 1_000_000;
+    let time = |text: &str| -> Option<i128> {
+        let (sign, text) = match text.strip_prefix('-') {
+            Some(rest) => (-1, rest),
+            None => (1, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let mut parts = text.split(':');
+        let (h, m, s) = (parts.next()?, parts.next()?, parts.next()?);
+        let (whole, fraction) = s.split_once('.').unwrap_or((s, ""));
+        let micros: i128 = format!("{fraction:0<6}").parse().ok()?;
+        let seconds = (h.parse::<i128>().ok()? * 60 + m.parse::<i128>().ok()?) * 60 + whole.parse::<i128>().ok()?;
+        Some(sign * (seconds * SECOND + micros))
+    };
+    let mut total = 0;
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        let length = if word.contains(':') {
+            time(word)
+        } else {
+            let unit = match words.next().map(|unit| unit.trim_end_matches('s')) {
+                Some("day") => Some(86_400 * SECOND),
+                Some("mon") => Some(30 * 86_400 * SECOND),
+                Some("year") => Some(360 * 86_400 * SECOND),
+                _ => None,
+            };
+            unit.zip(word.trim_start_matches('+').parse::<i128>().ok()).map(|(unit, n)| unit * n)
+        };
+        match length {
+            Some(length) => total += length,
+            None => return text.to_string(),
+        }
+    }
+    total.to_string()
+}
+
+/// Numbers without zeros behind the point, outside of strings.
+fn canonical_jsonb(text: &str) -> String {
+    let (mut out, mut number, mut in_string, mut escaped) = (String::new(), String::new(), false, false);
+    for c in text.chars() {
+        if !in_string && (c.is_ascii_digit() || matches!(c, '-' | '.')) {
+            number.push(c);
+            continue;
+        }
+        if !number.is_empty() {
+            out.push_str(&canonical_numeric(&std::mem::take(&mut number)));
+        }
+        out.push(c);
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            _ => {}
+        }
+    }
+    if !number.is_empty() {
+        out.push_str(&canonical_numeric(&number));
+    }
+    out
+}
+
+/// The elements of an array of one dimension as it is printed; NULL is none.
+fn elements(text: &str) -> impl Iterator<Item = Option<String>> + use<> {
+    let inner = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
+    let (mut all, mut item, mut quoted, mut in_quotes, mut escaped) = (Vec::new(), String::new(), false, false, false);
+    for c in inner.chars() {
+        match c {
+            _ if escaped => {
+                item.push(c);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            '"' => (in_quotes, quoted) = (!in_quotes, true),
+            ',' if !in_quotes => {
+                all.push((std::mem::take(&mut item), std::mem::take(&mut quoted)));
+            }
+            c => item.push(c),
+        }
+    }
+    if !inner.is_empty() {
+        all.push((item, quoted));
+    }
+    all.into_iter().map(|(item, quoted)| (quoted || item != "NULL").then_some(item))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Answer, Kind, difference};
+
+    #[test]
+    fn equal_values_agree_however_they_are_written_and_others_do_not() {
+        let same = [
+            ("interval", "1 day", "24:00:00"),
+            ("interval", "1 mon -1 days +24:00:00", "30 days"),
+            ("interval", "-1 days", "-24:00:00"),
+            ("interval", "1 year 00:00:00.5", "12 mons 00:00:00.500000"),
+            ("jsonb", "[1, {\"a\": 2.50}]", "[1.0, {\"a\": 2.5}]"),
+            ("_interval", "{\"1 day\",NULL,24:00:00}", "{24:00:00,NULL,\"1 day\"}"),
+            ("_jsonb", "{1.0,\"{\\\"a\\\": 1}\"}", "{1,\"{\\\"a\\\": 1.00}\"}"),
+        ];
+        for (kind, a, b) in same {
+            assert_eq!(difference(&answer(kind, &[Some(a)]), &answer(kind, &[Some(b)]), &[]), None, "{a} {b}");
+        }
+        let apart = [
+            ("interval", "1 day", "24:00:01"),
+            ("interval", "1 mon", "31 days"),
+            ("jsonb", "\"1.0\"", "\"1\""),
+            ("jsonb", "10", "1"),
+            ("_interval", "{\"1 day\",00:00:00}", "{00:00:00,\"1 day\"}"),
+            ("_jsonb", "{NULL}", "{\"NULL\"}"),
+        ];
+        for (kind, a, b) in apart {
+            assert!(difference(&answer(kind, &[Some(a)]), &answer(kind, &[Some(b)]), &[]).is_some(), "{a} {b}");
+        }
+    }
 
     fn answer(kind: &str, rows: &[Option<&str>]) -> Answer {
         let rows = rows.iter().map(|cell| vec![cell.map(str::to_string)]).collect();

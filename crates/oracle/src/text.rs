@@ -77,7 +77,7 @@ pub fn cell(array: &dyn Array, row: usize) -> Result<Option<String>> {
         }
         DataType::Interval(_) => {
             let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-            format!("{} mons {} days {} ns", value.months, value.days, value.nanoseconds)
+            interval(value.months, value.days, value.nanoseconds / 1000)
         }
         DataType::List(_) => list(array.as_list::<i32>().value(row).as_ref())?,
         other => bail!("no SQL value stands for this Arrow value type={other}"),
@@ -117,6 +117,31 @@ fn timestamp(micros: i64) -> String {
     }
 }
 
+/// In the style `postgres`: `1 mon -1 days +02:00:00`.
+fn interval(months: i32, days: i32, micros: i64) -> String {
+    let (mut text, mut is_below) = (String::new(), false);
+    for (n, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
+        if n == 0 {
+            continue;
+        }
+        let sign = if is_below && n > 0 { "+" } else { "" };
+        let plural = if n == 1 { "" } else { "s" };
+        let gap = if text.is_empty() { "" } else { " " };
+        text += &format!("{gap}{sign}{n} {unit}{plural}");
+        is_below = n < 0;
+    }
+    if micros == 0 && !text.is_empty() {
+        return text;
+    }
+    let sign = match (micros < 0, is_below) {
+        (true, _) => "-",
+        (false, true) => "+",
+        (false, false) => "",
+    };
+    let gap = if text.is_empty() { "" } else { " " };
+    format!("{text}{gap}{sign}{}", time(micros.abs()))
+}
+
 fn time(micros: i64) -> String {
     let seconds = micros / 1_000_000;
     let text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -146,7 +171,16 @@ mod tests {
 
     use arrow::array::{ArrayRef, Decimal128Array, Int32Array, StringArray};
 
-    use super::{cell, date, list, timestamp};
+    use super::{cell, date, interval, list, timestamp};
+
+    #[test]
+    fn intervals_are_printed_as_postgres_prints_them() {
+        assert_eq!(interval(0, 0, 0), "00:00:00");
+        assert_eq!(interval(14, -1, 7_200_000_000), "1 year 2 mons -1 days +02:00:00");
+        assert_eq!(interval(0, 1, -500_000), "1 day -00:00:00.5");
+        assert_eq!(interval(-1, 3, 0), "-1 mons +3 days");
+        assert_eq!(interval(0, 0, 360_000_000_000), "100:00:00");
+    }
 
     #[test]
     fn dates_are_printed_as_postgres_prints_them() {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Ids are dense, so what belongs to a group (counts, sums) stands in plain vectors indexed by id; a removed id is reused.
-//! Keys are equal as PostgreSQL groups: NULL = NULL, NaN = NaN, 0.0 = -0.0; floats are stored in their canonical form and come
-//! back so. A key is stored once, as its columns are; its hash only as the bits that the table keeps, so who takes a group out
+//! Keys are equal as PostgreSQL groups: NULL = NULL, NaN = NaN, 0.0 = -0.0, `1 day` = `24 hours`; they are stored in the one form that
+//! [`canonical_keys`] gives them, and come back so: who shows the form that a row had keeps that beside. A key is stored once, as its columns are; its hash only as the bits that the table keeps, so who takes a group out
 //! gives its hash again.
 //!
 //! A batch goes in three passes, so that each is a plain loop over one thing: the table names for each row the first group whose
@@ -17,8 +17,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use regauge_types::forms::canonical;
 use regauge_types::hash::hash_columns;
 
 use crate::bucket_table::BucketTable;
@@ -36,25 +37,12 @@ pub struct GroupIndex {
 
 /// The column with each NaN replaced by the one canonical NaN and -0.0 by 0.0; other types as they are.
 pub fn canonical_floats(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Float64 => {
-            let a = column.as_primitive::<Float64Type>();
-            let odd = |v: f64| v.is_nan() || (v == 0.0 && v.is_sign_negative());
-            if !a.values().iter().any(|v| odd(*v)) {
-                return Arc::clone(column);
-            }
-            Arc::new(a.unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v + 0.0 }))
-        }
-        DataType::Float32 => {
-            let a = column.as_primitive::<Float32Type>();
-            let odd = |v: f32| v.is_nan() || (v == 0.0 && v.is_sign_negative());
-            if !a.values().iter().any(|v| odd(*v)) {
-                return Arc::clone(column);
-            }
-            Arc::new(a.unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v + 0.0 }))
-        }
-        _ => Arc::clone(column),
-    }
+    if column.data_type().is_floating() { canonical(column) } else { Arc::clone(column) }
+}
+
+/// The columns as an index takes them: one form for each value, whatever its type.
+pub fn canonical_keys<'a>(columns: impl IntoIterator<Item = &'a ArrayRef>) -> Vec<ArrayRef> {
+    columns.into_iter().map(canonical).collect()
 }
 
 /// A position as usize is a position as u32: batches are short.
@@ -79,7 +67,7 @@ impl GroupIndex {
     }
 
     /// The id of each row's key, made where it was not known; ids made are appended to `created`.
-    /// `columns` are canonical ([`canonical_floats`]), `hashes` is the frozen hash of them, one a row.
+    /// `columns` are canonical ([`canonical_keys`]), `hashes` is the frozen hash of them, one a row.
     pub fn intern(
         &mut self,
         columns: &[ArrayRef],

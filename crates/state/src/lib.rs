@@ -24,7 +24,7 @@ pub use bucket_table::{BucketTable, N_BUCKETS, bucket_of};
 pub use column::Grow;
 pub use columns::Columns;
 pub use error::StateError;
-pub use group_index::{GroupIndex, canonical_floats};
+pub use group_index::{GroupIndex, canonical_floats, canonical_keys};
 pub use heap::Heap;
 pub use join_side::{Incoming, JoinSide, Placed, ProbeAt};
 pub use ordered::{Member, OrderedGroups};

@@ -147,7 +147,7 @@ impl Delta {
         Ok(Delta::new(rows, as_int64(&concat(&diffs)?)))
     }
 
-    /// Equal rows summed into one, zeros left out; the first occurrence keeps its place, so the order is a function of the input.
+    /// Rows that are the same as they are shown summed into one, zeros left out; the first occurrence keeps its place, so the order is a function of the input.
     /// Cost: one hash and one map entry per row; rows are compared, and copied, only where hashes agree or a row goes.
     pub fn consolidate(&self) -> Result<Delta, UnsupportedType> {
         let n = self.n_rows();
@@ -180,7 +180,7 @@ impl Delta {
             return Ok(());
         }
         let some = take_record_batch(&self.rows, &UInt32Array::from(alike.to_vec())).expect("row numbers lie within the batch");
-        let keys = key::encode(some.columns(), alike.len())?;
+        let keys = key::encode_exact(some.columns(), alike.len())?;
         let mut first = HashMap::with_capacity_and_hasher(alike.len(), foldhash::fast::FixedState::with_seed(0));
         for (row, key) in alike.iter().zip(keys.iter()) {
             let to = *first.entry(key).or_insert(*row) as usize;

@@ -1,6 +1,6 @@
 //! Order-free digest of a multiset of rows: equal multisets, equal digests, whatever the order, batches or workers (I9).
 //!
-//! Each row's canonical bytes (see [`crate::key`]) are hashed with BLAKE3; the 32 bytes are four 64-bit lanes that are added
+//! Each row's exact bytes (see [`crate::key`]) are hashed with BLAKE3; the 32 bytes are four 64-bit lanes that are added
 //! with wrap-around, times the row's multiplicity. Adding and taking away are inverse, so a digest is kept up by deltas.
 //! Idea: homomorphic hashing (Bellare and Micciancio's AdHash, 1997; LtHash, Lewi et al., 2019), with far fewer lanes: it finds
 //! mistakes, it does not withstand somebody who searches for collisions.
@@ -25,7 +25,7 @@ impl Digest {
 
     /// Adds all rows of a delta.
     pub fn add_delta(&mut self, delta: &Delta) -> Result<(), UnsupportedType> {
-        let keys = key::encode(delta.rows.columns(), delta.n_rows())?;
+        let keys = key::encode_exact(delta.rows.columns(), delta.n_rows())?;
         keys.iter().enumerate().for_each(|(row, key)| self.add(key, delta.diff(row)));
         Ok(())
     }

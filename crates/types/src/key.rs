@@ -9,7 +9,12 @@
 //! decimal, interval  16 bytes of i128, likewise          float: 8 bytes of f64 bits, positive: sign set, negative: inverted
 //! text, bytes        each 00 as 00 ff, then 00 00        list: elements as values, then 00 (values have markers 01 or ff)
 //! jsonb (LargeUtf8)  as bytes: those of [`crate::jsonb`]
+//!
+//! exact: the same, and behind it what tells equal values apart that are written differently:
+//! interval    months, days: 4 bytes of i32 each       jsonb    its text as bytes       float    -0 keeps its sign, below 0
 //! ```
+//! Two notions, never mixed: a key by its *value* groups, joins and looks up as SQL does; an *exact* key names a row as it is shown,
+//! so that what is taken back is what was given. Exact keys order as the others do, and each can be read back ([`from_exact`]).
 //! Unsigned 64-bit numbers above the signed range are refused by no one and wrap: we store none. A decimal's bytes are of its
 //! own scale: compare only within a column.
 
@@ -24,6 +29,13 @@ pub struct KeyOrder {
     pub descending: bool,
     /// NULL before all values, else after them.
     pub nulls_first: bool,
+    /// Equal values that are written differently are told apart.
+    pub exact: bool,
+}
+
+impl KeyOrder {
+    /// Ascending, NULL last, equal values told apart by how they are written.
+    pub const EXACT: KeyOrder = KeyOrder { descending: false, nulls_first: false, exact: true };
 }
 
 /// Encoded keys of many rows in one buffer.
@@ -64,6 +76,11 @@ pub fn encode(columns: &[ArrayRef], n_rows: usize) -> Result<Keys, UnsupportedTy
     encode_ordered(columns, &vec![KeyOrder::default(); columns.len()], n_rows)
 }
 
+/// Keys of rows as they are shown: two are equal when the rows are the same bytes (but for NaN, which is shown one way).
+pub fn encode_exact(columns: &[ArrayRef], n_rows: usize) -> Result<Keys, UnsupportedType> {
+    encode_ordered(columns, &vec![KeyOrder::EXACT; columns.len()], n_rows)
+}
+
 /// Keys whose byte order is the wished order of the rows. `orders` has one entry per column.
 pub fn encode_ordered(columns: &[ArrayRef], orders: &[KeyOrder], n_rows: usize) -> Result<Keys, UnsupportedType> {
     let columns = columns.iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
@@ -88,6 +105,7 @@ enum Payload<'a> {
     Float(Get<'a, f64>),
     Bytes(Get<'a, &'a [u8]>),
     Jsonb(Get<'a, &'a str>),
+    Span(&'a [IntervalMonthDayNano]),
     List(&'a arrow::array::ListArray, Box<Column<'a>>),
 }
 
@@ -147,11 +165,7 @@ impl<'a> Column<'a> {
                 Payload::Wide(Box::new(move |i| values[i]))
             }
             DataType::Interval(IntervalUnit::MonthDayNano) => {
-                let values = array.as_primitive::<IntervalMonthDayNanoType>().values();
-                Payload::Wide(Box::new(move |i| {
-                    let v = values[i];
-                    interval_length_ns(v.months, v.days, v.nanoseconds)
-                }))
+                Payload::Span(array.as_primitive::<IntervalMonthDayNanoType>().values())
             }
             DataType::Utf8 => bytes!(array.as_string::<i32>(), str::as_bytes),
             DataType::LargeUtf8 => {
@@ -182,9 +196,10 @@ impl<'a> Column<'a> {
             Payload::Nothing => {}
             Payload::Bool(get) => out.push(u8::from(get(row))),
             Payload::Int(get) => out.extend_from_slice(&(get(row) ^ i64::MIN).to_be_bytes()),
-            Payload::Wide(get) => out.extend_from_slice(&(get(row) ^ i128::MIN).to_be_bytes()),
+            Payload::Wide(get) => put_i128(get(row), out),
             Payload::Float(get) => {
-                let bits = canonical_f64(get(row));
+                let value = get(row);
+                let bits = if order.exact && value == 0.0 { value.to_bits() } else { canonical_f64(value) };
                 let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
                 out.extend_from_slice(&ordered.to_be_bytes());
             }
@@ -193,11 +208,23 @@ impl<'a> Column<'a> {
                 let mut key = vec![];
                 crate::jsonb::put_order(get(row), &mut key);
                 put_escaped(&key, out);
+                if order.exact {
+                    put_escaped(get(row).as_bytes(), out);
+                }
+            }
+            Payload::Span(values) => {
+                let v = values[row];
+                put_i128(interval_length_ns(v.months, v.days, v.nanoseconds), out);
+                if order.exact {
+                    out.extend_from_slice(&(v.months ^ i32::MIN).to_be_bytes());
+                    out.extend_from_slice(&(v.days ^ i32::MIN).to_be_bytes());
+                }
             }
             Payload::List(list, items) => {
                 let offsets = list.value_offsets();
                 let range = usize::try_from(offsets[row]).unwrap_or(0)..usize::try_from(offsets[row + 1]).unwrap_or(0);
-                range.for_each(|item| items.put(item, KeyOrder::default(), out));
+                let order = KeyOrder { exact: order.exact, ..KeyOrder::default() };
+                range.for_each(|item| items.put(item, order, out));
                 out.push(0x00);
             }
         }
@@ -205,6 +232,10 @@ impl<'a> Column<'a> {
             out[start..].iter_mut().for_each(|b| *b = !*b);
         }
     }
+}
+
+fn put_i128(value: i128, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(value ^ i128::MIN).to_be_bytes());
 }
 
 fn put_escaped(bytes: &[u8], out: &mut Vec<u8>) {

@@ -2,7 +2,7 @@
 //!
 //! What passes through: names of things in the log ([`ids`]), moments ([`hlc`], [`ids::Epoch`]), what a client has seen
 //! ([`token`]), changes of a collection ([`delta`]), the bytes and hashes that outlive a process ([`hash`], [`key`],
-//! [`digest`]), what went wrong ([`error`]), and the world outside ([`env`]: clock, disk, randomness, threads).
+//! [`digest`]), values that are equal and written differently ([`forms`]), what went wrong ([`error`]), and the world outside ([`env`]: clock, disk, randomness, threads).
 //!
 //! Invariant: everything whose bytes reach a disk or a client is frozen here, with golden vectors in `tests/types/golden.txt`.
 //! It never knows: files of the log, SQL, plans, timely, protocols.
@@ -11,6 +11,7 @@ pub mod delta;
 pub mod digest;
 pub mod env;
 pub mod error;
+pub mod forms;
 pub mod hash;
 pub mod hlc;
 pub mod ids;

@@ -21,7 +21,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Arra
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{AggCall, AggFunc};
-use regauge_state::{Columns, GroupIndex, Segments, canonical_floats};
+use regauge_state::{Columns, GroupIndex, Segments, canonical_keys};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
@@ -350,7 +350,7 @@ impl Aggregate {
         let n = delta.n_rows();
         self.stats.rows_in += n as u64;
         self.stats.touched += n as u64;
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|k| canonical_floats(delta.rows.column(*k))).collect();
+        let keys = canonical_keys(self.keys.iter().map(|k| delta.rows.column(*k)));
         let hashes = hash_columns(&keys, n)?;
         let mut groups = Vec::new();
         self.index.intern(&keys, &hashes, &mut groups, created)?;

@@ -19,10 +19,10 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::AsOfMatch;
 use regauge_state::timeline::{after, group_of};
-use regauge_state::{GroupIndex, Segments, Timeline, canonical_floats};
+use regauge_state::{GroupIndex, Segments, Timeline, canonical_floats, canonical_keys};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
-use regauge_types::key::{KeyOrder, encode, encode_ordered};
+use regauge_types::key::{KeyOrder, encode_exact, encode_ordered};
 
 use super::parts::{ROWS_MAX, batch, diffs_of, emit, has_null, row_number, schema_of, take_all};
 use crate::image::{Home, Image, rows_by_bucket, types_of};
@@ -257,10 +257,10 @@ impl Operator for AsOf {
         let n = delta.n_rows();
         self.stats.rows_in += n as u64;
         self.stats.touched += n as u64;
-        // Rows that are equal are one, so they need one form.
+        // Floats that are equal have one form in a view.
         let columns: Vec<ArrayRef> = delta.rows.columns().iter().map(canonical_floats).collect();
         let moment = columns[self.moments[input]].clone();
-        let keys: Vec<ArrayRef> = self.keys[input].iter().map(|c| columns[*c].clone()).collect();
+        let keys = canonical_keys(self.keys[input].iter().map(|c| &columns[*c]));
         let diffs = diffs_of(&delta);
         let diff = |row: usize| diffs.map_or(1, |d| d[row]);
         let (mut alone, mut alone_diffs) = (vec![], vec![]);
@@ -280,9 +280,9 @@ impl Operator for AsOf {
         let n_met = met.len();
         self.index.intern(&keys_met, &hash_columns(&keys_met, n_met)?, &mut groups, &mut Vec::new())?;
         self.n_members.grow(self.index.n_ids(), 0);
-        let order = KeyOrder { descending: self.latest_first, nulls_first: false };
+        let order = KeyOrder { descending: self.latest_first, ..KeyOrder::default() };
         let moments = encode_ordered(&[moment_met], &[order], n_met)?;
-        let rests = encode(&columns_met, n_met)?;
+        let rests = encode_exact(&columns_met, n_met)?;
         for (i, group) in groups.iter().enumerate() {
             let (at, rest) = (moments.get(i), rests.get(i));
             if self.sides[input].add(*group, at, rest, &columns_met, row_number(i), diff(met[i]))? {

@@ -2,11 +2,11 @@
 //!
 //! State: one count a distinct row. An append-only input needs none: a row is handed on when it is first seen, within the epoch.
 //! Otherwise rows that crossed zero, seen from the epoch's start to its end, go out at its end. Rows are equal as PostgreSQL
-//! groups (NULL = NULL, NaN = NaN, 0.0 = -0.0) and go out in canonical form, so that what is retracted is what was sent.
+//! groups (NULL = NULL, NaN = NaN, 0.0 = -0.0, `1 day` = `24 hours`) and go out in canonical form, so that what is retracted is what was sent.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
-use regauge_state::{GroupIndex, Segments, canonical_floats};
+use regauge_state::{GroupIndex, Segments, canonical_keys};
 use regauge_types::Delta;
 use regauge_types::hash::{BUCKETS, hash_columns};
 
@@ -50,7 +50,7 @@ impl Operator for Distinct {
     fn push(&mut self, _input: usize, delta: Delta, out: &mut Out) -> Result<(), FlowError> {
         let n = delta.n_rows();
         self.stats.rows_in += n as u64;
-        let columns: Vec<_> = delta.rows.columns().iter().map(canonical_floats).collect();
+        let columns = canonical_keys(delta.rows.columns());
         let hashes = hash_columns(&columns, n)?;
         let (mut ids, mut created) = (Vec::new(), Vec::new());
         self.index.intern(&columns, &hashes, &mut ids, &mut created)?;

@@ -19,8 +19,9 @@ use arrow::row::{RowConverter, SortField};
 use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{Arg, OrderKey, WindowCall};
 use regauge_plan::over::{self, Before, Sorted};
-use regauge_state::{GroupIndex, Sequences, Weights, canonical_floats};
+use regauge_state::{GroupIndex, Sequences, Weights, canonical_floats, canonical_keys};
 use regauge_types::Delta;
+use regauge_types::forms::has_forms;
 use regauge_types::hash::hash_columns;
 use regauge_types::key::{KeyOrder, encode_ordered};
 
@@ -78,11 +79,11 @@ impl Over {
         output: &[DataType],
     ) -> Result<Self, FlowError> {
         let types: Vec<DataType> = partition.iter().map(|c| input[*c].clone()).collect();
-        let mut key: Vec<(usize, KeyOrder)> =
-            order.iter().map(|o| (o.column, KeyOrder { descending: o.descending, nulls_first: o.nulls_first })).collect();
-        for column in 0..input.len() {
-            if !partition.contains(&column) && key.iter().all(|(c, _)| *c != column) {
-                key.push((column, KeyOrder::default()));
+        let mut key: Vec<(usize, KeyOrder)> = order.iter().map(|o| (o.column, o.key())).collect();
+        for (column, ty) in input.iter().enumerate() {
+            // partition and order say the value, but not how it is written
+            if has_forms(ty) || (!partition.contains(&column) && order.iter().all(|o| o.column != column)) {
+                key.push((column, KeyOrder::EXACT));
             }
         }
         let mut needed: BTreeSet<usize> = order.iter().map(|o| o.column).collect();
@@ -204,9 +205,9 @@ impl Operator for Over {
         let n = delta.n_rows();
         self.stats.rows_in += n as u64;
         self.stats.touched += n as u64;
-        // Rows that are equal are one, so they need one form.
+        // Floats that are equal have one form in a view.
         let columns: Vec<ArrayRef> = delta.rows.columns().iter().map(canonical_floats).collect();
-        let parts: Vec<ArrayRef> = self.partition.iter().map(|c| columns[*c].clone()).collect();
+        let parts = canonical_keys(self.partition.iter().map(|c| &columns[*c]));
         let mut groups = Vec::new();
         self.index.intern(&parts, &hash_columns(&parts, n)?, &mut groups, &mut Vec::new())?;
         let encoded = |key: &[(usize, KeyOrder)]| {

@@ -22,10 +22,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use regauge_plan::eval::EvalError;
-use regauge_state::{GroupIndex, Sequences, Weights, canonical_floats};
+use regauge_state::{GroupIndex, Sequences, Weights, canonical_floats, canonical_keys};
 use regauge_types::Delta;
+use regauge_types::forms::has_forms;
 use regauge_types::hash::hash_columns;
-use regauge_types::key::{KeyOrder, encode_ordered};
+use regauge_types::key::encode_exact;
 
 use super::marks::Marks;
 use super::parts::{ROWS_MAX, diffs_of, emit, row_number, schema_of};
@@ -111,7 +112,7 @@ impl Session {
             ts,
             ts_type,
             gap_us,
-            rest: (0..input.len()).filter(|c| *c != ts && !partition.contains(c)).collect(),
+            rest: (0..input.len()).filter(|c| *c != ts && (has_forms(&input[*c]) || !partition.contains(c))).collect(),
             index: GroupIndex::new(&types)?,
             rows: Sequences::new(input)?,
             visited: Vec::new(),
@@ -310,14 +311,14 @@ impl Operator for Session {
         self.stats.touched += delta.n_rows() as u64;
         let delta = self.placed(delta, out)?;
         let n = delta.n_rows();
-        // Rows that are equal are one, so they need one form.
+        // Floats that are equal have one form in a view.
         let columns: Vec<ArrayRef> = delta.rows.columns().iter().map(canonical_floats).collect();
-        let parts: Vec<ArrayRef> = self.partition.iter().map(|c| columns[*c].clone()).collect();
+        let parts = canonical_keys(self.partition.iter().map(|c| &columns[*c]));
         let mut groups = Vec::new();
         self.index.intern(&parts, &hash_columns(&parts, n)?, &mut groups, &mut Vec::new())?;
         let encoded = |key: &[usize]| {
             let keys: Vec<ArrayRef> = key.iter().map(|c| columns[*c].clone()).collect();
-            encode_ordered(&keys, &vec![KeyOrder::default(); key.len()], n)
+            encode_exact(&keys, n)
         };
         let (order, rest) = (encoded(&[self.ts])?, encoded(&self.rest)?);
         let diffs = diffs_of(&delta);

@@ -9,7 +9,7 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::SetOpKind;
-use regauge_state::{GroupIndex, Segments, canonical_floats};
+use regauge_state::{GroupIndex, Segments, canonical_keys};
 use regauge_types::Delta;
 use regauge_types::hash::{BUCKETS, hash_columns};
 
@@ -65,7 +65,7 @@ impl Operator for SetOp {
         let n = delta.n_rows();
         self.stats.rows_in += n as u64;
         self.stats.touched += n as u64;
-        let columns: Vec<_> = delta.rows.columns().iter().map(canonical_floats).collect();
+        let columns = canonical_keys(delta.rows.columns());
         let hashes = hash_columns(&columns, n)?;
         let mut ids = Vec::new();
         self.index.intern(&columns, &hashes, &mut ids, &mut Vec::new())?;

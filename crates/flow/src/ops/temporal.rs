@@ -20,7 +20,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use regauge_state::timeline::after;
 use regauge_state::{Timeline, canonical_floats};
 use regauge_types::Delta;
-use regauge_types::key::encode;
+use regauge_types::key::encode_exact;
 
 use super::parts::{ROWS_MAX, diffs_of, emit, row_number, schema_of, take_all};
 use crate::image::{Home, Image, Of, Step, int64, rows_by_bucket, table, types_of};
@@ -106,7 +106,7 @@ impl Temporal {
     /// Rows that are there now go out, and are kept if they have an end; those to come wait.
     fn take_in(&mut self, columns: &[ArrayRef], n: usize, diff: impl Fn(usize) -> i64, out: &mut Out) -> Result<(), FlowError> {
         let spans = self.spans(columns, n);
-        let rests = encode(columns, n)?;
+        let rests = encode_exact(columns, n)?;
         let (mut rows, mut diffs) = (Vec::new(), Vec::new());
         for (row, span) in spans.into_iter().enumerate() {
             let Some((begin, end)) = span.filter(|(_, end)| self.clock_us < *end) else { continue };
@@ -164,7 +164,7 @@ impl Operator for Temporal {
         }
         self.stats.rows_in += n as u64;
         self.stats.touched += n as u64;
-        // Rows that are equal are one, so they need one form.
+        // Floats that are equal have one form in a view.
         let columns: Vec<ArrayRef> = delta.rows.columns().iter().map(canonical_floats).collect();
         let diffs = diffs_of(&delta);
         self.take_in(&columns, n, |row| diffs.map_or(1, |d| d[row]), out)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::OrderKey;
-use regauge_state::{GroupIndex, OrderedGroups, Segments, canonical_floats};
+use regauge_state::{GroupIndex, OrderedGroups, Segments, canonical_floats, canonical_keys};
 use regauge_types::Delta;
 use regauge_types::hash::{BUCKETS, hash_columns};
 use regauge_types::key::{KeyOrder, encode_ordered};
@@ -179,17 +179,16 @@ impl Operator for TopK {
         let n = delta.n_rows();
         self.stats.rows_in += n as u64;
         self.stats.touched += n as u64;
-        // Rows that are equal are one member, so they need one form, or the first to come would decide what is shown.
+        // Floats that are equal have one form in a view; other rows are one member if they are the same as they are shown.
         let columns: Vec<ArrayRef> = delta.rows.columns().iter().map(canonical_floats).collect();
-        let keys: Vec<ArrayRef> = self.partition.iter().map(|c| columns[*c].clone()).collect();
+        let keys = canonical_keys(self.partition.iter().map(|c| &columns[*c]));
         let mut groups = Vec::new();
         self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, &mut Vec::new())?;
         self.counts.grow(self.index.n_ids(), 0);
         let ordered: Vec<ArrayRef> =
             self.order.iter().map(|o| columns[o.column].clone()).chain(columns.iter().cloned()).collect();
-        let mut orders: Vec<KeyOrder> =
-            self.order.iter().map(|o| KeyOrder { descending: o.descending, nulls_first: o.nulls_first }).collect();
-        orders.resize(ordered.len(), KeyOrder::default());
+        let mut orders: Vec<KeyOrder> = self.order.iter().map(|o| o.key()).collect();
+        orders.resize(ordered.len(), KeyOrder::EXACT);
         let sort_keys = encode_ordered(&ordered, &orders, n)?;
         let diffs = diffs_of(&delta);
         let needed = self.offset.saturating_add(self.limit);

@@ -64,7 +64,13 @@ fn value_at(a: &ArrayRef, i: usize) -> V {
     }
 }
 
-fn column(values: Vec<&V>, ty: &DataType) -> ArrayRef {
+/// Which of its zeros' signs a row is written with: always the same, so that what is taken back is what was given, and others
+/// with other rows, so that equal values come in both forms.
+fn is_odd(row: &Row) -> bool {
+    format!("{row:?}").bytes().fold(0u8, u8::wrapping_add) % 2 == 1
+}
+
+fn column(values: Vec<&V>, odd: &[bool], ty: &DataType) -> ArrayRef {
     let ints = || values.iter().map(|v| if let V::Int(i) = v { Some(*i) } else { None });
     match ty {
         DataType::Boolean => {
@@ -74,20 +80,22 @@ fn column(values: Vec<&V>, ty: &DataType) -> ArrayRef {
         DataType::Int64 => Arc::new(ints().map(|v| v.map(|v| v as i64)).collect::<Int64Array>()),
         DataType::Decimal128(p, s) => Arc::new(ints().collect::<Decimal128Array>().with_precision_and_scale(*p, *s).unwrap()),
         DataType::Timestamp(..) => Arc::new(ints().map(|v| v.map(|v| v as i64)).collect::<TimestampMicrosecondArray>()),
-        // zeros come with both signs, so that the engine must treat them as one
-        DataType::Float64 => Arc::new(
-            values
-                .iter()
-                .enumerate()
-                .map(|(i, v)| {
-                    if let V::Float(_) = v {
-                        Some(as_f64(v)).map(|x| if x == 0.0 && i % 2 == 1 { -0.0 } else { x })
-                    } else {
-                        None
-                    }
-                })
-                .collect::<Float64Array>(),
-        ),
+        // zeros come with both signs, so that the engine must treat them as one value
+        DataType::Float64 => {
+            Arc::new(
+                values
+                    .iter()
+                    .enumerate()
+                    .map(|(i, v)| {
+                        if let V::Float(_) = v {
+                            Some(as_f64(v)).map(|x| if x == 0.0 && odd[i] { -0.0 } else { x })
+                        } else {
+                            None
+                        }
+                    })
+                    .collect::<Float64Array>(),
+            )
+        }
         DataType::Utf8 => {
             Arc::new(values.iter().map(|v| if let V::Text(t) = v { Some(t.as_str()) } else { None }).collect::<StringArray>())
         }
@@ -100,7 +108,8 @@ pub fn delta(types: &[DataType], rows: &[(Row, i64)], ones: bool) -> Delta {
     let schema = Arc::new(Schema::new(
         types.iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t.clone(), true)).collect::<Vec<_>>(),
     ));
-    let columns = types.iter().enumerate().map(|(i, t)| column(rows.iter().map(|r| &r.0[i]).collect(), t)).collect();
+    let odd: Vec<bool> = rows.iter().map(|r| is_odd(&r.0)).collect();
+    let columns = types.iter().enumerate().map(|(i, t)| column(rows.iter().map(|r| &r.0[i]).collect(), &odd, t)).collect();
     let batch =
         RecordBatch::try_new_with_options(schema, columns, &RecordBatchOptions::new().with_row_count(Some(rows.len()))).unwrap();
     if ones { Delta::ones(batch) } else { Delta::new(batch, rows.iter().map(|r| r.1).collect::<Vec<_>>().into()) }

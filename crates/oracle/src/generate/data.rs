@@ -7,6 +7,51 @@ use crate::rng::Rng;
 /// Words with an empty one, one that looks like a pattern, a quote, and letters beyond ASCII.
 const WORDS: &[&str] = &["", "a", "b", "ab", "Abc", "x y", "a%", "o''k", "zürich", "_", "10", "abab"];
 
+/// Neighbours are equal and written differently.
+const SPANS: &[&str] = &[
+    "1 day",
+    "24 hours",
+    "1 month",
+    "30 days",
+    "29 days 24 hours",
+    "0",
+    "-1 day",
+    "-24 hours",
+    "1 month -30 days",
+    "90 minutes",
+    "1 hour 30 minutes",
+    "2 months -1 day 24 hours",
+];
+
+/// Likewise.
+const JSONS: &[&str] = &[
+    "1",
+    "1.0",
+    "1.00",
+    "[1, {\"a\": 2.50}]",
+    "[1.0, {\"a\": 2.5}]",
+    "\"1.0\"",
+    "null",
+    "{\"a\": 1, \"b\": [0]}",
+    "{\"b\": [0.0], \"a\": 1e0}",
+    "100",
+    "1e2",
+    "-0.5",
+    "-0.50",
+    "[]",
+    "true",
+];
+
+/// An interval.
+pub fn span(at: usize) -> String {
+    format!("INTERVAL '{}'", SPANS[at % SPANS.len()])
+}
+
+/// A jsonb.
+pub fn json(at: usize) -> String {
+    format!("CAST('{}' AS jsonb)", JSONS[at % JSONS.len()])
+}
+
 /// A table together with what the generator knows of its values.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -49,6 +94,8 @@ fn table(rng: &mut Rng, at: usize, large: bool) -> Source {
         (10, Ty::Double),
         (8, Ty::Bool),
         (8, Ty::Timestamp),
+        (9, Ty::Span),
+        (9, Ty::Json),
     ];
     // Two integers always: something to join on, something to add.
     let mut drawn = vec![Ty::Int, Ty::Int];
@@ -79,6 +126,8 @@ fn letter(ty: Ty) -> char {
         Ty::Double => 'd',
         Ty::Text | Ty::Array => 's',
         Ty::Timestamp => 'm',
+        Ty::Span => 'p',
+        Ty::Json => 'j',
     }
 }
 
@@ -92,6 +141,8 @@ pub fn sql_type(ty: Ty) -> String {
         Ty::Double => "double precision".into(),
         Ty::Text | Ty::Array => "text".into(),
         Ty::Timestamp => "timestamp".into(),
+        Ty::Span => "interval".into(),
+        Ty::Json => "jsonb".into(),
     }
 }
 
@@ -144,7 +195,9 @@ pub fn value(rng: &mut Rng, col: &Column) -> String {
         // A digit more than the column keeps, now and then: PostgreSQL rounds half away from zero.
         Ty::Numeric(_) if rng.percent(10) => format!("{number}.125"),
         Ty::Numeric(_) => format!("{number}.{}", ["00", "5", "25", "75"][at % 4]),
-        Ty::Double => ["0.5", "-1.25", "0.1", "3", "12.5", "-0.3", "100.75", "0"][at % 8].into(),
+        Ty::Double => {
+            ["0.5", "-1.25", "0.1", "3", "12.5", "-0.3", "100.75", "0", "CAST('-0' AS double precision)"][at % 9].into()
+        }
         Ty::Text | Ty::Array => {
             let word = WORDS[at % WORDS.len()];
             if at >= WORDS.len() { format!("'{word}{at}'") } else { format!("'{word}'") }
@@ -155,6 +208,8 @@ pub fn value(rng: &mut Rng, col: &Column) -> String {
             let micros = if at.is_multiple_of(5) { ".000001" } else { "" };
             format!("TIMESTAMP '2026-01-01 {:02}:{:02}:00{micros}'", minutes / 60, minutes % 60)
         }
+        Ty::Span => span(at),
+        Ty::Json => json(at),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Expressions over the columns in scope. Each knows its type, its size and whether both systems
 //! compute the same bits.
 
-use super::data::sql_type;
+use super::data::{self, sql_type};
 use super::{Col, Ty};
 use crate::rng::Rng;
 
@@ -56,6 +56,9 @@ pub fn value(rng: &mut Rng, scope: &[Col], ty: Ty, depth: usize) -> Expr {
         Ty::Double => double(rng, scope, depth - 1),
         Ty::Text | Ty::Array => text(rng, scope, depth - 1),
         Ty::Timestamp => timestamp(rng, scope, depth - 1),
+        Ty::Span => span(rng, scope, depth - 1),
+        // What else takes a jsonb sees how it is written.
+        Ty::Json => any_type(rng, scope, ty, depth - 1),
     }
 }
 
@@ -80,6 +83,8 @@ fn leaf(rng: &mut Rng, scope: &[Col], ty: Ty) -> Expr {
         Ty::Double => Expr::exact(format!("CAST({}.5 AS double precision)", rng.range(0, 9)), ty, 2),
         Ty::Text | Ty::Array => Expr::exact(["'a'", "''", "'ab'", "'x y'", "'Z'"][rng.below(5)].into(), Ty::Text, 0),
         Ty::Timestamp => Expr::exact(format!("TIMESTAMP '2026-01-01 0{}:30:00'", rng.below(10)), ty, 0),
+        Ty::Span => Expr::exact(data::span(rng.below(12)), ty, 0),
+        Ty::Json => Expr::exact(data::json(rng.below(15)), ty, 0),
     }
 }
 
@@ -239,6 +244,18 @@ fn timestamp(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
         _ => format!("date_trunc('day', {})", a.sql),
     };
     Expr::exact(sql, Ty::Timestamp, 0)
+}
+
+/// Equal for equal intervals, whatever their form.
+fn span(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
+    let (a, b) = (value(rng, scope, Ty::Span, depth), value(rng, scope, Ty::Span, depth));
+    let sql = match rng.below(4) {
+        0 => format!("({} + {})", a.sql, b.sql),
+        1 => format!("({} - {})", a.sql, b.sql),
+        2 => format!("(- {})", a.sql),
+        _ => format!("greatest({}, {})", a.sql, b.sql),
+    };
+    Expr::exact(sql, Ty::Span, 0)
 }
 
 /// A condition.

@@ -38,6 +38,10 @@ pub enum Ty {
     Text,
     /// timestamp
     Timestamp,
+    /// interval: equal values are written in several ways
+    Span,
+    /// jsonb, likewise
+    Json,
     /// An array of anything: shown, never computed with.
     Array,
 }

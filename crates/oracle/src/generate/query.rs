@@ -428,6 +428,9 @@ impl<'a> Maker<'a> {
             (Ty::Double, 5..=7) => (format!("sum({distinct}{a})"), Ty::Double, 9, false),
             (Ty::Int | Ty::BigInt | Ty::Numeric(_), 8) => (format!("avg({distinct}{a})"), Ty::Numeric(16), arg.digits, false),
             (Ty::Double, 8) => (format!("avg({a})"), Ty::Double, 9, false),
+            (Ty::Span, 5..=7) => (format!("sum({distinct}{a})"), Ty::Span, 0, true),
+            // PostgreSQL has neither the least nor the greatest jsonb.
+            (Ty::Json, _) => (format!("count(DISTINCT {a})"), Ty::BigInt, 6, true),
             (ty, n) => {
                 let word = if n % 2 == 0 { "min" } else { "max" };
                 (format!("{word}({a})"), ty, arg.digits, true)

@@ -120,6 +120,9 @@ fn no_operator_and_no_kind_of_change_is_left_out() {
         "timestamp",
         "boolean",
         "bigint",
+        "INTERVAL '29 days 24 hours'",
+        "CAST('1.00' AS jsonb)",
+        "CAST('-0' AS double precision)",
     ] {
         assert!(script.contains(word), "never drawn: {word}");
     }

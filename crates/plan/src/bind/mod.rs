@@ -9,6 +9,7 @@ pub(crate) mod asof;
 pub(crate) mod ast;
 mod check;
 mod distinct_on;
+mod equal;
 pub(crate) mod equijoin;
 pub(crate) mod frames;
 mod functional;
@@ -36,6 +37,7 @@ mod whole_row;
 pub(crate) mod window;
 mod window_batch;
 
+pub(crate) use equal::EqualValues;
 pub(crate) use grouping::no_aggregate_among_keys;
 pub(crate) use provider::Functions;
 pub(crate) use recursive::Recursion;

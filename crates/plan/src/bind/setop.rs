@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr::WindowFunction;
@@ -37,6 +37,11 @@ pub(crate) struct SetOpNode {
 }
 
 impl SetOpNode {
+    /// Its columns, as they are known above.
+    pub(super) fn columns(&self) -> Vec<Column> {
+        self.schema.columns()
+    }
+
     fn new(kind: SetOpKind, all: bool, left: LogicalPlan, right: LogicalPlan) -> DfResult<SetOpNode> {
         let (n_left, n_right) = (left.schema().fields().len(), right.schema().fields().len());
         if n_left != n_right {

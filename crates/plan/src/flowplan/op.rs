@@ -1,11 +1,13 @@
 //! The operators: for each one, what it makes of the multisets of rows that are its inputs.
 //!
 //! `m(r)` below is the multiplicity of row r. "Equal" between rows (distinct, set operations, group keys, ties) treats
-//! NULL as equal to NULL, NaN as equal to NaN, and -0 as equal to 0. Nothing here depends on the order in which rows
+//! NULL as equal to NULL, NaN as equal to NaN, -0 as equal to 0, `1 day` as equal to `24 hours`, jsonb `1` as equal to `1.0`.
+//! Multisets of rows are by how a row is *shown*: an UPDATE of one equal value to another is a change. Nothing here depends on the order in which rows
 //! arrived: where an order is left open the whole row decides.
 
 use arrow::datatypes::DataType;
 use regauge_types::ColumnId;
+use regauge_types::key::KeyOrder;
 
 use super::recursive::RecursionLimits;
 use super::rows::RowsOf;
@@ -371,4 +373,11 @@ pub struct OrderKey {
     pub descending: bool,
     /// NULLS FIRST. (SQL's default, NULLs last for ASC and first for DESC, is resolved by the planner.)
     pub nulls_first: bool,
+}
+
+impl OrderKey {
+    /// How a key orders by it.
+    pub fn key(&self) -> KeyOrder {
+        KeyOrder { descending: self.descending, nulls_first: self.nulls_first, exact: false }
+    }
 }

@@ -223,7 +223,7 @@ fn bind_element(types: &[DataType]) -> EvalResult<Bound> {
 
 entry!(ELEMENT, "pg_element", bind_element, true, |args| {
     if bind::is_jsonb(args.col(0)?.array.data_type()) {
-        return super::json::access::step(args, false);
+        return super::json::access::step(args, false, false);
     }
     let (list, (no, sn), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
     let place = |i: usize| {

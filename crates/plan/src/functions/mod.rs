@@ -21,6 +21,7 @@ pub mod cast;
 pub mod compare;
 pub mod contain;
 mod digest;
+pub(crate) mod equality;
 pub mod error;
 pub mod exact_sum;
 pub mod extract;
@@ -423,6 +424,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(crate::bind::Recursion),
         Arc::new(semantics::PgSemantics),
     ];
+    rules.push(Arc::new(crate::bind::EqualValues { is_batch: false }));
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(absent::AbsentRows));
     rules
@@ -431,9 +433,10 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// Analyzer rules for DataFusion's executor, which knows no INTERSECT and EXCEPT of ours.
 pub fn batch_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = analyzer_rules();
-    rules.insert(4, Arc::new(crate::bind::setop::SpellOut));
-    rules.insert(5, Arc::new(crate::bind::asof::SpellOut));
-    rules.insert(6, Arc::new(like::LikeCalls));
+    rules[4] = Arc::new(crate::bind::EqualValues { is_batch: true });
+    rules.insert(5, Arc::new(crate::bind::setop::SpellOut));
+    rules.insert(6, Arc::new(crate::bind::asof::SpellOut));
+    rules.insert(7, Arc::new(like::LikeCalls));
     rules.push(Arc::new(float_orders::FloatOrders));
     rules
 }

@@ -1,7 +1,7 @@
 //! The list of what came after [`super::BUILTINS`].
 
 use super::udf::Builtin;
-use super::{list_more, numbers, octets, periods, regexp, unistr};
+use super::{equality, list_more, numbers, octets, periods, regexp, unistr};
 
 /// All of them.
 pub(super) static BUILTINS: &[&Builtin] = &[
@@ -21,4 +21,9 @@ pub(super) static BUILTINS: &[&Builtin] = &[
     &periods::OVERLAP,
     &regexp::REGEXP_INSTR,
     &unistr::UNISTR,
+    &equality::LIST_KEY,
+    &equality::EXACT,
+    &equality::OF_EXACT,
+    &equality::CANONICAL,
+    &equality::ONCE,
 ];

@@ -16,6 +16,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
+use regauge_types::forms::canonical;
 use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::arith::bind_names;
@@ -119,7 +120,11 @@ impl AggregateUDFImpl for PgOrderedSet {
             func: self.func,
             given: types,
             ty: wanted.into_iter().next().unwrap_or(DataType::Null),
-            order: KeyOrder { descending: ordered.options.descending, nulls_first: ordered.options.nulls_first },
+            order: KeyOrder {
+                descending: ordered.options.descending,
+                nulls_first: ordered.options.nulls_first,
+                exact: self.func != AggFunc::Mode,
+            },
             values: vec![],
             direct: None,
         }))
@@ -149,6 +154,8 @@ impl Gathered {
         let pieces: Vec<&dyn Array> = self.values.iter().map(AsRef::as_ref).collect();
         let all = if pieces.is_empty() { arrow::array::new_empty_array(&self.given[0]) } else { concat(&pieces)? };
         let all = if *all.data_type() == self.ty { all } else { cast_column(&all, &self.ty)? };
+        // mode counts values, whatever their form
+        let all = if self.func == AggFunc::Mode { canonical(&all) } else { all };
         let keys = encode_ordered(std::slice::from_ref(&all), &[self.order], all.len());
         let keys = keys.map_err(|e| EvalError::new("0A000", e.to_string()))?;
         let n = u32::try_from(all.len()).map_err(|_| EvalError::new("54000", "too many rows of one group"))?;

@@ -29,6 +29,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
+use regauge_types::forms::has_forms;
 use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::error::EvalError;
@@ -272,11 +273,12 @@ async fn computed(
 fn sorted(columns: &[ArrayRef], calls: &Calls, n: usize, reservation: &MemoryReservation) -> DfResult<Vec<ArrayRef>> {
     let mut key: Vec<(usize, KeyOrder)> = calls.partition.iter().map(|c| (*c, KeyOrder::default())).collect();
     for k in &calls.order {
-        key.push((k.column, KeyOrder { descending: k.descending, nulls_first: k.nulls_first }));
+        key.push((k.column, k.key()));
     }
-    for column in 0..columns.len() {
-        if key.iter().all(|(c, _)| *c != column) {
-            key.push((column, KeyOrder::default()));
+    let written = key.len();
+    for (column, array) in columns.iter().enumerate() {
+        if has_forms(array.data_type()) || key[..written].iter().all(|(c, _)| *c != column) {
+            key.push((column, KeyOrder::EXACT));
         }
     }
     let (arrays, orders): (Vec<ArrayRef>, Vec<KeyOrder>) = key.into_iter().map(|(c, o)| (Arc::clone(&columns[c]), o)).unzip();

@@ -23,12 +23,12 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
-use super::bind::{self, is_decimal, is_float, is_int, is_text};
+use super::bind::{self, is_decimal, is_int, is_text};
 use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::over::PgWindow;
 use super::udf::PgFunction;
-use super::{arith, branches, function, json, planner, quantified, temporal, text};
+use super::{arith, branches, equality, function, planner, quantified, text};
 use crate::flowplan::Spread;
 use crate::pgtypes::type_name;
 use crate::value::Value;
@@ -304,7 +304,12 @@ impl Rewriter<'_> {
                 DataType::List(_) if is_unknown_literal(&e) => coerce(e, other, self.schema),
                 _ => Ok(e),
             };
-            return Ok(original(as_other(left, &r)?, as_other(right, &l)?));
+            let (left, right) = (as_other(left, &r)?, as_other(right, &l)?);
+            let are_alike = self.type_of(&left)? == self.type_of(&right)?;
+            return Ok(match are_alike && is_comparison(op) {
+                true => original(self.key(left)?, self.key(right)?),
+                false => original(left, right),
+            });
         }
         if let Some(def) = def {
             return self.call(def, vec![left, right]);
@@ -315,14 +320,7 @@ impl Rewriter<'_> {
             return Err(EvalError::undefined(what).into());
         }
         match op {
-            Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-            | Operator::IsDistinctFrom
-            | Operator::IsNotDistinctFrom => {
+            op if is_comparison(op) => {
                 let [left, right] =
                     self.unite([left, right], "comparison").map_err(|e| match EvalError::from_datafusion(&e).sqlstate {
                         "42804" => {
@@ -395,14 +393,9 @@ impl Rewriter<'_> {
         exprs.into_iter().map(|e| coerce(e, &ty, self.schema)).collect()
     }
 
-    /// What is compared in the place of a float, an interval or a jsonb.
+    /// What is compared in the place of a float, an interval, a jsonb or an array.
     fn key(&self, e: Expr) -> DfResult<Expr> {
-        let def = match self.type_of(&e)? {
-            t if is_float(&t) => &arith::FLOAT_KEY,
-            DataType::Interval(_) => &temporal::INTERVAL_KEY,
-            DataType::LargeUtf8 => &json::access::KEY,
-            _ => return Ok(e),
-        };
+        let Some(def) = equality::key_of(&self.type_of(&e)?) else { return Ok(e) };
         let harmless = |v: f64| !v.is_nan() && v.to_bits() != (-0.0f64).to_bits();
         let plain = match &e {
             Expr::Literal(ScalarValue::Float64(v), _) => v.is_none_or(harmless),
@@ -412,6 +405,11 @@ impl Rewriter<'_> {
         };
         Ok(if plain { e } else { function(def).call(vec![e]) })
     }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::*;
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
 fn operator_sign(name: &str) -> Option<&'static str> {

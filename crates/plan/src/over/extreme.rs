@@ -11,7 +11,7 @@ use super::{TakingPart, index};
 use crate::functions::{EvalError, EvalResult};
 
 pub(super) fn extreme(is_max: bool, arg: &ArrayRef, part: &TakingPart, frame: &Frames<'_>, n: usize) -> EvalResult<ArrayRef> {
-    let order = KeyOrder { descending: is_max, nulls_first: false };
+    let order = KeyOrder { descending: is_max, ..KeyOrder::EXACT };
     let keys = encode_ordered(std::slice::from_ref(arg), &[order], n).map_err(|e| EvalError::new("0A000", e.to_string()))?;
     let best = if frame.is_prefix() { prefixes(&keys, part, frame, n) } else { anywhere(&keys, part, frame, n) };
     Ok(take(arg, &best, None)?)

@@ -24,8 +24,8 @@ pub fn boundaries(columns: &[ArrayRef], n: usize) -> EvalResult<Vec<bool>> {
     if columns.is_empty() || n < 2 {
         return Ok(differs);
     }
-    let nested = columns.iter().any(|c| c.data_type().is_nested() || *c.data_type() == DataType::Null);
-    if nested {
+    let by_key = |ty: &DataType| ty.is_nested() || matches!(ty, DataType::Null | DataType::LargeUtf8);
+    if columns.iter().any(|c| by_key(c.data_type())) {
         let keys = encode_ordered(columns, &vec![KeyOrder::default(); columns.len()], n)
             .map_err(|e| EvalError::new("0A000", e.to_string()))?;
         (1..n).for_each(|row| differs[row] = keys.get(row) != keys.get(row - 1));

@@ -78,7 +78,7 @@ async fn contents(session: &mut Session, name: &str) -> anyhow::Result<Contents>
     for response in session.execute(&format!("SELECT * FROM {name}")).await.map_err(print::explain)? {
         let Response::Rows(answer) = response else { continue };
         for batch in answer.collect().await.map_err(print::explain)? {
-            let keys = key::encode(batch.columns(), batch.num_rows())?;
+            let keys = key::encode_exact(batch.columns(), batch.num_rows())?;
             rows.extend(keys.iter().map(<[u8]>::to_vec));
             digest.add_delta(&Delta::ones(batch))?;
         }

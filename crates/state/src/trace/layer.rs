@@ -236,7 +236,8 @@ fn cancel_piece(
     let columns = |of: &Delta, rows: &[u32]| -> Result<Vec<ArrayRef>, TraceError> {
         Ok(Delta::ones(of.rows.clone()).take(&UInt32Array::from(rows.to_vec()))?.rows.columns().to_vec())
     };
-    let (a, b) = (key::encode(&columns(piece, &mine)?, mine.len())?, key::encode(&columns(rest, &theirs)?, mine.len())?);
+    let (a, b) = (columns(piece, &mine)?, columns(rest, &theirs)?);
+    let (a, b) = (key::encode_exact(&a, mine.len())?, key::encode_exact(&b, mine.len())?);
     let mut diffs: Vec<i64> = (0..piece.n_rows()).map(|row| piece.diff(row)).collect();
     for (pair, (row, other)) in mine.iter().zip(&theirs).enumerate() {
         let (own, theirs) = (&mut diffs[*row as usize], &mut left[*other as usize]);

@@ -34,7 +34,7 @@ fn lines() -> String {
     for (name, column) in columns() {
         let hashes = hash::hash_columns(std::slice::from_ref(&column), 2).unwrap();
         let up = key::encode(std::slice::from_ref(&column), 2).unwrap();
-        let down = key::encode_ordered(&[column], &[KeyOrder { descending: true, nulls_first: true }], 2).unwrap();
+        let down = key::encode_ordered(&[column], &[KeyOrder { descending: true, nulls_first: true, exact: false }], 2).unwrap();
         for (row, hash) in hashes.iter().enumerate() {
             out += &format!("{name} {row} {hash:016x} {} {}\n", hex(up.get(row)), hex(down.get(row)));
         }

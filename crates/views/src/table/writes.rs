@@ -176,10 +176,10 @@ pub fn copies(rows: &RecordBatch) -> Result<Vec<Key>> {
     Ok(whole_rows(rows)?.into_iter().map(copy).collect())
 }
 
-/// Bytes of whole rows.
+/// Bytes of whole rows, as they are shown.
 pub fn whole_rows(rows: &RecordBatch) -> Result<Vec<Key>> {
-    let all: Vec<usize> = (0..rows.num_columns()).collect();
-    keys_of(&all, rows)
+    let keys = key::encode_exact(rows.columns(), rows.num_rows()).map_err(|e| Error::internal(e.to_string()))?;
+    Ok(keys.iter().map(Box::from).collect())
 }
 
 /// Keys of rows over the key's positions.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, UInt32Type};
-use regauge_state::{GroupIndex, Segments, canonical_floats};
+use regauge_state::{GroupIndex, Segments, canonical_keys};
 use regauge_types::hash::hash_columns;
 
 use super::{Accumulator, Rows, Values};
@@ -43,7 +43,7 @@ impl Accumulator for Dedup {
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
-        let canonical: Vec<ArrayRef> = rows.args.iter().map(canonical_floats).collect();
+        let canonical = canonical_keys(rows.args);
         let mut keys: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(rows.groups.to_vec()))];
         keys.extend_from_slice(&canonical[..self.n_args]);
         let hashes = hash_columns(&keys, rows.groups.len())?;

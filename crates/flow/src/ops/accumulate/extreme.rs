@@ -2,7 +2,7 @@
 //!
 //! Values of 64 bits or less become order-preserving i64 (floats as PostgreSQL orders them: -0.0 = 0.0 < .. < NaN; negated for
 //! max, so that the best is always the least); all others stand in an [`OrderedGroups`] under the frozen key encoding,
-//! descending for max. Retractable state is one B-tree over (group, value) for all groups: O(log values) a row.
+//! descending for max, and of values that are equal the exact one, so that no order of arrival shows. Retractable state is one B-tree over (group, value) for all groups: O(log values) a row.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -232,7 +232,7 @@ impl Accumulator for Wide {
     fn resize(&mut self, _n_ids: usize) {}
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
-        let order = KeyOrder { descending: self.is_max, nulls_first: false };
+        let order = KeyOrder { descending: self.is_max, ..KeyOrder::EXACT };
         let keys = encode_ordered(&rows.args[..1], &[order], rows.groups.len())?;
         for (row, group) in rows.groups.iter().enumerate() {
             if self.append_only {

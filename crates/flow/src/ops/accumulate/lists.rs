@@ -31,9 +31,8 @@ impl Lists {
     /// `types` are those of the arguments, then of the ORDER BY columns.
     pub(super) fn new(call: &AggCall, types: &[DataType]) -> Result<Self, FlowError> {
         let n_args = call.args.len();
-        let mut orders: Vec<KeyOrder> =
-            call.order.iter().map(|o| KeyOrder { descending: o.descending, nulls_first: o.nulls_first }).collect();
-        orders.extend(std::iter::repeat_n(KeyOrder::default(), n_args));
+        let mut orders: Vec<KeyOrder> = call.order.iter().map(|o| o.key()).collect();
+        orders.extend(std::iter::repeat_n(KeyOrder::EXACT, n_args));
         let item = types.first().cloned().ok_or_else(|| FlowError::Plan("a list aggregate without argument".into()))?;
         Ok(Lists {
             is_string: call.func == AggFunc::StringAgg,

@@ -22,6 +22,7 @@ use regauge_plan::flowplan::{AggCall, AggFunc};
 use regauge_plan::functions::fractions::{self, Place};
 use regauge_plan::value::Datum;
 use regauge_state::{OrderedGroups, Segments, canonical_floats};
+use regauge_types::forms::canonical;
 use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::{Accumulator, Rows, Values};
@@ -102,7 +103,8 @@ impl OrderedSet {
             fractions: call.direct.iter().map(|v| fraction(&v.datum)).collect(),
             is_list: matches!(call.output, DataType::List(_)) && call.func != AggFunc::Mode,
             item: ty.clone(),
-            order: KeyOrder { descending: key.descending, nulls_first: key.nulls_first },
+            // mode counts values; a percentile shows one that is there, of equal ones the first as it is written
+            order: KeyOrder { exact: call.func != AggFunc::Mode, ..key.key() },
             members: OrderedGroups::new(std::slice::from_ref(ty))?,
             counts: Segments::default(),
             marks: RefCell::default(),
@@ -220,7 +222,8 @@ impl Accumulator for OrderedSet {
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
-        let values = [canonical_floats(&rows.args[0])];
+        let of = if self.func == AggFunc::Mode { canonical } else { canonical_floats };
+        let values = [of(&rows.args[0])];
         let keys = encode_ordered(&values, &[self.order], rows.groups.len())?;
         for (row, group) in rows.groups.iter().enumerate() {
             let (key, diff) = (keys.get(row), rows.diff(row));

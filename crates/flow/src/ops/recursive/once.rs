@@ -10,9 +10,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
-use regauge_state::{GroupIndex, canonical_floats};
+use regauge_state::{GroupIndex, canonical_keys};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
@@ -195,7 +195,7 @@ impl Rows for Once {
     fn arrive(&mut self, rows: Delta, levels: &[u32]) -> Result<(), FlowError> {
         let n = rows.n_rows();
         self.stats.touched += n as u64;
-        let columns: Vec<ArrayRef> = rows.rows.columns().iter().map(canonical_floats).collect();
+        let columns = canonical_keys(rows.rows.columns());
         let hashes = hash_columns(&columns, n)?;
         let (mut ids, mut created) = (Vec::new(), Vec::new());
         self.index.intern(&columns, &hashes, &mut ids, &mut created)?;

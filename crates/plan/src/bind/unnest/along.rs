@@ -116,7 +116,7 @@ fn over(e: Expr, input: &Arc<DFSchema>, inner: &[Expr], outer: &[Outer]) -> Resu
         };
         Ok(known.map_or_else(|| Transformed::no(e), Transformed::yes))
     })?;
-    replace(e.data, &|c| outer.iter().find(|(o, _)| same(o, c)).map(|(o, _)| o.clone()))
+    replace(e.data, &|c| outer.iter().find(|(o, _)| same(o, c)).map(|(o, _)| Expr::Column(o.clone())))
 }
 
 /// NULL where the element is not there.

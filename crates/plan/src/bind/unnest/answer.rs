@@ -29,7 +29,7 @@ struct Related {
     value: Option<Column>,
     /// The values' columns and those they are of.
     d: Vec<Column>,
-    outer: Vec<Column>,
+    outer: Vec<Expr>,
 }
 
 impl Unnester {
@@ -64,7 +64,7 @@ impl Unnester {
         }
         let dom = if outer.is_empty() { self.anybody(&site.origin)? } else { self.domain(&site.origin, outer)? };
         let (plan, d) = self.apply(plan, &dom)?;
-        Ok(Related { plan, value, d, outer: dom.outer().to_vec() })
+        Ok(Related { plan, value, d, outer: dom.outer() })
     }
 
     /// Joins at most one row to each of the site's.

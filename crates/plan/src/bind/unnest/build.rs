@@ -54,9 +54,9 @@ pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
 }
 
 /// Pairwise the same, NULLs included.
-pub(super) fn all_same(left: &[Column], right: &[Column]) -> Vec<Expr> {
+pub(super) fn all_same(left: &[Expr], right: &[Column]) -> Vec<Expr> {
     let pairs = left.iter().cloned().zip(right.iter().cloned());
-    pairs.map(|(l, r)| binary(Expr::Column(l), Operator::IsNotDistinctFrom, Expr::Column(r))).collect()
+    pairs.map(|(l, r)| binary(l, Operator::IsNotDistinctFrom, Expr::Column(r))).collect()
 }
 
 pub(super) fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {

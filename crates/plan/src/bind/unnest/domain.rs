@@ -8,11 +8,13 @@
 //!   apply(order by s limit n)                    row_number() partitioned by D ordered by s, and its bounds as a filter
 //! ```
 //! After Neumann and Kemper, "Unnesting Arbitrary Queries" (BTW 2015). Invariant: the columns of q come first, in q's order and under
-//! their names, D's after them under fresh names; rows that differ in D only are kept apart by every operator. Cost: the plan grows by one
+//! their names, D's after them under fresh names; rows that differ in D only are kept apart by every operator. A query may see how an outer
+//! value is written (`extract(day from t.i)`), so D has a value that has forms once for each, as its exact key. Cost: the plan grows by one
 //! copy of D for each leaf side that had none; a product of D with a side is a join as soon as a filter above it has an equality.
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, NullEquality};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::WindowFunction;
@@ -21,6 +23,7 @@ use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, ExprFunctionExt, Extension, Join, Limit, LogicalPlan, Operator, SortExpr, Union, Values, Window,
     WindowFunctionDefinition, lit,
 };
+use regauge_types::forms::has_forms;
 
 use super::build::{aggregate, all_same, binary, choose, column, columns, distinct, filter, function, join, named, project};
 use super::guard::expr_may_fail;
@@ -28,20 +31,23 @@ use super::outer::{Outer, of_expr, of_plan, replace, same};
 use super::{Unnester, refused};
 use crate::bind::setop::SetOpNode;
 use crate::error::PlanError;
+use crate::functions::equality::{exact, of_exact};
 
 /// The distinct values of some columns of a plan.
 pub(super) struct Domain {
     plan: LogicalPlan,
     outer: Vec<Column>,
+    /// The type of an outer column that stands there as its exact key.
+    exact: Vec<Option<DataType>>,
     names: Vec<String>,
     /// It goes down to the leaves, though nothing reads it: without it there is nothing to compute.
     to_leaves: bool,
 }
 
 impl Domain {
-    /// The outer columns, in the order in which `apply` gives theirs.
-    pub fn outer(&self) -> &[Column] {
-        &self.outer
+    /// What the domain has of the outer columns, in the order in which `apply` gives its columns.
+    pub fn outer(&self) -> Vec<Expr> {
+        self.outer.iter().zip(&self.exact).map(|(c, form)| asked(c, form.as_ref())).collect()
     }
 
     fn in_plan(&self, q: &LogicalPlan) -> Result<bool> {
@@ -53,8 +59,21 @@ impl Domain {
     }
 
     fn replaced(&self, e: Expr, d: &[Column]) -> Result<Expr> {
-        replace(e, &|c| self.outer.iter().position(|o| same(o, c)).and_then(|i| d.get(i)).cloned())
+        let mut values = vec![];
+        for (c, form) in d.iter().zip(&self.exact) {
+            let c = Expr::Column(c.clone());
+            values.push(match form {
+                Some(ty) => of_exact(c, ty)?,
+                None => c,
+            });
+        }
+        replace(e, &|c| self.outer.iter().position(|o| same(o, c)).and_then(|i| values.get(i)).cloned())
     }
+}
+
+fn asked(c: &Column, form: Option<&DataType>) -> Expr {
+    let c = Expr::Column(c.clone());
+    if form.is_some() { exact(c) } else { c }
 }
 
 /// A plan and where the domain's columns stand in it.
@@ -64,15 +83,18 @@ impl Unnester {
     pub(super) fn domain(&mut self, base: &LogicalPlan, outer: Vec<Outer>) -> Result<Domain> {
         let outer: Vec<Column> = outer.into_iter().map(|(c, _)| c).collect();
         let names: Vec<String> = outer.iter().map(|_| self.name()).collect();
-        let exprs = outer.iter().zip(&names).map(|(c, n)| Expr::Column(c.clone()).alias(n)).collect();
-        Ok(Domain { plan: distinct(project(base.clone(), exprs)?), outer, names, to_leaves: false })
+        let ty = |c: &Column| Ok::<_, DataFusionError>(base.schema().field_from_column(c)?.data_type().clone());
+        let types = outer.iter().map(ty).collect::<Result<Vec<_>>>()?;
+        let exact: Vec<Option<DataType>> = types.into_iter().map(|ty| has_forms(&ty).then_some(ty)).collect();
+        let exprs = outer.iter().zip(&exact).zip(&names).map(|((c, form), n)| asked(c, form.as_ref()).alias(n)).collect();
+        Ok(Domain { plan: distinct(project(base.clone(), exprs)?), outer, exact, names, to_leaves: false })
     }
 
     /// One value if there is a row, none if not.
     pub(super) fn anybody(&mut self, base: &LogicalPlan) -> Result<Domain> {
         let name = self.name();
         let plan = distinct(project(base.clone(), vec![lit(true).alias(&name)])?);
-        Ok(Domain { plan, outer: vec![], names: vec![name], to_leaves: true })
+        Ok(Domain { plan, outer: vec![], exact: vec![], names: vec![name], to_leaves: true })
     }
 
     /// The domain under names of its own.
@@ -199,7 +221,7 @@ impl Unnester {
         }
         conditions.extend(j.filter.map(|f| dom.replaced(f, &d)).transpose()?);
         if left && right {
-            conditions.extend(all_same(&dl, &dr));
+            conditions.extend(all_same(&columns(&dl), &dr));
         }
         let joined = join(l, r, j.join_type, on, conditions)?;
         let mut out = columns(kept);
@@ -247,7 +269,7 @@ impl Unnester {
         }
         // Without keys there is a row for every value, also where nothing was counted.
         let (all, every) = self.copy(dom)?;
-        let joined = join(all, grouped, JoinType::Left, vec![], all_same(&every, &d))?;
+        let joined = join(all, grouped, JoinType::Left, vec![], all_same(&columns(&every), &d))?;
         for ((e, c), absent) in out.iter_mut().zip(kept).zip(absent) {
             if let Some(value) = absent {
                 *e = named(function("coalesce", vec![e.clone(), value])?, c);

@@ -8,10 +8,11 @@
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator, Subquery};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Subquery};
 
 use super::outer::{has_query, of_expr, of_plan, resolves};
 use crate::bind::check::at_most_one_row;
+use crate::functions::equality::key_of;
 
 /// May this conjunct of a WHERE over `schema` stay as it is? Without queries it may.
 pub(super) fn conjunct(e: &Expr, schema: &DFSchema) -> Result<bool> {
@@ -68,7 +69,7 @@ fn filtered(plan: &LogicalPlan, equal: bool, distinct: bool) -> Result<bool> {
         LogicalPlan::Filter(f) => {
             for e in split_conjunction(&f.predicate) {
                 let outer = of_expr(e, f.input.schema())?;
-                if !outer.is_empty() && (has_query(e) || (equal && !equality(e))) {
+                if !outer.is_empty() && (has_query(e) || (equal && !equality(e, f.input.schema())?)) {
                     return Ok(false);
                 }
             }
@@ -78,10 +79,15 @@ fn filtered(plan: &LogicalPlan, equal: bool, distinct: bool) -> Result<bool> {
     }
 }
 
-/// An own expression equals an outer one.
-fn equality(e: &Expr) -> bool {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = e else { return false };
+/// An own expression equals an outer one, and equal values are the same: DataFusion groups by what is equal.
+fn equality(e: &Expr, schema: &DFSchema) -> Result<bool> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = e else { return Ok(false) };
     let inner = |e: &Expr| e.any_column_refs() && !e.contains_outer();
     let outer = |e: &Expr| e.contains_outer() && !e.any_column_refs();
-    (inner(left) && outer(right)) || (outer(left) && inner(right))
+    let own = match (inner(left) && outer(right), outer(left) && inner(right)) {
+        (true, _) => left,
+        (_, true) => right,
+        _ => return Ok(false),
+    };
+    Ok(key_of(&own.get_type(schema)?).is_none())
 }

@@ -166,7 +166,7 @@ impl Unnester {
         let mut out: Vec<Expr> = read.iter().zip(&names).map(|(c, n)| Expr::Column(c.clone()).alias(&n.name)).collect();
         out.push(lit(true).alias(&mark));
         let inner = Subquery { subquery: Arc::new(project(p.input.as_ref().clone(), out)?), ..query.clone() };
-        let last = replace(e.clone().unalias(), &|c| Some(c.clone()))?;
+        let last = replace(e.clone().unalias(), &|c| Some(Expr::Column(c.clone())))?;
         let last = last.transform_up(|e| {
             let known = match &e {
                 Expr::Column(c) => read.iter().position(|r| r == c).and_then(|i| names.get(i)),

@@ -284,7 +284,7 @@ impl Unnester {
         }
         let dom = self.domain(&left, outer)?;
         let (right, d) = self.apply(Arc::unwrap_or_clone(j.right), &dom)?;
-        conditions.extend(all_same(dom.outer(), &d));
+        conditions.extend(all_same(&dom.outer(), &d));
         project(join(left, right, j.join_type, j.on, conditions)?, columns(&kept))
     }
 

@@ -85,13 +85,13 @@ fn collect_expr(e: &Expr, schema: &DFSchema, found: &mut Vec<Outer>) -> Result<(
     Ok(())
 }
 
-/// The expression with outer columns as the columns that now stand beside its input's. Queries within it are left alone: they
+/// The expression with outer columns as what now stands beside its input. Queries within it are left alone: they
 /// read nothing from further out (see [`super`]).
-pub(super) fn replace(e: Expr, now: &dyn Fn(&Column) -> Option<Column>) -> Result<Expr> {
+pub(super) fn replace(e: Expr, now: &dyn Fn(&Column) -> Option<Expr>) -> Result<Expr> {
     let replaced = e.transform(|e| {
         Ok(match &e {
             Expr::OuterReferenceColumn(_, column) => match now(column) {
-                Some(column) => Transformed::yes(Expr::Column(column)),
+                Some(now) => Transformed::yes(now),
                 None => Transformed::no(e),
             },
             _ => Transformed::no(e),

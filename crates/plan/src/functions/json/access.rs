@@ -65,8 +65,8 @@ macro_rules! entry {
     };
 }
 
-entry!(ARROW, "pg_json_get", |types| bind_step("->", types, same), true, |args| step(args, false));
-entry!(LONG_ARROW, "pg_json_get_text", |types| bind_step("->>", types, text), false, |args| step(args, true));
+entry!(ARROW, "pg_json_get", |types| bind_step("->", types, same), true, |args| step(args, false, true));
+entry!(LONG_ARROW, "pg_json_get_text", |types| bind_step("->>", types, text), false, |args| step(args, true, true));
 entry!(HASH_ARROW, "pg_json_path", |types| bind_path("#>", types, same), true, |args| walk(args, false));
 entry!(HASH_LONG_ARROW, "pg_json_path_text", |types| bind_path("#>>", types, text), false, |args| walk(args, true));
 
@@ -80,11 +80,16 @@ fn give(found: Option<&str>, as_text: bool, out: &mut String) -> EvalResult<bool
     Ok(slice::as_text(found)?.inspect(|t| out.push_str(t)).is_some())
 }
 
-/// `of -> step`.
-pub(in crate::functions) fn step(args: &Args<'_>, as_text: bool) -> EvalResult<ArrayRef> {
+/// `of -> step`; with `scalars` a jsonb that stands alone is an array of itself, as it is to the operator and not to a subscript.
+pub(in crate::functions) fn step(args: &Args<'_>, as_text: bool, scalars: bool) -> EvalResult<ArrayRef> {
     let (of, s) = texts(args, 0)?;
     if let Ok((steps, ss)) = args.lanes::<Int32Type>(1) {
-        return strict(args, |i, out| give(slice::item(of.value(i * s), steps[i * ss].into()), as_text, out));
+        let alone = |text: &str| scalars && matches!(of, Texts::Jsonb(_)) && !text.starts_with(['[', '{']);
+        return strict(args, |i, out| {
+            let (text, step) = (of.value(i * s), steps[i * ss]);
+            let found = if alone(text) { matches!(step, 0 | -1).then_some(text) } else { slice::item(text, step.into()) };
+            give(found, as_text, out)
+        });
     }
     let (steps, ss) = args.texts(1)?;
     strict(args, |i, out| give(slice::field(of.value(i * s), steps.value(i * ss)), as_text, out))
