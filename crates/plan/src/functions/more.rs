@@ -21,4 +21,6 @@ pub(super) static BUILTINS: &[&Builtin] = &[
     &periods::OVERLAP,
     &regexp::REGEXP_INSTR,
     &unistr::UNISTR,
+    &crate::wasm::CALL,
+    &crate::wasm::FOLD_CALL,
 ];

@@ -25,3 +25,4 @@ mod rules;
 mod temporal;
 mod transactions;
 mod versions;
+mod wasm;
