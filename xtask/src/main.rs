@@ -11,6 +11,7 @@
 //! cargo xtask equalities [--cases N] [--seed S]          queries that must say the same, against each other
 //! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
+//! cargo xtask bench restart [--keys N]                 recovery as the log grows, what checkpoints write and hold up
 //! cargo xtask bench tpch [--scale S]                    the 22 queries as views through refreshes, beside DuckDB
 //! ```
 // A tool for people: it prints, and it reads the real clock and the real disk.

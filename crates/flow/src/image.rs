@@ -7,6 +7,10 @@
 //! worker knows (a clock, watermarks) is an image for all. Images add up: an operator is restored from any set of them, in any order, and
 //! each is read by itself.
 //!
+//! Changes since earlier images are images, too ([`Step`]): keys that are gone, and keys with what is there now. They hold whatever was there
+//! before, so what they are put on may have been copied while the operator went on, as long as the changes reach back to when the
+//! copying began (the idea is that of moving a virtual machine while it runs: Clark et al., Live Migration, 2005).
+//!
 //! Invariants: an image is a function of its bucket's state (ids and slots do not appear in it); what it holds is Arrow columns of types
 //! that the plan fixes, keys in the frozen encoding, sums in bytes of their own with a fixed form. Whoever reads one checks its types,
 //! so an image of another operator is an error and not a panic. It does not know files, epochs, or why it is taken.
@@ -14,11 +18,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, UInt32Type};
 use regauge_state::GroupIndex;
 use regauge_types::hash::{self, hash_columns};
 
 use crate::operator::FlowError;
+use crate::ops::dirty::Gone;
 use crate::ops::parts::{batch, schema_of};
 
 /// Rows, or groups, of one image: bounds what is copied at once, and the offsets of text.
@@ -33,13 +39,26 @@ pub enum Of {
     All,
 }
 
+/// What an image says of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Nothing: it adds to them.
+    Whole,
+    /// Entries of these keys are gone.
+    Gone,
+    /// Entries of these keys are like this now, whatever they were.
+    Changed,
+}
+
 /// See the module's header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     /// Which table of the operator's it is; its own numbering.
     pub part: u32,
-    /// Whose.
+    /// Whose; changes are not sorted by bucket, their keys tell.
     pub of: Of,
+    /// Whether it adds to those before it or replaces something in them.
+    pub step: Step,
     /// Tables, in an order that the operator knows.
     pub tables: Vec<RecordBatch>,
 }
@@ -48,8 +67,13 @@ pub struct Image {
 pub type Home = Option<Vec<usize>>;
 
 /// The images of a node that a worker owns; `one` is the worker that has a node that is global, `None` for one that is not.
-pub fn owned<'a>(images: &'a [Image], one: Option<usize>, me: usize, peers: usize) -> impl Iterator<Item = &'a Image> + use<'a> {
-    images.iter().filter(move |image| match (one, image.of) {
+pub fn owned<'a, I: IntoIterator<Item = &'a Image>>(
+    images: I,
+    one: Option<usize>,
+    me: usize,
+    peers: usize,
+) -> impl Iterator<Item = &'a Image> + use<'a, I> {
+    images.into_iter().filter(move |image| match (one, image.of) {
         (Some(one), _) => one == me,
         (None, Of::All) => true,
         (None, Of::Bucket(bucket)) => hash::worker(u64::from(bucket) << 56, peers) == me,
@@ -60,7 +84,12 @@ impl Image {
     /// Of one bucket (0..256).
     pub(crate) fn new(part: u32, bucket: usize, tables: Vec<RecordBatch>) -> Image {
         let bucket = u8::try_from(bucket).expect("there are 256 buckets");
-        Image { part, of: Of::Bucket(bucket), tables }
+        Image { part, of: Of::Bucket(bucket), step: Step::Whole, tables }
+    }
+
+    /// What changed, of any bucket.
+    pub(crate) fn change(part: u32, step: Step, tables: Vec<RecordBatch>) -> Image {
+        Image { part, of: Of::All, step, tables }
     }
 
     /// Reads its tables.
@@ -191,8 +220,41 @@ pub(crate) fn rows_by_bucket(
 
 /// The ids that an index has in each bucket, in pieces of an image.
 pub(crate) fn by_bucket(index: &GroupIndex) -> impl Iterator<Item = (usize, Vec<u32>)> + '_ {
-    (0..hash::BUCKETS).flat_map(|bucket| {
-        let ids = index.bucket(bucket);
-        ids.chunks(IMAGE_ROWS).map(|ids| (bucket, ids.to_vec())).collect::<Vec<_>>()
-    })
+    (0..hash::BUCKETS).flat_map(|bucket| of_bucket(index, bucket))
+}
+
+/// The same of one bucket.
+pub(crate) fn of_bucket(index: &GroupIndex, bucket: usize) -> Vec<(usize, Vec<u32>)> {
+    let ids = index.bucket(bucket);
+    ids.chunks(IMAGE_ROWS).map(|ids| (bucket, ids.to_vec())).collect()
+}
+
+/// Takes groups out of an index; a key may have gone more than once since the last save.
+pub(crate) fn forget(index: &mut GroupIndex, mut ids: Vec<u32>) -> Result<(), FlowError> {
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(index.forget(&ids)?)
+}
+
+/// Keys that are gone, in pieces of an image.
+pub(crate) fn gone_keys(part: u32, gone: Gone, to: &mut Vec<Image>) -> Result<(), FlowError> {
+    let (mut waiting, mut n_waiting): (Gone, usize) = (vec![], 0);
+    let mut put = |some: &mut Gone| -> Result<(), FlowError> {
+        let n = some.iter().map(|(_, n)| n).sum();
+        let n_columns = some.first().map_or(0, |(columns, _)| columns.len());
+        let of = |c: usize| some.iter().map(|(columns, _)| columns[c].as_ref()).collect::<Vec<_>>();
+        let columns = (0..n_columns).map(|c| concat(&of(c))).collect::<Result<Vec<_>, _>>()?;
+        some.clear();
+        to.push(Image::change(part, Step::Gone, vec![table(columns, n)?]));
+        Ok(())
+    };
+    for some in gone {
+        n_waiting += some.1;
+        waiting.push(some);
+        if n_waiting >= IMAGE_ROWS {
+            put(&mut waiting)?;
+            n_waiting = 0;
+        }
+    }
+    if waiting.is_empty() { Ok(()) } else { put(&mut waiting) }
 }

@@ -138,4 +138,26 @@ pub trait Operator: Send {
     /// Takes images in that an operator of the same node had saved: those of the buckets that it owns from now on, each once. Called
     /// once, before anything else, also with no image; then it goes on as one that has finished an epoch.
     fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError>;
+    /// From now on it remembers what changes; `false` if it cannot, and then it is saved whole each time that it did something. Called
+    /// between epochs; a second call begins anew.
+    fn track(&mut self) -> bool {
+        false
+    }
+    /// What it keeps of one bucket (0..256) now, of what [`Operator::save`] would give; only while it remembers changes. Buckets may be
+    /// taken between different epochs: what changes behind [`Operator::track`] is among the changes all the same.
+    fn save_bucket(&self, _bucket: usize, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Err(FlowError::Unsaved("an operator that does not remember changes"))
+    }
+    /// What changed since [`Operator::track`], or since the last time: first what is gone, then what is there in its place.
+    fn save_changes(&mut self, _to: &mut Vec<Image>) -> Result<(), FlowError> {
+        Err(FlowError::Unsaved("an operator that does not remember changes"))
+    }
+    /// Takes changes in, in the order in which they were saved, behind [`Operator::restore`]; of them what is `mine`, by the frozen hash
+    /// of its key. Called at most once.
+    fn restore_changes(&mut self, images: &[&Image], _mine: &Mine<'_>) -> Result<(), FlowError> {
+        if images.is_empty() { Ok(()) } else { Err(FlowError::Image("an operator that has no changes".into())) }
+    }
 }
+
+/// Whether a worker owns the rows of this hash.
+pub type Mine<'a> = dyn Fn(u64) -> bool + 'a;

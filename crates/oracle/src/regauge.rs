@@ -27,22 +27,57 @@ pub struct Regauge {
     open: Option<(Session, Instance)>,
     folder: TempDir,
     views: Views,
+    keeping: Keeping,
     n_commits: u64,
+    n_opened: u64,
+    /// A checkpoint is taken after so many commits, if any is.
+    every: Option<u64>,
 }
 
-/// A checkpoint is taken after one in so many commits, so that restarts meet them with little and with much of the log behind them.
-const CHECKPOINT_EVERY: u64 = 4;
+/// Where a restart finds what there was: a function of the seed, so that a failing one fails again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// In the log: everything is rebuilt.
+    Log,
+    /// In the last checkpoint and the log behind it; one is taken after so many commits.
+    Checkpoints(u64),
+    /// In turn in a checkpoint and in the log, so that checkpoints meet a log that went on without them.
+    InTurn(u64),
+}
+
+impl Keeping {
+    /// One third of all seeds each.
+    #[must_use]
+    pub fn of(seed: u64) -> Keeping {
+        match seed % 3 {
+            0 => Keeping::Log,
+            1 => Keeping::Checkpoints(3 + seed / 3 % 3),
+            _ => Keeping::InTurn(2 + seed / 3 % 4),
+        }
+    }
+
+    /// The commits between two checkpoints of an instance that was opened as the `n`th.
+    fn every(self, n: u64) -> Option<u64> {
+        match self {
+            Keeping::Log => None,
+            Keeping::Checkpoints(every) => Some(every),
+            Keeping::InTurn(every) => n.is_multiple_of(2).then_some(every),
+        }
+    }
+}
+
 /// Longer than any checkpoint of a test takes.
 const LONG: Duration = Duration::from_secs(60);
 
 impl Regauge {
-    /// An empty instance.
+    /// An empty instance; `seed` says how it finds its state again.
     ///
     /// # Errors
     /// When it does not open.
-    pub fn new(workers: usize, views: Views) -> Result<Self> {
+    pub fn new(workers: usize, views: Views, seed: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("regauge-tested-").tempdir()?;
-        let mut system = Self { open: None, folder, views, n_commits: 0 };
+        let keeping = if views == Views::Maintained { Keeping::of(seed) } else { Keeping::Log };
+        let mut system = Self { open: None, folder, views, keeping, n_commits: 0, n_opened: 0, every: None };
         system.reopen(workers)?;
         Ok(system)
     }
@@ -52,7 +87,9 @@ impl Regauge {
         let mut config = Config::new(self.folder.path()).workers(workers);
         // Unoptimised, beside other tests, an epoch over every view may take its time; what is asked here is whether it is right.
         config.limits.causal_timeout = Duration::from_secs(120);
-        config.checkpoints.enabled = self.views == Views::Maintained;
+        self.every = self.keeping.every(self.n_opened);
+        self.n_opened += 1;
+        config.checkpoints.enabled = self.every.is_some();
         let instance = Instance::open(config).map_err(|error| anyhow!("does not open: {error}"))?;
         let session = instance.session(SessionOptions::default()).map_err(|error| anyhow!("no session: {error}"))?;
         let status = instance.checkpoints();
@@ -72,7 +109,7 @@ impl Regauge {
     /// Takes a checkpoint now and then.
     async fn checkpoint(&mut self) -> Result<()> {
         self.n_commits += 1;
-        if self.views != Views::Maintained || !self.n_commits.is_multiple_of(CHECKPOINT_EVERY) {
+        if self.every.is_none_or(|every| !self.n_commits.is_multiple_of(every)) {
             return Ok(());
         }
         let instance = self.open.as_ref().map(|(_, instance)| instance.clone()).context("the instance is closed")?;
@@ -224,6 +261,6 @@ impl Maker for RegaugeMaker {
     type Made = Regauge;
 
     async fn make(&self, case: &Case, _server: u16) -> Result<Regauge> {
-        Regauge::new(case.workers, self.0)
+        Regauge::new(case.workers, self.0, case.seed)
     }
 }

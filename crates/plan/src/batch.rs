@@ -89,6 +89,11 @@ pub fn versions(query: &mut ast::Query, shapes: Shapes<'_>) -> Result<(), PlanEr
     bind::versions(query, shapes)
 }
 
+/// `'today'::date` and its kin, which a statement may write and a view may not.
+pub fn moving_words(query: &mut ast::Query) {
+    bind::moving::spell(query);
+}
+
 /// Whether a name with arguments in FROM is a function that gives rows, not a relation.
 #[must_use]
 pub fn is_set_returning(name: &ast::ObjectName) -> bool {

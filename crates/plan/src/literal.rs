@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast;
 
+use crate::functions::assign::assignable;
 use crate::functions::cast::cast_value;
 use crate::functions::planner::PgTypePlanner;
 use crate::pgtypes::{NUMERIC_PRECISION, parse_text};
@@ -21,14 +22,14 @@ pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
         ast::Expr::Nested(e) => literal(e, ty),
         ast::Expr::Value(v) => match &v.value {
             ast::Value::Null => Some(Value::null(ty.clone())),
-            ast::Value::Boolean(b) => cast_value(&Value::bool(*b), ty).ok(),
+            ast::Value::Boolean(b) => into(&Value::bool(*b), ty),
             ast::Value::SingleQuotedString(text) => cast_value(&Value::text(text.as_str()), ty).ok(),
-            ast::Value::Number(digits, _) => cast_value(&number(&digits.to_string())?, ty).ok(),
+            ast::Value::Number(digits, _) => into(&number(&digits.to_string())?, ty),
             _ => None,
         },
         ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match expr.as_ref() {
             ast::Expr::Value(v) => match &v.value {
-                ast::Value::Number(digits, _) => cast_value(&number(&format!("-{digits}"))?, ty).ok(),
+                ast::Value::Number(digits, _) => into(&number(&format!("-{digits}"))?, ty),
                 _ => None,
             },
             _ => None,
@@ -36,16 +37,21 @@ pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
         ast::Expr::TypedString(typed) => {
             let own = PgTypePlanner.plan_type_field(&typed.data_type).ok()??;
             let ast::Value::SingleQuotedString(text) = &typed.value.value else { return None };
-            cast_value(&parse_text(own.data_type(), text).ok()?, ty).ok()
+            into(&parse_text(own.data_type(), text).ok()?, ty)
         }
         ast::Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, .. } => {
             let own = PgTypePlanner.plan_type_field(data_type).ok()??;
             // A cast to varchar(n) cuts: that is not known here.
             let plain = own.data_type() != &DataType::Utf8 || matches!(data_type, ast::DataType::Text);
-            if plain { cast_value(&literal(expr, own.data_type())?, ty).ok() } else { None }
+            if plain { into(&literal(expr, own.data_type())?, ty) } else { None }
         }
         _ => None,
     }
+}
+
+/// A value whose type is known, if a column of this type takes it.
+fn into(value: &Value, ty: &DataType) -> Option<Value> {
+    if assignable(&value.ty, ty) { cast_value(value, ty).ok() } else { None }
 }
 
 /// Integers take the narrowest type from integer on, digits around a point are exact.

@@ -44,10 +44,10 @@ pub struct ServeArgs {
     /// Threads of the engine.
     #[arg(long, default_value_t = folder::cores())]
     workers: usize,
-    /// Keep checkpoints of views and tables, one after so many milliseconds or 256 MiB of log, and open from the last one. Off unless
-    /// given.
-    #[arg(long)]
-    checkpoint_every_ms: Option<u64>,
+    /// Keep checkpoints of views and tables, one after so many milliseconds or 256 MiB of log if anything was written, and open from the
+    /// last one. 0 keeps and uses none.
+    #[arg(long, default_value_t = 60_000)]
+    checkpoint_every_ms: u64,
     /// Connections at once.
     #[arg(long, default_value_t = 100)]
     max_connections: usize,
@@ -85,10 +85,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         bail!("--workers 0 leaves nobody to keep the views up to date; leave it out, or write 1 or more");
     }
     let mut config = Config::new(&args.data).workers(args.workers);
-    if let Some(ms) = args.checkpoint_every_ms {
-        config.checkpoints.enabled = true;
-        config.checkpoints.every = Duration::from_millis(ms);
-    }
+    config.checkpoints.enabled = args.checkpoint_every_ms > 0;
+    config.checkpoints.every = Duration::from_millis(args.checkpoint_every_ms);
     let instance = folder::open_with(config).await?;
     let doors = bound.open(&instance, &args.data)?;
     welcome(&args.data, &doors, secured);

@@ -303,6 +303,22 @@ impl JoinSide {
         slots.retain(|_| *kept.next().expect("one flag a pair"));
     }
 
+    /// The slot of exactly this row on a retractable side; `row_hash` is the frozen hash of all its columns.
+    pub fn slot_of(&self, columns: &[ArrayRef], row: u32, row_hash: u64) -> Option<u32> {
+        self.retractable.as_ref()?.by_row.find(row_hash, |slot| self.columns.same_bits(slot, columns, row))
+    }
+
+    /// The slots in the chain of a key's hash: all rows of that key, and the odd one whose key only hashes alike.
+    pub fn chain(&self, key_hash: u64) -> Vec<u32> {
+        let mut slot = self.heads.find(key_hash, |_| true).unwrap_or(NIL);
+        let mut slots = vec![];
+        while slot != NIL {
+            slots.push(slot);
+            slot = self.next[slot as usize];
+        }
+        slots
+    }
+
     /// The weight of the row at `slot`.
     #[inline]
     pub fn weight(&self, slot: u32) -> i64 {

@@ -89,3 +89,37 @@ pub fn cast_to(expr: ast::Expr, ty: &DataType) -> Result<ast::Expr> {
     }
     Ok(cast)
 }
+
+/// `expr` as a value for a column: refused where PostgreSQL has no assignment cast.
+pub fn assigned(expr: ast::Expr, ty: &DataType, column: &str) -> Result<ast::Expr> {
+    let name = column.replace('\'', "''");
+    let call = expression(&format!("pg_assign(NULL, CAST(NULL AS {}), '{name}')", crate::catalog::ty::name(ty)))?;
+    Ok(with_first(call, expr))
+}
+
+/// A call with another first argument.
+#[must_use]
+pub fn with_first(mut call: ast::Expr, first: ast::Expr) -> ast::Expr {
+    if let ast::Expr::Function(ast::Function { args: ast::FunctionArguments::List(list), .. }) = &mut call
+        && let Some(ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value))) = list.args.first_mut()
+    {
+        *value = first;
+    }
+    call
+}
+
+/// Whether an expression is a string or NULL, whose type is open.
+#[must_use]
+pub fn is_open(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Nested(inner) => is_open(inner),
+        ast::Expr::Value(value) => matches!(
+            value.value,
+            ast::Value::SingleQuotedString(_)
+                | ast::Value::EscapedStringLiteral(_)
+                | ast::Value::DollarQuotedString(_)
+                | ast::Value::Null
+        ),
+        _ => false,
+    }
+}

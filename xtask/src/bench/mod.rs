@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]
+//! cargo xtask bench restart [--keys N] [--events N,N,..] [--workers N] [--binary PATH] [--json]
 //! cargo xtask bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]
 //! WORDs: a query (q4) · rebuild · live · freshness · epoch · append · lookup · memory
 //! ```
@@ -13,6 +14,7 @@ mod options;
 mod ours;
 mod peers;
 mod report;
+mod restart;
 mod tpch;
 
 use crate::step;
@@ -30,6 +32,9 @@ const QUERIES: [&str; 18] =
 pub fn run(root: &Path, args: &[String]) -> Result<()> {
     if let Some(("tpch", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return tpch::run(root, rest);
+    }
+    if let Some(("restart", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return restart::run(root, rest);
     }
     let options = Options::parse(args)?;
     let ours = ours(root, options.binary.as_deref())?;

@@ -3,7 +3,12 @@
 //! Invariant: a flow that failed or was stopped stays so; its stages then throw away what they get, and keep their capabilities, so
 //! that no epoch looks complete to anybody that is not.
 
-use super::{FlowId, ahead::Ahead, saving::Saving, turns::Turns};
+use super::{
+    FlowId,
+    ahead::Ahead,
+    saving::{Preparing, Saving},
+    turns::Turns,
+};
 use crate::operator::OpStats;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, SourceId};
@@ -138,6 +143,8 @@ pub(super) struct Local {
     pub fed: RefCell<VecDeque<Fed>>,
     /// Epochs at whose end the state is to be saved.
     saves: RefCell<BTreeMap<u64, Arc<Saving>>>,
+    /// By stage, who wants copies ahead of a save.
+    pub preparing: Vec<Cell<Option<Arc<Preparing>>>>,
     turns: Rc<Turns>,
     in_flight: Cell<usize>,
 }
@@ -152,6 +159,7 @@ impl Local {
             errors: RefCell::default(),
             fed: RefCell::default(),
             saves: RefCell::default(),
+            preparing: (0..n_stages).map(|_| Cell::default()).collect(),
             turns,
             in_flight: Cell::new(0),
         }
@@ -169,6 +177,16 @@ impl Local {
     /// At the end of this epoch the state is to be saved.
     pub fn save(&self, epoch: u64, saving: Arc<Saving>) {
         self.saves.borrow_mut().insert(epoch, saving);
+    }
+
+    /// Copies are wanted ahead of a save.
+    pub fn prepare(&self, preparing: &Arc<Preparing>) {
+        for (stage, wanted) in self.preparing.iter().enumerate() {
+            if let Some(before) = wanted.replace(Some(Arc::clone(preparing))) {
+                before.done();
+            }
+            self.wake(stage);
+        }
     }
 
     /// Who wants the state at the end of this epoch.

@@ -23,6 +23,7 @@ mod layout;
 mod parcel;
 mod saving;
 mod shape;
+mod since;
 mod spread;
 mod stage;
 #[cfg(test)]
@@ -32,7 +33,7 @@ mod vertex;
 mod worker;
 mod workers;
 
-use crate::image::owned;
+use crate::image::{Image, Of, Step, owned};
 use crate::operator::{FlowError, OpStats, Operator};
 use crate::ops;
 use ahead::{Ahead, Reading};
@@ -42,9 +43,10 @@ use layout::Layout;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
 use regauge_state::trace::{Publisher, TraceError, TraceReader, published};
-use regauge_types::{Delta, Epoch, TopicId, env::Env};
-pub use saving::{NodeImages, Restore, Saving};
+use regauge_types::{Delta, Epoch, TopicId, env::Env, hash};
+pub use saving::{Given, NodeImages, Preparing, Restore, Saved, Saving};
 use shape::{Shape, Spread};
+use since::Since;
 use spread::{Crew, Spreader};
 use stage::Output;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -52,6 +54,9 @@ use thiserror::Error;
 use worker::{Command, Part};
 pub use workers::Cluster;
 use workers::Workers;
+
+/// The number of the save that a restored flow goes on from; those that are asked for have greater ones.
+pub const RESTORED: u64 = 0;
 
 /// Name of a running version; the same in all processes.
 pub type FlowId = u64;
@@ -212,7 +217,7 @@ impl Engine {
             flow: Arc::clone(&flow),
             shape: Arc::clone(&shape),
             operators: std::mem::take(&mut operators[worker]),
-            output: Output { publisher, schema: Arc::clone(&schema) },
+            output: Output { publisher, schema: Arc::clone(&schema), since: Since::default() },
             sources: std::mem::take(&mut inputs[worker]).into_iter().map(|(_, source)| source).collect(),
             ahead: flow.aheads.get(worker).cloned(),
             restored,
@@ -240,7 +245,13 @@ impl Engine {
                 let Some(operator) = operator else { continue };
                 let images = restore.images.get(&node).map(Vec::as_slice).unwrap_or_default();
                 let global = shape.on_one[node].then_some(one);
-                operator.restore(&owned(images, global, first + worker, peers).collect::<Vec<_>>())?;
+                let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
+                operator.restore(&owned(whole, global, first + worker, peers).collect::<Vec<_>>())?;
+                match global {
+                    Some(one) if one != first + worker => {}
+                    Some(_) => operator.restore_changes(&changes, &|_| true)?,
+                    None => operator.restore_changes(&changes, &|h| hash::worker(h, peers) == first + worker)?,
+                }
             }
         }
         let n_nodes = shape.on_one.len();
@@ -272,6 +283,15 @@ impl Engine {
         let saving = Arc::new(Saving::new(no, base, self.workers.n() * flow.n_stages));
         self.workers.tell_all((0..self.workers.n()).map(|_| Command::Save(id, epoch.0, Arc::clone(&saving))));
         Some(saving)
+    }
+
+    /// Begins to copy the state of a version between its epochs, so that its first save need not; `None` for a version that does not run.
+    #[must_use]
+    pub fn prepare(&self, id: FlowId) -> Option<Arc<Preparing>> {
+        let flow = self.flow(id).filter(|flow| !flow.is_over() && self.workers.peers() == self.workers.n())?;
+        let preparing = Arc::new(Preparing::new(self.workers.n() * flow.n_stages));
+        self.workers.tell_all((0..self.workers.n()).map(|_| Command::Prepare(id, Arc::clone(&preparing))));
+        Some(preparing)
     }
 
     /// The output of a running version.
@@ -357,6 +377,22 @@ type Made = Vec<Option<Box<dyn Operator>>>;
 fn operators(plan: &FlowPlan) -> Result<Made, FlowError> {
     let is_source = |i: usize| matches!(plan.nodes[i].op, Op::Source { .. });
     (0..plan.nodes.len()).map(|i| if is_source(i) { Ok(None) } else { ops::build(plan, i).map(Some) }).collect()
+}
+
+/// Images of a node and the changes behind them as images without changes, of these buckets. An operator of its own takes them in and is
+/// saved, so that what is put together is what a restored operator would have.
+pub fn merge(plan: &FlowPlan, node: usize, images: &[Image], buckets: std::ops::Range<usize>) -> Result<Vec<Image>, FlowError> {
+    let is_here = |image: &&Image| matches!(image.of, Of::Bucket(bucket) if buckets.contains(&usize::from(bucket)));
+    let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
+    let mut operator = ops::build(plan, node)?;
+    operator.restore(&whole.into_iter().filter(is_here).collect::<Vec<_>>())?;
+    operator.restore_changes(&changes, &|h| buckets.contains(&hash::bucket(h)))?;
+    let mut merged = vec![];
+    if !operator.track() {
+        return Err(FlowError::Image("changes of an operator that has none".into()));
+    }
+    buckets.clone().try_for_each(|bucket| operator.save_bucket(bucket, &mut merged))?;
+    Ok(merged)
 }
 
 /// The worker that holds what is global to a flow: spread, so that not one worker has it all; the same on every worker.

@@ -4,15 +4,31 @@
 //!   save(E) then feed(E):   each stage of each worker, as it closes E ─▶ images ─▶ [`Saving`] ─▶ whoever waits, on another thread
 //! ```
 //! Invariant: what is gathered is the state when exactly the epochs up to E are in: a stage hands it over after it has closed E and before
-//! it takes a row of what follows. A node that did nothing since the save before says so and copies nothing. Cost to the workers: a copy
-//! of what is kept, between two epochs of the flow; other flows wait for it, too. A save that fails is an error of whoever asked for
-//! it and of nobody else. It does not know files.
+//! it takes a row of what follows. Most operators remember what changed since the save before, and hand over that; the first time they are
+//! copied bucket by bucket between epochs ([`super::Engine::prepare`]), remembering what changes meanwhile, so the end of E waits for
+//! changes only. Those that do not remember are copied whole if they did anything. A save that fails is an error of whoever asked for it
+//! and of nobody else. It does not know files.
 
 use crate::image::Image;
 use parking_lot::{Condvar, Mutex};
 use regauge_state::trace::RowError;
 use regauge_types::Delta;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+/// What a node says of its state.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// It is that of the save before; said by nodes that do not remember changes.
+    Same,
+    /// This, whatever was before.
+    Whole(Vec<Image>),
+    /// That of the save before on all workers, with these changes of this one.
+    Changes(Vec<Image>),
+}
 
 /// What a node of a plan holds on one worker.
 #[derive(Clone, Debug)]
@@ -21,14 +37,36 @@ pub struct NodeImages {
     pub node: usize,
     /// The worker.
     pub worker: usize,
-    /// Its images; `None` if they are those of the save before.
-    pub images: Option<Vec<Image>>,
+    /// Its state.
+    pub given: Given,
+}
+
+/// What one stage of one worker hands over.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub nodes: Vec<NodeImages>,
+    /// Of the stage that has the output: what it published since the save before, if that is known.
+    pub rows: Option<Option<Vec<Delta>>>,
+    /// Which worker did nothing else, and for how long.
+    pub pause: (usize, Duration),
+}
+
+/// A flow's state.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// Of all nodes that keep something.
+    pub nodes: Vec<NodeImages>,
+    /// How the output differs from the save before; `None`: read all of it.
+    pub rows: Option<Vec<Delta>>,
+    /// For how long each worker did nothing else at the epoch's end.
+    pub pauses: BTreeMap<usize, Duration>,
 }
 
 #[derive(Default)]
 struct State {
     left: usize,
-    nodes: Vec<NodeImages>,
+    saved: Saved,
+    is_all_new: bool,
     failed: Option<String>,
 }
 
@@ -48,24 +86,57 @@ impl Saving {
     }
 
     /// One stage of one worker has handed its part over.
-    pub(super) fn give(&self, given: Result<Vec<NodeImages>, String>) {
+    pub(super) fn give(&self, given: Result<Part, String>) {
         let mut state = self.state.lock();
         state.left = state.left.saturating_sub(1);
         match given {
-            Ok(nodes) => state.nodes.extend(nodes),
+            Ok(Part { nodes, rows, pause }) => {
+                state.saved.nodes.extend(nodes);
+                *state.saved.pauses.entry(pause.0).or_default() += pause.1;
+                match rows {
+                    Some(Some(rows)) => state.saved.rows.get_or_insert_default().extend(rows),
+                    Some(None) => state.is_all_new = true,
+                    None => {}
+                }
+            }
             Err(why) => drop(state.failed.get_or_insert(why)),
         }
         self.moved.notify_all();
     }
 
     /// All of it, or why there is none; `None` if it is not complete in time. It is handed out once.
-    pub fn wait(&self, time: Duration) -> Option<Result<Vec<NodeImages>, String>> {
+    pub fn wait(&self, time: Duration) -> Option<Result<Saved, String>> {
         let mut state = self.state.lock();
         self.moved.wait_while_for(&mut state, |s| s.left > 0 && s.failed.is_none(), time);
         if let Some(why) = &state.failed {
             return Some(Err(why.clone()));
         }
-        (state.left == 0).then(|| Ok(std::mem::take(&mut state.nodes)))
+        (state.left == 0).then(|| {
+            let saved = std::mem::take(&mut state.saved);
+            Ok(if state.is_all_new { Saved { rows: None, ..saved } } else { saved })
+        })
+    }
+}
+
+/// Copies of a flow that are begun ahead of its first save.
+#[derive(Default)]
+pub struct Preparing {
+    left: AtomicUsize,
+}
+
+impl Preparing {
+    pub(super) fn new(n_stages: usize) -> Preparing {
+        Preparing { left: AtomicUsize::new(n_stages) }
+    }
+
+    /// One stage of one worker is through, or will never be.
+    pub(super) fn done(&self) {
+        self.left.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a save would wait for changes only.
+    pub fn is_done(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
     }
 }
 

@@ -7,13 +7,15 @@
 use super::{
     EngineError,
     layout::under,
-    saving::NodeImages,
+    saving::{Given, NodeImages, Part},
     shape::{Shape, Wire},
+    since::Since,
     spread::{Crew, Spreader},
 };
-use crate::image::Home;
+use crate::image::{Home, Image};
 use crate::operator::{Failed, Finish, FlowError, OpStats, Operator, Out};
 use arrow::datatypes::SchemaRef;
+use regauge_state::N_BUCKETS;
 use regauge_state::trace::{Publisher, RowError};
 use regauge_types::env::Clock;
 use regauge_types::{Delta, Epoch};
@@ -41,6 +43,8 @@ pub(super) struct Effects {
 pub(super) struct Output {
     pub publisher: Publisher,
     pub schema: SchemaRef,
+    /// What was published since a save.
+    pub since: Since,
 }
 
 struct Node {
@@ -51,8 +55,69 @@ struct Node {
     busy: Duration,
     wires: Vec<Wire>,
     home: Home,
-    /// The last save and what the node had done by then.
-    saved: Option<(u64, [u64; 3])>,
+    saved: Copied,
+}
+
+/// What of a node was saved.
+enum Copied {
+    Nothing,
+    /// Whole, as it was after the save of this number, when the node had done so much: it does not remember changes.
+    Whole(u64, [u64; 3]),
+    /// It remembers changes; buckets below `next` are copied, between epochs.
+    Walked {
+        next: usize,
+        images: Vec<Image>,
+    },
+    /// It remembers changes since the save of this number.
+    Changes(u64),
+}
+
+impl Node {
+    /// One more bucket; whether one was left.
+    fn walk(&mut self) -> Result<bool, FlowError> {
+        let Some(operator) = &mut self.operator else { return Ok(false) };
+        if matches!(self.saved, Copied::Nothing) && operator.track() {
+            self.saved = Copied::Walked { next: 0, images: vec![] };
+        }
+        let Copied::Walked { next, images } = &mut self.saved else { return Ok(false) };
+        if *next == N_BUCKETS {
+            return Ok(false);
+        }
+        operator.save_bucket(*next, images)?;
+        *next += 1;
+        Ok(true)
+    }
+
+    fn save(&mut self, no: u64, base: Option<u64>) -> Result<Option<Given>, FlowError> {
+        let copied = std::mem::replace(&mut self.saved, Copied::Nothing);
+        let Some(operator) = &mut self.operator else { return Ok(None) };
+        let stats = operator.stats();
+        let done = [stats.rows_in, stats.rows_out, stats.touched];
+        match copied {
+            Copied::Changes(of) if base == Some(of) => {
+                let mut images = vec![];
+                operator.save_changes(&mut images)?;
+                self.saved = Copied::Changes(no);
+                return Ok(Some(Given::Changes(images)));
+            }
+            Copied::Whole(of, had_done) if base == Some(of) && done == had_done => {
+                self.saved = Copied::Whole(no, done);
+                return Ok(Some(Given::Same));
+            }
+            // a walk is begun for the first save, and whoever asked for it has nothing of the node
+            Copied::Walked { next, mut images } if base.is_none() => {
+                (next..N_BUCKETS).try_for_each(|bucket| operator.save_bucket(bucket, &mut images))?;
+                operator.save_changes(&mut images)?;
+                self.saved = Copied::Changes(no);
+                return Ok(Some(Given::Whole(images)));
+            }
+            _ => {}
+        }
+        let mut images = vec![];
+        operator.save(&self.home, &mut images)?;
+        self.saved = if operator.track() { Copied::Changes(no) } else { Copied::Whole(no, done) };
+        Ok(Some(Given::Whole(images)))
+    }
 }
 
 /// What failed in a node, as the trace keeps it.
@@ -89,7 +154,7 @@ impl Stage {
             busy: Duration::ZERO,
             wires: shape.wires[*node].clone(),
             home: shape.homes[*node].clone(),
-            saved: None,
+            saved: Copied::Nothing,
         };
         let nodes: Vec<Node> = shape.stages[level].iter().map(node).collect();
         let at = nodes.iter().enumerate().map(|(i, n)| (n.node, i)).collect();
@@ -141,21 +206,45 @@ impl Stage {
     }
 
     /// What its operators keep, between epochs; `base` is the save before that the caller still has.
-    pub fn save(&mut self, no: u64, base: Option<u64>) -> Result<Vec<NodeImages>, FlowError> {
-        let mut all = vec![];
+    pub fn save(&mut self, no: u64, base: Option<u64>) -> Result<Part, FlowError> {
+        let began = self.clock.steady();
+        let mut nodes = vec![];
         for node in self.nodes.iter_mut().filter(|n| n.finished_here) {
-            let Some(operator) = &node.operator else { continue };
-            let stats = operator.stats();
-            let done = [stats.rows_in, stats.rows_out, stats.touched];
-            let is_same = base.is_some_and(|base| node.saved == Some((base, done)));
-            let mut images = vec![];
-            if !is_same {
-                operator.save(&node.home, &mut images)?;
-            }
-            node.saved = Some((no, done));
-            all.push(NodeImages { node: node.node, worker: self.crew.me, images: (!is_same).then_some(images) });
+            let Some(given) = node.save(no, base)? else { continue };
+            nodes.push(NodeImages { node: node.node, worker: self.crew.me, given });
         }
-        Ok(all)
+        let rows = match &mut self.output {
+            Some(output) => Some(output.since.take(no, base)),
+            None => None,
+        };
+        Ok(Part { nodes, rows, pause: (self.crew.me, self.clock.steady().saturating_sub(began)) })
+    }
+
+    /// The operators were filled with what the save of this number had: changes since it will do.
+    pub fn goes_on_from(&mut self, no: u64) {
+        for node in self.nodes.iter_mut().filter(|n| n.finished_here) {
+            if node.operator.as_mut().is_some_and(|o| o.track()) {
+                node.saved = Copied::Changes(no);
+            }
+        }
+        if let Some(output) = &mut self.output {
+            output.since.begin(no);
+        }
+    }
+
+    /// Whoever asks for saves has none: copying begins anew.
+    pub fn forget_saved(&mut self) {
+        self.nodes.iter_mut().for_each(|n| n.saved = Copied::Nothing);
+    }
+
+    /// Copies one more bucket of one operator ahead of the first save; whether there are more.
+    pub fn walk(&mut self) -> Result<bool, FlowError> {
+        for node in self.nodes.iter_mut().filter(|n| n.finished_here) {
+            if node.walk()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Counters of its operators, by node.
@@ -170,6 +259,7 @@ impl Stage {
                 if let Some(output) = &mut self.output {
                     let places: Vec<usize> = (0..output.schema.fields().len()).collect();
                     let rows = under(&output.schema, &delta, &places)?;
+                    output.since.note(&rows)?;
                     output.publisher.publish(Epoch(epoch), rows, vec![])?;
                 }
                 continue;

@@ -10,6 +10,7 @@ use super::{
     flow::Local,
     intake::{Intake, Turn},
     parcel::{Content, Flight, Parcel, Ticket},
+    saving::Preparing,
     spread::Crew,
     stage::{Effects, Stage},
     turns::{Held, LOOK},
@@ -76,6 +77,8 @@ pub(super) struct Vertex {
     /// The current epoch has no more input.
     closing: bool,
     held: Held,
+    /// Somebody wants copies ahead of a save.
+    preparing: Option<Arc<Preparing>>,
 }
 
 enum Next {
@@ -112,6 +115,7 @@ impl Vertex {
             begun: false,
             closing: false,
             held: Held::default(),
+            preparing: None,
         }
     }
 
@@ -146,7 +150,7 @@ impl Vertex {
             return Ok(Next::Later);
         }
         let next = loop {
-            let Some(epoch) = now else { break Next::Idle };
+            let Some(epoch) = now else { break self.prepare()? };
             if self.closing {
                 if self.stage()?.finish(epoch, &mut fx)? {
                     self.send(epoch, &mut fx)?;
@@ -175,6 +179,26 @@ impl Vertex {
             self.send(epoch, &mut fx)?;
         }
         Ok(next)
+    }
+
+    /// Between epochs: a bucket of copies, if somebody wants them.
+    fn prepare(&mut self) -> Result<Next, EngineError> {
+        if let Some(preparing) = self.local.preparing[self.level].take() {
+            if let Some(stage) = &mut self.stage {
+                stage.forget_saved();
+            }
+            if let Some(before) = self.preparing.replace(preparing) {
+                before.done();
+            }
+        }
+        let Some(preparing) = &self.preparing else { return Ok(Next::Idle) };
+        let Some(stage) = &mut self.stage else { return Ok(Next::Idle) };
+        if stage.walk()? {
+            return Ok(Next::Again);
+        }
+        preparing.done();
+        self.preparing = None;
+        Ok(Next::Idle)
     }
 
     fn stage(&mut self) -> Result<&mut Stage, EngineError> {
@@ -294,7 +318,8 @@ impl Vertex {
             stash.remove(&epoch);
         }
         self.closing = false;
-        Ok(())
+        // epochs may follow one another without a gap
+        self.prepare().map(drop)
     }
 
     fn fail(&mut self, why: &str) {

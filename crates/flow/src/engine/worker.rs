@@ -4,14 +4,14 @@
 //! everywhere; that is what timely asks for. Across processes the callers see to it.
 
 use super::{
-    FlowId,
+    FlowId, RESTORED,
     ahead::Ahead,
     alarm,
     flow::{Fed, Flow, From, Local, Source},
     intake::Intake,
     one_of,
     parcel::{Flight, Parcel, Post},
-    saving::Saving,
+    saving::{Preparing, Saving},
     shape::Shape,
     spread::Crew,
     stage::{Output, Stage},
@@ -50,6 +50,8 @@ pub(super) enum Command {
     Install(Box<Part>),
     Feed(FlowId, Fed),
     Save(FlowId, u64, Arc<Saving>),
+    /// Copies of the flow's state, ahead of a save.
+    Prepare(FlowId, Arc<Preparing>),
     Drop(FlowId),
     Stop,
 }
@@ -106,6 +108,11 @@ pub(super) fn run(allocator: Allocator, seat: Seat, started: impl FnOnce(std::th
                 Command::Save(id, epoch, saving) => {
                     if let Some(flow) = running.0.get(&id) {
                         flow.local.save(epoch, saving);
+                    }
+                }
+                Command::Prepare(id, preparing) => {
+                    if let Some(flow) = running.0.get(&id) {
+                        flow.local.prepare(&preparing);
                     }
                 }
                 Command::Drop(id) => {
@@ -187,7 +194,10 @@ fn build(worker: &mut Worker, part: Part, turns: Rc<Turns>, threads: usize) -> R
                 }
             };
             let published = if level + 1 == n_stages { output.take() } else { None };
-            let stage = Stage::new(&shape, level, &mut operators, published, crew, local.turns().clock());
+            let mut stage = Stage::new(&shape, level, &mut operators, published, crew, local.turns().clock());
+            if restored.is_some() {
+                stage.goes_on_from(RESTORED);
+            }
             let making = Making { level, local: Rc::clone(&local), stage, feeder, flight, crew, threads, activator };
             builder.build(move |caps| {
                 let mut vertex = Vertex::new(making, outs, caps);

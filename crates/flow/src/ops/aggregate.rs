@@ -17,7 +17,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::eval::EvalError;
 use regauge_plan::flowplan::{AggCall, AggFunc};
@@ -26,10 +26,11 @@ use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
 
 use super::accumulate::{Accumulator, Rows, accumulator};
+use super::dirty::Dirty;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of, take_all};
 use super::shown::{Before, Shown};
-use crate::image::{Home, Image, by_bucket, int64, table, types_of};
-use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::image::{Home, IMAGE_ROWS, Image, Step, by_bucket, forget, gone_keys, int64, of_bucket, table, types_of};
+use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 use crate::show;
 
 struct Call {
@@ -49,6 +50,7 @@ pub struct Aggregate {
     index: GroupIndex,
     n_rows: Segments<i64>,
     touched: Touched,
+    dirty: Dirty,
     /// Rows are slots of `old`.
     shown: Before,
     old: Columns,
@@ -107,6 +109,7 @@ impl Aggregate {
             index: GroupIndex::new(&types)?,
             n_rows: Segments::default(),
             touched: Touched::default(),
+            dirty: Dirty::default(),
             shown: Before::default(),
             old: Columns::new(&output[keys.len()..])?,
             schema: schema_of(output),
@@ -248,7 +251,9 @@ impl Aggregate {
         let new = UInt32Array::from(new);
         let columns = [take_all(&keys, &new)?, take_all(&values, &new)?].concat();
         emit(out, &self.schema, columns, n, None)?;
+        self.dirty.mark(groups.iter().copied());
         let gone: Vec<u32> = groups.iter().copied().filter(|g| !self.exists(*g)).collect();
+        self.dirty.gone(&gone, || self.index.keys(&gone))?;
         self.index.forget(&gone)?;
         gone.iter().try_for_each(|group| self.accumulators().try_for_each(|a| a.clear(*group)))
     }
@@ -258,17 +263,59 @@ impl Aggregate {
 impl Aggregate {
     /// Groups with what is kept of each.
     pub(super) fn save_groups(&self, to: &mut Vec<Image>) -> Result<(), FlowError> {
-        let pieces: Vec<(usize, Vec<u32>)> = by_bucket(&self.index).collect();
+        self.save_pieces(&by_bucket(&self.index).collect::<Vec<_>>(), to)
+    }
+
+    fn save_pieces(&self, pieces: &[(usize, Vec<u32>)], to: &mut Vec<Image>) -> Result<(), FlowError> {
         let groups: Vec<&[u32]> = pieces.iter().map(|(_, groups)| groups.as_slice()).collect();
-        let mut tables = Vec::with_capacity(groups.len());
-        for groups in &groups {
+        let tables = self.tables(&groups)?;
+        to.extend(pieces.iter().zip(tables).map(|((bucket, _), tables)| Image::new(0, *bucket, tables)));
+        Ok(())
+    }
+
+    /// Of each piece its tables.
+    fn tables(&self, pieces: &[&[u32]]) -> Result<Vec<Vec<RecordBatch>>, FlowError> {
+        let mut tables = Vec::with_capacity(pieces.len());
+        for groups in pieces {
             let n_rows = int64(groups.iter().map(|g| self.n_rows[*g as usize]));
             tables.push(vec![table(self.index.keys(groups)?, groups.len())?, table(vec![n_rows], groups.len())?]);
         }
         for accumulator in self.calls.iter().filter_map(|c| c.accumulator.as_ref()) {
-            accumulator.save(&groups, &mut tables)?;
+            accumulator.save(pieces, &mut tables)?;
         }
-        to.extend(pieces.iter().zip(tables).map(|((bucket, _), tables)| Image::new(0, *bucket, tables)));
+        Ok(tables)
+    }
+
+    /// Takes in what replaces groups.
+    fn replace_groups(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
+        let types = types_of(&self.schema);
+        for image in images {
+            let mut tables = image.read();
+            let (keys, n) = tables.table(&types[..self.keys.len()])?;
+            let (hashes, mut groups) = (hash_columns(&keys, n)?, Vec::new());
+            self.index.intern(&keys, &hashes, &mut groups, &mut Vec::new())?;
+            self.grow();
+            self.empty(&groups)?;
+            if image.step != Step::Gone {
+                let [n_rows] = tables.numbers()?;
+                groups.iter().zip(n_rows).for_each(|(g, n)| self.n_rows[*g as usize] = n);
+                self.accumulators().try_for_each(|a| a.restore(&groups, &mut tables))?;
+            }
+            if !self.is_global() {
+                let others = groups.iter().zip(hashes).filter(|(_, hash)| image.step == Step::Gone || !mine(*hash));
+                let others: Vec<u32> = others.map(|(group, _)| *group).collect();
+                self.empty(&others)?;
+                forget(&mut self.index, others)?;
+            }
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn empty(&mut self, groups: &[u32]) -> Result<(), FlowError> {
+        groups.iter().for_each(|group| self.n_rows[*group as usize] = 0);
+        groups.iter().try_for_each(|group| self.accumulators().try_for_each(|a| a.clear(*group)))?;
+        self.settle();
         Ok(())
     }
 
@@ -386,7 +433,7 @@ impl Operator for Aggregate {
 
     fn stats(&self) -> OpStats {
         let accumulators: usize = self.calls.iter().filter_map(|c| c.accumulator.as_ref()).map(|a| a.n_bytes()).sum();
-        let of_epoch = self.touched.n_bytes() + self.shown.n_bytes() + self.old.n_bytes();
+        let of_epoch = self.touched.n_bytes() + self.dirty.n_bytes() + self.shown.n_bytes() + self.old.n_bytes();
         let bytes = self.index.n_bytes() + self.n_rows.n_bytes() + accumulators + of_epoch;
         OpStats { state_rows: self.index.n_groups() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
     }
@@ -397,5 +444,28 @@ impl Operator for Aggregate {
 
     fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
         self.restore_groups(images.iter().copied(), &mut Vec::new())
+    }
+
+    fn track(&mut self) -> bool {
+        self.dirty.start();
+        true
+    }
+
+    fn save_bucket(&self, bucket: usize, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        self.save_pieces(&of_bucket(&self.index, bucket), to)
+    }
+
+    fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        let (groups, gone) = self.dirty.take();
+        gone_keys(0, gone, to)?;
+        let pieces: Vec<&[u32]> = groups.chunks(IMAGE_ROWS).collect();
+        to.extend(self.tables(&pieces)?.into_iter().map(|tables| Image::change(0, Step::Changed, tables)));
+        Ok(())
+    }
+
+    fn restore_changes(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
+        self.accumulators().try_for_each(|a| a.recalls(true))?;
+        self.replace_groups(images, mine)?;
+        self.accumulators().try_for_each(|a| a.recalls(false))
     }
 }

@@ -4,14 +4,16 @@
 //! Otherwise rows that crossed zero, seen from the epoch's start to its end, go out at its end. Rows are equal as PostgreSQL
 //! groups (NULL = NULL, NaN = NaN, 0.0 = -0.0) and go out in canonical form, so that what is retracted is what was sent.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_state::{GroupIndex, Segments, canonical_floats};
 use regauge_types::Delta;
-use regauge_types::hash::hash_columns;
+use regauge_types::hash::{BUCKETS, hash_columns};
 
+use super::dirty::Dirty;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
-use crate::image::{Home, Image, by_bucket, int64, table, types_of};
-use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::image::{Home, IMAGE_ROWS, Image, Step, forget, gone_keys, int64, of_bucket, table, types_of};
+use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 
 /// See the module's header.
 pub struct Distinct {
@@ -20,6 +22,7 @@ pub struct Distinct {
     append_only: bool,
     counts: Segments<i64>,
     touched: Touched,
+    dirty: Dirty,
     /// Whether the row stood in the output at the epoch's start; parallel to `touched`.
     before: Vec<bool>,
     schema: SchemaRef,
@@ -35,6 +38,7 @@ impl Distinct {
             append_only,
             counts: Segments::default(),
             touched: Touched::default(),
+            dirty: Dirty::default(),
             before: Vec::new(),
             schema: schema_of(types),
             stats: OpStats::default(),
@@ -53,6 +57,7 @@ impl Operator for Distinct {
         self.stats.touched += n as u64;
         if self.append_only {
             self.stats.rows_out += created.len() as u64;
+            self.dirty.mark(created.iter().copied());
             return emit(out, &self.schema, self.index.keys(&created)?, created.len(), None);
         }
         self.counts.grow(self.index.n_ids(), 0);
@@ -87,7 +92,9 @@ impl Operator for Distinct {
         }
         self.stats.rows_out += changed.len() as u64;
         emit(out, &self.schema, self.index.keys(&changed)?, changed.len(), Some(diffs))?;
+        self.dirty.mark(ids.iter().copied());
         let gone: Vec<u32> = ids.into_iter().filter(|id| self.counts[*id as usize] == 0).collect();
+        self.dirty.gone(&gone, || self.index.keys(&gone))?;
         self.index.forget(&gone)?;
         Ok(Finish::More)
     }
@@ -99,18 +106,13 @@ impl Operator for Distinct {
     fn stats(&self) -> OpStats {
         OpStats {
             state_rows: self.index.n_groups() as u64,
-            state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes()) as u64,
+            state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes() + self.dirty.n_bytes()) as u64,
             ..self.stats.clone()
         }
     }
 
     fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
-        for (bucket, ids) in by_bucket(&self.index) {
-            let mut columns = self.index.keys(&ids)?;
-            columns.push(int64(ids.iter().map(|id| if self.append_only { 1 } else { self.counts[*id as usize] })));
-            to.push(Image::new(0, bucket, vec![table(columns, ids.len())?]));
-        }
-        Ok(())
+        (0..BUCKETS).try_for_each(|bucket| self.save_bucket(bucket, to))
     }
 
     fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
@@ -124,5 +126,58 @@ impl Operator for Distinct {
             }
         }
         Ok(())
+    }
+
+    fn track(&mut self) -> bool {
+        self.dirty.start();
+        true
+    }
+
+    fn save_bucket(&self, bucket: usize, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (bucket, ids) in of_bucket(&self.index, bucket) {
+            to.push(Image::new(0, bucket, vec![self.table(&ids)?]));
+        }
+        Ok(())
+    }
+
+    fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        let (ids, gone) = self.dirty.take();
+        gone_keys(0, gone, to)?;
+        for ids in ids.chunks(IMAGE_ROWS) {
+            to.push(Image::change(0, Step::Changed, vec![self.table(ids)?]));
+        }
+        Ok(())
+    }
+
+    fn restore_changes(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
+        for image in images {
+            let mut tables = image.read();
+            let (columns, counts) = if image.step == Step::Gone {
+                let (columns, n) = tables.table(&types_of(&self.schema))?;
+                (columns, vec![0; n])
+            } else {
+                tables.numbered(&types_of(&self.schema))?
+            };
+            let hashes = hash_columns(&columns, counts.len())?;
+            let mut ids = Vec::new();
+            self.index.intern(&columns, &hashes, &mut ids, &mut Vec::new())?;
+            self.counts.grow(self.index.n_ids(), 0);
+            let mut left = vec![];
+            for ((id, n), hash) in ids.iter().zip(counts).zip(hashes) {
+                let n = if mine(hash) { n } else { 0 };
+                self.counts[*id as usize] = n;
+                left.extend((n == 0).then_some(*id));
+            }
+            forget(&mut self.index, left)?;
+        }
+        Ok(())
+    }
+}
+
+impl Distinct {
+    fn table(&self, ids: &[u32]) -> Result<RecordBatch, FlowError> {
+        let mut columns = self.index.keys(ids)?;
+        columns.push(int64(ids.iter().map(|id| if self.append_only { 1 } else { self.counts[*id as usize] })));
+        table(columns, ids.len())
     }
 }

@@ -16,19 +16,22 @@
 //! Cost: one look-up a row, and the pairs; state is proportional to the rows stored. Semi and anti joins without a residual store
 //! of the right side only the keys, and look at left rows only when a key appears or vanishes.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::eval::{Predicate, compile_predicate};
 use regauge_plan::flowplan::JoinKind;
 use regauge_plan::scalar::Scalar;
-use regauge_state::{Incoming, JoinSide, N_BUCKETS, Placed, ProbeAt, Segments, canonical_floats};
+use regauge_state::{Bits, Incoming, JoinSide, N_BUCKETS, Placed, ProbeAt, Segments, canonical_floats};
 use regauge_types::Delta;
 use regauge_types::hash::hash_columns;
+use regauge_types::key::encode;
+use std::collections::HashMap;
 
+use super::dirty::Dirty;
 use super::parts::{ROWS_MAX, Touched, all_rows, batch, diffs_of, emit, has_null, schema_of, take_all};
-use crate::image::{Home, IMAGE_ROWS, Image, int64, table};
-use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::image::{Home, IMAGE_ROWS, Image, Step, gone_keys, int64, table};
+use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 use crate::show;
 
 /// What is kept of a side whose rows go out by having matches or none.
@@ -44,6 +47,9 @@ struct Side {
     on: Vec<usize>,
     types: Vec<DataType>,
     preserved: Option<Preserved>,
+    dirty: Dirty,
+    /// Slots below this one were there when changes were taken last: on an append-only side the others are new.
+    taken: usize,
 }
 
 /// What a join is made of; `append_only` is each input's property.
@@ -98,7 +104,14 @@ impl Join {
             } else {
                 JoinSide::new(types[i], on[i].clone(), append_only[i])?
             };
-            Ok(Side { store, on: on[i].clone(), types: types[i].to_vec(), preserved: preserved[i].then(Preserved::default) })
+            Ok(Side {
+                store,
+                on: on[i].clone(),
+                types: types[i].to_vec(),
+                preserved: preserved[i].then(Preserved::default),
+                dirty: Dirty::default(),
+                taken: 0,
+            })
         };
         let all = [types[0], types[1]].concat();
         Ok(Join {
@@ -277,7 +290,8 @@ impl Join {
                 preserved.touched.mark(p.slot);
             }
         } else {
-            drop_cancelled(&mut side.store, incoming, &placed);
+            side.dirty.mark(placed.iter().map(|p| p.slot));
+            drop_cancelled(side, incoming, &placed)?;
         }
         Ok(())
     }
@@ -294,6 +308,7 @@ impl Join {
         let mut placed = Vec::with_capacity(rows.len());
         let incoming = Incoming { columns: keys, rows, key_hashes: hashes, row_hashes: hashes, diffs };
         self.sides[1].store.apply(&incoming, &mut placed)?;
+        self.sides[1].dirty.mark(placed.iter().map(|p| p.slot));
         let mut by_slot: Vec<(u32, u32, i64)> =
             placed.iter().map(|p| (p.slot, p.row, diffs.map_or(1, |d| d[p.row as usize]))).collect();
         by_slot.sort_unstable();
@@ -308,22 +323,26 @@ impl Join {
                 steps[row as usize] = step;
             }
         }
-        drop_cancelled(&mut self.sides[1].store, &incoming, &placed);
+        drop_cancelled(&mut self.sides[1], &incoming, &placed)?;
         self.probe(1, &[], keys, hashes, &changed, Some(&steps), &mut [], out)
     }
 }
 
 /// Frees the slots among `placed` whose weight came to zero.
-fn drop_cancelled(store: &mut JoinSide, incoming: &Incoming<'_>, placed: &[Placed]) {
+fn drop_cancelled(side: &mut Side, incoming: &Incoming<'_>, placed: &[Placed]) -> Result<(), FlowError> {
+    let Side { store, dirty, .. } = side;
     if !store.is_retractable() {
-        return;
+        return Ok(());
     }
     let mut zero: Vec<(u32, u32)> = placed.iter().filter(|p| store.weight(p.slot) == 0).map(|p| (p.slot, p.row)).collect();
     zero.sort_unstable();
     zero.dedup_by_key(|(slot, _)| *slot);
+    let (slots, rows): (Vec<u32>, Vec<u32>) = zero.iter().copied().unzip();
+    dirty.gone(&slots, || take_all(incoming.columns, &UInt32Array::from(rows)))?;
     for (slot, row) in zero {
         store.remove(slot, incoming.key_hashes[row as usize], incoming.row_hashes[row as usize]);
     }
+    Ok(())
 }
 
 impl Operator for Join {
@@ -363,7 +382,7 @@ impl Operator for Join {
     fn finish(&mut self, out: &mut Out) -> Result<Finish, FlowError> {
         for input in 0..2 {
             let kind = self.kind;
-            let Side { store, preserved: Some(preserved), .. } = &mut self.sides[input] else { continue };
+            let Side { store, preserved: Some(preserved), dirty, .. } = &mut self.sides[input] else { continue };
             let (_, slots) = preserved.touched.next(ROWS_MAX);
             if slots.is_empty() {
                 continue;
@@ -382,7 +401,9 @@ impl Operator for Join {
                 }
             }
             let columns = store.gather(&changed);
+            dirty.mark(slots.iter().copied());
             let gone: Vec<u32> = slots.into_iter().filter(|slot| store.weight(*slot) == 0).collect();
+            dirty.gone(&gone, || Ok::<_, FlowError>(store.gather(&gone)))?;
             store.forget(&gone)?;
             self.send_own(input, columns, changed.len(), Some(diffs), out)?;
             return Ok(Finish::More);
@@ -399,7 +420,7 @@ impl Operator for Join {
             |side: &Side| side.preserved.as_ref().map_or(0, |p| p.matches.n_bytes() + p.sent.n_bytes() + p.touched.n_bytes());
         OpStats {
             state_rows: self.sides.iter().map(|s| s.store.n_rows() as u64).sum(),
-            state_bytes: self.sides.iter().map(|s| (s.store.n_bytes() + own(s)) as u64).sum(),
+            state_bytes: self.sides.iter().map(|s| (s.store.n_bytes() + own(s) + s.dirty.n_bytes()) as u64).sum(),
             ..self.stats.clone()
         }
     }
@@ -408,13 +429,7 @@ impl Operator for Join {
         for (part, side) in (0u32..).zip(&self.sides) {
             for bucket in 0..N_BUCKETS {
                 for slots in side.store.bucket(bucket).chunks(IMAGE_ROWS) {
-                    let number = |of: &dyn Fn(u32) -> i64| int64(slots.iter().map(|slot| of(*slot)));
-                    let kept = |of: fn(&Preserved) -> &Segments<i64>| {
-                        number(&|slot| side.preserved.as_ref().map_or(0, |p| of(p)[slot as usize]))
-                    };
-                    let numbers = vec![number(&|slot| side.store.weight(slot)), kept(|p| &p.matches), kept(|p| &p.sent)];
-                    let rows = table(side.store.gather(slots), slots.len())?;
-                    to.push(Image::new(part, bucket, vec![rows, table(numbers, slots.len())?]));
+                    to.push(Image::new(part, bucket, side.tables(slots)?));
                 }
             }
         }
@@ -422,39 +437,157 @@ impl Operator for Join {
     }
 
     fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
-        for image in images {
-            let no_side = || FlowError::Image(format!("a join has no side {}", image.part));
-            let at = usize::try_from(image.part).ok().filter(|at| *at < 2).ok_or_else(no_side)?;
-            let keys_only = self.keys_only && at == 1;
-            let side = &mut self.sides[at];
-            let own: Vec<DataType>;
-            let types = if keys_only {
-                own = side.on.iter().map(|c| side.types[*c].clone()).collect();
-                &own
-            } else {
-                &side.types
-            };
-            let mut tables = image.read();
-            let (columns, n) = tables.table(types)?;
-            let [weights, matches, sent] = tables.numbers()?;
-            let keys: Vec<ArrayRef> =
-                if keys_only { columns.clone() } else { side.on.iter().map(|c| columns[*c].clone()).collect() };
-            let key_hashes = hash_columns(&keys, n)?;
-            let row_hashes = if side.store.is_retractable() { hash_columns(&columns, n)? } else { Vec::new() };
-            let diffs = side.store.is_retractable().then_some(weights.as_slice());
-            let rows = all_rows(n);
-            let incoming = Incoming { columns: &columns, rows: &rows, key_hashes: &key_hashes, row_hashes: &row_hashes, diffs };
-            let mut placed = Vec::with_capacity(n);
-            side.store.apply(&incoming, &mut placed)?;
-            if let Some(preserved) = &mut side.preserved {
-                preserved.matches.grow(side.store.n_slots(), 0);
-                preserved.sent.grow(side.store.n_slots(), 0);
-                for p in placed {
-                    preserved.matches[p.slot as usize] = matches[p.row as usize];
-                    preserved.sent[p.slot as usize] = sent[p.row as usize];
-                }
+        images.iter().try_for_each(|image| self.read(image, &|_| true)?.put(self))
+    }
+
+    fn track(&mut self) -> bool {
+        for side in &mut self.sides {
+            side.dirty.start();
+            side.taken = side.store.n_slots();
+        }
+        true
+    }
+
+    fn save_bucket(&self, bucket: usize, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (part, side) in (0u32..).zip(&self.sides) {
+            let mut slots = side.store.bucket(bucket);
+            // of an append-only side what came behind is new, and new rows are added: they must not be here, too
+            slots.retain(|slot| side.store.is_retractable() || (*slot as usize) < side.taken);
+            for slots in slots.chunks(IMAGE_ROWS) {
+                to.push(Image::new(part, bucket, side.tables(slots)?));
             }
         }
         Ok(())
+    }
+
+    fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (part, side) in (0u32..).zip(&mut self.sides) {
+            let (slots, gone) = side.dirty.take();
+            gone_keys(part, gone, to)?;
+            let n_old = if side.store.is_retractable() { 0 } else { slots.partition_point(|s| (*s as usize) < side.taken) };
+            let (old, new) = slots.split_at(n_old);
+            for slots in old.chunks(IMAGE_ROWS) {
+                to.push(Image::change(part + ALIKE, Step::Changed, side.tables(slots)?));
+            }
+            for slots in new.chunks(IMAGE_ROWS) {
+                to.push(Image::change(part, Step::Changed, side.tables(slots)?));
+            }
+            side.taken = side.store.n_slots();
+        }
+        Ok(())
+    }
+
+    fn restore_changes(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
+        images.iter().try_for_each(|image| self.read(image, mine)?.put(self))
+    }
+}
+
+/// Behind the numbers of the two sides, the parts that say what equal rows of an append-only side have now: they are not new rows.
+const ALIKE: u32 = 2;
+
+/// Rows of a side that are read back.
+struct Stored {
+    side: usize,
+    step: Step,
+    is_alike: bool,
+    columns: Vec<ArrayRef>,
+    rows: Vec<u32>,
+    key_hashes: Vec<u64>,
+    row_hashes: Vec<u64>,
+    weights: Vec<i64>,
+    matches: Vec<i64>,
+    sent: Vec<i64>,
+}
+
+impl Side {
+    fn tables(&self, slots: &[u32]) -> Result<Vec<RecordBatch>, FlowError> {
+        let number = |of: &dyn Fn(u32) -> i64| int64(slots.iter().map(|slot| of(*slot)));
+        let kept =
+            |of: fn(&Preserved) -> &Segments<i64>| number(&|slot| self.preserved.as_ref().map_or(0, |p| of(p)[slot as usize]));
+        let numbers = vec![number(&|slot| self.store.weight(slot)), kept(|p| &p.matches), kept(|p| &p.sent)];
+        Ok(vec![table(self.store.gather(slots), slots.len())?, table(numbers, slots.len())?])
+    }
+
+    /// What is kept of a row at these slots.
+    fn set(&mut self, slots: impl IntoIterator<Item = u32>, matches: i64, sent: i64) {
+        let Some(preserved) = &mut self.preserved else { return };
+        preserved.matches.grow(self.store.n_slots(), 0);
+        preserved.sent.grow(self.store.n_slots(), 0);
+        for slot in slots {
+            preserved.matches[slot as usize] = matches;
+            preserved.sent[slot as usize] = sent;
+        }
+    }
+}
+
+impl Join {
+    fn read(&self, image: &Image, mine: &Mine<'_>) -> Result<Stored, FlowError> {
+        let no_side = || FlowError::Image(format!("a join has no part {}", image.part));
+        let is_alike = image.part >= ALIKE;
+        let at = usize::try_from(image.part % ALIKE).ok().filter(|_| image.part < 2 * ALIKE).ok_or_else(no_side)?;
+        let keys_only = self.keys_only && at == 1;
+        let side = &self.sides[at];
+        if side.store.is_retractable() && is_alike || !side.store.is_retractable() && image.step == Step::Gone {
+            return Err(no_side());
+        }
+        let own: Vec<DataType>;
+        let types = if keys_only {
+            own = side.on.iter().map(|c| side.types[*c].clone()).collect();
+            &own
+        } else {
+            &side.types
+        };
+        let mut tables = image.read();
+        let (columns, n) = tables.table(types)?;
+        let [weights, matches, sent] =
+            if image.step == Step::Gone { [vec![0; n], vec![0; n], vec![0; n]] } else { tables.numbers()? };
+        let keys: Vec<ArrayRef> = if keys_only { columns.clone() } else { side.on.iter().map(|c| columns[*c].clone()).collect() };
+        let key_hashes = hash_columns(&keys, n)?;
+        let row_hashes = if side.store.is_retractable() { hash_columns(&columns, n)? } else { Vec::new() };
+        let rows = all_rows(n).into_iter().filter(|row| mine(key_hashes[*row as usize])).collect();
+        Ok(Stored { side: at, step: image.step, is_alike, columns, rows, key_hashes, row_hashes, weights, matches, sent })
+    }
+}
+
+impl Stored {
+    fn put(self, join: &mut Join) -> Result<(), FlowError> {
+        let Stored { side, step, is_alike, columns, rows, key_hashes, row_hashes, mut weights, matches, sent } = self;
+        let side = &mut join.sides[side];
+        if is_alike {
+            // each chain is walked once, however many rows share its key
+            let encoded = encode(&columns, key_hashes.len())?;
+            let by_row: HashMap<&[u8], u32> = rows.iter().map(|row| (encoded.get(*row as usize), *row)).collect();
+            let mut keys: Vec<u64> = rows.iter().map(|row| key_hashes[*row as usize]).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                for slots in side.store.chain(key).chunks(IMAGE_ROWS) {
+                    let stored = encode(&side.store.gather(slots), slots.len())?;
+                    for (i, slot) in slots.iter().enumerate() {
+                        if let Some(row) = by_row.get(stored.get(i)) {
+                            side.set([*slot], matches[*row as usize], sent[*row as usize]);
+                        }
+                    }
+                }
+            }
+            return Ok(());
+        }
+        if step != Step::Whole && side.store.is_retractable() {
+            // a row may have gone more than once since the last save
+            let mut seen = Bits::default();
+            for row in &rows {
+                let at = *row as usize;
+                let slot = side.store.slot_of(&columns, *row, row_hashes[at]);
+                weights[at] -= slot.filter(|slot| seen.insert(*slot)).map_or(0, |slot| side.store.weight(slot));
+            }
+        }
+        let diffs = side.store.is_retractable().then_some(weights.as_slice());
+        let incoming = Incoming { columns: &columns, rows: &rows, key_hashes: &key_hashes, row_hashes: &row_hashes, diffs };
+        let mut placed = Vec::with_capacity(rows.len());
+        side.store.apply(&incoming, &mut placed)?;
+        for p in &placed {
+            side.set([p.slot], matches[p.row as usize], sent[p.row as usize]);
+        }
+        drop_cancelled(side, &incoming, &placed)
     }
 }

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use regauge_types::Delta;
 
-use crate::image::{Image, Of, int64, table};
+use crate::image::{Image, Of, Step, int64, table};
 use crate::operator::FlowError;
 
 /// The watermarks of some inputs, in microseconds.
@@ -44,7 +44,7 @@ impl Marks {
     pub(super) fn save(&self, part: u32, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let has = int64(self.0.iter().map(|mark| mark.is_some().into()));
         let marks = int64(self.0.iter().map(|mark| mark.unwrap_or_default()));
-        to.push(Image { part, of: Of::All, tables: vec![table(vec![has, marks], self.0.len())?] });
+        to.push(Image { part, of: Of::All, step: Step::Whole, tables: vec![table(vec![has, marks], self.0.len())?] });
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod accumulate;
 mod aggregate;
 mod asof;
 mod close;
+pub(crate) mod dirty;
 mod distinct;
 mod flat_map;
 mod join;

@@ -6,15 +6,17 @@
 //! The output's multiplicity of a row is f of its two counts, so the change of an epoch is f at its end minus f at its start,
 //! sent at its end. Equality and canonical form are those of DISTINCT.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::SetOpKind;
 use regauge_state::{GroupIndex, Segments, canonical_floats};
 use regauge_types::Delta;
-use regauge_types::hash::hash_columns;
+use regauge_types::hash::{BUCKETS, hash_columns};
 
+use super::dirty::Dirty;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
-use crate::image::{Home, Image, by_bucket, int64, table, types_of};
-use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::image::{Home, IMAGE_ROWS, Image, Step, forget, gone_keys, int64, of_bucket, table, types_of};
+use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 
 /// See the module's header.
 pub struct SetOp {
@@ -24,6 +26,7 @@ pub struct SetOp {
     index: GroupIndex,
     counts: Segments<[i64; 2]>,
     touched: Touched,
+    dirty: Dirty,
     /// f at the epoch's start; parallel to `touched`.
     before: Vec<i64>,
     schema: SchemaRef,
@@ -40,6 +43,7 @@ impl SetOp {
             index: GroupIndex::new(types)?,
             counts: Segments::default(),
             touched: Touched::default(),
+            dirty: Dirty::default(),
             before: Vec::new(),
             schema: schema_of(types),
             stats: OpStats::default(),
@@ -97,7 +101,9 @@ impl Operator for SetOp {
         }
         self.stats.rows_out += changed.len() as u64;
         emit(out, &self.schema, self.index.keys(&changed)?, changed.len(), Some(diffs))?;
+        self.dirty.mark(ids.iter().copied());
         let gone: Vec<u32> = ids.into_iter().filter(|id| self.counts[*id as usize] == [0; 2]).collect();
+        self.dirty.gone(&gone, || self.index.keys(&gone))?;
         self.index.forget(&gone)?;
         Ok(Finish::More)
     }
@@ -109,18 +115,13 @@ impl Operator for SetOp {
     fn stats(&self) -> OpStats {
         OpStats {
             state_rows: self.index.n_groups() as u64,
-            state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes()) as u64,
+            state_bytes: (self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes() + self.dirty.n_bytes()) as u64,
             ..self.stats.clone()
         }
     }
 
     fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
-        for (bucket, ids) in by_bucket(&self.index) {
-            let side = |i: usize| int64(ids.iter().map(move |id| self.counts[*id as usize][i]));
-            let rows = table(self.index.keys(&ids)?, ids.len())?;
-            to.push(Image::new(0, bucket, vec![rows, table(vec![side(0), side(1)], ids.len())?]));
-        }
-        Ok(())
+        (0..BUCKETS).try_for_each(|bucket| self.save_bucket(bucket, to))
     }
 
     fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
@@ -137,5 +138,52 @@ impl Operator for SetOp {
             }
         }
         Ok(())
+    }
+
+    fn track(&mut self) -> bool {
+        self.dirty.start();
+        true
+    }
+
+    fn save_bucket(&self, bucket: usize, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (bucket, ids) in of_bucket(&self.index, bucket) {
+            to.push(Image::new(0, bucket, self.tables(&ids)?));
+        }
+        Ok(())
+    }
+
+    fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        let (ids, gone) = self.dirty.take();
+        gone_keys(0, gone, to)?;
+        for ids in ids.chunks(IMAGE_ROWS) {
+            to.push(Image::change(0, Step::Changed, self.tables(ids)?));
+        }
+        Ok(())
+    }
+
+    fn restore_changes(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
+        for image in images {
+            let mut tables = image.read();
+            let (columns, n) = tables.table(&types_of(&self.schema))?;
+            let sides = if image.step == Step::Gone { [vec![0; n], vec![0; n]] } else { tables.numbers()? };
+            let hashes = hash_columns(&columns, n)?;
+            let (mut ids, mut left) = (Vec::new(), vec![]);
+            self.index.intern(&columns, &hashes, &mut ids, &mut Vec::new())?;
+            self.counts.grow(self.index.n_ids(), [0; 2]);
+            for (at, (id, hash)) in ids.iter().zip(hashes).enumerate() {
+                let counts = if mine(hash) { [sides[0][at], sides[1][at]] } else { [0; 2] };
+                self.counts[*id as usize] = counts;
+                left.extend((counts == [0; 2]).then_some(*id));
+            }
+            forget(&mut self.index, left)?;
+        }
+        Ok(())
+    }
+}
+
+impl SetOp {
+    fn tables(&self, ids: &[u32]) -> Result<Vec<RecordBatch>, FlowError> {
+        let side = |i: usize| int64(ids.iter().map(move |id| self.counts[*id as usize][i]));
+        Ok(vec![table(self.index.keys(ids)?, ids.len())?, table(vec![side(0), side(1)], ids.len())?])
     }
 }

@@ -23,7 +23,7 @@ use regauge_types::Delta;
 use regauge_types::key::encode;
 
 use super::parts::{ROWS_MAX, diffs_of, emit, row_number, schema_of, take_all};
-use crate::image::{Home, Image, Of, int64, rows_by_bucket, table, types_of};
+use crate::image::{Home, Image, Of, Step, int64, rows_by_bucket, table, types_of};
 use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
 
 /// Parts of its images.
@@ -218,7 +218,7 @@ impl Operator for Temporal {
             rows_by_bucket(ROWS, &rows, |slots| timeline.gather(slots), by, to)?;
         }
         let clock = table(vec![int64(std::iter::once(self.clock_us))], 1)?;
-        to.push(Image { part: CLOCK, of: Of::All, tables: vec![clock] });
+        to.push(Image { part: CLOCK, of: Of::All, step: Step::Whole, tables: vec![clock] });
         Ok(())
     }
 

@@ -11,18 +11,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_plan::flowplan::OrderKey;
 use regauge_state::{GroupIndex, OrderedGroups, Segments, canonical_floats};
 use regauge_types::Delta;
-use regauge_types::hash::hash_columns;
+use regauge_types::hash::{BUCKETS, hash_columns};
 use regauge_types::key::{KeyOrder, encode_ordered};
 
+use super::dirty::Dirty;
 use super::members;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of};
-use crate::image::{Home, Image, by_bucket, int64, table};
-use crate::operator::{Finish, FlowError, OpStats, Operator, Out, Routing};
+use crate::image::{Home, IMAGE_ROWS, Image, Step, forget, gone_keys, int64, of_bucket, table};
+use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 
 /// A window of a partition: slots in order with how many copies are inside.
 type Shown = Vec<(u32, i64)>;
@@ -40,6 +41,7 @@ pub struct TopK {
     counts: Segments<i64>,
     members: OrderedGroups,
     touched: Touched,
+    dirty: Dirty,
     /// The window at the epoch's start; parallel to `touched`.
     shown: Vec<Shown>,
     /// Changes of the epoch not sent yet: slot, position (or 0), diff.
@@ -77,6 +79,7 @@ impl TopK {
             counts: Segments::default(),
             members: OrderedGroups::new(input)?,
             touched: Touched::default(),
+            dirty: Dirty::default(),
             shown: Vec::new(),
             waiting: Vec::new(),
             sent: Vec::new(),
@@ -151,7 +154,9 @@ impl TopK {
         self.shown.clear();
         self.members.settle();
         let mut gone = std::mem::take(&mut self.sent);
+        self.dirty.mark(gone.iter().copied());
         gone.retain(|group| !self.append_only && self.counts[*group as usize] == 0);
+        self.dirty.gone(&gone, || self.index.keys(&gone))?;
         Ok(self.index.forget(&gone)?)
     }
 
@@ -240,33 +245,85 @@ impl Operator for TopK {
     }
 
     fn stats(&self) -> OpStats {
-        let bytes = self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes() + self.members.n_bytes();
+        let bytes =
+            self.index.n_bytes() + self.counts.n_bytes() + self.touched.n_bytes() + self.dirty.n_bytes() + self.members.n_bytes();
         OpStats { state_rows: self.members.n_rows() as u64, state_bytes: bytes as u64, ..self.stats.clone() }
     }
 
     fn save(&self, _home: &Home, to: &mut Vec<Image>) -> Result<(), FlowError> {
-        for (bucket, groups) in by_bucket(&self.index) {
-            let keys = table(self.index.keys(&groups)?, groups.len())?;
-            let counts = table(vec![int64(groups.iter().map(|g| self.counts[*g as usize]))], groups.len())?;
-            let mut tables = vec![keys, counts];
-            members::save(&self.members, &groups, &mut tables)?;
-            to.push(Image::new(0, bucket, tables));
+        (0..BUCKETS).try_for_each(|bucket| self.save_bucket(bucket, to))
+    }
+
+    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+        self.take_in(images, &|_| true)
+    }
+
+    fn track(&mut self) -> bool {
+        self.dirty.start();
+        true
+    }
+
+    fn save_bucket(&self, bucket: usize, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        for (bucket, groups) in of_bucket(&self.index, bucket) {
+            to.push(Image::new(0, bucket, self.tables(&groups)?));
         }
         Ok(())
     }
 
-    fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
+    /// Of a partition that changed it takes all rows: which of them are new is not known.
+    fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
+        let (groups, gone) = self.dirty.take();
+        gone_keys(0, gone, to)?;
+        for groups in groups.chunks(IMAGE_ROWS) {
+            to.push(Image::change(0, Step::Changed, self.tables(groups)?));
+        }
+        Ok(())
+    }
+
+    fn restore_changes(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
+        self.take_in(images, mine)
+    }
+}
+
+/// What a checkpoint takes and gives.
+impl TopK {
+    fn tables(&self, groups: &[u32]) -> Result<Vec<RecordBatch>, FlowError> {
+        let keys = table(self.index.keys(groups)?, groups.len())?;
+        let counts = table(vec![int64(groups.iter().map(|g| self.counts[*g as usize]))], groups.len())?;
+        let mut tables = vec![keys, counts];
+        members::save(&self.members, groups, &mut tables)?;
+        Ok(tables)
+    }
+
+    fn take_in(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
         for image in images {
             let mut tables = image.read();
             let input = &self.input;
             let types: Vec<DataType> = self.partition.iter().map(|c| input[*c].clone()).collect();
             let (keys, n) = tables.table(&types)?;
-            let [counts] = tables.numbers()?;
-            let mut groups = Vec::new();
-            self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, &mut Vec::new())?;
+            let (hashes, mut groups) = (hash_columns(&keys, n)?, Vec::new());
+            self.index.intern(&keys, &hashes, &mut groups, &mut Vec::new())?;
             self.counts.grow(self.index.n_ids(), 0);
-            groups.iter().zip(counts).for_each(|(g, n)| self.counts[*g as usize] += n);
-            members::restore(&mut self.members, &groups, &self.input, &mut tables, |_, _, _, _| {})?;
+            if image.step != Step::Whole {
+                for group in &groups {
+                    self.counts[*group as usize] = 0;
+                    self.members.clear(*group);
+                }
+                self.members.settle();
+            }
+            if image.step != Step::Gone {
+                let [counts] = tables.numbers()?;
+                groups.iter().zip(counts).for_each(|(g, n)| self.counts[*g as usize] += n);
+                members::restore(&mut self.members, &groups, &self.input, &mut tables, |_, _, _, _| {})?;
+            }
+            let others = groups.iter().zip(hashes).filter(|(_, hash)| image.step == Step::Gone || !mine(*hash));
+            let others: Vec<u32> = others.map(|(group, _)| *group).collect();
+            for group in &others {
+                self.counts[*group as usize] = 0;
+                self.members.clear(*group);
+            }
+            self.members.settle();
+            forget(&mut self.index, others)?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Field};
 use proptest::prelude::*;
-use regauge_flow::image::{Image, Of, owned};
+use regauge_flow::engine::merge;
+use regauge_flow::image::{Image, Of, Step, owned};
 use regauge_flow::operator::{Failed, Finish, Operator, Out, Routing};
 use regauge_flow::ops;
 use regauge_plan::flowplan::*;
@@ -168,11 +169,122 @@ impl Fleet {
         let mut fleet = Fleet::new(plan, peers);
         for (node, images) in images.iter().enumerate() {
             let one = fleet.is_global(node).then_some(0);
+            let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
             for (me, operator) in fleet.operators[node].iter_mut().enumerate() {
-                operator.restore(&owned(images, one, me, peers).collect::<Vec<_>>()).unwrap();
+                operator.restore(&owned(whole.clone(), one, me, peers).collect::<Vec<_>>()).unwrap();
+                match one {
+                    Some(0) if me > 0 => {}
+                    Some(_) => operator.restore_changes(&changes, &|_| true).unwrap(),
+                    None => operator.restore_changes(&changes, &|h| worker(h, peers) == me).unwrap(),
+                }
             }
         }
         fleet
+    }
+
+    /// The workers of a node that keep its state.
+    fn keepers(&mut self, node: usize) -> &mut [Box<dyn Operator>] {
+        let n = if self.is_global(node) { 1 } else { self.operators[node].len() };
+        &mut self.operators[node][..n]
+    }
+}
+
+/// Checkpoints one after another: copies of buckets taken between different epochs, and behind them the changes of each checkpoint.
+struct Chain {
+    /// By node.
+    images: Vec<Vec<Image>>,
+    /// By node: whether it remembers changes, and the buckets that are still to be copied.
+    left: Vec<Option<Vec<usize>>>,
+}
+
+impl Chain {
+    fn begin(fleet: &mut Fleet, images: Option<Vec<Vec<Image>>>) -> Chain {
+        let n = fleet.operators.len();
+        let buckets: Vec<usize> = if images.is_some() { vec![] } else { (0..256).collect() };
+        let mut left = vec![];
+        for node in 0..n {
+            let tracks: BTreeSet<bool> = fleet.keepers(node).iter_mut().map(|o| o.track()).collect();
+            assert!(tracks.len() <= 1, "workers agree");
+            left.push(tracks.contains(&true).then(|| buckets.clone()));
+        }
+        Chain { images: images.unwrap_or_else(|| vec![vec![]; n]), left }
+    }
+
+    /// Between two epochs: some buckets, in any order.
+    fn walk(&mut self, rng: &mut Rng, fleet: &mut Fleet, all: bool) {
+        for (node, left) in self.left.iter_mut().enumerate() {
+            let Some(left) = left else { continue };
+            let n = if all { left.len() } else { rng.below(left.len() + 1) };
+            for _ in 0..n {
+                let bucket = left.swap_remove(rng.below(left.len()));
+                for operator in fleet.keepers(node) {
+                    let mut images = vec![];
+                    operator.save_bucket(bucket, &mut images).unwrap();
+                    self.images[node].extend(through_bytes(images));
+                }
+            }
+        }
+    }
+
+    /// A checkpoint.
+    fn cut(&mut self, rng: &mut Rng, fleet: &mut Fleet) {
+        self.walk(rng, fleet, true);
+        let whole = fleet.save();
+        for (node, whole) in whole.into_iter().enumerate() {
+            if self.left[node].is_none() {
+                self.images[node] = whole;
+                continue;
+            }
+            for operator in fleet.keepers(node) {
+                let mut images = vec![];
+                operator.save_changes(&mut images).unwrap();
+                self.images[node].extend(through_bytes(images));
+            }
+            if rng.one_in(4) {
+                let (plan, all) = (&fleet.plan, std::mem::take(&mut self.images[node]));
+                let merged = (0..256).step_by(64).flat_map(|b| merge(plan, node, &all, b..b + 64).unwrap());
+                self.images[node] = through_bytes(merged.collect());
+                assert!(self.images[node].iter().all(|i| i.step == Step::Whole));
+            }
+        }
+    }
+}
+
+/// The promise for checkpoints that hold changes: as [`check`], and each goes on from the one before.
+fn check_changes(rng: &mut Rng, p: &FlowPlan, epochs: &[Vec<Change>]) {
+    let mut whole = Run::new(p);
+    let mut wanted = vec![];
+    for epoch in epochs {
+        whole.step(epoch, 1000);
+        wanted.push(Sum { rows: whole.rows.clone(), errors: whole.named.clone() });
+    }
+    let (mut fleet, mut sum) = (Fleet::new(p, 1 + rng.below(4)), Sum::default());
+    let begins = rng.below(epochs.len());
+    let mut chain = None;
+    for (i, epoch) in epochs.iter().enumerate() {
+        fleet.step(epoch, 9, &mut sum);
+        if i < begins {
+            continue;
+        }
+        let chain = chain.get_or_insert_with(|| Chain::begin(&mut fleet, None));
+        if rng.one_in(3) {
+            chain.walk(rng, &mut fleet, false);
+            continue;
+        }
+        chain.cut(rng, &mut fleet);
+        let peers = rng.pick(&[1, 2, 3, 5, 256]);
+        let (mut other, mut after) = (Fleet::restored(p, &chain.images, peers), sum.clone());
+        other.step(&[], 1, &mut after);
+        assert_eq!(after, sum, "a restored state sends nothing by itself, cut after {i}, plan {:?}", p.nodes);
+        for (j, epoch) in epochs.iter().enumerate().skip(i + 1) {
+            other.step(epoch, 9, &mut after);
+            assert_eq!(after, wanted[j], "epoch {j} with {peers} workers, cut after {i}, plan {:?}", p.nodes);
+        }
+        if rng.one_in(3) {
+            // goes on from what was restored, whose changes are changes of the same images
+            fleet = Fleet::restored(p, &chain.images, 1 + rng.below(4));
+            *chain = Chain::begin(&mut fleet, Some(chain.images.clone()));
+        }
     }
 }
 
@@ -312,6 +424,22 @@ proptest! {
     }
 
     #[test]
+    fn an_operator_that_is_restored_from_changes_goes_on_as_if_nothing_had_happened(seed: u64) {
+        let rng = &mut Rng(seed);
+        for (p, epochs) in cases(rng) {
+            check_changes(rng, &p, &epochs);
+        }
+    }
+
+    #[test]
+    fn trees_of_operators_are_restored_from_changes(seed: u64, append_only: bool) {
+        let rng = &mut Rng(seed);
+        let p = crate::random_tree(rng, append_only);
+        let epochs = history(rng, 3, 6, 12, !append_only, 4);
+        check_changes(rng, &p, &epochs);
+    }
+
+    #[test]
     fn trees_of_operators_are_restored(seed: u64, append_only: bool) {
         let rng = &mut Rng(seed);
         let p = crate::random_tree(rng, append_only);
@@ -341,6 +469,7 @@ fn sums_that_have_outgrown_64_bits_and_intervals_and_regressions_come_back() {
         vec![(0, row(big, 1.5), -1), (0, row(big - 1, 1e300), -1), (0, row(8, 2.0), 1)],
     ];
     (0..20).for_each(|seed| check(&mut Rng(seed), &p, &epochs));
+    (0..20).for_each(|seed| check_changes(&mut Rng(seed), &p, &epochs));
 }
 
 #[test]

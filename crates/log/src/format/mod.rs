@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod frame;
+pub mod list;
 pub mod mark;
 pub mod payload;
 pub mod schema;

@@ -18,8 +18,8 @@ use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
 
-use super::small;
 use super::wire::{Input, Malformed, put_bytes};
+use super::{list, small};
 use crate::LogError;
 
 /// As in `small`.
@@ -91,16 +91,21 @@ fn decode_arrow(payload: &[u8], schema: &SchemaRef, n_rows: usize) -> Result<Rec
         .map_err(|e| Malformed::new(format!("arrow batch is malformed: {e}")))
 }
 
-fn is_view(field: &FieldRef) -> bool {
-    *field.data_type() == DataType::Utf8View
+/// What a column's type is in a message.
+fn flat_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::List(_) => DataType::Binary,
+        other => other.clone(),
+    }
 }
 
-/// The schema that a message has: views of text stand in it as text, so that every column has the buffers of its type and no others.
+/// The schema that a message has: views of text stand in it as text, arrays as bytes, so that every column has the buffers of its type and no others.
 fn flat_schema(schema: &SchemaRef) -> SchemaRef {
-    if !schema.fields().iter().any(is_view) {
+    if schema.fields().iter().all(|f| flat_type(f.data_type()) == *f.data_type()) {
         return SchemaRef::clone(schema);
     }
-    let flat = |f: &FieldRef| if is_view(f) { f.as_ref().clone().with_data_type(DataType::Utf8) } else { f.as_ref().clone() };
+    let flat = |f: &FieldRef| f.as_ref().clone().with_data_type(flat_type(f.data_type()));
     let fields: Vec<Field> = schema.fields().iter().map(flat).collect();
     SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
@@ -118,7 +123,13 @@ fn recast(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowEr
         return Ok(rows.clone());
     }
     let columns = rows.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(c, f)| if c.data_type() == f.data_type() { Ok(Arc::clone(c)) } else { cast(c, f.data_type()) });
+    let malformed = |e: Malformed| ArrowError::ParseError(e.to_string());
+    let columns = columns.map(|(c, f)| match (c.data_type(), f.data_type()) {
+        (from, to) if from == to => Ok(Arc::clone(c)),
+        (DataType::List(_), _) => list::flat(c).map_err(malformed),
+        (_, to @ DataType::List(_)) => list::unflat(c, to).map_err(malformed),
+        (_, to) => cast(c, to),
+    });
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?, &options)
 }
@@ -144,6 +155,10 @@ fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], n_columns: us
     }
     let mut decompressed = 0_u64;
     for buffer in batch.buffers().into_iter().flatten() {
+        // Arrow panics where offsets of texts do not lie at a multiple of their size.
+        if usize::try_from(buffer.offset()).is_ok_and(|at| at % ALIGNMENT != 0) {
+            return bad("place of a buffer");
+        }
         let range = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok());
         let Some(bytes) = range.and_then(|(at, len)| body.get(at..at.checked_add(len)?)) else {
             return bad("place of a buffer");

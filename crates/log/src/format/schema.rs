@@ -1,6 +1,6 @@
 //! Topics and their schemas as bytes: small, and decoded without a flatbuffer in sight.
 //!
-//! Only flat column types are stored, those of the engine's SQL types and a few neighbours; [`check`] says which. A tag, once given, is never reused.
+//! Only flat column types and arrays of them are stored, those of the engine's SQL types and a few neighbours; [`check`] says which. A tag, once given, is never reused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use regauge_types::{SchemaId, TopicId};
 
+use super::list;
 use super::wire::{Input, Malformed, put_bytes, put_len, put_u64};
 use crate::LogError;
 use crate::model::{Definition, TopicSpec};
@@ -47,6 +48,7 @@ fn tag(data_type: &DataType) -> Option<u8> {
         DataType::FixedSizeBinary(16) => 19,
         DataType::LargeUtf8 => 20,
         DataType::Utf8View => 21,
+        list if list::item(list).is_some_and(|item| tag(item).is_some()) => 22,
         _ => return None,
     })
 }
@@ -67,6 +69,7 @@ fn put_type(out: &mut Vec<u8>, data_type: &DataType) {
             put_u64(out, zone.as_ref().map_or(0, |z| z.len() as u64 + 1));
             out.extend_from_slice(zone.as_deref().unwrap_or("").as_bytes());
         }
+        DataType::List(item) => put_type(out, item.data_type()),
         _ => {}
     }
 }
@@ -114,6 +117,14 @@ fn take_type(input: &mut Input<'_>) -> Result<DataType, Malformed> {
         19 => DataType::FixedSizeBinary(16),
         20 => DataType::LargeUtf8,
         21 => DataType::Utf8View,
+        22 => {
+            // Read before it is descended into: arrays hold no arrays.
+            if input.remaining_first() == Some(22) {
+                return Err(Malformed::new("an array of arrays"));
+            }
+            let list = list::of(take_type(input)?);
+            list::item(&list).is_some().then_some(list).ok_or_else(|| Malformed::new("an array of what is not stored"))?
+        }
         other => return Err(Malformed::new(format!("unknown column type tag={other}"))),
     })
 }

@@ -4,7 +4,7 @@
 //! column := flag (0 no nulls · 1 nulls · 2 all null)   [bits, 1 = value, least first, if flag 1]   value of each row that has one
 //! value  := integer, date, time, timestamp: zigzag LEB128      bool: 1 byte      float: its bits, little-endian
 //!           decimal: zigzag LEB128 of 128 bits                 text, bytes, jsonb, json: length, bytes      uuid: 16 bytes
-//!           interval: months, days, nanoseconds, zigzag each
+//!           interval: months, days, nanoseconds, zigzag each   array: bytes, see `list`
 //! ```
 //!
 //! A row of bigint, bigint, text of 10 takes about 20 bytes. Column-wise, because that is how arrow is read and built; it is meant for less than some
@@ -23,6 +23,7 @@ use arrow::datatypes::{
     UInt32Type, UInt64Type,
 };
 
+use super::list;
 use super::wire::{Input, Malformed, put_bytes};
 
 /// More rows than this are not decoded: what a hostile count of rows of no bytes (all null) may cost is bounded by it.
@@ -75,7 +76,17 @@ macro_rules! integers {
 }
 
 fn put_column(column: &ArrayRef, out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let valid = put_nulls(column, out);
+    let valid = put_nulls(column, out, true);
+    put_values(column, &valid, out)
+}
+
+/// Items of an array: as a column, but that nulls are bits even where there is nothing else.
+pub(super) fn put_items(items: &ArrayRef, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let valid = put_nulls(items, out, false);
+    put_values(items, &valid, out)
+}
+
+fn put_values(column: &ArrayRef, valid: &[usize], out: &mut Vec<u8>) -> Result<(), Malformed> {
     macro_rules! put {
         ($t:ty) => {{
             let values = column.as_primitive::<$t>().values();
@@ -103,6 +114,14 @@ fn put_column(column: &ArrayRef, out: &mut Vec<u8>) -> Result<(), Malformed> {
                     .into_iter()
                     .for_each(|v| put_zigzag(out, v));
             }),
+            DataType::List(_) => {
+                let list = column.as_list::<i32>();
+                for row in valid {
+                    let mut bytes = vec![];
+                    list::put(&list.value(*row), &mut bytes)?;
+                    put_bytes(out, &bytes);
+                }
+            }
             other => return Err(Malformed::new(format!("column type is not stored type={other}"))),
         }
     });
@@ -110,14 +129,14 @@ fn put_column(column: &ArrayRef, out: &mut Vec<u8>) -> Result<(), Malformed> {
 }
 
 /// Appends flag and bits; returns the rows that have a value.
-fn put_nulls(column: &ArrayRef, out: &mut Vec<u8>) -> Vec<usize> {
+fn put_nulls(column: &ArrayRef, out: &mut Vec<u8>, may_be_short: bool) -> Vec<usize> {
     let valid: Vec<usize> = match column.data_type() {
         DataType::Null => Vec::new(),
         _ => (0..column.len()).filter(|row| column.is_valid(*row)).collect(),
     };
     if valid.len() == column.len() {
         out.push(NO_NULLS);
-    } else if valid.is_empty() {
+    } else if valid.is_empty() && may_be_short {
         out.push(ALL_NULL);
     } else {
         out.push(NULLS);
@@ -138,6 +157,11 @@ fn take_nulls(input: &mut Input<'_>, n_rows: usize) -> Result<Vec<bool>, Malform
         }
         other => Err(Malformed::new(format!("unknown flag of a column flag={other}"))),
     }
+}
+
+/// The inverse of [`put_items`].
+pub(super) fn take_items(input: &mut Input<'_>, data_type: &DataType, n: usize) -> Result<ArrayRef, Malformed> {
+    take_column(input, data_type, n)
 }
 
 fn take_column(input: &mut Input<'_>, data_type: &DataType, n_rows: usize) -> Result<ArrayRef, Malformed> {
@@ -186,6 +210,7 @@ fn take_column(input: &mut Input<'_>, data_type: &DataType, n_rows: usize) -> Re
                 })?;
                 Arc::new(intervals.into_iter().collect::<PrimitiveArray<IntervalMonthDayNanoType>>())
             }
+            DataType::List(_) => list::column(data_type, &values(&valid, || input.bytes())?)?,
             other => return Err(Malformed::new(format!("column type is not stored type={other}"))),
         })
     })

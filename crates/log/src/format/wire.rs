@@ -77,6 +77,12 @@ impl<'a> Input<'a> {
         Ok(out)
     }
 
+    /// The next byte, which stays.
+    #[must_use]
+    pub fn remaining_first(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
     /// Takes one byte.
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.take(1)?[0])

@@ -414,6 +414,11 @@ fn every_type_of_the_journal_comes_back_as_it_was() {
         ),
         Arc::new(LargeStringArray::from(vec![Some("{\"a\": 1}"), None, Some("null")])),
         Arc::new(StringViewArray::from(vec![Some(" { \"a\" : \"longer than what a view holds\" }"), None, Some("1")])),
+        Arc::new(ListArray::from_iter_primitive::<arrow::datatypes::Int32Type, _, _>([
+            Some(vec![Some(1), None]),
+            None,
+            Some(vec![]),
+        ])),
         // Not SQL's, but the journal takes them.
         Arc::new(NullArray::new(3)),
         Arc::new(Int8Array::from(vec![Some(i8::MIN), None, Some(1)])),

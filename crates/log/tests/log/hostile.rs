@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::*;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::*;
 use proptest::prelude::*;
 use regauge_log::format::body::{RawBody, RawPart};
@@ -44,6 +45,9 @@ fn every_type() -> SchemaRef {
         DataType::FixedSizeBinary(16),
         DataType::LargeUtf8,
         DataType::Utf8View,
+        DataType::new_list(DataType::Int32, true),
+        DataType::new_list(DataType::Utf8, true),
+        DataType::new_list(DataType::Decimal128(38, 16), true),
     ];
     let field = |(n, ty): (usize, DataType)| {
         Field::new(format!("c{n}"), ty, true).with_metadata([("regauge.column".to_owned(), n.to_string())].into())
@@ -104,6 +108,15 @@ fn batch(words: &[u64]) -> RecordBatch {
             DataType::Interval(_) => {
                 let parts = values.iter().map(|v| v.map(|v| IntervalMonthDayNano::new(v as i32, (v >> 8) as i32, v as i64)));
                 Arc::new(parts.collect::<PrimitiveArray<IntervalMonthDayNanoType>>())
+            }
+            DataType::List(item) => {
+                let items: Vec<Option<u64>> = values.iter().flat_map(|v| vec![*v; v.map_or(0, |v| (v % 4) as usize)]).collect();
+                let items = items.into_iter().map(|v| v.filter(|v| v % 3 != 0).map(|v| v as i32)).collect::<Int32Array>();
+                let items = arrow::compute::cast(&items, item.data_type()).unwrap();
+                let lengths = values.iter().map(|v| v.map_or(0, |v| (v % 4) as usize));
+                let nulls = NullBuffer::from(values.iter().map(Option::is_some).collect::<Vec<_>>());
+                let nulls = Some(nulls).filter(|n| n.null_count() > 0);
+                Arc::new(ListArray::new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), items, nulls))
             }
             other => panic!("{other}"),
         }

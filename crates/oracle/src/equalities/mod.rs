@@ -63,7 +63,7 @@ pub async fn case(seed: u64, laws: Laws) -> Result<Seen> {
     let mut rng = Rng::new(seed);
     let mut seen = Seen::default();
     let workers = 1 + rng.below(3);
-    let mut system = Regauge::new(workers, Views::Maintained)?;
+    let mut system = Regauge::new(workers, Views::Maintained, seed)?;
     let mut log: Vec<String> = vec![];
     let tables = draw::tables(&mut rng);
     for table in &tables {

@@ -1,7 +1,7 @@
 //! Runs a file. What must not matter is varied: whether the views stood before the data or were built
 //! after it, whether the system was restarted, how many workers it has.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::file::{Block, Expected, File};
 use crate::answer::{Answer, Failure, difference};
@@ -15,7 +15,7 @@ pub enum Way {
     /// All data first, then the views: each is built from history. Only results after the
     /// last statement are checked.
     Rebuilt,
-    /// As `Live`, with a restart before every result.
+    /// As `Live`, with a restart before every result that something was written before: another one would find what this one found.
     Restored,
     /// As `Live`, with this many workers.
     Workers(usize),
@@ -40,12 +40,16 @@ impl Way {
 /// # Errors
 /// When the system itself is gone.
 pub async fn check(file: &File, way: Way, system: &mut impl System) -> Result<Vec<String>> {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut is_fresh) = (Vec::new(), false);
     for at in order(file, way) {
         let block = &file.blocks[at];
-        if matches!(block, Block::Result { .. }) && way == Way::Restored {
+        let is_result = matches!(block, Block::Result { .. });
+        if is_result && way == Way::Restored && !is_fresh {
             system.restart(way.workers()).await?;
         }
+        // what only reads leaves it so
+        let only_reads = matches!(block, Block::Query { .. } | Block::Shows { .. } | Block::Comment(_));
+        is_fresh = is_result || is_fresh && only_reads;
         if let Some(what) = check_block(block, system).await? {
             wrong.push(what);
         }
@@ -175,7 +179,16 @@ fn differs(expected: &Expected, got: &Result<Answer, Failure>) -> Option<String>
 /// When PostgreSQL does not do what a statement block says: then the file is wrong.
 pub async fn bless(file: &File, postgres: &mut impl System) -> Result<File> {
     let mut blessed = file.clone();
+    // Without statistics PostgreSQL plans queries over what was loaded in bulk as if it were a few rows: TPC-H took it minutes.
+    let is_large = file.blocks.iter().any(|block| matches!(block, Block::Copy { .. }));
+    let mut is_analyzed = !is_large;
     for block in &mut blessed.blocks {
+        if is_large && !matches!(block, Block::Result { .. }) {
+            is_analyzed = false;
+        } else if !is_analyzed {
+            is_analyzed = true;
+            postgres.run("ANALYZE").await?.map_err(|failure| anyhow!("ANALYZE: {failure}"))?;
+        }
         let sql = match block {
             Block::Result { name, .. } => format!("SELECT * FROM {name}"),
             Block::Query { sql, .. } | Block::Returning { sql, .. } => sql.clone(),

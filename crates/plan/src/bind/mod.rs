@@ -11,8 +11,10 @@ mod check;
 mod distinct_on;
 pub(crate) mod equijoin;
 pub(crate) mod frames;
+mod functional;
 mod grouping;
 mod json;
+pub(crate) mod moving;
 pub(crate) mod names;
 pub(crate) mod optimizer;
 mod order;
@@ -68,7 +70,7 @@ pub(crate) struct Bound {
 pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result<Bound, PlanError> {
     let functions = Functions::get();
     let mut query = query.clone();
-    system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
+    versions(&mut query, &|name| shape(catalog.relation(name)?))?;
     prepare_over(&mut query, &Relations::View(catalog))?;
     let mut notices = vec![];
     if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(&query.body) {
@@ -91,9 +93,11 @@ fn shape(info: crate::catalog::RelationInfo) -> Option<(arrow::datatypes::Schema
     Some((info.schema, info.key))
 }
 
-/// FOR SYSTEM_TIME AS OF, for who binds by itself: before [`prepare`].
+/// What the keys of relations mean: FOR SYSTEM_TIME AS OF, and GROUP BY a primary key. For who binds by itself: before [`prepare`].
 pub(crate) fn versions(query: &mut sql::Query, shapes: system_time::Shapes<'_>) -> Result<(), PlanError> {
-    system_time::resolve(query, shapes)
+    system_time::resolve(query, shapes)?;
+    functional::complete(query, shapes);
+    Ok(())
 }
 
 /// Whether ORDER BY decides which rows there are.
@@ -105,7 +109,7 @@ fn is_distinct_on(body: &sql::SetExpr) -> bool {
 pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Result<(LogicalPlan, Vec<String>), PlanError> {
     let functions = Functions::get();
     let mut query = query.clone();
-    system_time::resolve(&mut query, &|name| shape(catalog.relation(name)?))?;
+    versions(&mut query, &|name| shape(catalog.relation(name)?))?;
     prepare_over(&mut query, &Relations::Batch(catalog))?;
     let raw = raw_plan(query, &Relations::Batch(catalog), functions, 0)?;
     let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));

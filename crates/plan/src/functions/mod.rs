@@ -13,6 +13,7 @@ pub mod aggregates;
 mod any_value;
 pub mod arith;
 mod array_cast;
+pub mod assign;
 pub mod bind;
 mod branches;
 pub mod bytes;
@@ -254,6 +255,7 @@ static BUILTINS: &[&Builtin] = &[
     &compare::GREATEST,
     &compare::LEAST,
     &compare::NULLIF,
+    &assign::ASSIGN,
     &only_row::ONLY_ROW,
     &crate::bind::asof::ASOF,
     &rows::MARK,

@@ -64,7 +64,8 @@ impl ExprPlanner for PgExprPlanner {
         let nested = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_nested());
         if nested(&expr.left) || nested(&expr.right) {
             if expr.op == BinaryOperator::StringConcat {
-                let open = |e: &Expr| super::semantics::is_unknown_literal(e);
+                let open =
+                    |e: &Expr| super::semantics::is_unknown_literal(e) || matches!(e, Expr::Placeholder(p) if p.field.is_none());
                 let def = match (nested(&expr.left), nested(&expr.right)) {
                     (true, false) if !open(&expr.right) => &lists::ARRAY_APPEND,
                     (false, true) if !open(&expr.left) => &lists::ARRAY_PREPEND,

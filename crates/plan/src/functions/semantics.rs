@@ -212,6 +212,9 @@ impl Rewriter<'_> {
             Expr::Case(case) => self.case(case),
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
                 if let Some(pg) = func.inner().downcast_ref::<PgFunction>() {
+                    if pg.def.name == super::assign::ASSIGN.name {
+                        return super::assign::settled(args, self);
+                    }
                     return match quantified::spelt_out(pg.def.name, &args, self)? {
                         Some(spelt_out) => self.rewrite(spelt_out),
                         None if pg.def.name == "pg_typeof" && args.iter().all(is_unknown_literal) => Ok(lit("unknown")),

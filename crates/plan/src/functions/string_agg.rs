@@ -15,6 +15,8 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature};
 use datafusion::scalar::ScalarValue;
 
+use super::error::EvalError;
+
 /// The function for DataFusion.
 #[derive(Debug, Default)]
 pub struct PgStringAgg {
@@ -66,6 +68,9 @@ impl Accumulator for Text {
     }
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
         Ok(match self.0.evaluate()? {
+            ScalarValue::LargeUtf8(Some(text)) if i32::try_from(text.len()).is_err() => {
+                return Err(EvalError::new("54000", "string_agg: a text exceeds 2 GiB").into());
+            }
             ScalarValue::LargeUtf8(text) => ScalarValue::Utf8(text),
             other => other,
         })

@@ -40,7 +40,7 @@ builtin!(
 
 /// A zone of time.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Zone {
+pub(crate) enum Zone {
     /// Seconds east of Greenwich.
     Fixed(i64),
     /// One with a history.
@@ -107,7 +107,7 @@ impl Zone {
     ///
     /// # Errors
     /// 22023 when there is none.
-    pub(super) fn parse(name: &str) -> EvalResult<Zone> {
+    pub(crate) fn parse(name: &str) -> EvalResult<Zone> {
         let unknown = || EvalError::new("22023", format!("time zone \"{name}\" not recognized"));
         if let Some((_, hours)) = ABBREVIATIONS.iter().find(|(short, _)| name.eq_ignore_ascii_case(short)) {
             return Ok(Zone::Fixed(hours * 3600));
@@ -146,7 +146,7 @@ impl Zone {
     }
 
     /// The instant of a local time.
-    pub(super) fn instant(&self, t: i64) -> EvalResult<i64> {
+    pub(crate) fn instant(&self, t: i64) -> EvalResult<i64> {
         if is_infinite(t) {
             return Ok(t);
         }

@@ -12,95 +12,26 @@ impl P<'_> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_insert(token);
         let ast::Statement::Insert(i) = self.repaired(parsed)? else { return Err(self.expected("INSERT")) };
-        let foreign = i.or.is_some()
-            || i.ignore
-            || i.overwrite
-            || i.replace_into
-            || !i.assignments.is_empty()
-            || i.partitioned.is_some()
-            || i.insert_alias.is_some()
-            || i.settings.is_some()
-            || i.format_clause.is_some()
-            || i.output.is_some();
-        if foreign {
-            return Err(PlanError::unsupported(
-                "this form of INSERT is not offered",
-                "write INSERT INTO t (columns) VALUES (..) [ON CONFLICT ..] [RETURNING ..]",
-            ));
-        }
-        let ast::TableObject::TableName(table) = &i.table else {
-            return Err(PlanError::syntax("INSERT names a table"));
-        };
-        let columns = i.columns.iter().map(|c| last_part(c, "a column")).collect::<Result<_>>()?;
-        let on_conflict = match i.on {
-            None => None,
-            Some(ast::OnInsert::OnConflict(c)) => Some(on_conflict(c)?),
-            Some(_) => return Err(PlanError::unsupported("this clause is not offered", "write ON CONFLICT .. DO UPDATE")),
-        };
-        let sequence = if self.take("with sequence") {
+        let mut insert = insert_of(i)?;
+        if self.take("with sequence") {
             let n = self.parser.parse_literal_uint();
-            Some(self.sqlparser(n)?)
-        } else {
-            None
-        };
-        Ok(Statement::Insert(Box::new(Insert {
-            table: relation_name(table)?,
-            alias: i.table_alias.as_ref().map(|a| fold(&a.alias)),
-            columns,
-            source: i.source,
-            on_conflict,
-            returning: i.returning.unwrap_or_default(),
-            sequence,
-        })))
+            insert.sequence = Some(self.sqlparser(n)?);
+        }
+        Ok(Statement::Insert(Box::new(insert)))
     }
 
     pub(super) fn update(&mut self) -> Result<Statement> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_update(token);
         let ast::Statement::Update(u) = self.repaired(parsed)? else { return Err(self.expected("UPDATE")) };
-        if matches!(u.from, Some(ast::UpdateTableFromKind::BeforeSet(_)))
-            || !u.order_by.is_empty()
-            || u.limit.is_some()
-            || u.or.is_some()
-            || u.output.is_some()
-        {
-            return Err(PlanError::unsupported("UPDATE with ORDER BY and LIMIT is not offered", "use a subquery in WHERE"));
-        }
-        let (table, alias) = one_table(&u.table)?;
-        Ok(Statement::Update(Box::new(Update {
-            table,
-            alias,
-            assignments: assignments(u.assignments)?,
-            from: match u.from {
-                Some(ast::UpdateTableFromKind::AfterSet(from)) => from,
-                _ => vec![],
-            },
-            selection: u.selection,
-            returning: u.returning.unwrap_or_default(),
-        })))
+        update_of(u).map(|u| Statement::Update(Box::new(u)))
     }
 
     pub(super) fn delete(&mut self) -> Result<Statement> {
         let token = self.parser.next_token();
         let parsed = self.parser.parse_delete(token);
         let ast::Statement::Delete(d) = self.repaired(parsed)? else { return Err(self.expected("DELETE")) };
-        if !d.order_by.is_empty() || d.limit.is_some() || !d.tables.is_empty() || d.output.is_some() {
-            return Err(PlanError::unsupported("DELETE with ORDER BY and LIMIT is not offered", "use a subquery in WHERE"));
-        }
-        let ast::FromTable::WithFromKeyword(from) = &d.from else {
-            return Err(PlanError::syntax("syntax error: expected FROM after DELETE"));
-        };
-        let [from] = from.as_slice() else {
-            return Err(PlanError::unsupported("DELETE from several tables is not offered", "write one DELETE per table"));
-        };
-        let (table, alias) = one_table(from)?;
-        Ok(Statement::Delete(Box::new(Delete {
-            table,
-            alias,
-            using: d.using.unwrap_or_default(),
-            selection: d.selection,
-            returning: d.returning.unwrap_or_default(),
-        })))
+        delete_of(d).map(|d| Statement::Delete(Box::new(d)))
     }
 
     /// Both forms of options: `WITH (FORMAT csv, HEADER)` and the old `CSV HEADER`.
@@ -185,6 +116,89 @@ impl P<'_> {
     }
 }
 
+/// What sqlparser read as INSERT.
+pub(super) fn insert_of(i: ast::Insert) -> Result<Insert> {
+    let foreign = i.or.is_some()
+        || i.ignore
+        || i.overwrite
+        || i.replace_into
+        || !i.assignments.is_empty()
+        || i.partitioned.is_some()
+        || i.insert_alias.is_some()
+        || i.settings.is_some()
+        || i.format_clause.is_some()
+        || i.output.is_some();
+    if foreign {
+        return Err(PlanError::unsupported(
+            "this form of INSERT is not offered",
+            "write INSERT INTO t (columns) VALUES (..) [ON CONFLICT ..] [RETURNING ..]",
+        ));
+    }
+    let ast::TableObject::TableName(table) = &i.table else {
+        return Err(PlanError::syntax("INSERT names a table"));
+    };
+    let columns = i.columns.iter().map(|c| last_part(c, "a column")).collect::<Result<_>>()?;
+    let on_conflict = match i.on {
+        None => None,
+        Some(ast::OnInsert::OnConflict(c)) => Some(on_conflict(c)?),
+        Some(_) => return Err(PlanError::unsupported("this clause is not offered", "write ON CONFLICT .. DO UPDATE")),
+    };
+    Ok(Insert {
+        table: relation_name(table)?,
+        alias: i.table_alias.as_ref().map(|a| fold(&a.alias)),
+        columns,
+        source: i.source,
+        on_conflict,
+        returning: i.returning.unwrap_or_default(),
+        sequence: None,
+    })
+}
+
+/// What sqlparser read as UPDATE.
+pub(super) fn update_of(u: ast::Update) -> Result<Update> {
+    if matches!(u.from, Some(ast::UpdateTableFromKind::BeforeSet(_)))
+        || !u.order_by.is_empty()
+        || u.limit.is_some()
+        || u.or.is_some()
+        || u.output.is_some()
+    {
+        return Err(PlanError::unsupported("UPDATE with ORDER BY and LIMIT is not offered", "use a subquery in WHERE"));
+    }
+    let (table, alias) = one_table(&u.table)?;
+    Ok(Update {
+        table,
+        alias,
+        assignments: assignments(u.assignments)?,
+        from: match u.from {
+            Some(ast::UpdateTableFromKind::AfterSet(from)) => from,
+            _ => vec![],
+        },
+        selection: u.selection,
+        returning: u.returning.unwrap_or_default(),
+    })
+}
+
+/// What sqlparser read as DELETE.
+pub(super) fn delete_of(d: ast::Delete) -> Result<Delete> {
+    if !d.order_by.is_empty() || d.limit.is_some() || !d.tables.is_empty() || d.output.is_some() {
+        return Err(PlanError::unsupported("DELETE with ORDER BY and LIMIT is not offered", "use a subquery in WHERE"));
+    }
+    let ast::FromTable::WithFromKeyword(from) = &d.from else {
+        return Err(PlanError::syntax("syntax error: expected FROM after DELETE"));
+    };
+    let [from] = from.as_slice() else {
+        return Err(PlanError::unsupported("DELETE from several tables is not offered", "write one DELETE per table"));
+    };
+    let (table, alias) = one_table(from)?;
+    Ok(Delete {
+        table,
+        alias,
+        using: d.using.unwrap_or_default(),
+        selection: d.selection,
+        returning: d.returning.unwrap_or_default(),
+    })
+}
+
 /// A table's columns as a query.
 fn columns_of(table: &RelationName, columns: &[String]) -> Result<Box<ast::Query>> {
     let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
@@ -263,17 +277,14 @@ fn one_table(t: &ast::TableWithJoins) -> Result<(RelationName, Option<String>)> 
 
 fn assignments(list: Vec<ast::Assignment>) -> Result<Vec<Assignment>> {
     let mut out: Vec<Assignment> = vec![];
-    for a in list {
-        let ast::AssignmentTarget::ColumnName(name) = &a.target else {
-            return Err(PlanError::unsupported("SET (a, b) = .. is not offered", "write SET a = .., b = .."));
-        };
-        let column = last_part(name, "a column")?;
+    for (column, value) in super::assign::flat(list)? {
+        let column = last_part(&column, "a column")?;
         if out.iter().any(|o| o.column == column) {
             return Err(PlanError::invalid("42601", format!("multiple assignments to same column \"{column}\"")));
         }
         let default =
-            matches!(&a.value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
-        out.push(Assignment { column, value: (!default).then_some(a.value) });
+            matches!(&value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+        out.push(Assignment { column, value: (!default).then_some(value) });
     }
     Ok(out)
 }

@@ -1,11 +1,9 @@
-//! Longer and shorter ways to say the same, turned into one when a query is read: `TABLE t` is `SELECT * FROM t`, `FETCH FIRST n ROWS
-//! ONLY` is `LIMIT n`, `GROUP BY ()` is the one empty grouping set.
+//! Longer and shorter ways to say the same, turned into one when a query is read: `FETCH FIRST n ROWS ONLY` is `LIMIT n`, `GROUP BY ()`
+//! is the one empty grouping set. (`TABLE t` is `SELECT * FROM t` in the tokens already.)
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, LimitClause, Query, Select, SetExpr, Value, VisitMut, VisitorMut};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, LimitClause, Query, Select, Value, VisitMut, VisitorMut};
 
 /// Rewrites all queries of a statement, query or expression.
 pub(super) fn unify<T: VisitMut>(tree: &mut T) {
@@ -13,7 +11,6 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) {
     impl VisitorMut for Forms {
         type Break = ();
         fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<()> {
-            tables(&mut q.body);
             limit(q);
             ControlFlow::Continue(())
         }
@@ -27,24 +24,6 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) {
         }
     }
     let _ = VisitMut::visit(tree, &mut Forms);
-}
-
-fn tables(body: &mut SetExpr) {
-    let mut todo = vec![body];
-    while let Some(body) = todo.pop() {
-        match body {
-            SetExpr::SetOperation { left, right, .. } => todo.extend([left.as_mut(), right.as_mut()]),
-            SetExpr::Table(t) => {
-                let parts: Vec<&str> = t.schema_name.iter().chain(&t.table_name).map(String::as_str).collect();
-                let text = format!("SELECT * FROM {}", parts.join("."));
-                let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut p| p.parse_query());
-                if let Ok(query) = parsed {
-                    *body = *query.body;
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// WITH TIES and PERCENT stay, and are refused.

@@ -5,6 +5,7 @@
 //! stack of [`STACK_BYTES`].
 
 mod asof;
+mod assign;
 mod create;
 mod ddl;
 mod dialect;
@@ -20,9 +21,11 @@ mod rights;
 mod session;
 mod session_window;
 mod statement;
+mod strings;
 pub(crate) mod types;
 mod watermark;
 mod weight;
+mod with;
 
 pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
 pub use create::column_name;
@@ -33,6 +36,7 @@ pub use limits::ParseLimits;
 pub use rights::{Grant, GrantKind, GrantOn, Rights, RoleName, RoleOptions, Secret};
 pub use statement::*;
 pub use weight::{RELATIONS_MAX, relations};
+pub use with::{Part, With};
 
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -55,6 +59,7 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     stacker::grow(STACK_BYTES, || {
         let dialect = dialect::Postgres;
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
+        let tokens = strings::joined(sql, tokens)?;
         let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(tokens))))?;
         let tokens = emit::rewrite(tokens)?;
         // A bracket costs the parser up to four levels of its own.
@@ -122,7 +127,9 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             }
             Token::Word(w) if w.keyword == Keyword::TABLE && after_window_function(&out) => {}
             // `TABLE t` where a query begins, with all that may follow one.
-            Token::Word(w) if w.keyword == Keyword::TABLE && begins_query(&out) && names_next(&mut rest) => {
+            Token::Word(w)
+                if w.keyword == Keyword::TABLE && (begins_query(&out) || after_insert_target(&out)) && names_next(&mut rest) =>
+            {
                 let word = |text: &str| TokenWithSpan { token: Token::make_keyword(text), span: t.span };
                 out.extend([word("SELECT"), TokenWithSpan { token: Token::Mul, span: t.span }, word("FROM")]);
             }
@@ -160,6 +167,10 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     out
 }
 
+fn no_merge() -> PlanError {
+    PlanError::unsupported("MERGE is not offered", "write INSERT .. ON CONFLICT .. DO UPDATE")
+}
+
 fn begins_query(before: &[TokenWithSpan]) -> bool {
     let mut words = before.iter().rev().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_)));
     match words.next() {
@@ -169,6 +180,27 @@ fn begins_query(before: &[TokenWithSpan]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Behind `INSERT INTO t` or `INSERT INTO s.t (a, b)`.
+fn after_insert_target(before: &[TokenWithSpan]) -> bool {
+    let mut words = before.iter().rev().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_))).peekable();
+    if words.peek() == Some(&&Token::RParen) {
+        let _ = words.by_ref().find(|t| **t == Token::LParen);
+    }
+    // A name of up to three parts.
+    for _ in 0..3 {
+        match words.next() {
+            Some(Token::Word(w)) if w.keyword != Keyword::INTO || w.quote_style.is_some() => {}
+            _ => return false,
+        }
+        match words.next() {
+            Some(Token::Period) => {}
+            Some(Token::Word(w)) => return w.quote_style.is_none() && w.keyword == Keyword::INTO,
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn names_next(rest: &mut std::iter::Peekable<std::vec::IntoIter<TokenWithSpan>>) -> bool {
@@ -206,7 +238,7 @@ impl P<'_> {
             ("update", _) => self.update(),
             ("delete", _) => self.delete(),
             ("copy", _) => self.copy(),
-            ("select" | "values" | "with" | "table", _) => self.query().map(Statement::Query),
+            ("select" | "values" | "with" | "table", _) => self.query().and_then(with::statement),
             ("begin" | "start" | "commit" | "end" | "rollback" | "abort", _) => self.transaction(),
             ("subscribe", _) => self.subscribe(),
             ("flush", _) => {
@@ -241,7 +273,7 @@ impl P<'_> {
             ("declare", _) => self.declare(),
             ("fetch" | "move", _) => self.fetch(),
             ("close", _) => self.close(),
-            ("merge", _) => Err(PlanError::unsupported("MERGE is not offered", "write INSERT .. ON CONFLICT .. DO UPDATE")),
+            ("merge", _) => Err(no_merge()),
             ("vacuum" | "analyze" | "reindex" | "cluster", _) => {
                 Err(PlanError::unsupported(format!("{} is not offered", first.to_uppercase()), "it is not needed here"))
             }

@@ -16,18 +16,7 @@ impl P<'_> {
             loop {
                 let ty = self.parser.parse_data_type();
                 let ty = self.sqlparser(ty)?;
-                types.push(match &ty {
-                    datafusion::sql::sqlparser::ast::DataType::Array(item) => {
-                        use datafusion::sql::sqlparser::ast::ArrayElemTypeDef as Item;
-                        match item {
-                            Item::AngleBracket(of) | Item::SquareBracket(of, _) | Item::Parenthesis(of) => {
-                                crate::pgtypes::list_of(types::column_type(of)?.0)
-                            }
-                            Item::None => return Err(self.expected("an element type")),
-                        }
-                    }
-                    ty => types::column_type(ty)?.0,
-                });
+                types.push(types::column_type(&ty)?.0);
                 if !self.symbol(&Token::Comma) {
                     self.expect_symbol(&Token::RParen)?;
                     break;

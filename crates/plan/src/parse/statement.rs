@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::ddl::{Check, Ddl, SequenceSpec};
 use super::rights::Rights;
+use super::with::With;
 
 /// A relation's name: folded to lower case unless quoted; `view@2` names a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +77,8 @@ pub enum Statement {
     Update(Box<Update>),
     /// DELETE from one table.
     Delete(Box<Delete>),
+    /// WITH around what writes.
+    With(Box<With>),
     /// COPY .. FROM STDIN.
     Copy(Box<Copy>),
     /// COPY .. TO STDOUT.

@@ -49,7 +49,16 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
         T::JSON => plain(DataType::Utf8View),
         T::JSONB => plain(DataType::LargeUtf8),
         T::Uuid => plain(DataType::FixedSizeBinary(16)),
-        T::Array(_) => Err(refused(ty, "use one row per element")),
+        T::Array(of) => match of {
+            ast::ArrayElemTypeDef::AngleBracket(of)
+            | ast::ArrayElemTypeDef::SquareBracket(of, _)
+            | ast::ArrayElemTypeDef::Parenthesis(of) => match column_type(of)? {
+                (DataType::List(_), _) => Err(refused(ty, "an array has one dimension here: write the type with one []")),
+                (of, None) => plain(crate::pgtypes::list_of(of)),
+                (_, Some(_)) => Err(refused(ty, "write text[]")),
+            },
+            ast::ArrayElemTypeDef::None => Err(refused(ty, "write integer[]")),
+        },
         T::Custom(name, _)
             if ["serial", "bigserial", "smallserial", "serial4", "serial8"]
                 .contains(&name.to_string().to_lowercase().as_str()) =>

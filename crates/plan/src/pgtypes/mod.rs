@@ -3,13 +3,14 @@
 //! `parse_text` is PostgreSQL's input function of a type (its rules, its SQLSTATEs), `format_text` its output function
 //! with `DateStyle = ISO`, `IntervalStyle = postgres` and `extra_float_digits = 1`. The time zone of `timestamptz` is UTC.
 //! `text` is Utf8 and nothing else: LargeUtf8 is jsonb, Utf8View json, FixedSizeBinary(16) uuid.
-//! Not here: `NaN` of numeric (a Decimal128 has none), `now`/`today` as dates, month names, zone names other than UTC.
+//! Not here: `NaN` of numeric (a Decimal128 has none), `now` and `today` as dates.
 //! A numeric without precision is Decimal128(38,16); its text keeps all 16 digits.
 
 pub mod calendar;
 pub(crate) mod format;
 pub mod interval;
 pub mod json;
+mod moment;
 pub(crate) mod parse;
 pub mod uuid;
 

@@ -2,9 +2,11 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-use super::calendar::{self, Civil, DAY_US};
+use super::calendar::{self, DAY_US};
 use super::interval::parse_interval;
+use super::moment;
 use crate::functions::error::{EvalError, EvalResult};
+use crate::functions::zone::Zone;
 use crate::value::{Datum, Value};
 
 /// The value of type `ty` that the text stands for.
@@ -212,127 +214,6 @@ fn parse_bytes(text: &str) -> EvalResult<Vec<u8>> {
     Ok(out)
 }
 
-/// What stands in a text of date and time, in ISO order.
-struct Moment {
-    civil: Option<Civil>,
-    time_us: Option<i64>,
-    offset_s: Option<i64>,
-}
-
-fn bad_moment(ty: &str, text: &str) -> EvalError {
-    EvalError::new("22007", format!("invalid input syntax for type {ty}: \"{text}\""))
-}
-
-fn field_range(text: &str) -> EvalError {
-    EvalError::new("22008", format!("date/time field value out of range: \"{text}\""))
-}
-
-fn parse_moment(ty: &str, text: &str) -> EvalResult<Moment> {
-    let bad = || bad_moment(ty, text);
-    let lower = trim(text).to_ascii_lowercase();
-    let (body, bc) = match lower.strip_suffix("bc") {
-        Some(rest) => (rest.trim_end(), true),
-        None => (lower.strip_suffix("ad").map_or(lower.as_str(), str::trim_end), false),
-    };
-    let (date, rest) = if body.find(':').is_some_and(|colon| colon <= 2) {
-        ("", body)
-    } else {
-        match body.find(|c: char| c == 't' || c.is_whitespace()) {
-            Some(at) => (&body[..at], body[at + 1..].trim_start()),
-            None => (body, ""),
-        }
-    };
-    let civil = if date.is_empty() { None } else { Some(parse_civil(date, bc, text).ok_or_else(bad)??) };
-    let (time_us, offset_s) = if rest.is_empty() { (None, None) } else { parse_clock(rest, text).ok_or_else(bad)?? };
-    Ok(Moment { civil, time_us, offset_s })
-}
-
-/// `yyyy-mm-dd`, `yyyy/mm/dd`, `yyyymmdd`; `None` when it is no date at all.
-fn parse_civil(date: &str, bc: bool, text: &str) -> Option<EvalResult<Civil>> {
-    let parts: Vec<&str> = date.split(['-', '/', '.']).collect();
-    let parts = match parts[..] {
-        [y, m, d] => [y, m, d],
-        [all] if all.len() == 8 && all.is_ascii() => [&all[..4], &all[4..6], &all[6..]],
-        _ => return None,
-    };
-    if parts.iter().any(|p| p.is_empty() || p.len() > 7 || !p.bytes().all(|b| b.is_ascii_digit())) || parts[0].len() < 3 {
-        return None;
-    }
-    let n = |s: &str| s.parse::<i64>().ok();
-    let (year, month, day) = (n(parts[0])?, n(parts[1])?, n(parts[2])?);
-    let year = if bc { 1 - year } else { year };
-    if (year == 0 && !bc) || !(1..=12).contains(&month) || day < 1 || day > calendar::days_in_month(year, month) {
-        return Some(Err(field_range(text)));
-    }
-    Some(Ok(Civil { year, month, day }))
-}
-
-/// Microseconds of the day and seconds east of UTC.
-type Clock = (Option<i64>, Option<i64>);
-
-fn parse_clock(rest: &str, text: &str) -> Option<EvalResult<Clock>> {
-    let at = rest.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.')).unwrap_or(rest.len());
-    let (clock, mut tail) = (&rest[..at], rest[at..].trim());
-    let parts: Vec<&str> = clock.split(':').collect();
-    let (h, m, s) = match parts[..] {
-        [h, m] => (h, m, "0"),
-        [h, m, s] => (h, m, s),
-        _ => return None,
-    };
-    let small = |s: &str| (!s.is_empty() && s.len() <= 2).then(|| s.parse::<i64>().ok()).flatten();
-    let (mut hour, minute) = (small(h)?, small(m)?);
-    let (whole, fraction) = s.split_once('.').unwrap_or((s, ""));
-    let second = small(whole)?;
-    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    for (word, afternoon) in [("am", false), ("pm", true)] {
-        if let Some(cut) = tail.strip_prefix(word) {
-            if hour > 12 {
-                return Some(Err(field_range(text)));
-            }
-            hour = hour % 12 + if afternoon { 12 } else { 0 };
-            tail = cut.trim();
-        }
-    }
-    let us = if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse::<f64>().ok()? * 1e6 };
-    #[expect(clippy::cast_possible_truncation, reason = "at most a million")]
-    let us = us.round_ties_even() as i64;
-    let total = ((hour * 60 + minute) * 60 + second) * 1_000_000 + us;
-    if hour > 24 || minute > 59 || second > 60 || total > DAY_US {
-        return Some(Err(field_range(text)));
-    }
-    let offset = match tail {
-        "" => None,
-        "z" | "utc" | "gmt" | "zulu" => Some(0),
-        _ => Some(parse_offset(tail)?),
-    };
-    Some(Ok((Some(total), offset)))
-}
-
-/// `+hh`, `+hhmm`, `+hh:mm[:ss]`.
-fn parse_offset(tail: &str) -> Option<i64> {
-    let sign = match tail.as_bytes().first()? {
-        b'+' => 1,
-        b'-' => -1,
-        _ => return None,
-    };
-    let digits = &tail[1..];
-    let mut total = 0;
-    let colons: Vec<&str> = digits.split(':').collect();
-    let parts = match colons[..] {
-        [all] if all.len() == 4 && all.is_ascii() => vec![&all[..2], &all[2..]],
-        _ => colons,
-    };
-    for (part, unit) in parts.iter().zip([3600, 60, 1]) {
-        if part.is_empty() || part.len() > 2 {
-            return None;
-        }
-        total += part.parse::<i64>().ok()? * unit;
-    }
-    (parts.len() <= 3 && total < 16 * 3600).then_some(sign * total)
-}
-
 fn infinity(text: &str) -> Option<bool> {
     match trim(text).to_ascii_lowercase().as_str() {
         "infinity" | "+infinity" => Some(true),
@@ -350,7 +231,7 @@ fn parse_date(text: &str) -> EvalResult<i32> {
     if trim(text).eq_ignore_ascii_case("epoch") {
         return Ok(0);
     }
-    let civil = parse_moment("date", text)?.civil.ok_or_else(|| bad_moment("date", text))?;
+    let civil = moment::read("date", text)?.civil.ok_or_else(|| moment::bad("date", text))?;
     let days = calendar::days_from_civil(civil);
     match i32::try_from(days) {
         Ok(d) if calendar::is_date(days) => Ok(d),
@@ -359,7 +240,7 @@ fn parse_date(text: &str) -> EvalResult<i32> {
 }
 
 fn parse_time(text: &str) -> EvalResult<i64> {
-    parse_moment("time", text)?.time_us.ok_or_else(|| bad_moment("time", text))
+    moment::read("time", text)?.time_us.ok_or_else(|| moment::bad("time", text))
 }
 
 fn parse_timestamp(text: &str, zoned: bool) -> EvalResult<i64> {
@@ -372,14 +253,19 @@ fn parse_timestamp(text: &str, zoned: bool) -> EvalResult<i64> {
         return Ok(0);
     }
     let ty = if zoned { "timestamp with time zone" } else { "timestamp" };
-    let moment = parse_moment(ty, text)?;
-    let civil = moment.civil.ok_or_else(|| bad_moment(ty, text))?;
-    // without a zone in the type, a zone in the text is ignored, as in PostgreSQL
-    let offset = if zoned { moment.offset_s.unwrap_or(0) } else { 0 };
-    let us = i128::from(calendar::days_from_civil(civil)) * i128::from(DAY_US) + i128::from(moment.time_us.unwrap_or(0))
-        - i128::from(offset) * 1_000_000;
-    match i64::try_from(us) {
-        Ok(us) if calendar::is_timestamp(us) => Ok(us),
-        _ => Err(EvalError::new("22008", format!("timestamp out of range: \"{text}\""))),
+    let read = moment::read(ty, text)?;
+    let civil = read.civil.ok_or_else(|| moment::bad(ty, text))?;
+    let us = i128::from(calendar::days_from_civil(civil)) * i128::from(DAY_US) + i128::from(read.time_us.unwrap_or(0));
+    let beyond = || EvalError::new("22008", format!("timestamp out of range: \"{text}\""));
+    let local = i64::try_from(us).ok().filter(|us| calendar::is_timestamp(*us));
+    match (read.zone, zoned) {
+        // An offset may bring back what lies beyond the range by itself.
+        (Some(Zone::Fixed(seconds)), true) => {
+            let us = us - i128::from(seconds) * 1_000_000;
+            i64::try_from(us).ok().filter(|us| calendar::is_timestamp(*us)).ok_or_else(beyond)
+        }
+        (Some(zone), true) => zone.instant(local.ok_or_else(beyond)?).map_err(|_| beyond()),
+        // Without a zone in the type, a zone in the text is ignored, as in PostgreSQL.
+        _ => local.ok_or_else(beyond),
     }
 }

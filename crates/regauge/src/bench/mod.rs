@@ -93,10 +93,14 @@ pub enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         keys: usize,
     },
-    /// Opening a folder again, from a checkpoint and from the log; what a checkpoint costs those who are live.
+    /// Opening a folder again, from a checkpoint and from the log, as the log grows; what a checkpoint writes and costs those who are live.
     Restart {
+        /// Of the state, at all lengths.
         #[arg(long, default_value_t = 1_000_000)]
         keys: usize,
+        /// How long the log is, one after the other; the first is at least the keys.
+        #[arg(long, value_delimiter = ',', default_value = "1000000,3000000,10000000")]
+        events: Vec<usize>,
         #[arg(long, default_value_t = 2)]
         workers: usize,
     },
@@ -126,7 +130,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Append { rows, batch, sessions } => append::run(rows, batch, sessions).await?,
         Bench::Lookup { rows, requests } => lookup::run(rows, requests).await?,
         Bench::Memory { keys } => memory::run(keys).await?,
-        Bench::Restart { keys, workers } => restart::run(keys, workers).await?,
+        Bench::Restart { keys, events, workers } => restart::run(keys, &events, workers).await?,
         Bench::Tpch { dir, scale, refreshes } => tpch::run(&dir, scale, refreshes).await?,
         Bench::Queries => queries::all(),
     };

@@ -40,7 +40,7 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
     let dir = tempfile::tempdir().unwrap();
     // checkpoints all the time, so that kills meet them at every step; now and then a start that does without
     let start = |cycle: u64| match cycle % 5 {
-        3 => Server::start(dir.path()),
+        3 => Server::start_with(dir.path(), &["--checkpoint-every-ms", "0"]),
         _ => Server::start_with(
             dir.path(),
             &["--checkpoint-every-ms", "5", "--workers", ["1", "2", "3"][usize::try_from(cycle % 3).unwrap()]],

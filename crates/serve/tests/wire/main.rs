@@ -7,6 +7,7 @@ mod cancel;
 mod common;
 mod copy;
 mod cursors;
+mod daily;
 mod drivers;
 mod handbook;
 mod hostile;

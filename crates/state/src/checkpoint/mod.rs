@@ -22,4 +22,4 @@ pub use manifest::{Block, Label, Manifest, Place, Section};
 pub use store::{Store, Writer};
 
 /// The format that this program writes; it reads no other.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;

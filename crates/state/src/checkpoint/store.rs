@@ -230,6 +230,11 @@ impl Writer<'_> {
         Ok(*block)
     }
 
+    /// Makes what was put readable by [`Store::read`]; not durable yet.
+    pub fn settle(&mut self) -> Result<(), CheckpointError> {
+        if self.buffer.is_empty() { Ok(()) } else { self.flush() }
+    }
+
     fn flush(&mut self) -> Result<(), CheckpointError> {
         let at = self.end - self.buffer.len() as u64;
         self.file.write_at(&self.buffer, at).map_err(CheckpointError::io("write", &self.path))?;

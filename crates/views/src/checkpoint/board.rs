@@ -2,8 +2,14 @@
 
 use crate::version::registry::Key;
 use parking_lot::{Condvar, Mutex};
-use regauge_types::Lsn;
-use std::{collections::BTreeMap, time::Duration};
+use regauge_types::{Digest, Lsn};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+/// How many pauses are remembered.
+pub(super) const PAUSES: usize = 128;
 
 /// What there is to be told of checkpoints.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +24,12 @@ pub struct Status {
     pub n_sections: usize,
     /// From its beginning to its end.
     pub took: Duration,
+    /// For how long at most a worker did nothing else, at the last one.
+    pub pause: Duration,
+    /// The same of the last ones, this one among them.
+    pub pauses: VecDeque<Duration>,
+    /// Of each version in the last one: the digest of its rows then.
+    pub digests: BTreeMap<Key, (Lsn, Digest)>,
     /// Why the last attempt came to nothing, if it did.
     pub failed: Option<String>,
     /// Since it was opened.
@@ -26,6 +38,16 @@ pub struct Status {
     pub opened: BTreeMap<Key, Result<Lsn, String>>,
     /// Checkpoints that could not be read when it was opened, and why.
     pub damaged: Vec<String>,
+}
+
+impl Status {
+    /// 99 of 100 of the last pauses were not longer.
+    #[must_use]
+    pub fn pause_p99(&self) -> Duration {
+        let mut all: Vec<Duration> = self.pauses.iter().copied().collect();
+        all.sort_unstable();
+        all.get((all.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+    }
 }
 
 #[derive(Default)]

@@ -3,21 +3,21 @@
 //! Every block is verified before anything is built from it, so a damaged checkpoint is never half used: the one before is taken, or
 //! none, with a warning that names file and place. Cost: reading the checkpoint once.
 
-use super::{board::Board, folder, kind, of_table, of_version, rows};
+use super::{board::Board, folder, kind, of_table, of_version, rows, tables, version};
 use crate::{
     error::{Error, Result},
     event_time::Times,
     table::{
         head::{Head, by_ids},
-        writes::{RowRef, copies, keys_of},
+        writes::{RowRef, copies, keys_of, whole_rows},
     },
     version::registry::Key,
 };
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use regauge_flow::{
-    engine::Restore,
-    image::{Image, Of},
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::SchemaRef,
 };
+use regauge_flow::engine::Restore;
 use regauge_state::checkpoint::{Block, CheckpointError, Manifest, Section, Store, decode};
 use regauge_types::{DataSetId, Env, Lsn, TopicId};
 use std::{path::Path, sync::Arc};
@@ -105,44 +105,82 @@ impl Found {
 
     fn restore(&self, section: &Section) -> Result<Restore> {
         let mut restore = Restore::default();
+        let mut digest = None;
         for block in &section.blocks {
-            let tables = self.tables(block)?;
-            let odd = || Error::internal("a checkpoint's block does not read");
             match block.label.kind {
-                kind::IMAGE => {
-                    let of = if block.label.of == 256 {
-                        Of::All
-                    } else {
-                        Of::Bucket(u8::try_from(block.label.of).map_err(|_| odd())?)
-                    };
+                kind::IMAGE | kind::IMAGE_GONE | kind::IMAGE_CHANGED => {
                     let node = usize::try_from(block.label.node).map_err(|_| odd())?;
-                    restore.images.entry(node).or_default().push(Image { part: block.label.part, of, tables });
+                    restore.images.entry(node).or_default().push(version::image(&self.store, block)?);
                 }
-                kind::ROWS => restore.rows.extend(tables.iter().map(rows::to_delta).collect::<Result<Vec<_>>>()?),
+                kind::ROWS | kind::ROWS_CHANGED => {
+                    restore.rows.extend(self.tables(block)?.iter().map(rows::to_delta).collect::<Result<Vec<_>>>()?);
+                }
                 kind::ERRORS => {
-                    for table in &tables {
+                    for table in &self.tables(block)? {
                         restore.errors.extend(rows::to_errors(table)?);
                     }
                 }
+                kind::DIGEST => digest = Some(version::digest(&self.store, block)?),
                 _ => return Err(odd()),
             }
         }
-        Ok(restore)
+        let found = version::digest_of(&restore.rows)?;
+        if digest == Some(found) {
+            return Ok(restore);
+        }
+        let wanted = digest.map_or_else(|| "none".to_owned(), |d| d.to_string());
+        Err(Error::internal(format!("its rows do not have the digest that it names wanted={wanted} found={found}")))
     }
 
-    /// A table as it was, under the columns that it has now; `None` if the checkpoint does not have it.
+    /// A table as it was, under the columns that it has now; `None` if the checkpoint does not have it. It remembers what is written from
+    /// here on.
     pub fn head(&self, topic: TopicId, key: &[usize], schema: &SchemaRef) -> Result<Option<Head>> {
         let Some(section) = self.manifest.section(&of_table(topic)) else { return Ok(None) };
         let mut head = Head::new(schema.clone());
         for block in &section.blocks {
-            for batch in self.tables(block)? {
-                let batch = Arc::new(by_ids(&batch, schema).map_err(Error::arrow)?);
-                let keys = if key.is_empty() { copies(&batch)? } else { keys_of(key, &batch)? };
-                for (at, key) in keys.into_iter().enumerate() {
-                    head.load(self.at(), key, Some(RowRef { batch: batch.clone(), at }));
+            let tables = self.tables(block)?;
+            let come = match (block.label.kind, tables.as_slice()) {
+                (kind::HEAD, [rows]) => rows,
+                (kind::HEAD_CHANGED, [gone, come]) => {
+                    self.take_out(&mut head, key, schema, gone)?;
+                    come
                 }
+                _ => return Err(odd()),
+            };
+            let batch = Arc::new(by_ids(come, schema).map_err(Error::arrow)?);
+            let keys = if key.is_empty() { copies(&batch)? } else { keys_of(key, &batch)? };
+            for (at, key) in keys.into_iter().enumerate() {
+                head.load(self.at(), key, Some(RowRef { batch: batch.clone(), at }));
             }
         }
+        head.track(self.at(), key.is_empty());
         Ok(Some(head))
     }
+
+    /// Rows that went: by their keys, or, if they have none, any of those that are alike.
+    fn take_out(&self, head: &mut Head, key: &[usize], schema: &SchemaRef, gone: &RecordBatch) -> Result<()> {
+        let keys = match gone.columns() {
+            [keys] if gone.schema().field(0).name() == tables::KEY && gone.schema().field(0).metadata().is_empty() => {
+                Some(keys.as_binary_opt::<i32>().ok_or_else(odd)?)
+            }
+            _ => None,
+        };
+        match (keys, key.is_empty()) {
+            (Some(keys), false) => keys.iter().flatten().for_each(|key| head.load(self.at(), key.into(), None)),
+            // rows without keys that came and went again
+            (Some(_), true) => {}
+            (None, true) => {
+                for row in whole_rows(&by_ids(gone, schema).map_err(Error::arrow)?)? {
+                    let copy = head.alike(&row, self.at()).into_iter().next().ok_or_else(odd)?;
+                    head.load(self.at(), copy, None);
+                }
+            }
+            (None, false) => return Err(odd()),
+        }
+        Ok(())
+    }
+}
+
+fn odd() -> Error {
+    Error::internal("a checkpoint's block does not read")
 }

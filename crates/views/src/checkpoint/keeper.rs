@@ -5,14 +5,15 @@
 
 use super::{
     CheckpointOptions,
-    board::Board,
+    board::{Board, PAUSES},
     take::{Job, Taken},
 };
 use crate::{
     error::{Error, Result},
-    version::registry::Key,
+    version::{FlowId, registry::Key},
 };
 use parking_lot::Mutex;
+use regauge_flow::engine::{Preparing, RESTORED};
 use regauge_state::checkpoint::{Manifest, Store};
 use regauge_types::{
     Lsn,
@@ -27,6 +28,11 @@ use std::{
     },
     time::Duration,
 };
+
+/// How long versions that were never saved are waited for before they are copied at an epoch's end.
+const PREPARE_MAX: Duration = Duration::from_secs(10);
+/// An epoch is made for a checkpoint at most so often.
+const NUDGE: Duration = Duration::from_millis(100);
 
 type Outcome = Arc<Mutex<Option<Result<Taken>>>>;
 
@@ -51,6 +57,12 @@ pub struct Keeper {
     saved: HashMap<Key, u64>,
     running: Option<Running>,
     stop: Arc<AtomicBool>,
+    /// Versions that were never saved, or whose last save was lost: copied between epochs before they are asked for.
+    preparing: HashMap<Key, Arc<Preparing>>,
+    /// Since when they are waited for.
+    waits: Option<Duration>,
+    /// An epoch was made for want of one, then.
+    nudged: Duration,
     /// Names saves.
     next: u64,
     /// When the last one was begun, and how far the log had come.
@@ -79,10 +91,51 @@ impl Keeper {
             saved: HashMap::new(),
             running: None,
             stop: Arc::default(),
-            next: 1,
+            preparing: HashMap::new(),
+            waits: None,
+            nudged: Duration::ZERO,
+            next: RESTORED + 1,
             since,
             at,
         }
+    }
+
+    /// These versions go on from the last checkpoint: what changes since will do.
+    pub fn restored(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.saved = keys.into_iter().map(|key| (key, RESTORED)).collect();
+    }
+
+    /// Whether nothing but an epoch is wanting for a checkpoint, of what was fed up to `at`; asked while there is none. Says so now and
+    /// then only, so that a log that refuses is not asked without end.
+    pub fn wants_epoch(&mut self, at: Lsn, log_bytes: u64) -> bool {
+        let now = self.env.clock.steady();
+        if now.saturating_sub(self.nudged) < NUDGE || !self.is_due(at, log_bytes) || !self.is_prepared() {
+            return false;
+        }
+        self.nudged = now;
+        true
+    }
+
+    /// Whether those that were never saved are copied, or were waited for long enough.
+    fn is_prepared(&self) -> bool {
+        let waited = self.waits.is_some_and(|since| self.env.clock.steady().saturating_sub(since) >= PREPARE_MAX);
+        waited || self.preparing.values().all(|p| p.is_done())
+    }
+
+    /// Sees to it that these versions, all that will be asked, have been copied; whether they have.
+    pub fn prepare(&mut self, flows: &[(Key, FlowId)], begin: impl Fn(FlowId) -> Option<Arc<Preparing>>) -> bool {
+        self.preparing.retain(|key, _| flows.iter().any(|(k, _)| k == key));
+        for (key, flow) in flows.iter().filter(|(key, _)| !self.saved.contains_key(key)) {
+            if !self.preparing.contains_key(key)
+                && let Some(preparing) = begin(*flow)
+            {
+                self.preparing.insert(*key, preparing);
+            }
+        }
+        if !self.preparing.is_empty() && self.waits.is_none() {
+            self.waits = Some(self.env.clock.steady());
+        }
+        self.is_prepared()
     }
 
     /// Whether the epoch that ends at this commit is to be kept.
@@ -106,6 +159,8 @@ impl Keeper {
         let no = self.next;
         self.next += 1;
         let begun = self.env.clock.steady();
+        self.preparing.clear();
+        self.waits = None;
         (self.since, self.at) = ((begun, log_bytes), at);
         let wish = self.board.open_wish();
         let job = job(self.store.clone(), self.last.clone(), self.stop.clone());
@@ -136,18 +191,25 @@ impl Keeper {
         }
         let took = self.env.clock.steady().saturating_sub(begun);
         match outcome.lock().take() {
-            Some(Ok(Taken { manifest, n_bytes, versions })) => {
-                tracing::info!(checkpoint = manifest.no, lsn = %at, bytes = n_bytes.0, reused = n_bytes.1, took_ms = took.as_millis(), "checkpoint");
-                self.saved = versions.into_iter().map(|key| (key, no)).collect();
+            Some(Ok(Taken { manifest, n_bytes, versions, pause })) => {
+                tracing::info!(checkpoint = manifest.no, lsn = %at, bytes = n_bytes.0, reused = n_bytes.1, took_ms = took.as_millis(), pause_us = pause.as_micros(), "checkpoint");
+                self.saved = versions.keys().map(|key| (*key, no)).collect();
                 let n_sections = manifest.sections.len();
                 let last = (manifest.no, at);
                 self.last = Some(Arc::new(manifest));
                 self.board.tell(|s| {
                     (s.last, s.n_bytes, s.n_sections, s.took, s.failed) = (Some(last), n_bytes, n_sections, took, None);
                     s.n_taken += 1;
+                    s.pause = pause;
+                    s.pauses.push_back(pause);
+                    let n_old = s.pauses.len().saturating_sub(PAUSES);
+                    s.pauses.drain(..n_old);
+                    s.digests = versions.into_iter().map(|(key, digest)| (key, (at, digest))).collect();
                 });
             }
             Some(Err(error)) => {
+                // what the versions gave went with it
+                self.saved.clear();
                 tracing::warn!(%error, lsn = %at, "checkpoint came to nothing; the next one is tried when it is due");
                 self.board.tell(|s| s.failed = Some(error.to_string()));
             }

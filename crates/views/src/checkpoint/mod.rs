@@ -6,14 +6,18 @@
 //!   opening                   ─▶ newest checkpoint that reads back whole; what it does not have comes from the log  [`found`]
 //! ```
 //! Invariant: nothing rests on a checkpoint but time. Whatever it lacks, or is not proven to be whole and of the same plan, is rebuilt from
-//! the log as if there were no checkpoint. Everything in one checkpoint is of one commit. It knows neither operators' state nor files'
+//! the log as if there were no checkpoint. Everything in one checkpoint is of one commit. What did not change is named again; of what did
+//! change the changes are written, behind what they are changes of, until they are half as much: then both are put together, on the
+//! checkpoint's thread ([`version`], [`tables`]). It knows neither operators' state nor files'
 //! formats: those are `flow`'s images and `state::checkpoint`'s blocks.
 
 pub mod board;
 pub mod found;
 pub mod keeper;
 pub mod rows;
+mod tables;
 pub mod take;
+mod version;
 
 pub use board::{Board, Status};
 
@@ -34,7 +38,7 @@ pub struct CheckpointOptions {
 
 impl Default for CheckpointOptions {
     fn default() -> CheckpointOptions {
-        CheckpointOptions { enabled: false, every: Duration::from_secs(60), log_bytes: 256 << 20 }
+        CheckpointOptions { enabled: true, every: Duration::from_secs(60), log_bytes: 256 << 20 }
     }
 }
 
@@ -54,6 +58,25 @@ mod kind {
     pub const ERRORS: u8 = 3;
     /// Rows of a table.
     pub const HEAD: u8 = 4;
+    /// Rows that came and, with multiplicities below zero, rows that went, behind those of a version's trace.
+    pub const ROWS_CHANGED: u8 = 5;
+    /// Behind the rows of a table: rows that went (one table of their keys, or of the rows themselves if they have none), then rows as they
+    /// are now.
+    pub const HEAD_CHANGED: u8 = 6;
+    /// Keys of a node's state that are gone.
+    pub const IMAGE_GONE: u8 = 7;
+    /// What a node's state has now for some keys.
+    pub const IMAGE_CHANGED: u8 = 8;
+    /// The digest of a version's rows: 32 bytes.
+    pub const DIGEST: u8 = 9;
+}
+
+/// Changes may take half as many bytes as what they are changes of, and this much, before both are put together.
+const CHANGES_BYTES_MIN: u64 = 256 << 10;
+
+/// Whether changes are so many that they are to be put together with what they are changes of.
+fn is_much(base: u64, changes: u64) -> bool {
+    changes > base / 2 + CHANGES_BYTES_MIN
 }
 
 /// The name of a version's section.

@@ -17,7 +17,7 @@ pub mod marks;
 pub mod past;
 
 use crate::{
-    catalog::{self, Catalog, Event, Kind, ObjectId},
+    catalog::{self, Catalog, Event, Kind, ObjectId, Relation},
     checkpoint::{
         Board,
         found::Found,
@@ -38,7 +38,7 @@ use crate::{
 use deltas::Gathered;
 use marks::Marks;
 use regauge_flow::engine::Restore;
-use regauge_log::{Commit, Log, Tail};
+use regauge_log::{Commit, Log, Tail, Transaction};
 use regauge_plan::{FlowPlan, Op, SourceId};
 use regauge_types::{CATALOG_TOPIC, CLOCK_TOPIC, ColumnId, Delta, Env, Epoch, Hlc, Lsn, TopicId, VersionNo, ViewId};
 use std::{
@@ -179,6 +179,9 @@ impl Driver {
                 driver.board.tell(|s| drop(s.opened.insert(key, whence.map(|()| at))));
             }
         }
+        if let Some(keeper) = &mut driver.keeper {
+            keeper.restored(restored);
+        }
         driver
     }
 
@@ -203,20 +206,27 @@ impl Driver {
     fn checkpoint(&mut self, at: Lsn) {
         let Some(mut keeper) = self.keeper.take() else { return };
         let log_bytes = self.log.written_bytes();
-        if keeper.is_due(at, log_bytes)
+        let due = keeper.is_due(at, log_bytes);
+        let live = self.running.iter().filter(|(_, r)| due && !r.alone);
+        let flows: Vec<(Key, FlowId)> = live.map(|(key, r)| (*key, r.flow)).collect();
+        if due
+            && keeper.prepare(&flows, |flow| self.versions.flows().prepare(flow))
             && let Some(pin) = self.pins.pin(at)
         {
             let mut asked = vec![];
-            for (key, running) in self.running.iter().filter(|(_, r)| !r.alone) {
-                let Some(fingerprint) = self.fingerprint(*key) else { continue };
-                let Ok(trace) = self.versions.reader(*key) else { continue };
-                let (no, base) = keeper.numbers(*key);
-                if let Some(saving) = self.versions.flows().save(running.flow, at.into(), no, base) {
-                    asked.push(OfVersion { key: *key, fingerprint, saving, trace });
+            for (key, flow) in flows {
+                let Some((fingerprint, plan)) = self.plan(key) else { continue };
+                let Ok(trace) = self.versions.reader(key) else { continue };
+                let (no, base) = keeper.numbers(key);
+                if let Some(saving) = self.versions.flows().save(flow, at.into(), no, base) {
+                    asked.push(OfVersion { key, fingerprint, plan, saving, trace });
                 }
             }
-            let tables = self.catalog.relations().filter(|r| matches!(r.kind, Kind::Table { .. })).filter_map(|r| r.topic());
-            let heads = tables.filter_map(|topic| Some((topic, self.judged.head(topic)?))).collect();
+            let table = |r: &Arc<Relation>| {
+                let Kind::Table { key } = &r.kind else { return None };
+                Some((r.topic()?, self.judged.head(r.topic()?)?, key.is_empty()))
+            };
+            let heads = self.catalog.relations().filter_map(table).collect();
             let (dataset, own) = (self.log.dataset(), self.times.to_bytes());
             keeper.begin(at, log_bytes, |store, last, stop| Job {
                 store,
@@ -233,9 +243,20 @@ impl Driver {
         self.keeper = Some(keeper);
     }
 
-    fn fingerprint(&self, key: Key) -> Option<[u8; 32]> {
+    fn plan(&self, key: Key) -> Option<([u8; 32], Arc<[u8]>)> {
         let Kind::Materialized { versions, .. } = &self.catalog.get(ObjectId::View(key.0.0))?.kind else { return None };
-        Some(versions.get(&key.1)?.fingerprint)
+        let version = versions.get(&key.1)?;
+        Some((version.fingerprint, version.plan.clone()))
+    }
+
+    /// An epoch for a checkpoint that is due while nothing is written.
+    fn nudge(&mut self) {
+        let (at, log_bytes) = (self.tail.after(), self.log.written_bytes());
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.wants_epoch(at, log_bytes))
+            && let Err(error) = self.log.commit(Transaction::default())
+        {
+            tracing::debug!(%error, "no epoch for a checkpoint");
+        }
     }
 
     /// Runs until it is told to stop.
@@ -250,6 +271,7 @@ impl Driver {
             }
             match self.tail.next(self.limits.epoch_rows) {
                 Ok(commits) if commits.is_empty() => {
+                    self.nudge();
                     let _ = self.log.wait_beyond(self.tail.after(), if busy { BUSY } else { IDLE });
                 }
                 Ok(commits) => self.take(&commits),

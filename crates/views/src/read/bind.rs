@@ -1,7 +1,8 @@
 //! Choosing the epoch of a statement, and binding everything it uses to it.
 //!
 //! ```text
-//!   in a transaction           the transaction's snapshot: a boundary reserved at its first read, all views waited for
+//!   in a transaction, or WITH that writes
+//!                              the transaction's snapshot: a boundary reserved at its first read, all views waited for
 //!   tables and streams only    the last durable commit (nothing to wait for)
 //!   with views                 the last epoch that all of them have in common, if the session has seen no more; else wait
 //!   a write's own look-ups     the last judged commit: it becomes durable before the write does
@@ -24,7 +25,7 @@ impl Core {
         self.wait_durable(txn.at_least.min(self.judged.last()), timeout).await?;
         if txn.snapshot.is_none() {
             let streams = uses.iter().any(|id| txn.catalog.get(*id).is_some_and(|r| r.kind_name() == "stream"));
-            if txn.mode == Mode::Explicit {
+            if txn.mode == Mode::Explicit || txn.before.is_some() {
                 txn.snapshot = Some(self.pin(|| self.versions.boundary().max(txn.at_least)));
             } else if versions.is_empty() && (settled || streams) {
                 txn.snapshot = Some(self.pin(|| self.log.durable()));
@@ -46,7 +47,7 @@ impl Core {
             at: pin.at(),
             judged: self.judged.clone(),
             log: self.log.clone(),
-            own: txn.tables.clone(),
+            own: txn.before.as_ref().unwrap_or(&txn.tables).clone(),
             versions: txn.versions.clone(),
             pin: Some(pin),
         };

@@ -214,7 +214,7 @@ impl SchemaProvider for Names {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        if let Some(own) = self.scope.own.get(name) {
+        if let Some(own) = self.scope.own.get(name).filter(|_| self.schema == PATH) {
             return Ok(Some(own.clone()));
         }
         if let Some(rows) = self.planner.system_rows(&self.scope, &self.schema, name) {

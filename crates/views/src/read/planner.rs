@@ -45,6 +45,7 @@ use regauge_plan::{batch, functions::clock_timestamp};
 use regauge_types::env::Clock;
 use std::{
     collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -153,6 +154,9 @@ impl Planner {
             let unseen: Vec<&TableReference> = references.iter().filter(|r| !seen.contains(r)).collect();
             window::mention(&mut query, &unseen)?;
         }
+        if open {
+            batch::moving_words(&mut query);
+        }
         batch::versions(&mut query, &|name| scope.shape(name)).map_err(Error::from)?;
         scope.system_columns |= super::records::names_system_column(&query.to_string());
         batch::prepare(&mut query, &|name| scope.columns(name)).map_err(Error::from)?;
@@ -176,7 +180,11 @@ impl Planner {
 
     /// As [`Planner::plan`], of a view's query: its rows are the same whoever computes them, those of a LIMIT among them.
     pub async fn plan_text(&self, sql: &str, scope: Scope) -> Result<LogicalPlan> {
-        let query = crate::syntax::query(sql)?;
+        self.plan_view(crate::syntax::query(sql)?, scope).await
+    }
+
+    /// The same of a query that is to be a view's.
+    pub async fn plan_view(&self, query: ast::Query, scope: Scope) -> Result<LogicalPlan> {
         self.typed(query, scope, false).await
     }
 
@@ -282,6 +290,44 @@ impl Planner {
     fn references(&self, query: &ast::Query) -> Result<Vec<TableReference>> {
         let read = window::unwindowed(query).unwrap_or_else(|| query.clone());
         self.0.base.resolve_table_references(&statement(read)).map_err(Error::from_datafusion)
+    }
+
+    /// Refuses items of RETURNING that are not of one row: aggregates and window functions outside of subqueries.
+    ///
+    /// # Errors
+    /// 42803, 42P20.
+    pub fn rows_alone(&self, items: &[ast::SelectItem]) -> Result<()> {
+        struct V<'a>(&'a SessionState, usize);
+        impl ast::Visitor for V<'_> {
+            type Break = Error;
+            fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Error> {
+                self.1 += 1;
+                ControlFlow::Continue(())
+            }
+            fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Error> {
+                self.1 -= 1;
+                ControlFlow::Continue(())
+            }
+            fn pre_visit_expr(&mut self, e: &ast::Expr) -> ControlFlow<Error> {
+                let ast::Expr::Function(f) = e else { return ControlFlow::Continue(()) };
+                if self.1 > 0 {
+                    return ControlFlow::Continue(());
+                }
+                if f.over.is_some() {
+                    return ControlFlow::Break(Error::invalid("42P20", "window functions are not allowed in RETURNING"));
+                }
+                let name = f.name.0.last().and_then(|p| p.as_ident()).map(regauge_plan::parse::fold).unwrap_or_default();
+                match self.0.aggregate_functions().contains_key(&name) {
+                    true => ControlFlow::Break(Error::invalid("42803", "aggregate functions are not allowed in RETURNING")),
+                    false => ControlFlow::Continue(()),
+                }
+            }
+        }
+        let mut v = V(&self.0.base, 0);
+        match items.iter().try_for_each(|item| ast::Visit::visit(item, &mut v)) {
+            ControlFlow::Break(error) => Err(error.hint("read the rows with a SELECT: WITH d AS (.. RETURNING ..) SELECT ..")),
+            ControlFlow::Continue(()) => Ok(()),
+        }
     }
 
     /// Relations that a query names itself.

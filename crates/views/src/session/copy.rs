@@ -20,6 +20,7 @@ use arrow::{
 };
 use datafusion::scalar::ScalarValue;
 use regauge_plan::{
+    functions::cast::cast_column,
     parse::{Copy, RelationName},
     pgtypes::parse_text,
 };
@@ -207,6 +208,12 @@ impl Session {
 fn typed(texts: &StringArray, ty: &DataType) -> Result<ArrayRef, (usize, Error)> {
     if ty == &DataType::Utf8 {
         return Ok(Arc::new(texts.clone()));
+    }
+    if ty.is_nested() {
+        let all: ArrayRef = Arc::new(texts.clone());
+        let why = |at: usize| cast_column(&all.slice(at, 1), ty).err().map(|e| (at, Error::from_eval(&e)));
+        let cast = cast_column(&all, ty);
+        return cast.map_err(|e| (0..all.len()).find_map(why).unwrap_or_else(|| (0, Error::from_eval(&e))));
     }
     let lost = |row| (row, Error::internal(format!("a value does not fit its own type type={ty}")));
     let null = ScalarValue::try_from(ty).map_err(|e| (0, Error::from_datafusion(e)))?;

@@ -89,6 +89,10 @@ impl Session {
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("CLOSE those that are read"));
         }
         let autocommit = self.txn.is_none();
+        self.own.clear();
+        let called = Statement::Query(Box::new(query.clone()));
+        let expanded = self.expanded(&self.whole_catalog(), &called)?;
+        let Statement::Query(query) = expanded.as_ref().unwrap_or(&called) else { return Err(unknown(name)) };
         let response = match self.txn.take() {
             // Each FETCH is watched, so the rows are not: statement_timeout means one statement.
             Some(mut txn) => {
@@ -97,7 +101,7 @@ impl Session {
                 self.txn = Some(txn);
                 response?
             }
-            None => Box::pin(self.in_transaction(&Statement::Query(Box::new(query.clone())), None)).await?,
+            None => Box::pin(self.in_transaction(&Statement::Query(query.clone()), None)).await?,
         };
         let Response::Rows(rows) = response else { return Err(Error::internal("a query gave no rows")) };
         let kept = (scroll || hold).then(|| self.core.planner.holding("cursor"));

@@ -167,7 +167,7 @@ impl Session {
         if create.materialized {
             return self.create_materialized(txn, create, definition).map(|()| Response::command(tag));
         }
-        let plan = self.core.planner.plan(create.query.as_ref().clone(), scope).await?;
+        let plan = self.core.planner.plan_view(create.query.as_ref().clone(), scope).await?;
         let fields = plan.schema().fields();
         let shown = regauge_plan::batch::shown_names(fields.iter().map(|f| f.name().as_str()));
         let fields = shown.into_iter().zip(fields.iter().map(|f| f.data_type().clone()));
@@ -217,7 +217,7 @@ impl Session {
             without_late: late != Late::Correct,
             emit_final: create.emit_final,
             recursion,
-            ..PlanOptions::default()
+            columns: create.columns.clone(),
         };
         let plan = crate::catalog::lookup::plan(&txn.catalog, &scope, &create.query, &wished)?;
         let mut options = BTreeMap::new();

@@ -29,6 +29,11 @@ impl Session {
             Error::no_relation(name)
                 .hint(format!("versions there are: {}", versions.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")))
         })?;
+        // What it reads stands in the plan, plain views opened: it is shown to who may read that himself.
+        let mut scope = self.scope(Some(txn));
+        Arc::make_mut(&mut scope.who).opened = true;
+        let scope = scope.of_definition(&relation, &version.definition);
+        self.core.planner.uses(&crate::syntax::query(&version.definition.sql)?, &scope)?;
         let plan = FlowPlan::from_bytes(&version.plan)
             .map_err(|e| Error::new(regauge_types::ErrorKind::Corrupt, code::CORRUPT, e.to_string()))?;
         let mut lines: Vec<String> = plan.explain().lines().map(str::to_owned).collect();

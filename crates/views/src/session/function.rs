@@ -220,7 +220,7 @@ impl Places<'_> {
         }
     }
 
-    fn statement(mut self, statement: &mut Statement) -> Result<usize> {
+    fn statement(&mut self, statement: &mut Statement) -> Result<usize> {
         match statement {
             Statement::Query(query) | Statement::Declare { query, .. } => self.tree(&mut **query)?,
             Statement::CopyTo(copy) => self.tree(&mut *copy.query)?,
@@ -257,6 +257,12 @@ impl Places<'_> {
                 self.trees(&mut delete.selection)?;
                 self.trees(&mut delete.returning)?;
             }
+            Statement::With(with) => {
+                for statement in with.parts.iter_mut().map(|p| &mut p.work).chain([&mut with.body]) {
+                    self.statement(statement)?;
+                }
+            }
+            Statement::Execute { args, .. } => self.trees(args)?,
             Statement::CreateTable(create) => {
                 if let Some((query, _)) = &mut create.query {
                     self.tree(&mut **query)?;

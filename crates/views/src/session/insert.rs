@@ -21,7 +21,10 @@ use arrow::{
     datatypes::{Field, Int64Type, Schema, SchemaRef},
 };
 use datafusion::{common::ScalarValue, sql::sqlparser::ast};
-use regauge_plan::parse::{Assignment, Insert, OnConflict};
+use regauge_plan::{
+    functions::assign::{assignable, mismatch},
+    parse::{Assignment, Insert, OnConflict},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -59,8 +62,11 @@ impl Session {
     async fn insert_rows(&mut self, txn: &mut Txn, insert: &Insert, relation: &Relation, named: &[usize]) -> Result<RecordBatch> {
         let schema = relation.schema();
         let Some(source) = &insert.source else {
-            let items =
-                relation.columns.iter().map(|c| Ok(syntax::expr_as(Session::default_of(c)?, &c.name))).collect::<Result<_>>()?;
+            let items = relation
+                .columns
+                .iter()
+                .map(|c| Ok(syntax::expr_as(Session::value_for(c, None)?, &c.name)))
+                .collect::<Result<_>>()?;
             let query = syntax::select(items, "(SELECT 1) AS \"__one\"", None)?;
             let (_, batches) = self.compute(txn, query, HashMap::new(), Some(&schema)).await?;
             return one_under(relation, &batches);
@@ -71,6 +77,7 @@ impl Session {
         }
         let mut source = source.as_ref().clone();
         fill_values(&mut source, relation, named)?;
+        fill_items(&mut source, relation, named)?;
         let width = width_of(&source);
         if let Some(width) = width.filter(|w| *w != named.len()) {
             let (more, less) =
@@ -80,16 +87,23 @@ impl Session {
                 return Err(Error::invalid(code::SYNTAX, format!("INSERT has more {more} than {less}")));
             }
         }
-        let named = &named[..width.unwrap_or(named.len()).min(named.len())];
+        let scope = self.scope(Some(txn));
+        let kept = self.planned(txn, source, scope, None, None).await?;
+        let width = kept.plan.schema().fields().len();
+        if width > named.len() || width < named.len() && !insert.columns.is_empty() {
+            let (more, less) =
+                if width > named.len() { ("expressions", "target columns") } else { ("target columns", "expressions") };
+            return Err(Error::invalid(code::SYNTAX, format!("INSERT has more {more} than {less}")));
+        }
+        let named = &named[..width];
         let targets: Vec<&Column> = named.iter().map(|at| &relation.columns[*at]).collect();
         let target_schema: SchemaRef =
             Arc::new(Schema::new(targets.iter().map(|c| Field::new(&c.name, c.ty.clone(), true)).collect::<Vec<_>>()));
-        let scope = self.scope(Some(txn));
-        let kept = self.planned(txn, source, scope, None, None).await?;
-        if kept.plan.schema().fields().len() != named.len() {
-            let message =
-                format!("INSERT has {} target columns and {} expressions", named.len(), kept.plan.schema().fields().len());
-            return Err(Error::invalid(code::SYNTAX, message));
+        for (field, column) in kept.plan.schema().fields().iter().zip(&targets) {
+            let (from, to) = (field.data_type(), &column.ty);
+            if *from != arrow::datatypes::DataType::Null && !assignable(from, to) {
+                return Err(Error::from_eval(&mismatch(&column.name, to, from)).hint("cast the expression"));
+            }
         }
         let batches = self.collect(txn, &kept).await?;
         let given = one(&kept.plan.schema(), &batches)?;
@@ -116,7 +130,7 @@ impl Session {
         let given = RecordBatch::try_new(Arc::new(Schema::new(fields)), given.columns().to_vec()).map_err(Error::arrow)?;
         let item = |(at, column): (usize, &Column)| match named.iter().position(|n| *n == at) {
             Some(i) => Ok(syntax::column_as("__given", &names[i], &column.name)),
-            None => Ok(syntax::expr_as(Session::default_of(column)?, &column.name)),
+            None => Ok(syntax::expr_as(Session::value_for(column, None)?, &column.name)),
         };
         let items = relation.columns.iter().enumerate().map(item).collect::<Result<_>>()?;
         let query = syntax::select(items, "\"__given\"", None)?;
@@ -151,7 +165,7 @@ impl Session {
                     fresh.push(row);
                 }
                 (Some(_), None) => {}
-                (Some(_), Some(_)) if !first => {
+                (Some(now), Some(_)) if !first || self.written_here(txn, relation, &key, &now) => {
                     let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
                     return Err(Error::invalid(code::CARDINALITY, message).hint("give each key once in one INSERT"));
                 }
@@ -186,7 +200,7 @@ impl Session {
             let set = assignments.iter().rev().find(|a| a.column == column.name);
             items.push(match set {
                 None => syntax::column_as(name, &column.name, &column.name),
-                Some(a) => syntax::expr_as(a.value.clone().map_or_else(|| Session::default_of(column), Ok)?, &column.name),
+                Some(a) => syntax::expr_as(Session::value_for(column, a.value.clone())?, &column.name),
             });
             fields.push(Field::new(&column.name, column.ty.clone(), true));
         }
@@ -363,15 +377,31 @@ fn width_of(query: &ast::Query) -> Option<usize> {
 fn fill_values(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> Result<()> {
     let ast::SetExpr::Values(values) = query.body.as_mut() else { return Ok(()) };
     let columns = named.iter().map(|at| &relation.columns[*at]);
-    let casts = columns.map(|c| Ok((c, syntax::cast_to(syntax::null(), &c.ty)?))).collect::<Result<Vec<_>>>()?;
+    // One template for each column: there may be many rows.
+    let calls = columns.map(|c| Ok((c, syntax::assigned(syntax::null(), &c.ty, &c.name)?))).collect::<Result<Vec<_>>>()?;
     for row in &mut values.rows {
-        for (expr, (column, cast)) in row.iter_mut().zip(&casts) {
-            let value =
-                if syntax::is_default(expr) { Session::default_of(column)? } else { std::mem::replace(expr, syntax::null()) };
-            *expr = cast.clone();
-            if let ast::Expr::Cast { expr: inner, .. } = expr {
-                **inner = value;
+        for (expr, (column, call)) in row.iter_mut().zip(&calls) {
+            *expr = match syntax::is_default(expr) {
+                true => Session::value_for(column, None)?,
+                false => syntax::with_first(call.clone(), std::mem::replace(expr, syntax::null())),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// A string among the items of a SELECT is read as its column's type.
+fn fill_items(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> Result<()> {
+    let ast::SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    for (item, at) in select.projection.iter_mut().zip(named) {
+        let column = &relation.columns[*at];
+        match item {
+            ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. } if syntax::is_open(e) => {
+                *e = syntax::assigned(std::mem::replace(e, syntax::null()), &column.ty, &column.name)?;
             }
+            ast::SelectItem::UnnamedExpr(_) | ast::SelectItem::ExprWithAlias { .. } => {}
+            // Behind a star nobody knows which column is meant.
+            _ => return Ok(()),
         }
     }
     Ok(())

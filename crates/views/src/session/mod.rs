@@ -38,6 +38,7 @@ pub(crate) mod txn;
 mod update;
 mod variables;
 mod watermark;
+mod with;
 
 pub use guard::CancelHandle;
 pub use prepare::Prepared;
@@ -112,6 +113,8 @@ pub struct Session {
     named: HashMap<String, (Statement, Vec<arrow::datatypes::DataType>)>,
     /// What DECLARE has opened.
     cursors: cursor::Cursors,
+    /// Rows that earlier parts of the statement at hand have given, by their names.
+    own: HashMap<String, Arc<dyn datafusion::catalog::TableProvider>>,
     /// What it was given of sequences.
     counted: Arc<crate::sequences::Mine>,
     /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
@@ -143,6 +146,7 @@ impl Session {
             plans: select::PlanCache::default(),
             named: HashMap::new(),
             cursors: cursor::Cursors::default(),
+            own: HashMap::new(),
             deallocated: vec![],
         }
     }
@@ -404,6 +408,9 @@ impl Session {
             let message = format!("cannot execute {what} in a read-only transaction");
             return Err(Error::invalid("25006", message).hint("BEGIN READ WRITE, or SET default_transaction_read_only = off"));
         }
+        // What a statement that was cut off has left.
+        txn.before = None;
+        self.own.clear();
         let expanded = self.expanded(&txn.catalog, statement)?;
         // Bodies of functions are read with the rights of who calls them.
         let statement = expanded.as_ref().unwrap_or(statement);
@@ -413,6 +420,7 @@ impl Session {
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
             Statement::Update(update) => Box::pin(self.update(txn, update, text)).await,
             Statement::Delete(delete) => Box::pin(self.delete(txn, delete, text)).await,
+            Statement::With(with) => Box::pin(self.with(txn, with)).await,
             Statement::Copy(copy) => self.copy(txn, copy),
             Statement::CopyTo(copy) => Box::pin(self.copy_to(txn, copy)).await,
             Statement::CreateTable(create) => Box::pin(self.create_table(txn, create)).await,
@@ -528,7 +536,7 @@ impl Session {
             catalog,
             time_zone: self.variables.time_zone(),
             system_columns: false,
-            own: HashMap::new(),
+            own: self.own.clone(),
             about: Arc::new(About {
                 user: who.rights.name(who.role),
                 session_user: who.rights.name(who.session),
@@ -594,6 +602,7 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::Insert(_) => "INSERT",
         Statement::Update(_) => "UPDATE",
         Statement::Delete(_) => "DELETE",
+        Statement::With(with) => return with.parts.iter().map(|p| &p.work).chain([&with.body]).find_map(writes),
         Statement::Copy(_) => "COPY FROM",
         Statement::CreateTable(_) | Statement::CreateView(_) => "CREATE",
         Statement::Ddl(_) => "DDL",

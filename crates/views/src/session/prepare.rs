@@ -71,6 +71,7 @@ impl Session {
     }
 
     async fn prepare_inner(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
+        self.own.clear();
         let statements = self.parse(sql)?;
         let statement = match statements.as_slice() {
             [] => return Ok(Prepared { statement: None, sql: sql.to_owned(), params: vec![], columns: None, point: None }),
@@ -197,6 +198,16 @@ impl Session {
                         }
                     }
                 }
+                if let ast::SetExpr::Select(select) = source.body.as_ref() {
+                    for (item, at) in select.projection.iter().zip(&named) {
+                        let (ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. }) = item else {
+                            break;
+                        };
+                        if let Some(no) = placeholder(e) {
+                            types.entry(no).or_insert_with(|| relation.columns[*at].ty.clone());
+                        }
+                    }
+                }
                 self.infer_query(source, scope, &mut types).await;
                 if let Some((assignments, _)) = insert.on_conflict.as_ref().and_then(|c| c.update.as_ref()) {
                     infer_assignments(assignments, &relation, &mut types);
@@ -218,6 +229,21 @@ impl Session {
                 };
                 let items = vec![ast::SelectItem::UnnamedExpr(syntax::null())];
                 self.infer_over(&relation, delete.alias.as_deref(), items, delete.selection.clone(), scope, &mut types).await;
+            }
+            Statement::With(with) => {
+                for part in &with.parts {
+                    for (no, ty) in Box::pin(self.infer(&part.work)).await {
+                        types.entry(no).or_insert(ty);
+                    }
+                    let known = |no: usize| types.get(&no).cloned().unwrap_or(DataType::Utf8);
+                    let nulls = (0..count_params(&part.work).unwrap_or(0)).map(|no| syntax::cast_to(syntax::null(), &known(no)));
+                    let Ok(nulls) = nulls.collect::<Result<Vec<_>>>() else { return types };
+                    let Ok(columns) = Box::pin(self.columns_of_plain(&filled(&part.work, &nulls))).await else { return types };
+                    let _ = self.knows(part, columns);
+                }
+                for (no, ty) in Box::pin(self.infer(&with.body)).await {
+                    types.entry(no).or_insert(ty);
+                }
             }
             _ => {}
         }
@@ -266,7 +292,10 @@ impl Session {
     /// What a statement without open parameters answers with.
     async fn columns_of(&mut self, statement: &Statement) -> Result<Option<SchemaRef>> {
         match self.executed(statement).await? {
-            Some(filled) => self.columns_of_plain(&filled).await,
+            Some(filled) => {
+                let expanded = self.expanded(&self.whole_catalog(), &filled)?;
+                self.columns_of_plain(expanded.as_ref().unwrap_or(&filled)).await
+            }
             None => self.columns_of_plain(statement).await,
         }
     }
@@ -287,6 +316,16 @@ impl Session {
             }
             Statement::Delete(d) if !d.returning.is_empty() => {
                 self.returning_columns(&d.table, d.alias.as_deref(), &d.returning, scope).await
+            }
+            Statement::With(with) => {
+                self.own.clear();
+                for part in &with.parts {
+                    let columns = Box::pin(self.columns_of_plain(&part.work)).await?;
+                    self.knows(part, columns)?;
+                }
+                let columns = Box::pin(self.columns_of_plain(&with.body)).await;
+                self.own.clear();
+                columns
             }
             Statement::Show { .. }
             | Statement::ShowObjects { .. }
@@ -326,6 +365,7 @@ impl Session {
         items: &[ast::SelectItem],
         scope: Scope,
     ) -> Result<Option<SchemaRef>> {
+        self.core.planner.rows_alone(items)?;
         let relation = scope.relation(table.schema.as_deref(), &table.name)?.clone();
         let name = alias.unwrap_or(&relation.name.name);
         let from =
@@ -396,6 +436,16 @@ fn count_params(statement: &Statement) -> Result<usize> {
     Ok(max)
 }
 
+/// Refuses parameters where nobody gives them values.
+pub(super) fn no_params(statement: &Statement) -> Result<()> {
+    match count_params(statement)? {
+        0 => Ok(()),
+        _ => {
+            Err(Error::invalid("42P02", "there is no parameter $1").hint("prepare the statement, and give its parameters values"))
+        }
+    }
+}
+
 /// The statement with expressions in its parameters' places.
 fn filled(statement: &Statement, values: &[ast::Expr]) -> Statement {
     let mut statement = statement.clone();
@@ -441,6 +491,11 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
             update.from.iter_mut().for_each(|t| walk(t, visit));
             update.selection.iter_mut().for_each(|e| walk(e, visit));
             update.returning.iter_mut().for_each(|i| walk(i, visit));
+        }
+        Statement::With(with) => {
+            for statement in with.parts.iter_mut().map(|p| &mut p.work).chain([&mut with.body]) {
+                each_expr(statement, visit);
+            }
         }
         Statement::CreateTable(create) => {
             if let Some((query, _)) = &mut create.query {

@@ -81,6 +81,7 @@ pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
             reads.items(&delete.returning);
             vec![Need::Hold(reads.besides(Privileges::DELETE), &delete.table)]
         }
+        Statement::With(with) => with.parts.iter().map(|p| &p.work).chain([&with.body]).flat_map(needs).collect(),
         Statement::Copy(copy) => vec![Need::Hold(Privileges::INSERT, &copy.table)],
         Statement::Subscribe(subscribe) => vec![Need::Read(&subscribe.name)],
         Statement::Describe { name } => vec![Need::Know(name)],

@@ -9,7 +9,7 @@ use crate::{
     read::relation::{RelationTable, Source},
     response::{Response, Rows},
     syntax,
-    table::writes::{COPY_BYTES, Key, RowRef, check_bytes, check_chars, check_not_null, duplicate, whole_rows},
+    table::writes::{COPY_BYTES, Key, RowRef, check_bytes, check_not_null, duplicate, whole_rows},
 };
 use arrow::{
     array::{RecordBatch, RecordBatchOptions, new_null_array},
@@ -104,7 +104,7 @@ impl Core {
     }
 
     fn snapshot(&self, txn: &mut Txn) -> Lsn {
-        let explicit = txn.mode == super::txn::Mode::Explicit;
+        let explicit = txn.mode == super::txn::Mode::Explicit || txn.before.is_some();
         let at_least = txn.at_least;
         let choose = || if explicit { self.versions.boundary().max(at_least) } else { self.judged.last() };
         txn.snapshot.get_or_insert_with(|| self.pin(choose)).at()
@@ -135,7 +135,6 @@ impl Core {
 
     pub(super) fn append_stream(&self, txn: &mut Txn, relation: &Arc<Relation>, rows: RecordBatch) -> Result<()> {
         check_not_null(relation, &[], &rows)?;
-        check_chars(relation, &rows)?;
         let topic = relation.topic().ok_or_else(|| Error::internal("stream without a topic"))?;
         if rows.num_rows() > 0 {
             let rows = event_time::layout::records(relation, rows)?;
@@ -182,6 +181,7 @@ impl Session {
         if items.is_empty() {
             return Ok(Response::command(format!("{tag} {}", rows.num_rows())));
         }
+        self.core.planner.rows_alone(items)?;
         let name = alias.unwrap_or(&relation.name.name);
         let query = syntax::select(items.to_vec(), &format!("\"__written\" AS {}", syntax::quote(name)), None)?;
         let own = HashMap::from([("__written".to_owned(), provider(rows))]);
@@ -192,6 +192,14 @@ impl Session {
     /// The expression that a column takes when a row does not name it.
     pub(super) fn default_of(column: &crate::catalog::Column) -> Result<ast::Expr> {
         column.absent().as_deref().map_or_else(|| Ok(syntax::null()), syntax::expression)
+    }
+
+    /// What a statement gives a column; `None` for DEFAULT.
+    pub(super) fn value_for(column: &crate::catalog::Column, value: Option<ast::Expr>) -> Result<ast::Expr> {
+        match value {
+            Some(value) => syntax::assigned(value, &column.ty, &column.name),
+            None => syntax::cast_to(Session::default_of(column)?, &column.ty),
+        }
     }
 
     /// The same for rows that were there before the column was.

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
     read::planner,
     syntax,
-    table::writes::{check_chars, check_not_null},
+    table::writes::{check_not_null, fit_chars},
 };
 use arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -24,14 +24,14 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 impl Session {
     /// Rows with their computed columns, none of them against a condition.
     pub(super) async fn ruled(&mut self, txn: &mut Txn, relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
+        let rows = fit_chars(relation, rows)?;
         let computes = relation.columns.iter().any(|c| matches!(c.made, Made::Computed(_)));
         if rows.num_rows() == 0 || !computes && relation.checks.is_empty() {
             return Ok(rows);
         }
-        let rows = if computes { self.computed(txn, relation, &rows).await? } else { rows };
+        let rows = if computes { fit_chars(relation, self.computed(txn, relation, &rows).await?)? } else { rows };
         let key: &[usize] = if let Kind::Table { key } = &relation.kind { key } else { &[] };
         check_not_null(relation, key, &rows)?;
-        check_chars(relation, &rows)?;
         self.judge_checks(txn, relation, &rows).await?;
         Ok(rows)
     }
@@ -100,6 +100,14 @@ impl Session {
             }
         }
         for column in &relation.columns {
+            let Some(default) = column.default.as_deref().filter(|_| column.made == Made::Given) else { continue };
+            let value = syntax::assigned(syntax::expression(default)?, &column.ty, &column.name)?;
+            self.type_of_rule(txn, relation, &empty, value).await.map_err(|e| match e.sqlstate {
+                code::DATATYPE_MISMATCH => Error { message: e.message.replace("but expression", "but default expression"), ..e },
+                _ => e,
+            })?;
+        }
+        for column in &relation.columns {
             let Made::Computed(sql) = &column.made else { continue };
             let expr = syntax::expression(sql)?;
             plain(&expr, "column generation expression")?;
@@ -128,7 +136,7 @@ impl Session {
         expr: ast::Expr,
     ) -> Result<(DataType, bool)> {
         let mut scope = self.scope(Some(txn));
-        scope.own = HashMap::from([("__row".to_owned(), rows::provider(empty))]);
+        scope.own.insert("__row".to_owned(), rows::provider(empty));
         let immutable = !moves(&expr);
         let query = syntax::select(vec![syntax::expr_as(expr, "__rule")], &over(relation), None)?;
         let plan = Box::pin(self.core.planner.plan(query, scope)).await?;

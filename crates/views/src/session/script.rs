@@ -39,6 +39,9 @@ impl Session {
     pub fn script(&mut self, sql: &str) -> Result<Script> {
         let parsed = crate::stack::roomy_now(|| self.parse(sql));
         let statements = parsed.map_err(|e| self.fail(e))?;
+        if sql.contains('$') {
+            statements.iter().try_for_each(super::prepare::no_params).map_err(|e| self.fail(e))?;
+        }
         let text = (statements.len() == 1).then(|| sql.to_owned());
         Ok(Script { statements, next: 0, text })
     }
@@ -80,7 +83,7 @@ impl Session {
     }
 
     /// An answer whose rows have all been computed, within the memory of one query.
-    async fn whole(&self, response: Response) -> Result<Response> {
+    pub(super) async fn whole(&self, response: Response) -> Result<Response> {
         let collect = async |mut stream: RowStream| -> Result<RowStream> {
             let (mut batches, mut bytes) = (vec![], 0);
             while let Some(batch) = stream.try_next().await? {

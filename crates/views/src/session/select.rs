@@ -118,7 +118,8 @@ impl Session {
         own: HashMap<String, Arc<dyn TableProvider>>,
         output: Option<&SchemaRef>,
     ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-        let scope = Scope { own, ..self.scope(Some(txn)) };
+        let mut scope = self.scope(Some(txn));
+        scope.own.extend(own);
         let kept = self.planned(txn, query, scope, None, output).await?;
         let batches = self.collect(txn, &kept).await?;
         Ok((planner::shown(&kept.plan.schema()), batches))

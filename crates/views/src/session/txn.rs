@@ -59,6 +59,8 @@ pub struct Txn {
     pub altered: BTreeSet<TopicId>,
     /// Tables that nobody else may have written to since the snapshot.
     pub frozen: BTreeSet<TopicId>,
+    /// Within a statement of several parts: what had been written before it, which is what its parts read.
+    pub before: Option<BTreeMap<TopicId, Arc<TableWrites>>>,
     /// Traces pinned at the snapshot.
     pub versions: HashMap<(ViewId, VersionNo), Arc<dyn VersionRows>>,
     /// The snapshot must not be older than this.
@@ -103,6 +105,7 @@ impl Txn {
             created: vec![],
             altered: BTreeSet::new(),
             frozen: BTreeSet::new(),
+            before: None,
             versions: HashMap::new(),
             at_least,
             savepoints: vec![],

@@ -46,7 +46,7 @@ impl Session {
         let mut fields: Vec<Field> = relation.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         for (at, assignment) in &assigned {
             let column = &relation.columns[*at];
-            let value = assignment.value.clone().map_or_else(|| Session::default_of(column), Ok)?;
+            let value = Session::value_for(column, assignment.value.clone())?;
             items.push(syntax::expr_as(value, &format!("__new{at}")));
             fields.push(Field::new(format!("__new{at}"), column.ty.clone(), true));
         }
@@ -99,7 +99,7 @@ impl Session {
             }
         };
         let batches = self.collect(txn, &kept).await?;
-        rows::one(&kept.plan.schema(), &batches)
+        self.untouched(txn, relation, rows::one(&kept.plan.schema(), &batches)?)
     }
 }
 

@@ -32,6 +32,17 @@ pub struct Head {
     touched: Lsn,
     /// As it was before its columns changed, until that cannot be called back.
     before: Vec<Before>,
+    changed: Option<Changed>,
+}
+
+/// What was written since a checkpoint.
+#[derive(Debug)]
+struct Changed {
+    /// All behind this commit is here.
+    since: Lsn,
+    /// Whether rows have no keys of their own, and so are told apart by what they are.
+    copies: bool,
+    keys: Vec<(Lsn, Key, Option<RowRef>)>,
 }
 
 /// What a change of columns replaced.
@@ -46,7 +57,7 @@ impl Head {
     /// An empty table.
     #[must_use]
     pub fn new(schema: SchemaRef) -> Head {
-        Head { schema, keys: BTreeMap::new(), since: Lsn::ZERO, touched: Lsn::ZERO, before: vec![] }
+        Head { schema, keys: BTreeMap::new(), since: Lsn::ZERO, touched: Lsn::ZERO, before: vec![], changed: None }
     }
 
     /// Columns.
@@ -58,7 +69,46 @@ impl Head {
     /// Takes in the row (or its absence) that a commit gave a key. Commits come in order.
     pub fn apply(&mut self, lsn: Lsn, key: Key, row: Option<RowRef>) {
         self.touched = lsn;
+        self.note(lsn, &key);
         self.keys.entry(key).or_default().push((lsn, row));
+    }
+
+    fn note(&mut self, lsn: Lsn, key: &Key) {
+        if let Some(changed) = &mut self.changed {
+            let before = || self.keys.get(key).and_then(|entries| entries.last()).and_then(|(_, row)| row.clone());
+            let before = if changed.copies { before() } else { None };
+            changed.keys.push((lsn, key.clone(), before));
+        }
+    }
+
+    /// From now on it remembers which keys are written; all is remembered that comes behind `since`. `copies`: of a table without a key of
+    /// its own.
+    pub fn track(&mut self, since: Lsn, copies: bool) {
+        self.changed = Some(Changed { since: since.max(self.touched), copies, keys: vec![] });
+    }
+
+    /// The commit behind which all that is written is remembered, if any.
+    #[must_use]
+    pub fn tracked(&self) -> Option<Lsn> {
+        self.changed.as_ref().map(|changed| changed.since)
+    }
+
+    /// The keys that commits up to `at` wrote, ascending, each with the row that it had before them if the table's rows have no keys.
+    #[must_use]
+    pub fn changed(&self, at: Lsn) -> Vec<(Key, Option<RowRef>)> {
+        let mut keys = BTreeMap::new();
+        for (_, key, before) in self.changed.iter().flat_map(|c| &c.keys).filter(|(lsn, ..)| *lsn <= at) {
+            keys.entry(key).or_insert(before);
+        }
+        keys.into_iter().map(|(key, before)| (key.clone(), before.clone())).collect()
+    }
+
+    /// What commits up to `at` wrote is kept elsewhere.
+    pub fn forget_changed(&mut self, at: Lsn) {
+        if let Some(changed) = &mut self.changed {
+            changed.since = changed.since.max(at);
+            changed.keys.retain(|(lsn, ..)| *lsn > at);
+        }
     }
 
     /// The last commit that wrote to it since it was opened.
@@ -101,6 +151,7 @@ impl Head {
 
     /// As [`Head::apply`] while nobody reads yet: only where the key stands last is kept.
     pub fn load(&mut self, lsn: Lsn, key: Key, row: Option<RowRef>) {
+        self.note(lsn, &key);
         match row {
             Some(_) => drop(self.keys.insert(key, vec![(lsn, row)])),
             None => drop(self.keys.remove(&key)),
@@ -160,6 +211,9 @@ impl Head {
             entries.retain(|(lsn, _)| *lsn < from);
             !entries.is_empty()
         });
+        if let Some(changed) = &mut self.changed {
+            changed.keys.retain(|(lsn, ..)| *lsn < from);
+        }
     }
 
     /// Forgets what nobody sees who reads at `since` or later.

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
 };
 use arrow::{
-    array::{Array, AsArray, RecordBatch, new_null_array},
+    array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array},
     compute::interleave_record_batch,
     datatypes::{DataType, SchemaRef},
 };
@@ -141,10 +141,9 @@ impl TableWrites {
         }
     }
 
-    /// Refuses rows that break a constraint of their own: a value is missing, a text is too long.
+    /// Refuses rows where a value is missing. Texts were cut before: see [`fit_chars`].
     pub fn check_rows(&self, rows: &RecordBatch) -> Result<()> {
-        check_not_null(&self.relation, &self.key, rows)?;
-        check_chars(&self.relation, rows)
+        check_not_null(&self.relation, &self.key, rows)
     }
 
     /// The rows of the table's topic that say all this, or nothing when there is nothing to say.
@@ -190,17 +189,32 @@ pub fn keys_of(key: &[usize], rows: &RecordBatch) -> Result<Vec<Key>> {
     Ok(keys.iter().map(Box::from).collect())
 }
 
-/// Refuses texts longer than their `varchar(n)`; spaces at the end are not counted.
-pub fn check_chars(relation: &Relation, rows: &RecordBatch) -> Result<()> {
+/// Rows whose texts fit their `varchar(n)`: blanks beyond n are cut off, anything else is refused.
+pub fn fit_chars(relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
+    let mut columns: Option<Vec<ArrayRef>> = None;
     for (at, column) in relation.columns.iter().enumerate() {
         let (Some(max), Some(texts)) = (column.chars_max, rows.column(at).as_string_opt::<i32>()) else { continue };
         let max_ = usize::try_from(max).unwrap_or(usize::MAX);
-        if texts.iter().flatten().any(|t| t.trim_end_matches(' ').chars().count() > max_) {
-            let message = format!("value too long for type character varying({max})");
-            return Err(Error::invalid(code::STRING_TOO_LONG, message).detail(format!("column={}", column.name)));
+        // A text has at most as many characters as bytes.
+        let is_long = |t: &str| t.len() > max_ && t.chars().count() > max_;
+        if !texts.iter().flatten().any(is_long) {
+            continue;
         }
+        let fit = |t: &str| match t.char_indices().nth(max_) {
+            Some((end, _)) if t[end..].bytes().all(|b| b == b' ') => Ok(t[..end].to_owned()),
+            Some(_) => {
+                let message = format!("value too long for type character varying({max})");
+                Err(Error::invalid(code::STRING_TOO_LONG, message).detail(format!("column={}", column.name)))
+            }
+            None => Ok(t.to_owned()),
+        };
+        let cut = texts.iter().map(|t| t.map(fit).transpose()).collect::<Result<arrow::array::StringArray>>()?;
+        columns.get_or_insert_with(|| rows.columns().to_vec())[at] = Arc::new(cut);
     }
-    Ok(())
+    match columns {
+        None => Ok(rows),
+        Some(columns) => RecordBatch::try_new(rows.schema(), columns).map_err(Error::arrow),
+    }
 }
 
 /// Refuses rows that are too long, counting the bytes of text and bytea.
@@ -216,6 +230,7 @@ pub fn check_bytes(rows: &RecordBatch, bytes_max: usize) -> Result<()> {
                 DataType::Binary => column.as_binary::<i32>().value(row).len(),
                 DataType::LargeUtf8 => column.as_string::<i64>().value(row).len(),
                 DataType::Utf8View => column.as_string_view().value(row).len(),
+                DataType::List(_) => column.as_list::<i32>().value(row).to_data().get_slice_memory_size().unwrap_or(16),
                 _ => 16,
             };
         }

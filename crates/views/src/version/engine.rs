@@ -20,7 +20,7 @@ use crate::{
 };
 use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
-use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install, Saving};
+use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install, Preparing, Saving};
 use regauge_state::trace::{Pin, RowError, Snapshot, TraceError, TraceReader};
 use regauge_types::{Delta, Epoch, TopicId};
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -89,6 +89,10 @@ impl Dataflows for Workers {
         self.engine.save(id, epoch, no, base)
     }
 
+    fn prepare(&self, id: FlowId) -> Option<Arc<Preparing>> {
+        self.engine.prepare(id)
+    }
+
     fn stop(&self, id: FlowId) {
         self.engine.drop_flow(id);
         self.diverting.lock().remove(&id);
@@ -150,6 +154,10 @@ impl Trace for Output {
     fn state(&self, at: Epoch) -> Result<Contents, TraceFailure> {
         let snapshot = self.reader.snapshot(at).map_err(failure)?;
         Ok((snapshot.pieces().to_vec(), snapshot.errors().to_vec()))
+    }
+
+    fn all_errors(&self, at: Epoch) -> Result<Vec<(RowError, i64)>, TraceFailure> {
+        self.reader.errors(at).map_err(failure)
     }
 
     fn diverts(&self) -> bool {

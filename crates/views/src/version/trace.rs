@@ -9,7 +9,7 @@ use crate::{
     read::reading::VersionRows,
 };
 use arrow::array::{ArrayRef, RecordBatch};
-use regauge_flow::engine::{Restore, Saving};
+use regauge_flow::engine::{Preparing, Restore, Saving};
 use regauge_plan::{FlowPlan, SourceId};
 use regauge_state::trace::RowError;
 use regauge_types::{Delta, Epoch, ErrorKind, TopicId};
@@ -47,6 +47,10 @@ pub trait Trace: Send + Sync {
     }
     /// All rows, with their multiplicities, and all errors at an epoch that can be read: for a checkpoint.
     fn state(&self, _at: Epoch) -> Result<Contents, TraceFailure> {
+        Err(TraceFailure::OutOfRange("this trace is not kept in checkpoints".to_owned()))
+    }
+    /// All errors of its rows at an epoch that can be read, or why they cannot be told: for a checkpoint.
+    fn all_errors(&self, _at: Epoch) -> Result<Vec<(RowError, i64)>, TraceFailure> {
         Err(TraceFailure::OutOfRange("this trace is not kept in checkpoints".to_owned()))
     }
     /// Changes of the epochs after `after` up to `up_to`, ascending.
@@ -146,6 +150,10 @@ pub trait Dataflows: Send + Sync {
     /// Asks for a dataflow's state at the end of an epoch that will be fed next; `no` ascends, `base` is the last one that the caller has.
     /// `None` if it cannot be had.
     fn save(&self, _id: FlowId, _epoch: Epoch, _no: u64, _base: Option<u64>) -> Option<Arc<Saving>> {
+        None
+    }
+    /// Begins to copy a dataflow's state between its epochs, ahead of its first save. `None` if it cannot be had.
+    fn prepare(&self, _id: FlowId) -> Option<Arc<Preparing>> {
         None
     }
     /// Ends a dataflow.

@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "it copies and damages real folders")]
 
 use crate::common::{Site, attempt, run, site_with, site_with_checkpoints};
+use regauge_state::checkpoint::{Manifest, Store};
+use regauge_types::Env;
 use regauge_views::Session;
 use std::time::Duration;
 
@@ -285,4 +287,137 @@ async fn a_damaged_checkpoint_is_told_and_the_one_before_or_the_log_takes_its_pl
         compare(&format!("case {case}, after the next"), &shown(&mut s, &made).await, &before);
     }
     assert!(n_older > 0 && n_none > 0, "older={n_older} none={n_none}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_writes_what_changed_key_by_key_and_changes_are_put_together_in_time() {
+    const KEYS: u64 = 20_000;
+    let mut site = site_with_checkpoints(2);
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, g INT, v INT)").await;
+    run(&mut s, "CREATE TABLE u (id INT PRIMARY KEY, note TEXT)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW sums AS SELECT g, count(*) AS n, sum(v) AS s FROM t GROUP BY g").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW both AS SELECT t.id, t.v, u.note FROM t LEFT JOIN u ON t.id = u.id").await;
+    run(&mut s, &format!("INSERT INTO t SELECT i, i / 2, i FROM generate_series(1, {KEYS}) AS i")).await;
+    run(&mut s, &format!("INSERT INTO u SELECT i, 'n' || i FROM generate_series(1, {KEYS}, 2) AS i")).await;
+    let count = "SELECT (SELECT count(*) FROM sums), (SELECT count(*) FROM both)";
+    assert_eq!(run(&mut s, count).await, [format!("{}|{KEYS}", KEYS / 2 + 1)]);
+    assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+    let whole = site.instance().checkpoints().n_bytes.0;
+    let mut rng = Rng(4);
+    let (mut written, mut named) = (vec![], 0);
+    for round in 0..14u64 {
+        let picked: Vec<String> = (0..KEYS / 100).map(|_| (1 + rng.below(KEYS)).to_string()).collect();
+        if round % 4 == 2 {
+            run(&mut s, "UPDATE t SET v = v + 1").await;
+        } else {
+            // a hundredth of the keys, anywhere
+            run(&mut s, &format!("UPDATE t SET v = v + 1 WHERE id IN ({})", picked.join(", "))).await;
+            run(&mut s, &format!("DELETE FROM u WHERE id IN ({})", picked[..50].join(", "))).await;
+        }
+        run(&mut s, count).await;
+        assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+        let status = site.instance().checkpoints();
+        if round % 4 != 2 {
+            written.push(status.n_bytes.0);
+        }
+        named = named.max(status.n_bytes.0 + status.n_bytes.1);
+        if round % 5 == 4 {
+            // a restart does not make the next one a whole one
+            drop(s);
+            site.reopen_with(1 + round as usize % 3, true);
+            s = site.session();
+            let opened = site.instance().checkpoints().opened;
+            assert!(opened.len() == 2 && opened.values().all(Result::is_ok), "{opened:?}");
+        }
+    }
+    assert!(written.iter().all(|n| n * 8 < whole), "whole={whole} written={written:?}");
+    // three times everything was changed: without putting changes together they would be more than what they are changes of
+    assert!(named < whole * 3, "whole={whole} named={named} written={written:?}");
+    let sums = run(&mut s, "SELECT g, n, s FROM sums EXCEPT SELECT g, count(*), sum(v) FROM t GROUP BY g").await;
+    let both = "SELECT id, v, note FROM both EXCEPT SELECT t.id, t.v, u.note FROM t LEFT JOIN u ON t.id = u.id";
+    assert_eq!((sums, run(&mut s, both).await), (vec![], vec![]));
+    let status = site.instance().checkpoints();
+    assert!(!status.pauses.is_empty() && status.pause_p99() >= status.pauses.iter().min().copied().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_the_digest_that_their_checkpoint_names_are_rebuilt_from_the_log() {
+    let mut site = site_with_checkpoints(1);
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW odd AS SELECT id, v FROM t WHERE id % 2 = 1").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW even AS SELECT id, v FROM t WHERE id % 2 = 0").await;
+    let mut digests = vec![];
+    for round in 0..3 {
+        run(&mut s, &format!("INSERT INTO t SELECT i, {round} FROM generate_series({}, {}) AS i", round * 100, round * 100 + 99))
+            .await;
+        run(&mut s, "SELECT count(*) FROM odd, even").await;
+        assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+        digests.push(site.instance().checkpoints().digests);
+    }
+    // the digest is that of the rows, however it came to be
+    let status = site.instance().checkpoints();
+    let of = |rows: arrow::array::RecordBatch| {
+        let mut digest = regauge_types::Digest::default();
+        digest.add_delta(&regauge_types::Delta::ones(rows)).unwrap();
+        digest
+    };
+    let ids = |first: i32| {
+        let all: Vec<i32> = (first..300).step_by(2).collect();
+        let vs: Vec<i32> = all.iter().map(|i| i / 100).collect();
+        let column = |of: Vec<i32>| std::sync::Arc::new(arrow::array::Int32Array::from(of)) as arrow::array::ArrayRef;
+        arrow::array::RecordBatch::try_from_iter([("id", column(all)), ("v", column(vs))]).unwrap()
+    };
+    let found: Vec<_> = status.digests.values().map(|(_, digest)| *digest).collect();
+    assert_eq!(found, [of(ids(1)), of(ids(0))]);
+    let dataset = site.instance().log().dataset();
+    drop(s);
+    site.instance = None;
+    // a checkpoint with all checksums right, of which one change to one view is missing
+    let store = Store::open(Env::real(), &site.dir.path().join("checkpoint"), dataset).unwrap();
+    let last = store.load(store.manifests().unwrap()[0]).unwrap();
+    let writer = store.begin(Some(&last)).unwrap();
+    let mut forged = Manifest { no: writer.no(), ..last };
+    let blocks = &mut forged.sections.iter_mut().find(|s| s.name.starts_with(b"version")).unwrap().blocks;
+    let changed = blocks.iter().position(|b| b.label.kind == 5).unwrap();
+    blocks.remove(changed);
+    writer.publish(&forged).unwrap();
+    site.reopen_with(2, true);
+    let mut s = site.session();
+    assert_eq!(run(&mut s, "SELECT count(*), sum(v) FROM odd").await, ["150|150"]);
+    assert_eq!(run(&mut s, "SELECT count(*), sum(v) FROM even").await, ["150|150"]);
+    let opened: Vec<_> = site.instance().checkpoints().opened.into_values().collect();
+    let rebuilt: Vec<_> = opened.iter().filter_map(|o| o.as_ref().err()).collect();
+    assert_eq!((opened.len(), rebuilt.len()), (2, 1), "{opened:?}");
+    assert!(rebuilt[0].contains("do not have the digest"), "{rebuilt:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_are_on_unless_they_are_turned_off_and_an_idle_instance_takes_one_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(regauge_views::Config::new(dir.path()).checkpoints.enabled);
+    let mut config = regauge_views::Config::new(dir.path());
+    config.checkpoints.every = Duration::from_millis(50);
+    let instance = regauge_views::Instance::open(config).unwrap();
+    let mut s = instance.session(regauge_views::SessionOptions::default()).unwrap();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM t").await;
+    run(&mut s, "INSERT INTO t VALUES (1), (2)").await;
+    let durable = instance.log().durable();
+    let until = |wanted: &dyn Fn(&regauge_views::checkpoint::Status) -> bool| {
+        for _ in 0..1200 {
+            if wanted(&instance.checkpoints()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{:?}", instance.checkpoints());
+    };
+    until(&|s| s.last.is_some_and(|(_, lsn)| lsn >= durable) && s.digests.len() == 1);
+    let n = instance.checkpoints().n_taken;
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(instance.checkpoints().n_taken, n, "nothing was written since");
+    run(&mut s, "INSERT INTO t VALUES (3)").await;
+    until(&|s| s.n_taken > n);
 }

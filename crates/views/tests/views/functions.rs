@@ -160,3 +160,25 @@ async fn calls_stand_wherever_expressions_do() {
     assert_eq!(run(&mut s, "SELECT plus(4), plus(5) AS p").await, ["3|4"]);
     assert_eq!(run(&mut s, "DELETE FROM t WHERE plus(id) = 0 RETURNING id").await, ["1"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_function_takes_a_name_that_tells_of_the_instance_or_its_users() {
+    let site = site();
+    let mut s = site.session();
+    let names = [
+        "pg_mine",
+        "json_mine",
+        "jsonb_mine",
+        "current_user_id",
+        "session_user_id",
+        "inet_mine",
+        "has_table_privilege",
+        "has_any_privilege",
+    ];
+    for name in names {
+        let sql = format!("CREATE FUNCTION {name}(x TEXT) RETURNS TEXT LANGUAGE SQL AS 'SELECT x'");
+        assert_eq!(code(&mut s, &sql).await, "42723", "{name}");
+    }
+    run(&mut s, "CREATE FUNCTION has_paid(x INT) RETURNS BOOLEAN LANGUAGE SQL RETURN x > 0").await;
+    assert_eq!(run(&mut s, "SELECT has_paid(1)").await, ["true"]);
+}

@@ -54,3 +54,17 @@ async fn what_all_queries_hold_is_bounded_too_and_comes_back() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_that_keeps_its_rows_keeps_no_more_than_a_query_may_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let instance = opened(dir.path(), 1 << 20, 64 << 20);
+    let mut session = filled(&instance).await;
+    // Forward only it keeps nothing.
+    run(&mut session, "BEGIN; DECLARE c CURSOR FOR SELECT id, name, name || id AS again FROM s; MOVE ALL IN c; COMMIT").await;
+    assert_eq!(code(&mut session, "DECLARE c CURSOR WITH HOLD FOR SELECT id, name, name || id AS again FROM s").await, "53200");
+    run(&mut session, "BEGIN; DECLARE c SCROLL CURSOR FOR SELECT id, name, name || id AS again FROM s").await;
+    assert_eq!(run(&mut session, "FETCH c").await.len(), 1);
+    assert_eq!(code(&mut session, "FETCH LAST FROM c").await, "53200");
+    assert_eq!(run(&mut session, "ROLLBACK; SELECT count(*) FROM s").await, ["20000"]);
+}

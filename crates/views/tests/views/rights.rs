@@ -269,3 +269,46 @@ async fn rights_are_part_of_their_transaction() {
     assert_eq!(code(&mut root, "GRANT SELECT ON t TO b").await, "42704");
     assert_eq!(code(&mut root, "BEGIN READ ONLY; GRANT SELECT ON t TO PUBLIC").await, "25006");
 }
+
+/// A view of the first superuser over a table that role `a` may not read, and a materialized view of `a` over it.
+async fn over_anothers_view(root: &mut Session, a: impl FnOnce() -> Session) -> Session {
+    let script = [
+        "CREATE ROLE a LOGIN",
+        "GRANT CREATE ON SCHEMA public TO a",
+        "CREATE TABLE secret (k int PRIMARY KEY, v int)",
+        "INSERT INTO secret VALUES (41, 0), (42, 2)",
+        "CREATE VIEW mid AS SELECT k, 10 / v AS share FROM secret WHERE k <> 4711",
+        "GRANT SELECT ON mid TO a",
+    ];
+    all(root, &script).await;
+    let mut a = a();
+    run(&mut a, "CREATE MATERIALIZED VIEW own WITH (on_error = 'divert') AS SELECT share FROM mid").await;
+    a
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_set_aside_are_told_to_who_may_read_all_that_they_came_from() {
+    let site = site();
+    let mut root = site.session();
+    let mut a = over_anothers_view(&mut root, || session(&site, "a")).await;
+    assert_eq!(run(&mut a, "SELECT share FROM own").await, ["5"]);
+    for sql in ["SELECT subject FROM own_errors", "SELECT count(*) FROM own_errors", "SELECT subject FROM regauge_errors.own"] {
+        assert_eq!(code(&mut a, sql).await, "42501", "{sql}");
+    }
+    assert_eq!(run(&mut root, "SELECT n_rows FROM regauge_errors.own").await, ["1"]);
+    run(&mut root, "GRANT SELECT ON secret TO a").await;
+    assert_eq!(run(&mut a, "SELECT n_rows FROM own_errors").await, ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_shown_to_who_may_read_what_the_views_in_it_read() {
+    let site = site();
+    let mut root = site.session();
+    let mut a = over_anothers_view(&mut root, || session(&site, "a")).await;
+    for sql in ["EXPLAIN MATERIALIZED VIEW own", "EXPLAIN ANALYZE MATERIALIZED VIEW own", "EXPLAIN SELECT share FROM mid"] {
+        assert_eq!(code(&mut a, sql).await, "42501", "{sql}");
+    }
+    assert!(run(&mut root, "EXPLAIN MATERIALIZED VIEW own").await.iter().any(|line| line.contains("4711")));
+    run(&mut root, "GRANT SELECT ON secret TO a").await;
+    assert!(run(&mut a, "EXPLAIN MATERIALIZED VIEW own").await.iter().any(|line| line.contains("4711")));
+}

@@ -23,6 +23,8 @@ pub(super) struct Dedup {
     counts: Segments<i64>,
     /// Entries of each group, where groups are cleared that still have rows.
     of_group: Option<HashMap<u32, Vec<u32>>>,
+    /// Whether these are kept for a while only.
+    is_lent: bool,
 }
 
 impl Dedup {
@@ -31,7 +33,7 @@ impl Dedup {
         let mut keys = vec![DataType::UInt32];
         keys.extend_from_slice(&types[..n_args]);
         let (args, index) = (types[..n_args].to_vec(), GroupIndex::new(&keys)?);
-        Ok(Dedup { inner, n_args, args, index, counts: Segments::default(), of_group: None })
+        Ok(Dedup { inner, n_args, args, index, counts: Segments::default(), of_group: None, is_lent: false })
     }
 }
 
@@ -80,6 +82,22 @@ impl Accumulator for Dedup {
     fn closes(&mut self) {
         self.inner.closes();
         self.of_group = Some(HashMap::new());
+    }
+
+    fn recalls(&mut self, on: bool) -> Result<(), FlowError> {
+        self.inner.recalls(on)?;
+        if on && self.of_group.is_none() {
+            let mut of_group: HashMap<u32, Vec<u32>> = HashMap::new();
+            for (_, ids) in by_bucket(&self.index) {
+                let groups = self.index.keys(&ids)?;
+                let groups = groups.first().map(|g| g.as_primitive::<UInt32Type>().values().to_vec()).unwrap_or_default();
+                groups.into_iter().zip(ids).for_each(|(group, id)| of_group.entry(group).or_default().push(id));
+            }
+            (self.of_group, self.is_lent) = (Some(of_group), true);
+        } else if !on && self.is_lent {
+            (self.of_group, self.is_lent) = (None, false);
+        }
+        Ok(())
     }
 
     fn clear(&mut self, group: u32) -> Result<(), FlowError> {

@@ -57,6 +57,10 @@ pub(super) trait Accumulator: Send {
     fn values(&self, groups: &[u32]) -> Result<Values, FlowError>;
     /// From now on groups are cleared that still have rows; their rows only come.
     fn closes(&mut self) {}
+    /// Until the second call, with `false`, groups are cleared that still have rows: what is restored is replaced.
+    fn recalls(&mut self, _on: bool) -> Result<(), FlowError> {
+        Ok(())
+    }
     /// Forgets a group that has no rows any more.
     fn clear(&mut self, group: u32) -> Result<(), FlowError>;
     /// An epoch has ended.

@@ -47,13 +47,13 @@ fn file() -> File {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_22_queries_as_views_are_what_postgres_answers_through_refreshes_and_updates() {
-    answered_in_all_ways(&file()).await;
+    answered_in_all_ways("tpch", &file()).await;
 }
 
 /// What a product costs is seen at a hundred times the rows of these tests only: q17's was 24 GB at scale factor 1.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_view_of_it_keeps_a_product() {
-    let mut system = Regauge::new(1, Views::Maintained).unwrap();
+    let mut system = Regauge::new(1, Views::Maintained, 0).unwrap();
     for table in data::TABLES {
         system.run(table).await.unwrap().unwrap();
     }

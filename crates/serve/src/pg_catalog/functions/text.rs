@@ -19,15 +19,6 @@ pub const FUNCTIONS: &[Function] = &[
         let escape = text(a, 1).and_then(|e| e.chars().next());
         Ok(text(a, 0).map(|p| with_backslash(&p, escape)).into())
     }),
-    Function {
-        name: "json_build_object",
-        ret: Ret::Is(Ty::Text),
-        strict: false,
-        body: |_, a| {
-            let pairs = a.chunks(2).map(|p| format!("{} : {}", json(&p[0], true), json(p.get(1).unwrap_or(&Cell::Null), false)));
-            Ok(format!("{{{}}}", pairs.collect::<Vec<_>>().join(", ")).into())
-        },
-    },
     Function { name: "format", ret: Ret::Is(Ty::Text), strict: false, body: format },
 ];
 
@@ -57,16 +48,6 @@ fn with_backslash(pattern: &str, escape: Option<char>) -> String {
         }
     }
     out
-}
-
-fn json(value: &Cell, key: bool) -> String {
-    match value {
-        Cell::Null => "null".to_owned(),
-        Cell::Bool(b) => b.to_string(),
-        Cell::Int(i) if !key => i.to_string(),
-        Cell::List(items) => format!("[{}]", items.iter().map(|i| json(i, false)).collect::<Vec<_>>().join(",")),
-        other => serde_json::Value::from(text_of(other)).to_string(),
-    }
 }
 
 /// `format` with `%s`, `%I`, `%L` and `%%`, without positions.

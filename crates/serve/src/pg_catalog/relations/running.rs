@@ -40,7 +40,10 @@ pub const RELATIONS: &[System] = &[
     ]),
     regauge!("checkpoints", 14021, checkpoints, [
         checkpoint: Int8, lsn: Int8, taken: Int8, sections: Int8, bytes_written: Int8, bytes_reused: Int8, took_ms: Int8,
-        error: Text, damaged: Text,
+        pause_us: Int8, pause_p99_us: Int8, error: Text, damaged: Text,
+    ]),
+    regauge!("digests", 14023, digests, [
+        schema: Text, view: Text, version: Int4, lsn: Int8, digest: Text,
     ]),
     regauge!("restored", 14022, restored, [
         schema: Text, view: Text, version: Int4, lsn: Int8, why: Text,
@@ -176,9 +179,26 @@ fn checkpoints(_: &Facts, live: &Live) -> Vec<Vec<Cell>> {
         int(s.n_bytes.0),
         int(s.n_bytes.1),
         i64::try_from(s.took.as_millis()).unwrap_or(i64::MAX),
+        us(s.pause),
+        us(s.pause_p99()),
         s.failed,
         damaged,
     ]]
+}
+
+fn us(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Of each version that is in the last checkpoint, for who may read it.
+fn digests(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let digests = live.overview.checkpoints().unwrap_or_default().digests;
+    let of = |(r, view, no): (&Arc<Relation>, ViewId, VersionNo)| {
+        let (lsn, digest) = digests.get(&(view, no)).filter(|_| facts.who().tells(&facts.whole, r.id))?;
+        let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+        Some(row![schema, name, i64::from(no.0), int(lsn.0), digest.to_string()])
+    };
+    versions(facts).into_iter().filter_map(of).collect()
 }
 
 /// Where versions went on when the instance was opened from a checkpoint.
