@@ -10,6 +10,8 @@
 //! cargo xtask oracle --views N --seed S [--workers W]   random views against PostgreSQL
 //! cargo xtask equalities [--cases N] [--seed S]          queries that must say the same, against each other
 //! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
+//! cargo xtask sim --seeds N --seed S [--ops N] [--jobs N]     the whole system under one seed, N of them
+//! cargo xtask soak [--only NAME] [--minutes N] [--seed S]     attacks for as long as that; one line each at the end
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
 //! cargo xtask bench restart [--keys N]                 recovery as the log grows, what checkpoints write and hold up
 //! cargo xtask bench tpch [--scale S]                    the 22 queries as views through refreshes, beside DuckDB
@@ -21,6 +23,7 @@ mod bench;
 mod needs;
 mod proof;
 mod python;
+mod soak;
 mod step;
 mod tidy;
 
@@ -31,6 +34,7 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
                      oracle [--views N] [--seed S] [--workers W] | equalities [--cases N] [--seed S] | kill [--cycles N] | \
+                     sim [--seeds N] [--seed S] [--ops N] [--jobs N] [--plant BUG] | soak [--only NAME] [--minutes N] [--seed S] | \
                      bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json] | \
                      bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]";
 
@@ -61,6 +65,8 @@ fn run(args: &[String]) -> Result<()> {
         "oracle" => proof::oracle(&root(), rest),
         "equalities" => proof::equalities(&root(), rest),
         "kill" => proof::kill(&root(), rest),
+        "sim" => soak::sim(&root(), rest),
+        "soak" => soak::run(&root(), rest),
         "bench" => bench::run(&root(), rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -1,4 +1,4 @@
-//! The doors of a running server: the Postgres wire and HTTP over one instance, and the run file that tells other commands of them.
+//! The doors of a running server: the Postgres wire, HTTP and sinks over one instance, and the run file that tells other commands of them.
 //!
 //! Ports are taken first ([`Bound::take`]), before a data folder is opened: a port in use leaves nothing behind, and clients that come
 //! early wait in the queue. Closing tells clients, waits for what runs, and removes the run file.
@@ -52,6 +52,7 @@ pub struct Doors {
     tls: bool,
     stop: CancellationToken,
     tasks: [JoinHandle<()>; 2],
+    sinks: regauge_connect::Runner,
     left: Left,
 }
 
@@ -79,7 +80,8 @@ impl Bound {
         let options = HttpOptions { verify: Some(verify), hosts: listen.http_hosts, ..HttpOptions::default() };
         let http = tokio::spawn(regauge_serve::http::serve(instance.clone(), listener, options, stop.clone()));
         let wire = tokio::spawn(server.run(instance.clone(), passwords, stop.clone()));
-        Ok(Doors { running, tls: listen.pg.tls.is_some(), stop, tasks: [wire, http], left })
+        let sinks = regauge_connect::start(instance, stop.clone());
+        Ok(Doors { running, tls: listen.pg.tls.is_some(), stop, tasks: [wire, http], sinks, left })
     }
 }
 
@@ -102,6 +104,7 @@ impl Doors {
         for task in self.tasks {
             task.await?;
         }
+        self.sinks.stop().await;
         drop(self.left);
         Ok(())
     }

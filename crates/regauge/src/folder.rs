@@ -18,7 +18,9 @@ pub async fn open(data: &Path, workers: usize) -> anyhow::Result<Instance> {
 pub async fn open_with(config: Config) -> anyhow::Result<Instance> {
     let data = config.dir.clone();
     let opened = tokio::task::spawn_blocking(move || Instance::open(config)).await?;
-    opened.map_err(|error| print::explain(with_holder(error, &data)))
+    let instance = opened.map_err(|error| print::explain(with_holder(error, &data)))?;
+    regauge_connect::install(&instance);
+    Ok(instance)
 }
 
 /// Says which server has the folder, if it is one.

@@ -204,6 +204,11 @@ fn short(event: &Event) -> String {
         }
         Event::FunctionCreated { name, spec } => format!("function {name} of {} parameters: {}", spec.params.len(), spec.body),
         Event::FunctionDropped { name, params } => format!("function {name} of {params} parameters dropped"),
+        Event::SinkCreated { sink, name, spec } => format!("sink {name} (sink {sink}) of {:?}: {:?}", spec.of, spec.options),
+        Event::SinkAltered { sink, spec } => {
+            format!("sink {sink}{}: {:?}", if spec.paused { " paused" } else { "" }, spec.options)
+        }
+        Event::SinkDropped { sink } => format!("sink {sink} dropped"),
         Event::SequenceDropped { sequence } => format!("sequence {sequence} dropped"),
         Event::SequenceReserved { sequence, last } => match last {
             Some(last) => format!("sequence {sequence}: numbers up to {last} may have been given"),

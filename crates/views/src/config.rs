@@ -1,6 +1,7 @@
 //! What an instance is opened with: where, with which world outside, and within which limits.
 
 use crate::checkpoint::CheckpointOptions;
+use regauge_log::LogOptions;
 use regauge_types::Env;
 use std::{path::PathBuf, time::Duration};
 
@@ -59,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// Checkpoints.
     pub checkpoints: CheckpointOptions,
+    /// Sizes of the log's files, and when its archive is written.
+    pub log: LogOptions,
 }
 
 impl Config {
@@ -67,7 +70,7 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Config {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (limits, checkpoints) = (Limits::default(), CheckpointOptions::default());
-        Config { dir: dir.into(), workers, env: Env::real(), limits, checkpoints }
+        Config { dir: dir.into(), workers, env: Env::real(), limits, checkpoints, log: LogOptions::default() }
     }
 
     /// With so many threads of the engine.

@@ -40,6 +40,8 @@ pub struct Core {
     pub mint: Mint,
     /// Versions and their epochs.
     pub versions: Arc<Versions>,
+    /// Connectors, and how sinks fare.
+    pub sinks: Arc<crate::sinks::Sinks>,
     /// Records that errors are about.
     pub culprits: Arc<Culprits>,
     /// How many sessions are open.

@@ -27,7 +27,7 @@ use crate::{
 };
 use arrow::{array::AsArray, datatypes::Int64Type};
 use parking_lot::{Mutex, RwLock};
-use regauge_log::{Definition, Log, LogError, LogOptions, ScanColumn, ScanSpec, TopicSpec, Transaction};
+use regauge_log::{Definition, Log, LogError, ScanColumn, ScanSpec, TopicSpec, Transaction};
 use regauge_state::checkpoint::Store;
 use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, SchemaId, TopicId, env::Joining};
 use std::{
@@ -122,6 +122,7 @@ impl Instance {
             planner,
             mint,
             versions,
+            sinks: Arc::default(),
             culprits: Arc::default(),
             sessions: AtomicUsize::new(0),
         });
@@ -191,6 +192,16 @@ impl Instance {
         &self.core.log
     }
 
+    /// Where connectors register, and sinks tell of themselves.
+    #[must_use]
+    pub fn sinks(&self) -> &Arc<crate::sinks::Sinks> {
+        &self.core.sinks
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     pub(crate) fn board(&self) -> &Arc<Board> {
         &self.board
     }
@@ -223,7 +234,7 @@ fn open_log(config: &Config) -> Result<Log> {
     let clock = &config.env.clock;
     let begun = clock.steady();
     loop {
-        match Log::open(config.env.clone(), &config.dir, LogOptions::default()) {
+        match Log::open(config.env.clone(), &config.dir, config.log.clone()) {
             Err(LogError::InUse { .. }) if clock.steady().saturating_sub(begun) < LETTING_GO => {
                 clock.sleep(Duration::from_millis(10));
             }

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     event_time::Times,
     judge::Judged,
+    sinks::{Sinks, Status as SinkStatus},
     version::Versions,
 };
 use arrow::array::{AsArray, RecordBatch};
@@ -27,6 +28,7 @@ pub struct Overview {
     judged: Arc<Judged>,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
+    sinks: Arc<Sinks>,
 }
 
 /// How far a version is behind what is durable.
@@ -63,13 +65,33 @@ impl Overview {
     pub fn new(instance: &Instance) -> Overview {
         let clock = instance.config().env.clock.clone();
         let (log, versions, judged) = (instance.log().clone(), instance.versions().clone(), instance.judged().clone());
-        Overview { log, versions, judged, clock, board: instance.board().clone() }
+        Overview { log, versions, judged, clock, board: instance.board().clone(), sinks: instance.sinks().clone() }
     }
 
     /// What there is to be told of checkpoints; `None` while they are off.
     #[must_use]
     pub fn checkpoints(&self) -> Option<Status> {
         Some(self.board.status()).filter(|s| s.enabled)
+    }
+
+    /// How a sink fares; none while nobody runs it.
+    #[must_use]
+    pub fn sink(&self, id: u32) -> Option<SinkStatus> {
+        self.sinks.status(id)
+    }
+
+    /// How far something is behind that has everything up to an epoch.
+    #[must_use]
+    pub fn behind(&self, epoch: Epoch) -> Lag {
+        let durable = self.log.durable();
+        let commits = durable.0.saturating_sub(epoch.0);
+        let age = |hlc: Hlc| self.clock.wall_ms().saturating_sub(hlc.ms());
+        let ms = if commits == 0 {
+            Some(0)
+        } else {
+            self.log.tail(epoch.into()).next(1).ok().and_then(|next| next.first().map(|c| age(c.hlc)))
+        };
+        Lag { epoch, durable, commits, ms }
     }
 
     /// Versions.
@@ -81,16 +103,7 @@ impl Overview {
     /// How far a version is behind; none while it shows nothing.
     #[must_use]
     pub fn lag(&self, view: ViewId, no: VersionNo) -> Option<Lag> {
-        let epoch = self.versions.report(view, no).upper?;
-        let durable = self.log.durable();
-        let commits = durable.0.saturating_sub(epoch.0);
-        let age = |hlc: Hlc| self.clock.wall_ms().saturating_sub(hlc.ms());
-        let ms = if commits == 0 {
-            Some(0)
-        } else {
-            self.log.tail(epoch.into()).next(1).ok().and_then(|next| next.first().map(|c| age(c.hlc)))
-        };
-        Some(Lag { epoch, durable, commits, ms })
+        Some(self.behind(self.versions.report(view, no).upper?))
     }
 
     /// How far event time has come in the partitions of streams, as of the last commit that was judged.

@@ -142,6 +142,23 @@ impl SimDisk {
         (inner.locks, inner.plan, inner.down) = (BTreeSet::new(), None, false);
     }
 
+    /// The program stops and nothing else does: what it wrote is in the system's memory as it was, locks are gone, no fault is planned.
+    pub fn kill(&self) {
+        let mut inner = self.inner.lock();
+        (inner.locks, inner.plan, inner.down) = (BTreeSet::new(), None, false);
+    }
+
+    /// Takes a planned fault back, if it has not fired.
+    pub fn unplan(&self) {
+        self.inner.lock().plan = None;
+    }
+
+    /// Whether the machine stopped at a planned call.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.inner.lock().down
+    }
+
     /// Number of calls so far.
     #[must_use]
     pub fn calls(&self) -> u64 {

@@ -40,16 +40,20 @@ impl P<'_> {
         if !or_replace && self.take("sequence") {
             return self.create_sequence();
         }
+        if !or_replace && self.take("sink") {
+            return self.create_sink();
+        }
         if !or_replace && let Some(role) = self.create_role()? {
             return Ok(role);
         }
         let what = self.word_at(0).unwrap_or_default();
         let hint = match what.as_str() {
             "index" | "unique" => "a table is looked up by its primary key, a view by its unique key; indexes come later",
-            "source" | "sink" => "load with COPY or INSERT, read with SUBSCRIBE; connectors come later",
+            "source" => "load with COPY or INSERT; sources come later",
+            "sink" => "DROP SINK it, then CREATE SINK",
             "recursive" => "recursive views are not offered yet",
             "procedure" | "trigger" => "a view follows its relations by itself; CREATE FUNCTION .. LANGUAGE SQL is offered",
-            _ => "CREATE TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA and SEQUENCE are",
+            _ => "CREATE TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA, SEQUENCE and SINK are",
         };
         match what.as_str() {
             "" => Err(self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW")),
@@ -299,8 +303,10 @@ impl P<'_> {
             return self.drop_function(false);
         } else if self.take("aggregate") {
             return self.drop_function(true);
+        } else if self.take("sink") {
+            return self.drop_sink();
         } else {
-            return Err(self.expected("TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA or SEQUENCE"));
+            return Err(self.expected("TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA, SEQUENCE or SINK"));
         };
         let if_exists = self.take("if exists");
         let mut names = vec![self.relation()?];

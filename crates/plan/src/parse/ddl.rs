@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::create::column;
 use super::function::{CreateFunction, DroppedFunction};
 use super::rights::RoleName;
+use super::sink::SinkDdl;
 use super::statement::{ColumnSpec, ObjectKind, RelationName, Statement};
 use super::{P, Result};
 use crate::error::PlanError;
@@ -94,6 +95,8 @@ pub enum Ddl {
         /// DROP AGGREGATE.
         aggregate: bool,
     },
+    /// About sinks.
+    Sink(SinkDdl),
     /// DROP SEQUENCE.
     DropSequence {
         /// Which ones.
@@ -322,6 +325,9 @@ impl P<'_> {
         if let Some(rights) = self.alter_rights()? {
             return Ok(rights);
         }
+        if self.take("sink") {
+            return self.alter_sink();
+        }
         let Some(kind) = self.kind() else {
             return Err(match self.word_at(0).as_deref() {
                 Some("database" | "system" | "index") => {
@@ -454,6 +460,9 @@ impl P<'_> {
     }
 
     pub(super) fn show_create(&mut self) -> Result<Statement> {
+        if self.take("sink") {
+            return self.show_create_sink();
+        }
         let kind = self.kind().ok_or_else(|| self.expected("TABLE, STREAM, VIEW or MATERIALIZED VIEW"))?;
         Ok(Self::ddl(Ddl::ShowCreate { kind, name: self.relation()? }))
     }

@@ -135,6 +135,9 @@ impl P<'_> {
                 return Ok(Statement::ShowObjects { kind });
             }
         }
+        if self.take("sinks") {
+            return Ok(Self::show_sinks());
+        }
         if self.take("transaction isolation level") {
             return Ok(Statement::Show { name: "transaction_isolation".into() });
         }

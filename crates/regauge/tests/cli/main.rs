@@ -9,6 +9,7 @@ mod kill;
 mod refusals;
 mod server;
 mod shell;
+mod sinks;
 
 use std::{
     io::Write,

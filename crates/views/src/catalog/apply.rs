@@ -3,7 +3,8 @@
 //! It accepts every event that any release gave; an event that does not fit is corruption, not a user's error.
 
 use super::{
-    Catalog, ColumnSpec, Event, Function, Kind, Name, ObjectId, PUBLIC, Relation, RoleId, Sequence, WatermarkSpec, rights::Object,
+    Catalog, ColumnSpec, Event, Function, Kind, Name, ObjectId, PUBLIC, Relation, RoleId, Sequence, Sink, WatermarkSpec,
+    rights::Object,
 };
 use regauge_types::{Lsn, VersionNo};
 use std::{collections::BTreeMap, sync::Arc};
@@ -229,6 +230,24 @@ impl Catalog {
                 Arc::make_mut(of).reserved = *last;
                 Ok(())
             }
+            Event::SinkCreated { sink, name, spec } => {
+                self.last_sink = self.last_sink.max(*sink);
+                let made = Sink { id: *sink, name: name.clone(), spec: spec.clone(), n_altered: 0 };
+                match self.sinks.insert(*sink, Arc::new(made)) {
+                    None => Ok(()),
+                    Some(_) => Err(misfit("identity is taken")),
+                }
+            }
+            Event::SinkAltered { sink, spec } => {
+                let of = Arc::make_mut(self.sinks.get_mut(sink).ok_or_else(|| misfit("no such sink"))?);
+                of.spec = spec.clone();
+                of.n_altered += 1;
+                Ok(())
+            }
+            Event::SinkDropped { sink } => match self.sinks.remove(sink) {
+                Some(_) => Ok(()),
+                None => Err(misfit("no such sink")),
+            },
             Event::Rights { change } => Arc::make_mut(&mut self.rights).apply(change).map_err(misfit),
         }
     }

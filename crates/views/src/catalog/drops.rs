@@ -2,7 +2,7 @@
 //!
 //! Cost: DROP .. CASCADE visits every relation per level.
 
-use super::{Catalog, Event, ObjectId, Relation, diverted, late};
+use super::{Catalog, Event, ObjectId, Relation, Sink, diverted, late};
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::ErrorKind;
 use std::collections::BTreeSet;
@@ -16,6 +16,7 @@ pub(super) fn drops(catalog: &Catalog, objects: &[ObjectId], cascade: bool) -> R
     while let Some((id, children_done)) = stack.pop() {
         let Some(relation) = catalog.get(id) else { continue };
         if children_done {
+            order.extend(catalog.sinks_of(id).map(|s| Event::SinkDropped { sink: s.id }));
             order.push(Event::Dropped { object: id, name: relation.name.clone() });
             continue;
         }
@@ -28,6 +29,11 @@ pub(super) fn drops(catalog: &Catalog, objects: &[ObjectId], cascade: bool) -> R
             && !wanted.contains(&whole.id)
         {
             return Err(belongs(relation, whole));
+        }
+        if let Some(sink) = catalog.sinks_of(id).next()
+            && !cascade
+        {
+            return Err(followed(relation, sink));
         }
         for dependant in catalog.dependants(id) {
             if !cascade && !wanted.contains(&dependant.id) && !is_beside(dependant, relation) {
@@ -48,6 +54,13 @@ fn in_use(relation: &Relation, dependant: &Relation) -> Error {
     let message = format!("cannot drop {} {} because other objects depend on it", relation.kind_name(), relation.name);
     Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
         .detail(format!("{} {} depends on {} {}", dependant.kind_name(), dependant.name, relation.kind_name(), relation.name))
+        .hint("use DROP ... CASCADE to drop the dependent objects too")
+}
+
+fn followed(relation: &Relation, sink: &Sink) -> Error {
+    let message = format!("cannot drop {} {} because other objects depend on it", relation.kind_name(), relation.name);
+    Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+        .detail(format!("sink {} depends on {} {}", sink.name, relation.kind_name(), relation.name))
         .hint("use DROP ... CASCADE to drop the dependent objects too")
 }
 

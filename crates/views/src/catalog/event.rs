@@ -7,7 +7,9 @@
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
 //! event makes sense: that is [`super::fold`].
 
-use super::{Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, Version, Watermark, rights, ty};
+use super::{
+    Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, SinkSpec, Version, Watermark, rights, ty,
+};
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},
@@ -288,6 +290,21 @@ pub enum Event {
         /// How many it has.
         params: usize,
     },
+    SinkCreated {
+        sink: u32,
+        name: Name,
+        #[serde(flatten)]
+        spec: SinkSpec,
+    },
+    /// All that it is from now on.
+    SinkAltered {
+        sink: u32,
+        #[serde(flatten)]
+        spec: SinkSpec,
+    },
+    SinkDropped {
+        sink: u32,
+    },
     /// Numbers up to `last` may have been given; none: none has.
     SequenceReserved {
         sequence: u32,
@@ -324,6 +341,9 @@ impl Event {
             Event::ModuleAdded { .. } => "module_added",
             Event::FunctionCreated { .. } => "function_created",
             Event::FunctionDropped { .. } => "function_dropped",
+            Event::SinkCreated { .. } => "sink_created",
+            Event::SinkAltered { .. } => "sink_altered",
+            Event::SinkDropped { .. } => "sink_dropped",
             Event::Rights { change } => change.kind(),
         }
     }
@@ -340,7 +360,8 @@ impl Event {
             | Event::Altered { name, .. }
             | Event::SequenceCreated { name, .. }
             | Event::FunctionCreated { name, .. }
-            | Event::FunctionDropped { name, .. } => Some(name),
+            | Event::FunctionDropped { name, .. }
+            | Event::SinkCreated { name, .. } => Some(name),
             Event::VersionAdded { .. }
             | Event::Routed { .. }
             | Event::VersionRetired { .. }
@@ -351,6 +372,8 @@ impl Event {
             | Event::SequenceDropped { .. }
             | Event::SequenceReserved { .. }
             | Event::ModuleAdded { .. }
+            | Event::SinkAltered { .. }
+            | Event::SinkDropped { .. }
             | Event::Rights { .. } => None,
         }
     }

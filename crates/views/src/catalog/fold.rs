@@ -5,7 +5,7 @@
 
 use super::{
     Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, FunctionSpec, Made, Name, ObjectId, PUBLIC, SequenceSpec,
-    VersionSpec, WatermarkSpec, alter, diverted, drops::drops, late,
+    SinkSpec, VersionSpec, WatermarkSpec, alter, diverted, drops::drops, late,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_plan::wasm::Module;
@@ -96,6 +96,17 @@ pub enum Wish {
     DropFunction {
         name: Name,
         params: usize,
+    },
+    Sink {
+        name: Name,
+        spec: SinkSpec,
+    },
+    AlterSink {
+        sink: u32,
+        spec: SinkSpec,
+    },
+    DropSink {
+        sink: u32,
     },
     Reserve {
         sequence: u32,
@@ -189,6 +200,12 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             Ok(added.into_iter().chain([Event::FunctionCreated { name, spec }]).collect())
         }
         Wish::DropFunction { name, params } => Ok(vec![Event::FunctionDropped { name, params }]),
+        Wish::Sink { name, spec } => {
+            free(catalog, &name)?;
+            Ok(vec![Event::SinkCreated { sink: catalog.last_sink + 1, name, spec }])
+        }
+        Wish::AlterSink { sink, spec } => Ok(vec![Event::SinkAltered { sink, spec }]),
+        Wish::DropSink { sink } => Ok(vec![Event::SinkDropped { sink }]),
         Wish::Reserve { sequence, last } => Ok(vec![Event::SequenceReserved { sequence, last }]),
     }
 }
@@ -225,7 +242,15 @@ fn drop_schema(catalog: &Catalog, name: String, cascade: bool) -> Result<Vec<Eve
         return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
             .hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
+    let mut sinks: Vec<u32> = catalog.sinks().filter(|s| s.name.schema == name).map(|s| s.id).collect();
+    if !cascade && !sinks.is_empty() {
+        let message = format!("cannot drop schema {name} because other objects depend on it");
+        return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
     let mut events = drops(catalog, &within, cascade)?;
+    sinks.retain(|id| !events.iter().any(|e| matches!(e, Event::SinkDropped { sink } if sink == id)));
+    events.extend(sinks.into_iter().map(|sink| Event::SinkDropped { sink }));
     events.extend(functions);
     events.extend(free.into_iter().map(|sequence| Event::SequenceDropped { sequence }));
     events.push(Event::SchemaDropped { schema: name });
@@ -284,6 +309,10 @@ pub(super) fn free(catalog: &Catalog, name: &Name) -> Result<()> {
     if catalog.sequences().any(|s| s.name == *name) {
         let message = format!("relation \"{name}\" already exists");
         return Err(Error::new(ErrorKind::Conflict, code::DUPLICATE_TABLE, message).hint(format!("DROP SEQUENCE {name} first")));
+    }
+    if catalog.sinks().any(|s| s.name == *name) {
+        let message = format!("relation \"{name}\" already exists");
+        return Err(Error::new(ErrorKind::Conflict, code::DUPLICATE_TABLE, message).hint(format!("DROP SINK {name} first")));
     }
     match catalog.find(name) {
         None => Ok(()),

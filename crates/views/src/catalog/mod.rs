@@ -26,6 +26,7 @@ pub mod recursion;
 pub mod retext;
 pub mod rights;
 mod sequence;
+mod sink;
 pub mod ty;
 
 pub use alter::Change;
@@ -36,6 +37,7 @@ pub use function::{Function, FunctionSpec, WasmSpec};
 pub use rebase::{Ids, still_holds};
 pub use rights::{Rights, RoleId, Who};
 pub use sequence::{Sequence, SequenceSpec};
+pub use sink::{Sink, SinkSpec};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use regauge_types::{COLUMN_ID_KEY, ColumnId, Lsn, TopicId, VersionNo, ViewId};
@@ -365,6 +367,8 @@ pub struct Catalog {
     functions: BTreeMap<Name, Vec<Arc<Function>>>,
     /// WebAssembly modules by their hashes.
     modules: BTreeMap<String, Arc<regauge_plan::wasm::Module>>,
+    sinks: BTreeMap<u32, Arc<Sink>>,
+    last_sink: u32,
     /// Who may do what.
     pub rights: Arc<Rights>,
 }
@@ -385,6 +389,26 @@ impl Catalog {
     #[must_use]
     pub fn has_functions(&self) -> bool {
         !self.functions.is_empty() || !self.modules.is_empty()
+    }
+
+    /// All sinks in the order of their ids.
+    pub fn sinks(&self) -> impl Iterator<Item = &Arc<Sink>> {
+        self.sinks.values()
+    }
+
+    /// A sink by a name that may lack its schema.
+    #[must_use]
+    pub fn resolve_sink(&self, schema: Option<&str>, name: &str, search_path: &[String]) -> Option<&Arc<Sink>> {
+        let one = |schema: &str| self.sinks.values().find(|s| s.name.schema == schema && s.name.name == name);
+        match schema {
+            Some(schema) => one(schema),
+            None => search_path.iter().find_map(|schema| one(schema)),
+        }
+    }
+
+    /// Sinks that follow a relation.
+    pub fn sinks_of(&self, id: ObjectId) -> impl Iterator<Item = &Arc<Sink>> {
+        self.sinks.values().filter(move |s| s.spec.of == id)
     }
 
     /// The commit that changed it last; 0 when nothing did.

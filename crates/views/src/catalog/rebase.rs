@@ -19,6 +19,7 @@ pub struct Ids {
     topic: AtomicU32,
     view: AtomicU32,
     sequence: AtomicU32,
+    sink: AtomicU32,
 }
 
 impl Ids {
@@ -29,6 +30,7 @@ impl Ids {
             topic: AtomicU32::new(catalog.last_topic),
             view: AtomicU32::new(catalog.last_view),
             sequence: AtomicU32::new(catalog.last_sequence),
+            sink: AtomicU32::new(catalog.last_sink),
         }
     }
 
@@ -55,6 +57,7 @@ impl Ids {
         claim(&self.topic, &mut next.last_topic, topics);
         claim(&self.view, &mut next.last_view, views);
         claim(&self.sequence, &mut next.last_sequence, sequences);
+        claim(&self.sink, &mut next.last_sink, usize::from(matches!(wish, Wish::Sink { .. })));
         next
     }
 }
@@ -74,7 +77,8 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
         | Event::MaterializedViewCreated { name, .. }
         | Event::Renamed { name, .. }
         | Event::SequenceCreated { name, .. }
-        | Event::FunctionCreated { name, .. } = event
+        | Event::FunctionCreated { name, .. }
+        | Event::SinkCreated { name, .. } = event
         {
             names.push(name);
         }
@@ -107,6 +111,13 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
                     return false;
                 }
             }
+            Event::SinkCreated { spec, .. } => drop(touched.insert(spec.of)),
+            Event::SinkAltered { sink, .. } | Event::SinkDropped { sink } => {
+                let of = |catalog: &Catalog| catalog.sinks.get(sink).cloned();
+                if of(base) != of(now) && of(base).is_some() {
+                    return false;
+                }
+            }
             // What was decided about roles and privileges rests on all of them; a new thing's owner must be there.
             Event::Rights { change } => match change {
                 Change::Owner { object, role } if is_new(object, &made) => roles_hold &= now.rights.role(*role).is_some(),
@@ -124,6 +135,10 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
     if names.iter().any(|n| !now.has_schema(&n.schema) && !schema_made(&n.schema)) {
         return false;
     }
+    let sink_taken = |n: &Name| now.sinks().any(|s| s.name == *n) && !base.sinks().any(|s| s.name == *n);
+    if names.iter().any(|n| sink_taken(n)) {
+        return false;
+    }
     let taken = |n: &Name| now.sequences().any(|s| s.name == *n) && !base.sequences().any(|s| s.name == *n);
     if names.iter().any(|n| taken(n)) {
         return false;
@@ -132,7 +147,9 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
         let object = Object::Relation(*id);
         base.get(*id) == now.get(*id) && base.rights.owner(&object) == now.rights.owner(&object)
     };
-    let readers = |of: &Catalog, id: ObjectId| of.dependants(id).map(|r| r.id).collect::<BTreeSet<_>>();
+    let readers = |of: &Catalog, id: ObjectId| {
+        (of.dependants(id).map(|r| r.id).collect::<BTreeSet<_>>(), of.sinks_of(id).map(|s| s.id).collect::<BTreeSet<_>>())
+    };
     touched.iter().chain(&changed).filter(|id| known(id)).all(same)
         && changed.iter().filter(|id| known(id)).all(|id| readers(base, *id) == readers(now, *id))
 }

@@ -72,6 +72,7 @@ impl Session {
                 txn.wish(Wish::Sequence { name, spec })?;
                 Ok(Response::command("CREATE SEQUENCE"))
             }
+            Ddl::Sink(sink) => self.sink(txn, sink),
             Ddl::CreateFunction(create) => Box::pin(self.create_function(txn, create)).await,
             Ddl::DropFunction { functions, if_exists, aggregate } => self.drop_functions(txn, functions, *if_exists, *aggregate),
             Ddl::DropSequence { names, if_exists, .. } => {

@@ -33,6 +33,7 @@ mod select;
 pub(crate) mod sequence;
 mod show;
 mod show_create;
+pub(crate) mod sink;
 pub mod subscribe;
 pub(crate) mod txn;
 mod update;
@@ -59,7 +60,7 @@ use arrow::array::RecordBatch;
 use guard::Guard;
 pub(crate) use guard::panicked;
 use regauge_log::ProducerSeq;
-use regauge_plan::parse::{ParseLimits, RelationName, Statement, parse};
+use regauge_plan::parse::{Ddl, ParseLimits, RelationName, SinkDdl, Statement, parse};
 use regauge_types::Lsn;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -605,6 +606,7 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::With(with) => return with.parts.iter().map(|p| &p.work).chain([&with.body]).find_map(writes),
         Statement::Copy(_) => "COPY FROM",
         Statement::CreateTable(_) | Statement::CreateView(_) => "CREATE",
+        Statement::Ddl(ddl) if matches!(ddl.as_ref(), Ddl::Sink(SinkDdl::Show | SinkDdl::ShowCreate { .. })) => return None,
         Statement::Ddl(_) => "DDL",
         Statement::Rights(rights) => rights::tag(rights),
         Statement::Drop { .. } => "DROP",

@@ -20,7 +20,7 @@ use datafusion::{
 };
 use regauge_plan::{
     Value,
-    parse::{Assignment, Statement},
+    parse::{Assignment, Ddl, SinkDdl, Statement},
     pgtypes::{format_text, type_by_name},
 };
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
@@ -344,6 +344,15 @@ impl Session {
             Statement::Ddl(ddl) if matches!(ddl.as_ref(), regauge_plan::parse::Ddl::ShowCreate { .. }) => {
                 let field = |name: &str| arrow::datatypes::Field::new(name, DataType::Utf8, true);
                 Ok(Some(Arc::new(arrow::datatypes::Schema::new(vec![field("name"), field("create_sql")]))))
+            }
+            Statement::Ddl(ddl) if let Ddl::Sink(sink) = ddl.as_ref() => {
+                let names: &[&str] = match sink {
+                    SinkDdl::Show => &super::sink::SHOWN,
+                    SinkDdl::ShowCreate { .. } => &["name", "create_sql"],
+                    _ => return Ok(None),
+                };
+                let fields = names.iter().map(|n| arrow::datatypes::Field::new(*n, DataType::Utf8, true));
+                Ok(Some(Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))))
             }
             Statement::Fetch { name, .. } => Ok(self.cursor_columns(name)),
             Statement::Subscribe(subscribe) => {

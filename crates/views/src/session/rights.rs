@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
 };
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
-use regauge_plan::parse::{Alter, Ddl, Insert, RelationName, Rights, Statement};
+use regauge_plan::parse::{Alter, Ddl, Insert, RelationName, Rights, SinkDdl, Statement};
 use regauge_types::ErrorKind;
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -143,6 +143,13 @@ fn of_ddl(ddl: &Ddl) -> Vec<Need<'_>> {
             let owned = names.iter().filter(|_| *restart).map(Need::Own);
             names.iter().map(|name| Need::Hold(Privileges::TRUNCATE, name)).chain(owned).collect()
         }
+        Ddl::Sink(sink) => match sink {
+            SinkDdl::Create { name, of, .. } => vec![Need::Make(name), Need::Read(of)],
+            // Whose it is, is judged where it is found.
+            SinkDdl::Alter { name, .. } | SinkDdl::ShowCreate { name } => vec![Need::Enter(name)],
+            SinkDdl::Drop { names, .. } => names.iter().map(Need::Enter).collect(),
+            SinkDdl::Show => vec![],
+        },
         Ddl::CreateSequence { name, .. } => vec![Need::Make(name)],
         Ddl::DropSequence { names, .. } => names.iter().map(Need::DropSequence).collect(),
         Ddl::CreateFunction(create) => vec![Need::Make(&create.name)],

@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// All rows of a table or stream at a commit.
-    async fn snapshot_of(&mut self, relation: &Arc<Relation>, at: Lsn) -> Result<Vec<RecordBatch>> {
+    pub(crate) async fn snapshot_of(&mut self, relation: &Arc<Relation>, at: Lsn) -> Result<Vec<RecordBatch>> {
         use futures::TryStreamExt;
         let quoted = format!("{}.{}", crate::syntax::quote(&relation.name.schema), crate::syntax::quote(&relation.name.name));
         let query = crate::syntax::query(&format!("SELECT * FROM {quoted}"))?;

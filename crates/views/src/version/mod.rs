@@ -6,5 +6,6 @@ pub mod life;
 pub mod registry;
 pub mod trace;
 
+pub use engine::start as start_engine;
 pub use registry::{Report, Versions};
 pub use trace::{FlowId, trace_error};

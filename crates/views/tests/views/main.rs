@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, missing_docs)]
 
 mod alter;
+mod checkpoint_crashes;
 mod checkpoint_files;
 mod checkpoints;
 mod common;

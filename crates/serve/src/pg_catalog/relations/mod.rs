@@ -13,6 +13,7 @@ mod overviews;
 mod privileges;
 mod roles;
 mod running;
+mod sinks;
 mod types;
 
 use super::{
@@ -67,6 +68,7 @@ const PARTS: &[&[System]] = &[
     information::RELATIONS,
     live::RELATIONS,
     running::RELATIONS,
+    sinks::RELATIONS,
 ];
 
 /// All of them.

@@ -24,7 +24,7 @@ pub(super) fn privilege(rights: &Rights, role: RoleId, missing: Privileges, word
 }
 
 /// `must be owner of table t`
-pub(super) fn ownership(word: &str, name: impl Display) -> Error {
+pub(crate) fn ownership(word: &str, name: impl Display) -> Error {
     error(format!("must be owner of {word} {name}")).hint("its owner, a member of that role, or a superuser can")
 }
 

@@ -40,6 +40,7 @@ pub fn uses(catalog: &Catalog, role: RoleId) -> Vec<String> {
             lines.push(format!("privileges for {word} {name}"));
         }
     }
+    lines.extend(catalog.sinks().filter(|s| s.spec.owner == role).map(|s| format!("owner of sink {}", s.name)));
     for ((of, schema, kind), acl) in rights.defaults() {
         let within = schema.as_ref().map_or_else(String::new, |s| format!(" in schema {s}"));
         let what = format!("default privileges on new {}s belonging to role {}{within}", kind.word(), rights.name(*of));

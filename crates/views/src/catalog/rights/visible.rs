@@ -24,6 +24,7 @@ impl Catalog {
             all.retain(|f| knows(f.object()));
             !all.is_empty() && reachable(&name.schema)
         });
+        shown.sinks.retain(|_, s| who.owns_sink(s));
         for (id, relation) in &mut shown.relations {
             if !who.rights.owns(who.role, &Object::Relation(*id)) {
                 close(Arc::make_mut(relation));

@@ -11,7 +11,7 @@
 
 use super::{Object, Privileges, Rights, RoleId, denied};
 use crate::{
-    catalog::{Catalog, Function, ObjectId, Relation, Sequence},
+    catalog::{Catalog, Function, ObjectId, Relation, Sequence, Sink},
     error::Result,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -173,6 +173,12 @@ impl Who {
     /// Judges that a function is the role's own.
     pub fn own_function(&self, function: &Function) -> Result<()> {
         if self.owns_function(function) { Ok(()) } else { Err(denied::ownership("function", &function.name.name)) }
+    }
+
+    /// Whether a sink is the role's own.
+    #[must_use]
+    pub fn owns_sink(&self, sink: &Sink) -> bool {
+        self.rights.has(self.role, sink.spec.owner)
     }
 
     /// Whether a schema is the role's own.
