@@ -95,6 +95,7 @@ impl PlanError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             PlanError::Invalid { sqlstate: "42P01" | "42703" | "42883", .. } => ErrorKind::NotFound,
+            PlanError::Invalid { sqlstate: "42501", .. } => ErrorKind::Denied,
             PlanError::Syntax { .. } | PlanError::Invalid { .. } => ErrorKind::Invalid,
             PlanError::TooComplex { .. } => ErrorKind::Exhausted,
             PlanError::Unsupported { .. } => ErrorKind::Unsupported,

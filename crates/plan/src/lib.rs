@@ -21,6 +21,7 @@ pub mod scalar;
 pub mod user_function;
 pub mod value;
 mod view;
+pub mod wasm;
 
 /// The syntax trees that [`parse`] gives, and their parser, for who rewrites them.
 pub use datafusion::sql::sqlparser;

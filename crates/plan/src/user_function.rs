@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, VisitMut, Visitor, VisitorMut,
+    self, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Query, SelectItem, SetExpr,
+    TableAlias, TableAliasColumnDef, TableFactor, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::bind::cast_ast;
 use crate::error::PlanError;
 use crate::parse::{RelationName, fold, relation_name};
+use crate::wasm;
 
 /// Most nodes that the calls of one statement may put in.
 const GROWTH_MAX: usize = 20_000;
@@ -59,6 +60,8 @@ pub struct UserFunction {
     pub returns: Returns,
     /// A call with a NULL among its arguments is NULL, or gives no rows.
     pub strict: bool,
+    /// It is an aggregate: its body is a call over lists.
+    pub fold: bool,
     /// One query, with no user functions in it.
     pub body: Box<Query>,
 }
@@ -67,6 +70,12 @@ pub struct UserFunction {
 pub trait UserFunctions {
     /// Those of a name, with every number of parameters.
     fn named(&self, schema: Option<&str>, name: &str) -> Vec<Arc<UserFunction>>;
+    /// Judges that the statement may call a function that was found by a name.
+    ///
+    /// Errors: 42501.
+    fn execute(&self, schema: Option<&str>, function: &UserFunction) -> Result<(), PlanError>;
+    /// Whether the statement may call exports of a module by the module's hash, as the texts of views do.
+    fn may_call(&self, module: &str) -> bool;
     /// Names of a relation's columns; none of one that is not there.
     fn columns(&self, relation: &RelationName) -> Vec<String>;
 }
@@ -329,6 +338,22 @@ impl VisitorMut for Expander<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+        // Seen before bodies are in, so these are the statement's own.
+        match e {
+            Expr::Function(call)
+                if Self::parts(&call.name).is_some_and(|(_, name)| [wasm::NAME, wasm::FOLD].contains(&name.as_str())) =>
+            {
+                if self.may_call(&call.args) {
+                    return ControlFlow::Continue(());
+                }
+                let message = format!("function {} does not exist", call.name);
+                ControlFlow::Break(PlanError::invalid("42883", message).with_hint("call the function that CREATE FUNCTION made"))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
         let Expr::Function(call) = e else { return ControlFlow::Continue(()) };
         if self.user(&call.name).is_none() {
@@ -364,6 +389,13 @@ impl VisitorMut for Expander<'_> {
 }
 
 impl Expander<'_> {
+    /// Whether the module that a call names by its hash may be called so.
+    fn may_call(&self, args: &FunctionArguments) -> bool {
+        let FunctionArguments::List(list) = args else { return false };
+        let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.first() else { return false };
+        matches!(&value.value, ast::Value::SingleQuotedString(hash) if self.functions.may_call(hash))
+    }
+
     fn parts(name: &ast::ObjectName) -> Option<(Option<String>, String)> {
         let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
         match parts?.as_slice() {
@@ -389,28 +421,31 @@ impl Expander<'_> {
             let message = format!("function {name} does not exist with {} such arguments", args.len());
             return Err(PlanError::invalid("42883", message).with_hint(format!("there is {}", known.join(", "))));
         };
+        self.functions.execute(schema.as_deref(), function)?;
         Ok((function.clone(), args))
     }
 
     fn value(&mut self, call: &ast::Function) -> Result<Expr, PlanError> {
         let plain = call.filter.is_none() && call.over.is_none() && call.within_group.is_empty() && call.null_treatment.is_none();
-        let args = match &call.args {
-            FunctionArguments::List(list) if plain && list.duplicate_treatment.is_none() && list.clauses.is_empty() => {
-                list.args.clone()
+        let (args, plain) = match &call.args {
+            FunctionArguments::List(list) => {
+                (list.args.clone(), plain && list.duplicate_treatment.is_none() && list.clauses.is_empty())
             }
-            FunctionArguments::None if plain => vec![],
-            _ => {
-                let message = format!("{} is not an aggregate nor a window function", call.name);
-                return Err(PlanError::invalid("42809", message).with_hint("call it with plain arguments"));
-            }
+            FunctionArguments::None => (vec![], plain),
+            FunctionArguments::Subquery(_) => (vec![], false),
         };
         let (function, args) = self.called(&call.name, &args)?;
+        if !plain && !function.fold {
+            let message = format!("{} is not an aggregate nor a window function", call.name);
+            return Err(PlanError::invalid("42809", message).with_hint("call it with plain arguments"));
+        }
         let Returns::Value(ty) = &function.returns else {
             let message = format!("{} gives rows, and they are offered in FROM only", call.name);
             return Err(PlanError::unsupported(message, format!("FROM {}(..)", call.name)));
         };
         let body = self.filled(&function, &args)?;
         let mut value = match expression(&body) {
+            Some(expr) if function.fold => folded(expr, call, &args)?,
             Some(expr) => Expr::Nested(Box::new(expr)),
             None => Expr::Subquery(body),
         };
@@ -520,6 +555,52 @@ impl Expander<'_> {
         }
         Ok(body)
     }
+}
+
+/// A call over lists with what an aggregate's call says of the rows: FILTER, DISTINCT, ORDER BY. Lists of several arguments are ordered by
+/// all of them besides, so that the values of a row stand at one place in each.
+fn folded(expr: Expr, call: &ast::Function, args: &[Expr]) -> Result<Expr, PlanError> {
+    let unoffered = |what: &str, hint: &str| Err(PlanError::unsupported(format!("{what} of {} is not offered", call.name), hint));
+    if call.over.is_some() || !call.within_group.is_empty() || call.null_treatment.is_some() {
+        return unoffered("OVER, WITHIN GROUP and IGNORE NULLS", "GROUP BY, and join with the rows");
+    }
+    let (distinct, mut keys) = match &call.args {
+        FunctionArguments::List(list) => (
+            list.duplicate_treatment,
+            list.clauses
+                .iter()
+                .flat_map(|c| if let FunctionArgumentClause::OrderBy(keys) = c { keys.clone() } else { vec![] })
+                .collect(),
+        ),
+        _ => (None, vec![]),
+    };
+    if args.len() > 1 {
+        if matches!(distinct, Some(ast::DuplicateTreatment::Distinct)) {
+            return unoffered("DISTINCT over several arguments", "SELECT DISTINCT them in a subquery");
+        }
+        if let Some(arg) = args.iter().find(|arg| is_volatile(arg)) {
+            return unoffered(&format!("the argument {arg}"), "compute it in a subquery");
+        }
+        let plain = |arg: &Expr| ast::OrderByExpr { expr: arg.clone(), options: ast::OrderByOptions::default(), with_fill: None };
+        keys.extend(args.iter().map(plain));
+    }
+    let mut expr = expr;
+    if let Expr::Function(fold) = &mut expr
+        && let FunctionArguments::List(list) = &mut fold.args
+    {
+        for arg in &mut list.args {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(rows))) = arg else { continue };
+            rows.filter.clone_from(&call.filter);
+            if let FunctionArguments::List(of) = &mut rows.args {
+                of.duplicate_treatment = distinct;
+                if !keys.is_empty() {
+                    of.clauses.push(FunctionArgumentClause::OrderBy(keys.clone()));
+                }
+            }
+        }
+        return Ok(expr);
+    }
+    Err(PlanError::internal("an aggregate whose body is no call"))
 }
 
 /// An argument for each parameter, if they fit.

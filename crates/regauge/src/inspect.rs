@@ -199,6 +199,9 @@ fn short(event: &Event) -> String {
             format!("comment on {object:?}{of}: {}", text.as_deref().unwrap_or("none"))
         }
         Event::SequenceCreated { sequence, name, .. } => format!("sequence {name} (sequence {sequence})"),
+        Event::ModuleAdded { hash, module } => {
+            format!("WebAssembly module {hash}: {} bytes", module.as_ref().map_or(0, |m| m.bytes().len()))
+        }
         Event::FunctionCreated { name, spec } => format!("function {name} of {} parameters: {}", spec.params.len(), spec.body),
         Event::FunctionDropped { name, params } => format!("function {name} of {params} parameters dropped"),
         Event::SinkCreated { sink, name, spec } => format!("sink {name} (sink {sink}) of {:?}: {:?}", spec.of, spec.options),

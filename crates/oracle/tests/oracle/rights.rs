@@ -49,6 +49,22 @@ impl Both {
         }
     }
 
+    /// A boolean, or the SQLSTATE, in both.
+    async fn outcome(&mut self, sql: &str) -> (String, String) {
+        let theirs = match self.theirs.simple_query(sql).await {
+            Ok(messages) => messages
+                .iter()
+                .find_map(|m| if let SimpleQueryMessage::Row(row) = m { row.get(0) } else { None })
+                .map_or_else(String::new, |v| if v == "t" { "true".to_owned() } else { "false".to_owned() }),
+            Err(e) => e.code().map_or_else(|| panic!("{sql}: {e}"), |c| c.code().to_owned()),
+        };
+        let ours = match answer(&mut self.ours, sql).await {
+            Ok(rows) => rows.first().cloned().unwrap_or_default(),
+            Err(e) => e.sqlstate.to_owned(),
+        };
+        (theirs, ours)
+    }
+
     /// A value in both.
     async fn value(&mut self, sql: &str) -> (String, String) {
         let messages = self.theirs.simple_query(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
@@ -101,7 +117,7 @@ struct Kind {
     verbs: &'static [&'static str],
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 7] = [
     Kind {
         word: "TABLE t",
         create: &["CREATE TABLE t (k int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 2)"],
@@ -199,6 +215,49 @@ const KINDS: [Kind; 5] = [
             "DROP SEQUENCE s",
         ],
     },
+    // Everybody may call it, unless that is taken back.
+    Kind {
+        word: "FUNCTION f",
+        create: &["CREATE FUNCTION f(x int) RETURNS int LANGUAGE SQL IMMUTABLE AS 'SELECT x + 1'"],
+        on: "FUNCTION f(int)",
+        grants: &["EXECUTE", "ALL"],
+        verbs: &[
+            "SELECT f(1)",
+            "SELECT k FROM other WHERE f(k) > 0",
+            "INSERT INTO other VALUES (f(60))",
+            "SELECT has_function_privilege('f(integer)', 'execute')",
+            "CREATE OR REPLACE FUNCTION f(x int) RETURNS int LANGUAGE SQL AS 'SELECT x + 2'",
+            "GRANT EXECUTE ON FUNCTION f(int) TO nobody",
+            "REVOKE EXECUTE ON FUNCTION f FROM nobody",
+            "ALTER FUNCTION f(int) OWNER TO nobody",
+            "DROP FUNCTION f(int)",
+        ],
+    },
+    Kind {
+        word: "FUNCTION f, not for everybody",
+        create: &[
+            "CREATE FUNCTION f(x int) RETURNS int LANGUAGE SQL IMMUTABLE AS 'SELECT x + 1'",
+            "REVOKE ALL ON FUNCTION f(int) FROM PUBLIC",
+        ],
+        on: "FUNCTION f(int)",
+        grants: &["EXECUTE", "ALL", "ALL PRIVILEGES"],
+        verbs: &[
+            "SELECT f(1)",
+            "SELECT k FROM other WHERE f(k) > 0",
+            "SELECT count(*) FROM other GROUP BY f(k)",
+            "INSERT INTO other VALUES (f(60))",
+            "UPDATE other SET k = f(k)",
+            "DELETE FROM other WHERE f(k) = 0",
+            "CREATE TABLE made AS SELECT f(1) AS x",
+            "CREATE MATERIALIZED VIEW made AS SELECT f(k) AS x FROM other",
+            "CREATE OR REPLACE FUNCTION f(x int) RETURNS int LANGUAGE SQL AS 'SELECT x + 2'",
+            "GRANT EXECUTE ON FUNCTION f TO nobody",
+            "REVOKE EXECUTE ON ROUTINE f(int) FROM nobody",
+            "GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO nobody",
+            "ALTER FUNCTION f(int) OWNER TO nobody",
+            "DROP FUNCTION f(int)",
+        ],
+    },
     Kind {
         word: "SCHEMA x",
         create: &["CREATE TABLE x.inside (k int PRIMARY KEY)", "GRANT ALL ON x.inside TO PUBLIC"],
@@ -292,6 +351,7 @@ async fn every_role_may_what_it_may_in_postgres() {
                     "SCHEMA x" => &["DROP SCHEMA x CASCADE"],
                     "TABLE t" => &["DROP TABLE t"],
                     "SEQUENCE s" => &["DROP SEQUENCE s"],
+                    word if word.starts_with("FUNCTION f") => &["DROP FUNCTION f"],
                     _ => &["DROP TABLE base CASCADE"],
                 };
                 both.run(drop).await;
@@ -397,4 +457,73 @@ fn sorted(list: &str) -> Vec<&str> {
     let mut items: Vec<&str> = list.split(' ').collect();
     items.sort_unstable();
     items
+}
+
+const FUNCTION_ANSWERS: [&str; 7] = [
+    "SELECT has_function_privilege('a', 'f(integer)', 'EXECUTE')",
+    "SELECT has_function_privilege('b', 'public.f(int4)', 'execute')",
+    "SELECT has_function_privilege('c', 'f(int)', 'EXECUTE WITH GRANT OPTION')",
+    "SELECT has_function_privilege('b', 'f(integer)', 'EXECUTE WITH GRANT OPTION')",
+    "SELECT has_function_privilege('c', 'f(int)', 'EXECUTE')",
+    "SELECT has_function_privilege('a', 'made(integer)', 'EXECUTE')",
+    "SELECT has_function_privilege('b', 'lower(text)', 'EXECUTE')",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_of_grants_on_functions_give_the_same_answers() {
+    let mut both = Both::start().await;
+    let make = "CREATE FUNCTION f(x int) RETURNS int LANGUAGE SQL AS 'SELECT x'";
+    both.run(&[
+        "CREATE ROLE a LOGIN",
+        "CREATE ROLE b LOGIN",
+        "CREATE ROLE c NOINHERIT",
+        "GRANT b TO c",
+        "GRANT CREATE ON SCHEMA public TO a, b, c",
+        "SET SESSION AUTHORIZATION a",
+        make,
+        "RESET SESSION AUTHORIZATION",
+        "CREATE FUNCTION made(x int) RETURNS int LANGUAGE SQL AS 'SELECT x'",
+    ])
+    .await;
+    let mut chance = Chance(7);
+    let (mut refused, mut history) = (0, vec![]);
+    for step in 0..300 {
+        let actor = chance.one(&["a", "a", "b", "c", "super"]);
+        let wear = if actor == "super" {
+            "RESET SESSION AUTHORIZATION".to_owned()
+        } else {
+            format!("SET SESSION AUTHORIZATION {actor}")
+        };
+        let grantee = chance.one(&["a", "b", "c", "PUBLIC"]);
+        let of = chance.one(&["f(int)", "f", "made(integer)", "f(int), made(int)"]);
+        let sql = match chance.below(12) {
+            0..=2 => format!("GRANT EXECUTE ON FUNCTION {of} TO {grantee}{}", chance.one(&["", " WITH GRANT OPTION"])),
+            3..=5 => format!(
+                "REVOKE {} ON FUNCTION {of} FROM {grantee}{}",
+                chance.one(&["EXECUTE", "ALL"]),
+                chance.one(&["", " CASCADE"])
+            ),
+            6 => format!("REVOKE GRANT OPTION FOR ALL ON FUNCTION {of} FROM {grantee} CASCADE"),
+            7 => format!("ALTER FUNCTION f(int) OWNER TO {}", chance.one(&["a", "b", "c"])),
+            8 => {
+                format!("ALTER DEFAULT PRIVILEGES {} EXECUTE ON FUNCTIONS TO_OR_FROM {grantee}", chance.one(&["GRANT", "REVOKE"]))
+            }
+            9 => "DROP FUNCTION made(int)".to_owned(),
+            10 => make.replace("f(x", "made(x"),
+            _ => format!("GRANT {} ON FUNCTION f(int) TO {grantee}", chance.one(&["SELECT", "USAGE", "EXECUTE"])),
+        };
+        let sql = sql.replace("TO_OR_FROM", if sql.contains("REVOKE") { "FROM" } else { "TO" });
+        both.run(&[&wear]).await;
+        let (theirs, ours) = both.codes(&sql).await;
+        both.run(&["RESET SESSION AUTHORIZATION"]).await;
+        refused += usize::from(theirs != "00000");
+        history.push(format!("{actor}: {sql} -- {theirs}"));
+        let told = || history[history.len().saturating_sub(12)..].join("\n");
+        assert_eq!(ours, theirs, "step {step}, {actor}: {sql}\n{}", told());
+        for question in FUNCTION_ANSWERS {
+            let (theirs, ours) = both.outcome(question).await;
+            assert_eq!(ours, theirs, "step {step}, after {actor}: {sql}\n{question}\n{}", told());
+        }
+    }
+    assert!(refused > 30 && refused < 270, "{refused} of 300 were refused");
 }

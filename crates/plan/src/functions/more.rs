@@ -26,4 +26,6 @@ pub(super) static BUILTINS: &[&Builtin] = &[
     &equality::OF_EXACT,
     &equality::CANONICAL,
     &equality::ONCE,
+    &crate::wasm::CALL,
+    &crate::wasm::FOLD_CALL,
 ];

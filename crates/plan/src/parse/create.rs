@@ -29,7 +29,10 @@ impl P<'_> {
             return self.create_view(false, or_replace);
         }
         if self.take("function") {
-            return self.create_function(or_replace);
+            return self.create_function(or_replace, false);
+        }
+        if self.take("aggregate") {
+            return self.create_function(or_replace, true);
         }
         if !or_replace && self.take("schema") {
             return self.create_schema();
@@ -297,7 +300,9 @@ impl P<'_> {
         } else if self.take("sequence") {
             return self.drop_sequence();
         } else if self.take("function") {
-            return self.drop_function();
+            return self.drop_function(false);
+        } else if self.take("aggregate") {
+            return self.drop_function(true);
         } else if self.take("sink") {
             return self.drop_sink();
         } else {

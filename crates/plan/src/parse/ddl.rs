@@ -86,12 +86,14 @@ pub enum Ddl {
     },
     /// CREATE FUNCTION.
     CreateFunction(CreateFunction),
-    /// DROP FUNCTION.
+    /// DROP FUNCTION, DROP AGGREGATE.
     DropFunction {
         /// Which ones.
         functions: Vec<DroppedFunction>,
         /// IF EXISTS.
         if_exists: bool,
+        /// DROP AGGREGATE.
+        aggregate: bool,
     },
     /// About sinks.
     Sink(SinkDdl),

@@ -1,6 +1,7 @@
-//! CREATE FUNCTION of language SQL, and DROP FUNCTION.
+//! CREATE FUNCTION of language SQL or WebAssembly, and DROP FUNCTION.
 //!
-//! A function is one query over its parameters. It is not bound here: [`crate::user_function`] puts it in the place of its calls.
+//! A function of language SQL is one query over its parameters. It is not bound here: [`crate::user_function`] puts it in the place of
+//! its calls. One of WebAssembly is a module's text, which [`crate::wasm`] reads.
 
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
@@ -19,18 +20,47 @@ pub struct CreateFunction {
     pub name: RelationName,
     /// OR REPLACE.
     pub or_replace: bool,
+    /// CREATE AGGREGATE.
+    pub aggregate: bool,
     /// In their order.
     pub params: Vec<Param>,
     /// What a call gives.
     pub returns: Returns,
     /// A call with a NULL among its arguments is NULL, or gives no rows.
     pub strict: bool,
-    /// One query.
-    pub body: Box<ast::Query>,
+    /// What it does.
+    pub body: Body,
 }
 
-/// One of DROP FUNCTION.
+/// What a function does.
 #[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// One query.
+    Sql(Box<ast::Query>),
+    /// An export of a module.
+    Wasm {
+        /// The module, in WebAssembly's text format, hexadecimal or base64.
+        module: String,
+        /// The export's name, if it is not the function's.
+        export: Option<String>,
+    },
+}
+
+/// A language that functions are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Sql,
+    Wasm,
+}
+
+/// What AS, RETURN or BEGIN ATOMIC says.
+enum Source {
+    Text(String, Option<String>),
+    Query(Box<ast::Query>),
+}
+
+/// A function as DROP, GRANT and ALTER name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppedFunction {
     /// Its name.
     pub name: RelationName,
@@ -54,7 +84,7 @@ const WITHOUT_EFFECT: [&str; 11] = [
 ];
 
 impl P<'_> {
-    pub(super) fn create_function(&mut self, or_replace: bool) -> Result<Statement> {
+    pub(super) fn create_function(&mut self, or_replace: bool, aggregate: bool) -> Result<Statement> {
         let name = self.relation()?;
         let mut params = vec![];
         let mut outs = vec![];
@@ -69,7 +99,7 @@ impl P<'_> {
             }
         }
         let mut returns = outs_of(outs)?;
-        let (mut strict, mut body) = (false, None);
+        let (mut strict, mut source, mut language) = (false, None, Language::Sql);
         loop {
             if self.take("returns null on null input") || self.take("strict") {
                 strict = true;
@@ -78,7 +108,7 @@ impl P<'_> {
             } else if self.take("returns") {
                 returns = Some(self.returns(&name.name)?);
             } else if self.take("language") {
-                self.language()?;
+                language = self.language()?;
             } else if self.take("cost") || self.take("rows") {
                 let _ = self.expr()?;
             } else if self.take("security definer") || self.take("external security definer") {
@@ -89,12 +119,14 @@ impl P<'_> {
             } else if self.take("set") {
                 return Err(PlanError::unsupported("SET of a function is not offered", "write its value in the body"));
             } else if self.take("as") {
-                body = Some(self.body()?);
+                let text = self.text()?;
+                let link = if self.symbol(&Token::Comma) { Some(self.text()?) } else { None };
+                source = Some(Source::Text(text, link));
             } else if self.take("return") {
                 let expr = self.expr()?;
-                body = Some(super::parse_query(&format!("SELECT {expr}"), &ParseLimits::default())?);
+                source = Some(Source::Query(super::parse_query(&format!("SELECT {expr}"), &ParseLimits::default())?));
             } else if self.take("begin atomic") {
-                body = Some(self.query()?);
+                source = Some(Source::Query(self.query()?));
                 while self.symbol(&Token::SemiColon) {}
                 self.expect("end")?;
             } else if !WITHOUT_EFFECT.iter().any(|words| self.take(words)) {
@@ -103,7 +135,23 @@ impl P<'_> {
         }
         let missing = |message: &str| PlanError::invalid("42P13", message.to_owned());
         let returns = returns.ok_or_else(|| missing("function result type must be specified"))?;
-        let body = body.ok_or_else(|| missing("no function body specified"))?;
+        let body = match (language, source.ok_or_else(|| missing("no function body specified"))?) {
+            (Language::Sql, Source::Query(query)) => Body::Sql(query),
+            (Language::Sql, Source::Text(_, Some(_))) => {
+                return Err(PlanError::unsupported("AS with an object file is not offered", "AS 'SELECT ..'"));
+            }
+            (Language::Sql, Source::Text(text, None)) => Body::Sql(query_of(&text)?),
+            (Language::Wasm, Source::Query(_)) => {
+                return Err(missing("inline SQL function body only valid for language SQL"));
+            }
+            (Language::Wasm, Source::Text(module, export)) => {
+                if let Returns::Rows(_) = returns {
+                    let hint = "give a jsonb array, and unfold it by jsonb_array_elements";
+                    return Err(PlanError::unsupported("a WebAssembly function gives one value", hint));
+                }
+                Body::Wasm { module, export }
+            }
+        };
         if let Some(twice) = (1..params.len()).find(|at| twice(&params, *at)) {
             let name = params[twice].name.clone().unwrap_or_default();
             return Err(missing(&format!("parameter name \"{name}\" used more than once")));
@@ -113,7 +161,14 @@ impl P<'_> {
         {
             return Err(missing("input parameters after one with a default value must also have defaults"));
         }
-        Ok(Statement::Ddl(Box::new(Ddl::CreateFunction(CreateFunction { name, or_replace, params, returns, strict, body }))))
+        if aggregate && (params.is_empty() || matches!(body, Body::Sql(_))) {
+            return Err(PlanError::unsupported(
+                "an aggregate is of language wasm and has a parameter",
+                "CREATE AGGREGATE f(x bigint) RETURNS bigint LANGUAGE wasm AS ..: docs/wasm.md",
+            ));
+        }
+        let create = CreateFunction { name, or_replace, aggregate, params, returns, strict, body };
+        Ok(Statement::Ddl(Box::new(Ddl::CreateFunction(create))))
     }
 
     /// A parameter, and whether it is OUT.
@@ -181,55 +236,58 @@ impl P<'_> {
         }
     }
 
-    fn language(&mut self) -> Result<()> {
+    fn language(&mut self) -> Result<Language> {
         let language = match self.parser.peek_token_ref().token.clone() {
             Token::SingleQuotedString(_) => self.text()?.to_lowercase(),
             _ => self.name()?,
         };
         match language.as_str() {
-            "sql" => Ok(()),
+            "sql" => Ok(Language::Sql),
+            "wasm" => Ok(Language::Wasm),
             other => Err(PlanError::unsupported(
                 format!("language \"{other}\" is not offered"),
-                "LANGUAGE SQL, with a query as its body",
+                "LANGUAGE SQL, with a query as its body, or LANGUAGE wasm, with a WebAssembly module",
             )),
         }
     }
 
-    fn body(&mut self) -> Result<Box<ast::Query>> {
-        let text = self.text()?;
-        if self.symbol(&Token::Comma) {
-            return Err(PlanError::unsupported("AS with an object file is not offered", "AS 'SELECT ..'"));
+    /// A function by its name, with the types of its parameters or without.
+    pub(super) fn named_function(&mut self) -> Result<DroppedFunction> {
+        let name = self.relation()?;
+        let mut params = None;
+        if self.symbol(&Token::LParen) {
+            let mut types = vec![];
+            while !self.symbol(&Token::RParen) {
+                if !types.is_empty() {
+                    self.expect_symbol(&Token::Comma)?;
+                }
+                types.push(self.param()?.0.ty);
+            }
+            params = Some(types);
         }
-        let mut statements = super::parse(&text, &ParseLimits::default())?;
-        match (statements.pop(), statements.is_empty()) {
-            (Some(Statement::Query(query)), true) => Ok(query),
-            _ => Err(PlanError::unsupported("the body of a function is one query", "AS 'SELECT ..'")),
-        }
+        Ok(DroppedFunction { name, params })
     }
 
-    pub(super) fn drop_function(&mut self) -> Result<Statement> {
+    pub(super) fn drop_function(&mut self, aggregate: bool) -> Result<Statement> {
         let if_exists = self.take("if exists");
         let mut functions = vec![];
         loop {
-            let name = self.relation()?;
-            let mut params = None;
-            if self.symbol(&Token::LParen) {
-                let mut types = vec![];
-                while !self.symbol(&Token::RParen) {
-                    if !types.is_empty() {
-                        self.expect_symbol(&Token::Comma)?;
-                    }
-                    types.push(self.param()?.0.ty);
-                }
-                params = Some(types);
-            }
-            functions.push(DroppedFunction { name, params });
+            functions.push(self.named_function()?);
             if !self.symbol(&Token::Comma) {
                 break;
             }
         }
         let _ = self.cascades();
-        Ok(Statement::Ddl(Box::new(Ddl::DropFunction { functions, if_exists })))
+        Ok(Statement::Ddl(Box::new(Ddl::DropFunction { functions, if_exists, aggregate })))
+    }
+}
+
+/// The text of a body.
+fn query_of(text: &str) -> Result<Box<ast::Query>> {
+    let mut statements = super::parse(text, &ParseLimits::default())?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(Statement::Query(query)), true) => Ok(query),
+        _ => Err(PlanError::unsupported("the body of a function is one query", "AS 'SELECT ..'")),
     }
 }
 

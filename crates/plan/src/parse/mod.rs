@@ -32,7 +32,7 @@ pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTE
 pub use create::column_name;
 pub use ddl::{Alter, Check, Ddl, SequenceSpec};
 pub(crate) use exclude::EXCLUDE_MARK;
-pub use function::{CreateFunction, DroppedFunction};
+pub use function::{Body, CreateFunction, DroppedFunction};
 pub use limits::ParseLimits;
 pub use rights::{Grant, GrantKind, GrantOn, Rights, RoleName, RoleOptions, Secret};
 pub use sink::{SinkChange, SinkDdl};

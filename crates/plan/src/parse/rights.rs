@@ -6,6 +6,7 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 use std::fmt;
 
+use super::function::DroppedFunction;
 use super::statement::{RelationName, Statement};
 use super::{P, Result};
 use crate::error::PlanError;
@@ -132,7 +133,7 @@ pub enum Rights {
         /// CASCADE.
         cascade: bool,
     },
-    /// ALTER SCHEMA and ALTER SEQUENCE .. OWNER TO.
+    /// ALTER SCHEMA, ALTER SEQUENCE and ALTER FUNCTION .. OWNER TO.
     Owner {
         /// The object.
         on: GrantOn,
@@ -165,6 +166,8 @@ pub enum GrantKind {
     Sequences,
     /// Schemas.
     Schemas,
+    /// Functions.
+    Functions,
 }
 
 /// Objects that privileges are on.
@@ -176,11 +179,13 @@ pub enum GrantOn {
     Sequences(Vec<RelationName>),
     /// Schemas.
     Schemas(Vec<String>),
+    /// Functions by name, and by the types of their parameters where they are given.
+    Functions(Vec<DroppedFunction>),
     /// The database.
     Database(Vec<String>),
     /// ALL .. IN SCHEMA.
     All {
-        /// Of which kind; none for functions, of which there are none.
+        /// Of which kind; none for procedures, of which there are none.
         kind: Option<GrantKind>,
         /// In which schemas.
         schemas: Vec<String>,
@@ -240,6 +245,17 @@ impl P<'_> {
                 return Self::rights(Rights::Owner { on: GrantOn::Sequences(vec![name]), to }).map(Some);
             }
             return Err(PlanError::unsupported("this ALTER SEQUENCE is not offered", "ALTER SEQUENCE .. OWNER TO is"));
+        }
+        if self.take("function") || self.take("routine") {
+            let named = self.named_function()?;
+            if self.take("owner to") {
+                let to = self.role_name()?;
+                return Self::rights(Rights::Owner { on: GrantOn::Functions(vec![named]), to }).map(Some);
+            }
+            return Err(PlanError::unsupported(
+                "this ALTER FUNCTION is not offered",
+                "ALTER FUNCTION .. OWNER TO is; CREATE OR REPLACE FUNCTION changes the rest",
+            ));
         }
         if !ROLE_WORDS.iter().any(|w| self.take(w)) {
             return Ok(None);
@@ -470,8 +486,8 @@ impl P<'_> {
         for (words, kind) in [
             ("all tables in schema", Some(GrantKind::Relations)),
             ("all sequences in schema", Some(GrantKind::Sequences)),
-            ("all functions in schema", None),
-            ("all routines in schema", None),
+            ("all functions in schema", Some(GrantKind::Functions)),
+            ("all routines in schema", Some(GrantKind::Functions)),
             ("all procedures in schema", None),
         ] {
             if self.take(words) {
@@ -488,13 +504,16 @@ impl P<'_> {
             return Ok(GrantOn::Database(self.list(Self::name)?));
         }
         let next = self.word_at(0).unwrap_or_default();
-        if ["function", "procedure", "routine", "language", "type", "domain", "tablespace", "foreign", "large", "parameter"]
-            .contains(&next.as_str())
-            && !matches!(self.parser.peek_nth_token_ref(1).token, Token::Comma | Token::Period)
-            && !matches!(self.word_at(1).as_deref(), Some("to" | "from"))
+        let is_name = matches!(self.parser.peek_nth_token_ref(1).token, Token::Comma | Token::Period)
+            || matches!(self.word_at(1).as_deref(), Some("to" | "from"));
+        if !is_name && (self.take("function") || self.take("routine")) {
+            return Ok(GrantOn::Functions(self.list(Self::named_function)?));
+        }
+        if ["procedure", "language", "type", "domain", "tablespace", "foreign", "large", "parameter"].contains(&next.as_str())
+            && !is_name
         {
             let message = format!("privileges on a {next} are not offered");
-            return Err(PlanError::unsupported(message, "TABLE, SEQUENCE, SCHEMA, DATABASE and ALL .. IN SCHEMA are"));
+            return Err(PlanError::unsupported(message, "TABLE, SEQUENCE, SCHEMA, DATABASE, FUNCTION and ALL .. IN SCHEMA are"));
         }
         let _ = self.take("table") || self.take("stream") || self.take("materialized view") || self.take("view");
         Ok(GrantOn::Relations(self.list(Self::relation)?))
@@ -518,13 +537,20 @@ impl P<'_> {
         let option = revoke && self.take("grant option for");
         let privileges = self.privileges()?;
         self.expect("on")?;
-        let kinds = [("tables", GrantKind::Relations), ("sequences", GrantKind::Sequences), ("schemas", GrantKind::Schemas)];
+        let kinds = [
+            ("tables", GrantKind::Relations),
+            ("sequences", GrantKind::Sequences),
+            ("schemas", GrantKind::Schemas),
+            ("functions", GrantKind::Functions),
+            ("routines", GrantKind::Functions),
+        ];
         let Some((_, kind)) = kinds.into_iter().find(|(word, _)| self.take(word)) else {
             return Err(match self.word_at(0).as_deref() {
-                Some("functions" | "routines" | "types") => {
-                    PlanError::unsupported("default privileges on these are not offered", "TABLES, SEQUENCES and SCHEMAS are")
+                Some("types") => {
+                    let hint = "TABLES, SEQUENCES, FUNCTIONS and SCHEMAS are";
+                    PlanError::unsupported("default privileges on types are not offered", hint)
                 }
-                _ => self.expected("TABLES, SEQUENCES or SCHEMAS"),
+                _ => self.expected("TABLES, SEQUENCES, FUNCTIONS or SCHEMAS"),
             });
         };
         let grant = self.grantees(revoke, privileges, option)?;

@@ -1,9 +1,10 @@
-//! `docs/sql.md`, run: each block of SQL gives the block of text after it, and each row of a table of calls what it says.
+//! `docs/sql.md` and `docs/wasm.md`, run: each block of SQL gives the block of text after it, and each row of a table of calls what it says.
 
 use crate::common::{Site, site, sqlstate};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 const PAGE: &str = include_str!("../../../../docs/sql.md");
+const WASM_PAGE: &str = include_str!("../../../../docs/wasm.md");
 
 /// What a block is answered with: the rows of its last statement, or the error. Statements end where a line ends with `;`; each is
 /// sent by itself, because several in one message are one transaction.
@@ -43,6 +44,7 @@ fn parts(section: &str) -> Vec<Part> {
                 match (*language, parts.last_mut()) {
                     ("sql", _) => parts.push(Part::Block { sql: text, gives: None }),
                     ("text", Some(Part::Block { gives: gives @ None, .. })) => *gives = Some(text.trim_end().to_owned()),
+                    ("synopsis" | "toml" | "rust" | "sh", _) => {}
                     (other, _) => panic!("a block of `{other}` that belongs to nothing: {text}"),
                 }
                 fence = None;
@@ -98,6 +100,14 @@ async fn every_example_of_the_page_gives_what_the_page_says() {
     }
     assert!(n > 60, "the page has only {n} examples: its form may not have been understood");
     assert!(differ.is_empty(), "{} of {n} differ\n{}", differ.len(), differ.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_of_the_page_on_webassembly_gives_what_it_says() {
+    let site = site().await;
+    let differ = differences(&site, "WebAssembly", WASM_PAGE).await;
+    let n = parts(WASM_PAGE).iter().filter(|part| matches!(part, Part::Block { gives: Some(_), .. })).count();
+    assert!(n == 2 && differ.is_empty(), "n={n}\n{}", differ.join("\n"));
 }
 
 #[test]

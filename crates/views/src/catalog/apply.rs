@@ -3,7 +3,8 @@
 //! It accepts every event that any release gave; an event that does not fit is corruption, not a user's error.
 
 use super::{
-    Catalog, ColumnSpec, Event, Function, Kind, Name, ObjectId, PUBLIC, Relation, Sequence, Sink, WatermarkSpec, rights::Object,
+    Catalog, ColumnSpec, Event, Function, Kind, Name, ObjectId, PUBLIC, Relation, RoleId, Sequence, Sink, WatermarkSpec,
+    rights::Object,
 };
 use regauge_types::{Lsn, VersionNo};
 use std::{collections::BTreeMap, sync::Arc};
@@ -23,12 +24,18 @@ impl Catalog {
         let drops = |e: &Event| {
             matches!(
                 e,
-                Event::Dropped { .. } | Event::SchemaDropped { .. } | Event::SequenceDropped { .. } | Event::Altered { .. }
+                Event::Dropped { .. }
+                    | Event::SchemaDropped { .. }
+                    | Event::SequenceDropped { .. }
+                    | Event::FunctionDropped { .. }
+                    | Event::Altered { .. }
             )
         };
         if events.iter().any(drops) {
             self.forget_rights();
         }
+        let names_modules = |why| FoldError { why, event: format!("commit={lsn:?}") };
+        self.settle_modules(events).map_err(names_modules)?;
         // Numbers that a sequence reserves change nothing that anybody has planned with.
         if events.iter().any(|e| !matches!(e, Event::SequenceReserved { .. })) {
             self.changed = self.changed.max(lsn);
@@ -41,13 +48,16 @@ impl Catalog {
         if self.rights.is_alone() {
             return;
         }
-        let (relations, sequences, schemas) = (&self.relations, &self.sequences, &self.schemas);
+        let (relations, sequences, schemas, functions) = (&self.relations, &self.sequences, &self.schemas, &self.functions);
         let schema = |name: &str| name == PUBLIC || schemas.contains(name);
         let there = |object: &Object| match object {
             Object::Relation(id) => relations.contains_key(id),
             Object::Sequence(id) => sequences.contains_key(id),
             Object::Schema(name) => schema(name),
             Object::Database => true,
+            Object::Function { name, params } => {
+                functions.get(name).is_some_and(|all| all.iter().any(|f| f.spec.params.len() == *params))
+            }
         };
         Arc::make_mut(&mut self.rights).forget(there, schema);
     }
@@ -184,11 +194,21 @@ impl Catalog {
                 Some(_) => Ok(()),
                 None => Err(misfit("no such sequence")),
             },
+            Event::ModuleAdded { module, .. } => {
+                let module = module.clone().ok_or_else(|| misfit("module without its bytes"))?;
+                self.modules.insert(module.hash().to_owned(), module);
+                Ok(())
+            }
             Event::FunctionCreated { name, spec } => {
                 let function = spec.function(name).map_err(misfit)?;
                 let made = Arc::new(Function { name: name.clone(), spec: spec.clone(), function });
+                let object = made.object();
                 let there = self.functions.entry(name.clone()).or_default();
+                let before = there.len();
                 there.retain(|f| f.spec.params.len() != spec.params.len());
+                if there.len() == before && spec.owner != RoleId::BOOTSTRAP {
+                    Arc::make_mut(&mut self.rights).born(object, spec.owner);
+                }
                 there.push(made);
                 there.sort_by_key(|f| f.spec.params.len());
                 Ok(())

@@ -1,7 +1,7 @@
 //! Catalog events: the records of topic 0, and how they are written as rows.
 //!
 //! ```text
-//!   kind: Utf8            name: Utf8            body: Utf8 (JSON of the event)          plan: Binary (VersionAdded only)
+//!   kind: Utf8            name: Utf8            body: Utf8 (JSON of the event)          plan: Binary (VersionAdded: the plan; ModuleAdded: the module)
 //! ```
 //! Invariant: `decode(encode(events)) == events`; a field that a later release adds has a default, a kind that we do not know is
 //! an error, never skipped. `kind` and `name` are there for people who read the catalog's history. It does not know whether an
@@ -14,6 +14,7 @@ use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
     datatypes::{DataType, Schema, SchemaRef},
 };
+use regauge_plan::wasm::{self, Module};
 use regauge_types::{ColumnId, VersionNo};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -270,7 +271,15 @@ pub enum Event {
     SequenceDropped {
         sequence: u32,
     },
-    /// CREATE [OR REPLACE] FUNCTION, of language SQL.
+    /// A WebAssembly module, for functions that are made after it.
+    ModuleAdded {
+        /// Of its content.
+        hash: String,
+        /// Its content is the row's own column.
+        #[serde(skip)]
+        module: Option<Arc<Module>>,
+    },
+    /// CREATE [OR REPLACE] FUNCTION.
     FunctionCreated {
         name: Name,
         #[serde(flatten)]
@@ -329,6 +338,7 @@ impl Event {
             Event::SequenceCreated { .. } => "sequence_created",
             Event::SequenceDropped { .. } => "sequence_dropped",
             Event::SequenceReserved { .. } => "sequence_reserved",
+            Event::ModuleAdded { .. } => "module_added",
             Event::FunctionCreated { .. } => "function_created",
             Event::FunctionDropped { .. } => "function_dropped",
             Event::SinkCreated { .. } => "sink_created",
@@ -361,6 +371,7 @@ impl Event {
             | Event::Commented { .. }
             | Event::SequenceDropped { .. }
             | Event::SequenceReserved { .. }
+            | Event::ModuleAdded { .. }
             | Event::SinkAltered { .. }
             | Event::SinkDropped { .. }
             | Event::Rights { .. } => None,
@@ -370,6 +381,7 @@ impl Event {
     fn plan(&self) -> Option<&[u8]> {
         match self {
             Event::VersionAdded { spec, .. } => Some(&spec.plan),
+            Event::ModuleAdded { module, .. } => module.as_ref().map(|m| m.bytes()),
             _ => None,
         }
     }
@@ -408,6 +420,10 @@ pub fn decode(rows: &RecordBatch) -> Result<Vec<Event>, String> {
                     return Err(format!("version without a plan row={row}"));
                 }
                 spec.plan = plan.value(row).to_vec();
+            }
+            if let Event::ModuleAdded { hash, module } = &mut event {
+                let kept = plan.is_valid(row).then(|| wasm::keep(plan.value(row))).filter(|kept| kept.hash() == hash);
+                *module = Some(kept.ok_or_else(|| format!("module that is not its hash's row={row}"))?);
             }
             Ok(event)
         })

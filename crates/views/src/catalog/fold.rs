@@ -8,8 +8,12 @@ use super::{
     SinkSpec, VersionSpec, WatermarkSpec, alter, diverted, drops::drops, late,
 };
 use crate::error::{Error, Result, sqlstate as code};
+use regauge_plan::wasm::Module;
 use regauge_types::ErrorKind;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What a statement wants of the catalog.
 #[derive(Clone, Debug)]
@@ -86,6 +90,8 @@ pub enum Wish {
     Function {
         name: Name,
         spec: FunctionSpec,
+        /// The WebAssembly module that it is an export of.
+        module: Option<Arc<Module>>,
     },
     DropFunction {
         name: Name,
@@ -183,13 +189,15 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             Ok(vec![Event::SequenceCreated { sequence: catalog.last_sequence + 1, name, spec }])
         }
         Wish::DropSequence { sequence } => drop_sequence(catalog, sequence),
-        Wish::Function { name, spec } => {
+        Wish::Function { name, spec, module } => {
             if !catalog.has_schema(&name.schema) {
                 let message = format!("schema \"{}\" does not exist", name.schema);
                 return Err(Error::new(ErrorKind::NotFound, code::INVALID_SCHEMA, message).hint("CREATE SCHEMA, or leave it out"));
             }
             spec.function(&name).map_err(|what| Error::internal(format!("function {name} cannot be stored: {what}")))?;
-            Ok(vec![Event::FunctionCreated { name, spec }])
+            let new = module.filter(|module| catalog.module(module.hash()).is_none());
+            let added = new.map(|module| Event::ModuleAdded { hash: module.hash().to_owned(), module: Some(module) });
+            Ok(added.into_iter().chain([Event::FunctionCreated { name, spec }]).collect())
         }
         Wish::DropFunction { name, params } => Ok(vec![Event::FunctionDropped { name, params }]),
         Wish::Sink { name, spec } => {

@@ -1,10 +1,15 @@
-//! Functions of language SQL as the catalog has them.
+//! Functions as the catalog has them: of language SQL, and exports of WebAssembly modules, whose body is a call of the export.
 //!
 //! A function is known by its name and the number of its parameters. Its body is text in which relations are named whole; what has
 //! taken it in (a view, a DEFAULT) holds a copy, so that a function may be replaced or dropped at any time.
 
-use super::{Catalog, Name, RoleId, Who, rights::Privileges, ty};
+use super::{
+    Catalog, Name, RoleId, Who,
+    rights::{Object, Privileges},
+    ty,
+};
 use regauge_plan::{
+    PlanError,
     parse::{self, ParseLimits, RelationName},
     user_function::{Param, Returns, UserFunction, UserFunctions},
 };
@@ -25,6 +30,18 @@ pub struct ParamSpec {
     pub default: Option<String>,
 }
 
+/// An export of a WebAssembly module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WasmSpec {
+    /// The module's hash.
+    pub module: String,
+    /// The export's name.
+    pub export: String,
+    /// It is an aggregate, of two exports that begin with the name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aggregate: bool,
+}
+
 /// What a function is, in text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionSpec {
@@ -37,7 +54,10 @@ pub struct FunctionSpec {
     pub strict: bool,
     /// The query.
     pub body: String,
-    /// Who may replace and drop it. Whoever may use its schema may call it, with rights of his own.
+    /// What it is an export of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasm: Option<WasmSpec>,
+    /// Who owned it when it was made, in events of earlier releases: who does now is said by [`super::rights::Rights::owner`].
     #[serde(default = "bootstrap", skip_serializing_if = "is_bootstrap")]
     pub owner: RoleId,
 }
@@ -62,10 +82,24 @@ pub struct Function {
     pub function: Arc<UserFunction>,
 }
 
+impl Function {
+    /// What privileges on it are kept under.
+    #[must_use]
+    pub fn object(&self) -> Object {
+        Object::Function { name: self.name.clone(), params: self.spec.params.len() }
+    }
+}
+
 impl FunctionSpec {
+    /// Whether it is an aggregate.
+    #[must_use]
+    pub fn is_aggregate(&self) -> bool {
+        self.wasm.as_ref().is_some_and(|wasm| wasm.aggregate)
+    }
+
     /// A function that was read from a statement, whose body names relations whole.
     #[must_use]
-    pub fn of(function: &UserFunction, owner: RoleId) -> FunctionSpec {
+    pub fn of(function: &UserFunction) -> FunctionSpec {
         let param = |p: &Param| ParamSpec {
             name: p.name.clone(),
             ty: ty::name(&p.ty),
@@ -82,7 +116,8 @@ impl FunctionSpec {
             returns,
             strict: function.strict,
             body: function.body.to_string(),
-            owner,
+            wasm: None,
+            owner: RoleId::BOOTSTRAP,
         }
     }
 
@@ -102,7 +137,10 @@ impl FunctionSpec {
         };
         let body = parse::parse_query(&self.body, &ParseLimits::default()).map_err(|_| "a function's body cannot be read")?;
         let params = self.params.iter().map(param).collect::<Result<_, _>>()?;
-        Ok(Arc::new(UserFunction { name: name.name.clone(), params, returns, strict: self.strict, body }))
+        // The call of an export sees to NULLs itself, and so does not name its arguments twice.
+        let strict = self.strict && self.wasm.is_none();
+        let fold = self.is_aggregate();
+        Ok(Arc::new(UserFunction { name: name.name.clone(), params, returns, strict, fold, body }))
     }
 }
 
@@ -118,19 +156,43 @@ pub struct Found<'a> {
     pub also: Option<&'a Arc<UserFunction>>,
 }
 
+impl Found<'_> {
+    /// Those that a name means.
+    fn meant(&self, schema: Option<&str>, name: &str) -> Vec<Arc<Function>> {
+        let of = |schema: &str| self.catalog.functions_named(&Name { schema: schema.to_owned(), name: name.to_owned() });
+        match schema {
+            // As of relations: what is in a closed schema is not there.
+            Some(schema) if self.who.schema(schema, Privileges::USAGE).is_err() => vec![],
+            Some(schema) => of(schema),
+            None => self.search_path.iter().map(|schema| of(schema)).find(|found| !found.is_empty()).unwrap_or_default(),
+        }
+    }
+}
+
 impl UserFunctions for Found<'_> {
     fn named(&self, schema: Option<&str>, name: &str) -> Vec<Arc<UserFunction>> {
         if let Some(also) = self.also.filter(|also| also.name == name) {
             return vec![also.clone()];
         }
-        let of = |schema: &str| self.catalog.functions_named(&Name { schema: schema.to_owned(), name: name.to_owned() });
-        let found = match schema {
-            // As of relations: what is in a closed schema is not there.
-            Some(schema) if self.who.schema(schema, Privileges::USAGE).is_err() => vec![],
-            Some(schema) => of(schema),
-            None => self.search_path.iter().map(|schema| of(schema)).find(|found| !found.is_empty()).unwrap_or_default(),
-        };
-        found.iter().map(|f| f.function.clone()).collect()
+        self.meant(schema, name).iter().map(|f| f.function.clone()).collect()
+    }
+
+    fn execute(&self, schema: Option<&str>, function: &UserFunction) -> Result<(), PlanError> {
+        if self.also.is_some_and(|also| also.name == function.name) {
+            return Ok(());
+        }
+        let meant = self.meant(schema, &function.name).into_iter().find(|f| f.spec.params.len() == function.params.len());
+        let Some(meant) = meant else { return Ok(()) };
+        self.who.execute(&meant).map_err(|e| {
+            let told = PlanError::invalid(e.sqlstate, e.message);
+            if let Some(hint) = e.hint { told.with_hint(hint) } else { told }
+        })
+    }
+
+    fn may_call(&self, module: &str) -> bool {
+        let of = |f: &Arc<Function>| f.spec.wasm.as_ref().is_some_and(|wasm| wasm.module == module);
+        let may = |f: &Arc<Function>| self.who.schema(&f.name.schema, Privileges::USAGE).is_ok() && self.who.execute(f).is_ok();
+        self.catalog.module(module).is_some() && (self.who.is_superuser() || self.catalog.functions().filter(|f| of(f)).any(may))
     }
 
     fn columns(&self, relation: &RelationName) -> Vec<String> {

@@ -20,6 +20,7 @@ mod fold;
 pub mod function;
 pub mod late;
 pub(crate) mod lookup;
+mod modules;
 mod rebase;
 pub mod recursion;
 pub mod retext;
@@ -32,7 +33,7 @@ pub use alter::Change;
 pub use apply::FoldError;
 pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, decode, encode, hex, topic_schema};
 pub use fold::{Wish, decide};
-pub use function::{Function, FunctionSpec};
+pub use function::{Function, FunctionSpec, WasmSpec};
 pub use rebase::{Ids, still_holds};
 pub use rights::{Rights, RoleId, Who};
 pub use sequence::{Sequence, SequenceSpec};
@@ -364,6 +365,8 @@ pub struct Catalog {
     sequences: BTreeMap<u32, Arc<Sequence>>,
     last_sequence: u32,
     functions: BTreeMap<Name, Vec<Arc<Function>>>,
+    /// WebAssembly modules by their hashes.
+    modules: BTreeMap<String, Arc<regauge_plan::wasm::Module>>,
     sinks: BTreeMap<u32, Arc<Sink>>,
     last_sink: u32,
     /// Who may do what.
@@ -371,21 +374,21 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Functions of language SQL of a name, with every number of parameters.
+    /// Functions of a name, with every number of parameters.
     #[must_use]
     pub fn functions_named(&self, name: &Name) -> Vec<Arc<Function>> {
         self.functions.get(name).cloned().unwrap_or_default()
     }
 
-    /// All functions of language SQL, by name.
+    /// All functions, by name.
     pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
         self.functions.values().flatten()
     }
 
-    /// Whether there are any.
+    /// Whether there are any, or what is left of them in views.
     #[must_use]
     pub fn has_functions(&self) -> bool {
-        !self.functions.is_empty()
+        !self.functions.is_empty() || !self.modules.is_empty()
     }
 
     /// All sinks in the order of their ids.

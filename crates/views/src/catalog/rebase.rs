@@ -104,6 +104,7 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
             | Event::SchemaDropped { .. }
             | Event::SequenceCreated { .. }
             | Event::SequenceDropped { .. }
+            | Event::ModuleAdded { .. }
             | Event::SequenceReserved { .. } => {}
             Event::FunctionCreated { name, .. } | Event::FunctionDropped { name, .. } => {
                 if base.functions_named(name) != now.functions_named(name) {

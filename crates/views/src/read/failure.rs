@@ -25,7 +25,11 @@ impl Error {
             code::INTERNAL => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         };
-        Error::new(kind, error.sqlstate, error.message.clone())
+        let told = Error::new(kind, error.sqlstate, error.message.clone());
+        match regauge_plan::wasm::hint(error) {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl Session {
             }
             Ddl::Sink(sink) => self.sink(txn, sink),
             Ddl::CreateFunction(create) => Box::pin(self.create_function(txn, create)).await,
-            Ddl::DropFunction { functions, if_exists } => self.drop_functions(txn, functions, *if_exists),
+            Ddl::DropFunction { functions, if_exists, aggregate } => self.drop_functions(txn, functions, *if_exists, *aggregate),
             Ddl::DropSequence { names, if_exists, .. } => {
                 let mut notices = vec![];
                 for name in names {

@@ -2,14 +2,20 @@
 
 use super::{Session, txn::Txn};
 use crate::{
-    catalog::{Catalog, Function, FunctionSpec, Name, Wish, function::Found, retext, ty},
+    catalog::{
+        Catalog, Function, FunctionSpec, Name, Who, Wish,
+        function::{Found, WasmSpec},
+        retext, ty,
+    },
     error::{Error, Result, sqlstate as code},
     response::Response,
 };
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 use regauge_plan::{
-    parse::{Alter, Check, ColumnSpec, CreateFunction, Ddl, DroppedFunction, Made, Statement},
+    parse::{Alter, Body, Check, ColumnSpec, CreateFunction, Ddl, DroppedFunction, Made, Statement},
     user_function::{self, Returns, UserFunction, UserFunctions},
+    wasm::{self, Module},
 };
 use regauge_types::ErrorKind;
 use std::sync::Arc;
@@ -25,6 +31,12 @@ impl Session {
         let there = txn.catalog.functions_named(&name).into_iter().find(|f| f.function.params.len() == create.params.len());
         if let Some(there) = there.as_ref().filter(|_| create.or_replace) {
             who.own_function(there)?;
+            // Its validator looks at it as one that calls it, in PostgreSQL.
+            who.execute(there)?;
+            if there.spec.is_aggregate() != create.aggregate {
+                let error = Error::invalid(code::WRONG_OBJECT, "cannot change routine kind");
+                return Err(error.hint("DROP it first; views keep the one that they were created with"));
+            }
         } else if there.is_some() {
             let message = format!("function \"{name}\" already exists with {} parameters", create.params.len());
             let error = Error::new(ErrorKind::Conflict, code::DUPLICATE_FUNCTION, message);
@@ -37,9 +49,17 @@ impl Session {
                 return Err(Error::unsupported(format!("the type {} of a {what} cannot be stored", ty::name(of))));
             }
         }
+        let query = match &create.body {
+            Body::Sql(query) => query,
+            Body::Wasm { module, export } => {
+                let (spec, module) = exported(create, module, export.as_deref().unwrap_or(&name.name))?;
+                txn.wish(Wish::Function { name, spec, module: Some(module) })?;
+                return Ok(Response::command(if create.aggregate { "CREATE AGGREGATE" } else { "CREATE FUNCTION" }));
+            }
+        };
         let search_path = self.path(&txn.catalog, &who);
         let found = Found { catalog: &txn.catalog, who: &who, search_path: &search_path, also: None };
-        let mut body = create.body.clone();
+        let mut body = query.clone();
         user_function::expand(&mut *body, &found)?;
         let body = Box::new(retext::qualified(&body, &txn.catalog, &search_path)?);
         let function = UserFunction {
@@ -47,6 +67,7 @@ impl Session {
             params: create.params.clone(),
             returns: create.returns.clone(),
             strict: create.strict,
+            fold: false,
             body,
         };
         user_function::judge(&function, &found)?;
@@ -58,40 +79,62 @@ impl Session {
             Some(_) => e,
             None => e.detail(format!("in the body of function {name}")),
         })?;
-        let owner = there.map_or(who.role, |there| there.spec.owner);
-        txn.wish(Wish::Function { name, spec: FunctionSpec::of(&function, owner) })?;
+        txn.wish(Wish::Function { name, spec: FunctionSpec::of(&function), module: None })?;
         Ok(Response::command("CREATE FUNCTION"))
     }
 
-    pub(super) fn drop_functions(&mut self, txn: &mut Txn, functions: &[DroppedFunction], if_exists: bool) -> Result<Response> {
+    pub(super) fn drop_functions(
+        &mut self,
+        txn: &mut Txn,
+        functions: &[DroppedFunction],
+        if_exists: bool,
+        aggregate: bool,
+    ) -> Result<Response> {
         let mut notices = vec![];
         let who = self.who(Some(txn))?;
-        for DroppedFunction { name, params } in functions {
-            let schemas = name.schema.clone().map_or_else(|| self.path(&txn.catalog, &who), |schema| vec![schema]);
-            let names = schemas.into_iter().map(|schema| Name { schema, name: name.name.clone() });
-            let found: Vec<Arc<Function>> = names
-                .flat_map(|name| txn.catalog.functions_named(&name))
-                .filter(|f| params.as_ref().is_none_or(|types| f.function.params.iter().map(|p| &p.ty).eq(types)))
-                .collect();
-            match found.as_slice() {
-                [function] => {
+        for named in functions {
+            match self.the_function(&txn.catalog, &who, named) {
+                Ok(function) => {
+                    if function.spec.is_aggregate() != aggregate {
+                        let (is, word) =
+                            if aggregate { ("not an aggregate", "FUNCTION") } else { ("an aggregate function", "AGGREGATE") };
+                        let error = Error::invalid(code::WRONG_OBJECT, format!("{} is {is}", named.name));
+                        return Err(error.hint(format!("Use DROP {word}.")));
+                    }
                     if !who.owns_schema(&function.name.schema) {
-                        who.own_function(function)?;
+                        who.own_function(&function)?;
                     }
                     txn.wish(Wish::DropFunction { name: function.name.clone(), params: function.function.params.len() })?;
                 }
-                [] if if_exists => notices.push(format!("function {name} does not exist, skipping")),
-                [] => {
-                    let error = Error::new(ErrorKind::NotFound, "42883", format!("could not find a function named \"{name}\""));
-                    return Err(error.hint("SELECT * FROM regauge.functions lists them; DROP FUNCTION IF EXISTS takes no notice"));
+                Err(error) if if_exists && error.kind == ErrorKind::NotFound => {
+                    notices.push(format!("function {} does not exist, skipping", named.name));
                 }
-                _ => {
-                    let error = Error::invalid("42725", format!("function name \"{name}\" is not unique"));
-                    return Err(error.hint("Specify the argument list to select the function unambiguously."));
-                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(Response::Command { tag: "DROP FUNCTION".to_owned(), notices })
+        let tag = if aggregate { "DROP AGGREGATE" } else { "DROP FUNCTION" };
+        Ok(Response::Command { tag: tag.to_owned(), notices })
+    }
+
+    /// The one function that DROP, GRANT or ALTER names.
+    pub(super) fn the_function(&self, catalog: &Catalog, who: &Who, named: &DroppedFunction) -> Result<Arc<Function>> {
+        let DroppedFunction { name, params } = named;
+        let schemas = name.schema.clone().map_or_else(|| self.path(catalog, who), |schema| vec![schema]);
+        let names = schemas.into_iter().map(|schema| Name { schema, name: name.name.clone() });
+        let mut found = names
+            .flat_map(|name| catalog.functions_named(&name))
+            .filter(|f| params.as_ref().is_none_or(|types| f.function.params.iter().map(|p| &p.ty).eq(types)));
+        match (found.next(), found.next()) {
+            (Some(function), None) => Ok(function),
+            (None, _) => {
+                let error = Error::new(ErrorKind::NotFound, "42883", format!("could not find a function named \"{name}\""));
+                Err(error.hint("SELECT * FROM regauge.functions lists them; DROP FUNCTION IF EXISTS takes no notice"))
+            }
+            _ => {
+                let error = Error::invalid("42725", format!("function name \"{name}\" is not unique"));
+                Err(error.hint("Specify the argument list to select the function unambiguously."))
+            }
+        }
     }
 
     /// A statement with bodies in the place of calls; none if it has no calls.
@@ -106,6 +149,33 @@ impl Session {
         let n = Places { functions: &found, n: 0 }.statement(&mut statement)?;
         Ok((n > 0).then_some(statement))
     }
+}
+
+/// What a function is that is an export of a module.
+fn exported(create: &CreateFunction, module: &str, export: &str) -> Result<(FunctionSpec, Arc<Module>)> {
+    let Returns::Value(result) = &create.returns else {
+        return Err(Error::internal("a WebAssembly function that gives rows"));
+    };
+    let params: Vec<DataType> = create.params.iter().map(|p| p.ty.clone()).collect();
+    let module = wasm::keep(&wasm::read(module)?);
+    let strict = create.strict;
+    let body = if create.aggregate {
+        module.judge_fold(export, &params, result, strict)?;
+        wasm::fold_body(module.hash(), export, &params, result, strict)
+    } else {
+        module.judge(export, &wasm::Signature::of(&params, result, strict))?;
+        wasm::body(module.hash(), export, &params, result, strict)
+    };
+    let function = UserFunction {
+        name: create.name.name.clone(),
+        params: create.params.clone(),
+        returns: create.returns.clone(),
+        strict,
+        fold: create.aggregate,
+        body: Box::new(crate::syntax::query(&body)?),
+    };
+    let spec = WasmSpec { module: module.hash().to_owned(), export: export.to_owned(), aggregate: create.aggregate };
+    Ok((FunctionSpec { wasm: Some(spec), ..FunctionSpec::of(&function) }, module))
 }
 
 fn returned(returns: &Returns) -> impl Iterator<Item = &arrow::datatypes::DataType> {

@@ -444,6 +444,7 @@ pub(super) fn tag(rights: &Rights) -> &'static str {
         Rights::Reassign { .. } => "REASSIGN OWNED",
         Rights::DropOwned { .. } => "DROP OWNED",
         Rights::Owner { on: regauge_plan::parse::GrantOn::Sequences(_), .. } => "ALTER SEQUENCE",
+        Rights::Owner { on: regauge_plan::parse::GrantOn::Functions(_), .. } => "ALTER FUNCTION",
         Rights::Owner { .. } => "ALTER SCHEMA",
     }
 }

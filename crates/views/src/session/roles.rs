@@ -170,6 +170,11 @@ impl Session {
                         self.forget(txn, &event, said, &[]);
                     }
                 }
+                Object::Function { name, params }
+                    if txn.catalog.functions_named(&name).iter().any(|f| f.spec.params.len() == params) =>
+                {
+                    txn.wish(Wish::DropFunction { name, params })?;
+                }
                 _ => {}
             }
         }
@@ -185,6 +190,9 @@ impl Session {
         match on {
             GrantOn::Relations(names) => names.iter().map(|name| object(catalog, &path, name, false)).collect(),
             GrantOn::Sequences(names) => names.iter().map(|name| object(catalog, &path, name, true)).collect(),
+            GrantOn::Functions(names) => {
+                names.iter().map(|named| self.the_function(catalog, who, named).map(|f| f.object())).collect()
+            }
             GrantOn::Schemas(names) => names.iter().map(|name| Ok(Object::Schema(schema(name)?))).collect(),
             GrantOn::Database(names) => names
                 .iter()
@@ -206,6 +214,7 @@ impl Session {
                     Some(GrantKind::Sequences) => {
                         catalog.sequences().filter(|s| here(&s.name)).map(|s| Object::Sequence(s.id)).collect()
                     }
+                    Some(GrantKind::Functions) => catalog.functions().filter(|f| here(&f.name)).map(|f| f.object()).collect(),
                     Some(GrantKind::Schemas) | None => vec![],
                 })
             }
@@ -295,5 +304,6 @@ fn kind_of(kind: GrantKind) -> Kind {
         GrantKind::Relations => Kind::Relation,
         GrantKind::Sequences => Kind::Sequence,
         GrantKind::Schemas => Kind::Schema,
+        GrantKind::Functions => Kind::Function,
     }
 }

@@ -26,3 +26,4 @@ mod rules;
 mod temporal;
 mod transactions;
 mod versions;
+mod wasm;

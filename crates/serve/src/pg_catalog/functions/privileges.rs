@@ -7,11 +7,14 @@ use crate::pg_catalog::{
     facts::{Facts, name_parts},
     oids,
     shape::{Cell, Ty},
+    types,
 };
+use regauge_plan::user_function::{self, Param};
 use regauge_views::catalog::{
-    Catalog, RoleId,
+    self, Catalog, Name, RoleId,
     rights::{Object, Privileges, acl},
 };
+use std::sync::Arc;
 
 const fn f(name: &'static str, body: fn(&Facts, &[Cell]) -> Result<Cell, Fault>) -> Function {
     Function { name, ret: Ret::Is(Ty::Bool), strict: true, body }
@@ -28,7 +31,7 @@ pub const FUNCTIONS: &[Function] = &[
     f("has_sequence_privilege", |facts, a| ask(facts, a, 2, |facts, of| relation(facts, of, true))),
     f("has_schema_privilege", |facts, a| ask(facts, a, 2, schema)),
     f("has_database_privilege", |facts, a| ask(facts, a, 2, |_, _| Ok(Found::Object(Object::Database)))),
-    f("has_function_privilege", |_, _| Ok(true.into())),
+    f("has_function_privilege", |facts, a| ask(facts, a, 2, function)),
     f("has_tablespace_privilege", |_, _| Ok(true.into())),
     f("has_type_privilege", |_, _| Ok(true.into())),
     f("has_language_privilege", |_, _| Ok(true.into())),
@@ -148,6 +151,39 @@ fn relation(facts: &Facts, of: &Cell, sequence: bool) -> Result<Found, Fault> {
         Some(found) => Ok(Found::Object(found)),
         None if facts.by_name(text).is_some_and(|o| o.rights.is_none()) => Ok(Found::System("select")),
         None => Err(("42P01", format!("relation \"{text}\" does not exist"))),
+    }
+}
+
+/// A function by its name and the types of its parameters; the system's own have no oid to be told by.
+fn function(facts: &Facts, of: &Cell) -> Result<Found, Fault> {
+    let Cell::Text(text) = of else { return Ok(Found::System("execute")) };
+    let missing = || ("42883", format!("function \"{text}\" does not exist"));
+    let (name, types) = text.trim().strip_suffix(')').and_then(|t| t.split_once('(')).ok_or_else(|| {
+        let bare = text.trim().parse::<i64>().is_ok();
+        if bare {
+            ("42883", format!("function with OID {text} does not exist"))
+        } else {
+            ("22P02", "expected a left parenthesis".to_owned())
+        }
+    })?;
+    let types: Option<Vec<i64>> = types.split(',').filter(|t| !t.trim().is_empty()).map(types::by_name).collect();
+    let parts = name_parts(name);
+    let catalog: &Catalog = &facts.whole;
+    let of_schema =
+        |schema: &str, name: &str| catalog.functions_named(&Name { schema: schema.to_owned(), name: name.to_owned() });
+    let found = match parts.as_slice() {
+        [name] => facts.scope.search_path.iter().map(|schema| of_schema(schema, name)).find(|all| !all.is_empty()),
+        [.., schema, name] => Some(of_schema(schema, name)),
+        [] => None,
+    };
+    let oid = |param: &Param| types::of_column(&param.ty, None).0;
+    let fits = |f: &Arc<catalog::Function>| {
+        types.as_ref().is_some_and(|types| f.function.params.iter().map(oid).eq(types.iter().copied()))
+    };
+    match found.unwrap_or_default().into_iter().find(fits) {
+        Some(function) => Ok(Found::Object(function.object())),
+        None if parts.last().is_some_and(|name| user_function::is_builtin(name)) => Ok(Found::System("execute")),
+        None => Err(missing()),
     }
 }
 

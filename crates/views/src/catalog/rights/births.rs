@@ -11,6 +11,12 @@ pub(crate) fn births(catalog: &Catalog, role: RoleId, events: &[Event]) -> Vec<E
     let mut all = vec![];
     for event in events {
         let Some((object, schema)) = made(event) else { continue };
+        // One that is replaced keeps its owner and its privileges.
+        if let Object::Function { name, params } = &object
+            && catalog.functions_named(name).iter().any(|f| f.spec.params.len() == *params)
+        {
+            continue;
+        }
         let owner = match event {
             // A column's sequence is its relation's, whoever adds the column.
             Event::SequenceCreated { spec, .. } => match spec.owner {
@@ -38,6 +44,9 @@ fn made(event: &Event) -> Option<(Object, Option<&str>)> {
             (Object::Relation(ObjectId::View(*view)), Some(&name.schema))
         }
         Event::SequenceCreated { sequence, name, .. } => (Object::Sequence(*sequence), Some(&name.schema)),
+        Event::FunctionCreated { name, spec } => {
+            (Object::Function { name: name.clone(), params: spec.params.len() }, Some(&name.schema))
+        }
         Event::SchemaCreated { schema } => (Object::Schema(schema.clone()), None),
         _ => return None,
     })

@@ -40,7 +40,6 @@ impl Grant {
         self.words.iter().try_fold(Privileges::NONE, |all, word| {
             let one = match Privileges::of_word(word) {
                 Some(one) => one,
-                None if word == "execute" => Privileges::NONE,
                 None => return Err(Error::invalid(code::SYNTAX, format!("unrecognized privilege type \"{word}\""))),
             };
             if one.is_empty() || !kind.all().has(one) {
@@ -65,6 +64,7 @@ pub(super) fn called(catalog: &Catalog, object: &Object) -> (String, String) {
         Object::Sequence(id) => ("sequence".to_owned(), catalog.sequence(*id).map_or_else(String::new, |s| s.name.name.clone())),
         Object::Schema(name) => ("schema".to_owned(), name.clone()),
         Object::Database => ("database".to_owned(), crate::read::names::DATABASE.to_owned()),
+        Object::Function { name, .. } => ("function".to_owned(), name.name.clone()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rights: which roles there are, who is a member of which, who owns what, and what was granted to whom (I15).
 //!
 //! ```text
-//!   role ──member of──▶ role ──granted──▶ privileges on  relation · sequence · schema · database
+//!   role ──member of──▶ role ──granted──▶ privileges on  relation · sequence · schema · database · function
 //!     └──────owns──────────────────────▶
 //! ```
 //! Invariant: [`Rights`] is a part of the catalog's fold and nothing else: an event [`Change`] each, in the order of commits. It is a
@@ -27,7 +27,7 @@ pub use privilege::{Kind, Privileges};
 pub use role::{BOOTSTRAP, Role, RoleId};
 pub use who::Who;
 
-use super::{ObjectId, PUBLIC};
+use super::{Name, ObjectId, PUBLIC};
 use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
@@ -46,6 +46,13 @@ pub enum Object {
     Schema(String),
     /// The database.
     Database,
+    /// A function, by its name and the number of its parameters.
+    Function {
+        /// Its name.
+        name: Name,
+        /// How many it has.
+        params: usize,
+    },
 }
 
 impl Object {
@@ -57,6 +64,7 @@ impl Object {
             Object::Sequence(_) => Kind::Sequence,
             Object::Schema(_) => Kind::Schema,
             Object::Database => Kind::Database,
+            Object::Function { .. } => Kind::Function,
         }
     }
 }
@@ -355,6 +363,13 @@ impl Rights {
             }
         }
         Ok(())
+    }
+
+    /// A new thing whose owner its own event says, as those of earlier releases do.
+    pub(super) fn born(&mut self, object: Object, owner: RoleId) {
+        if owner != RoleId::BOOTSTRAP {
+            self.owners.insert(object, owner);
+        }
     }
 
     /// Forgets what is no more.

@@ -16,6 +16,7 @@ fn all(catalog: &Catalog) -> Vec<Object> {
     all.push(Object::Database);
     all.extend(catalog.relations().map(|r| Object::Relation(r.id)));
     all.extend(catalog.sequences().map(|s| Object::Sequence(s.id)));
+    all.extend(catalog.functions().map(|f| f.object()));
     all
 }
 
@@ -39,7 +40,6 @@ pub fn uses(catalog: &Catalog, role: RoleId) -> Vec<String> {
             lines.push(format!("privileges for {word} {name}"));
         }
     }
-    lines.extend(catalog.functions().filter(|f| f.spec.owner == role).map(|f| format!("owner of function {}", f.name)));
     lines.extend(catalog.sinks().filter(|s| s.spec.owner == role).map(|s| format!("owner of sink {}", s.name)));
     for ((of, schema, kind), acl) in rights.defaults() {
         let within = schema.as_ref().map_or_else(String::new, |s| format!(" in schema {s}"));
@@ -115,6 +115,7 @@ pub fn give(catalog: &Catalog, who: &Who, object: &Object, to: RoleId) -> Result
             Object::Sequence(id) => {
                 catalog.sequence(*id).map_or(Ok(()), |s| there.schema(&s.name.schema, Privileges::CREATE))?;
             }
+            Object::Function { name, .. } => there.schema(&name.schema, Privileges::CREATE)?,
             Object::Schema(_) | Object::Database => who.database(Privileges::CREATE)?,
         }
     }

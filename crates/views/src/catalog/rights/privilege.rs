@@ -3,6 +3,7 @@
 //! ```text
 //!   r SELECT   a INSERT   w UPDATE   d DELETE   D TRUNCATE   x REFERENCES   t TRIGGER      relations
 //!   U USAGE    C CREATE   c CONNECT  T TEMPORARY                                          schemas, sequences, the database
+//!   X EXECUTE                                                                             functions
 //! ```
 //! The letters go to the catalog's events and do not change their meaning.
 
@@ -14,7 +15,7 @@ use std::fmt;
 pub struct Privileges(u16);
 
 /// In PostgreSQL's order: a letter and a word each.
-const ALL: [(Privileges, char, &str); 11] = [
+const ALL: [(Privileges, char, &str); 12] = [
     (Privileges::INSERT, 'a', "INSERT"),
     (Privileges::SELECT, 'r', "SELECT"),
     (Privileges::UPDATE, 'w', "UPDATE"),
@@ -22,6 +23,7 @@ const ALL: [(Privileges, char, &str); 11] = [
     (Privileges::TRUNCATE, 'D', "TRUNCATE"),
     (Privileges::REFERENCES, 'x', "REFERENCES"),
     (Privileges::TRIGGER, 't', "TRIGGER"),
+    (Privileges::EXECUTE, 'X', "EXECUTE"),
     (Privileges::USAGE, 'U', "USAGE"),
     (Privileges::CREATE, 'C', "CREATE"),
     (Privileges::TEMPORARY, 'T', "TEMPORARY"),
@@ -38,6 +40,7 @@ impl Privileges {
     pub const TRUNCATE: Privileges = Privileges(1 << 4);
     pub const REFERENCES: Privileges = Privileges(1 << 5);
     pub const TRIGGER: Privileges = Privileges(1 << 6);
+    pub const EXECUTE: Privileges = Privileges(1 << 7);
     pub const USAGE: Privileges = Privileges(1 << 8);
     pub const CREATE: Privileges = Privileges(1 << 9);
     pub const TEMPORARY: Privileges = Privileges(1 << 10);
@@ -145,6 +148,8 @@ pub enum Kind {
     Schema,
     /// The database.
     Database,
+    /// Functions.
+    Function,
 }
 
 impl Kind {
@@ -159,6 +164,7 @@ impl Kind {
             Kind::Sequence => P::SELECT.with(P::UPDATE).with(P::USAGE),
             Kind::Schema => P::USAGE.with(P::CREATE),
             Kind::Database => P::CREATE.with(P::TEMPORARY).with(P::CONNECT),
+            Kind::Function => P::EXECUTE,
         }
     }
 
@@ -167,6 +173,7 @@ impl Kind {
     pub fn world(self) -> Privileges {
         match self {
             Kind::Database => Privileges::TEMPORARY.with(Privileges::CONNECT),
+            Kind::Function => Privileges::EXECUTE,
             _ => Privileges::NONE,
         }
     }
@@ -179,6 +186,7 @@ impl Kind {
             Kind::Sequence => "sequence",
             Kind::Schema => "schema",
             Kind::Database => "database",
+            Kind::Function => "function",
         }
     }
 
@@ -190,6 +198,7 @@ impl Kind {
             Kind::Sequence => "S",
             Kind::Schema => "n",
             Kind::Database => "d",
+            Kind::Function => "f",
         }
     }
 }

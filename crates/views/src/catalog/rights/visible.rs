@@ -20,7 +20,10 @@ impl Catalog {
         let public = knows(Object::Schema(PUBLIC.to_owned()));
         let reachable = |schema: &str| if schema == PUBLIC { public } else { knows(Object::Schema(schema.to_owned())) };
         shown.relations.retain(|id, r| knows(Object::Relation(*id)) && reachable(&r.name.schema));
-        shown.functions.retain(|name, _| reachable(&name.schema));
+        shown.functions.retain(|name, all| {
+            all.retain(|f| knows(f.object()));
+            !all.is_empty() && reachable(&name.schema)
+        });
         shown.sinks.retain(|_, s| who.owns_sink(s));
         for (id, relation) in &mut shown.relations {
             if !who.rights.owns(who.role, &Object::Relation(*id)) {

@@ -156,13 +156,21 @@ impl Who {
         }
     }
 
-    /// Whether a function of language SQL is the role's own.
+    /// Whether a function is the role's own.
     #[must_use]
     pub fn owns_function(&self, function: &Function) -> bool {
-        self.rights.has(self.role, function.spec.owner)
+        self.rights.owns(self.role, &function.object())
     }
 
-    /// Judges that a function of language SQL is the role's own.
+    /// Judges that a role may call a function.
+    pub fn execute(&self, function: &Function) -> Result<()> {
+        if self.rights.may(self.role, Privileges::EXECUTE, &function.object()) {
+            return Ok(());
+        }
+        Err(denied::privilege(&self.rights, self.role, Privileges::EXECUTE, "function", &function.name.name))
+    }
+
+    /// Judges that a function is the role's own.
     pub fn own_function(&self, function: &Function) -> Result<()> {
         if self.owns_function(function) { Ok(()) } else { Err(denied::ownership("function", &function.name.name)) }
     }
