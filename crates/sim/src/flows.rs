@@ -35,7 +35,7 @@ pub struct Spoiled {
 
 impl Spoiled {
     /// These dataflows, with that bug.
-    pub fn new(flows: Arc<dyn Dataflows>, bug: Bug) -> Arc<dyn Dataflows> {
+    pub fn shared(flows: Arc<dyn Dataflows>, bug: Bug) -> Arc<dyn Dataflows> {
         Arc::new(Spoiled { flows, bug, chances: AtomicU64::new(0), late: Mutex::default(), again: Mutex::default() })
     }
 

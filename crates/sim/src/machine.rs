@@ -70,8 +70,10 @@ pub fn run(shared: &Arc<Shared>, scenario: &Arc<Scenario>, no: usize) -> bool {
         }
         tells.store(true, Ordering::SeqCst);
         baton::signal();
-        while !closes {
-            std::thread::park();
+        if !closes {
+            loop {
+                std::thread::park();
+            }
         }
     };
     let started = std::thread::Builder::new().name(format!("machine-{no}")).spawn(body);
@@ -148,7 +150,7 @@ fn open(shared: &Shared, scenario: &Scenario, life: &Life, no: usize) -> Result<
         (env, scenario.limits.clone(), life.checkpoints, scenario.log.clone());
     let mut flows = start_engine(&config)?;
     if let Some(bug) = shared.bug {
-        flows = Spoiled::new(flows, bug);
+        flows = Spoiled::shared(flows, bug);
     }
     Instance::open_with(config, flows)
 }

@@ -1,6 +1,8 @@
 //! The simulation in its CI size: some seeds, the same seed twice, and each planted bug under a seed that finds it. More:
 //! `cargo xtask sim --seeds N --seed S`.
 
+#![allow(clippy::unwrap_used, missing_docs)]
+
 use std::process::{Command, Output};
 
 const SIM: &str = env!("CARGO_BIN_EXE_regauge-sim");
