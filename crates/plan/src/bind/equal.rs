@@ -33,6 +33,7 @@ use regauge_types::forms::has_forms;
 use super::ast::MARK;
 use super::setop::SetOpNode;
 use super::unnest::numbered;
+use crate::error::PlanError;
 use crate::flowplan::SetOpKind;
 use crate::functions::equality::{CANONICAL, ONCE, exact, key_of, of_exact};
 use crate::functions::{aggregate, function};
@@ -132,8 +133,18 @@ impl EqualValues {
         }
         let schema = a.input.schema();
         let shown = a.schema.columns();
+        // what is written twice is one column
+        let mut keys: Vec<&Expr> = vec![];
+        for e in &a.group_expr {
+            if !keys.contains(&e) {
+                keys.push(e);
+            }
+        }
+        if shown.len() != keys.len() + a.aggr_expr.len() {
+            return Err(PlanError::internal("an aggregate whose columns are not its keys and calls").into());
+        }
         let (mut group, mut least, mut calls, mut out, mut changed) = (vec![], vec![], vec![], vec![], false);
-        for (i, (e, c)) in a.group_expr.iter().zip(&shown).enumerate() {
+        for (i, (e, c)) in keys.iter().copied().zip(&shown).enumerate() {
             let ty = e.get_type(schema)?;
             let bare = e.clone().unalias();
             let Some(key) = self.key(bare.clone(), &ty) else {
@@ -153,7 +164,7 @@ impl EqualValues {
             };
             out.push(named(value, c));
         }
-        for (e, c) in a.aggr_expr.iter().zip(shown.iter().skip(a.group_expr.len())) {
+        for (e, c) in a.aggr_expr.iter().zip(shown.iter().skip(keys.len())) {
             match self.call(e, schema)? {
                 Some((inner, above)) => {
                     changed = true;
@@ -297,7 +308,7 @@ enum Above {
 }
 
 fn call(name: &str, arg: Expr) -> Result<Expr> {
-    let f = aggregate(name).ok_or_else(|| crate::error::PlanError::internal(format!("no aggregate {name}")))?;
+    let f = aggregate(name).ok_or_else(|| PlanError::internal(format!("no aggregate {name}")))?;
     Ok(f.call(vec![arg]))
 }
 
