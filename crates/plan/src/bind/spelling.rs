@@ -20,8 +20,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{arrays, json};
-use crate::functions::precision;
 use crate::error::PlanError;
+use crate::functions::precision;
 use crate::parse::{SYMMETRIC, fold};
 
 /// Digits of a numeric.
@@ -168,12 +168,10 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             Expr::Nested(Box::new(Expr::BinaryOp { left, op, right: nested(take(expr)) }))
         }
         // the types have no precision of their own: the cast rounds
-        Expr::Cast { expr, data_type, array: false, .. } if precision::written(data_type) => {
-            match precision::taken(data_type)? {
-                Some(digits) => call(precision::NAME, vec![cast(take(expr), data_type.clone()), number(digits)]),
-                None => return Ok(()),
-            }
-        }
+        Expr::Cast { expr, data_type, array: false, .. } if precision::written(data_type) => match precision::taken(data_type)? {
+            Some(digits) => call(precision::NAME, vec![cast(take(expr), data_type.clone()), number(digits)]),
+            None => return Ok(()),
+        },
         Expr::TypedString(typed) if precision::written(&typed.data_type) => {
             let digits = precision::taken(&mut typed.data_type)?;
             let value = cast(Expr::Value(typed.value.clone()), typed.data_type.clone());

@@ -57,13 +57,18 @@ mod tests {
 
     #[test]
     fn numbers_with_something_behind_them_are_no_numbers() {
-        let bad = ["0b11", "0x1F", "0o7", "1abc", "1_000", "123.5abc", "1e", "1e5x", "1.a", "0x", "1.5e+", "$1abc", "1e+ 5", ".5a", "1from t"];
+        let bad = [
+            "0b11", "0x1F", "0o7", "1abc", "1_000", "123.5abc", "1e", "1e5x", "1.a", "0x", "1.5e+", "$1abc", "1e+ 5", ".5a",
+            "1from t",
+        ];
         for text in bad {
             let error = parse(&format!("SELECT {text}"), &ParseLimits::default()).expect_err(text);
             assert_eq!(error.sqlstate(), "42601", "{text}");
             assert!(error.to_string().contains("trailing junk"), "{text}: {error}");
         }
-        for text in ["1 a", "1.e5", "1e5", "-1", "1 /* x */ a", "1+2", "x", "X'1F'", "1::int", "$1", "a1b", "1.5 AS b", "'0x1F'", "(1)"] {
+        for text in
+            ["1 a", "1.e5", "1e5", "-1", "1 /* x */ a", "1+2", "x", "X'1F'", "1::int", "$1", "a1b", "1.5 AS b", "'0x1F'", "(1)"]
+        {
             parse(&format!("SELECT {text}"), &ParseLimits::default()).expect(text);
         }
         parse("SELECT * FROM v@2 WHERE a IN (1,2)", &ParseLimits::default()).expect("a version");

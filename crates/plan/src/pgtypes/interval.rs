@@ -269,7 +269,18 @@ mod tests {
 
     #[test]
     fn a_unit_twice_is_no_interval() {
-        for text in ["5 10", "1 day 2 4:05", "3 4", "4:05:06 3", "3 1-2", "1 hour 2 4:05", "2 4:05 1 hour", "1 day 1 day", "1 mon 1-2", "day"] {
+        for text in [
+            "5 10",
+            "1 day 2 4:05",
+            "3 4",
+            "4:05:06 3",
+            "3 1-2",
+            "1 hour 2 4:05",
+            "2 4:05 1 hour",
+            "1 day 1 day",
+            "1 mon 1-2",
+            "day",
+        ] {
             assert_eq!(read(text), Err("22007"), "{text}");
         }
     }

@@ -18,10 +18,7 @@ fn open(disk: &Arc<SimDisk>, workers: usize, checkpoints: bool) -> Instance {
 /// What the views say and what their queries say of the tables.
 const CHECKS: &[(&str, &str)] = &[
     ("SELECT g, n, s FROM sums ORDER BY g", "SELECT g, count(*), sum(v) FROM t GROUP BY g ORDER BY g"),
-    (
-        "SELECT id, v, note FROM both ORDER BY id",
-        "SELECT t.id, t.v, u.note FROM t LEFT JOIN u ON t.id = u.id ORDER BY t.id",
-    ),
+    ("SELECT id, v, note FROM both ORDER BY id", "SELECT t.id, t.v, u.note FROM t LEFT JOIN u ON t.id = u.id ORDER BY t.id"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +60,11 @@ async fn power_that_goes_within_any_call_leaves_what_was_acknowledged_and_views_
         let mut s = instance.session(SessionOptions::default()).unwrap();
         let count: Vec<String> = run(&mut s, "SELECT count(*) / 10, count(*) % 10 FROM t").await;
         let (rounds, rest) = count[0].split_once('|').unwrap();
-        assert!(rest == "0" && rounds.parse::<u64>().unwrap() >= snapshot.note, "state {i} {keep:?}: {count:?} {}", snapshot.note);
+        assert!(
+            rest == "0" && rounds.parse::<u64>().unwrap() >= snapshot.note,
+            "state {i} {keep:?}: {count:?} {}",
+            snapshot.note
+        );
         for (view, query) in CHECKS {
             assert_eq!(run(&mut s, view).await, run(&mut s, query).await, "state {i} {keep:?}: {view}");
         }
