@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast;
 use crate::functions::assign::assignable;
 use crate::functions::cast::cast_value;
 use crate::functions::planner::PgTypePlanner;
+use crate::functions::precision;
 use crate::pgtypes::{NUMERIC_PRECISION, parse_text};
 use crate::value::{Datum, Value};
 
@@ -34,6 +35,9 @@ pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
             },
             _ => None,
         },
+        // A precision rounds: that is not known here.
+        ast::Expr::TypedString(typed) if precision::written(&typed.data_type) => None,
+        ast::Expr::Cast { data_type, .. } if precision::written(data_type) => None,
         ast::Expr::TypedString(typed) => {
             let own = PgTypePlanner.plan_type_field(&typed.data_type).ok()??;
             let ast::Value::SingleQuotedString(text) = &typed.value.value else { return None };

@@ -269,6 +269,8 @@ fn type_name(ty: &ast::DataType) -> String {
         T::Varchar(_) | T::CharacterVarying(_) => "varchar".into(),
         T::Timestamp(_, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => "timestamptz".into(),
         T::Timestamp(..) => "timestamp".into(),
+        T::Time(..) => "time".into(),
+        T::Interval { .. } => "interval".into(),
         T::Array(
             ast::ArrayElemTypeDef::SquareBracket(of, _)
             | ast::ArrayElemTypeDef::AngleBracket(of)

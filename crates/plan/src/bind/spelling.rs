@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{arrays, json};
 use crate::error::PlanError;
+use crate::functions::precision;
 use crate::parse::{SYMMETRIC, fold};
 
 /// Digits of a numeric.
@@ -166,6 +167,19 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             let (left, op) = (Box::new(number(-1)), BinaryOperator::Minus);
             Expr::Nested(Box::new(Expr::BinaryOp { left, op, right: nested(take(expr)) }))
         }
+        // the types have no precision of their own: the cast rounds
+        Expr::Cast { expr, data_type, array: false, .. } if precision::written(data_type) => match precision::taken(data_type)? {
+            Some(digits) => call(precision::NAME, vec![cast(take(expr), data_type.clone()), number(digits)]),
+            None => return Ok(()),
+        },
+        Expr::TypedString(typed) if precision::written(&typed.data_type) => {
+            let digits = precision::taken(&mut typed.data_type)?;
+            let value = cast(Expr::Value(typed.value.clone()), typed.data_type.clone());
+            match digits {
+                Some(digits) => call(precision::NAME, vec![value, number(digits)]),
+                None => value,
+            }
+        }
         // a cast that somebody writes cuts off; DataFusion's text has no length
         Expr::Cast { expr, data_type, array: false, .. } => match length(data_type) {
             Some(n) => call("left", vec![cast(take(expr), ast::DataType::Text), number(n)]),
@@ -185,6 +199,12 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
         }
         // DataFusion reads an interval's text by rules of its own
+        Expr::Interval(i) if i.leading_precision.is_some() || i.fractional_seconds_precision.is_some() => {
+            return Err(PlanError::unsupported(
+                "an interval's unit with a precision is not offered",
+                "cast the interval: CAST(.. AS interval(n))",
+            ));
+        }
         Expr::Interval(i) if i.leading_field.is_none() && i.last_field.is_none() => match i.value.as_ref() {
             Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)) => {
                 cast(take(&mut i.value), ast::DataType::Interval { fields: None, precision: None })

@@ -54,7 +54,9 @@ pub fn mismatch(column: &str, to: &DataType, from: &DataType) -> EvalError {
 pub(super) fn settled(args: Vec<Expr>, rewriter: &Rewriter<'_>) -> DfResult<Expr> {
     let [value, witness, name]: [Expr; 3] = args.try_into().map_err(|_| EvalError::internal("an assignment lost its parts"))?;
     let (from, to) = (rewriter.type_of(&value)?, rewriter.type_of(&witness)?);
-    let open = is_unknown_literal(&value) || matches!(value, Expr::Placeholder(_));
+    // A NULL that was cast to text is text; a bare one has no type yet.
+    let text = matches!(value, Expr::Literal(ScalarValue::Utf8(None), _));
+    let open = is_unknown_literal(&value) && !text || matches!(value, Expr::Placeholder(_));
     if !open && !assignable(&from, &to) {
         let name = match &name {
             Expr::Literal(ScalarValue::Utf8(Some(name)), _) => name.as_str(),

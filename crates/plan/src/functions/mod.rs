@@ -51,6 +51,7 @@ pub(crate) mod over_exec;
 mod pattern;
 mod periods;
 pub mod planner;
+pub(crate) mod precision;
 mod quantified;
 pub mod regexp;
 pub(crate) mod rows;
@@ -196,6 +197,7 @@ static BUILTINS: &[&Builtin] = &[
     &numbers::WIDTH_BUCKET,
     &numbers::MIN_SCALE,
     &zone::TIMEZONE,
+    &precision::PRECISE,
     &moments::DATE_BIN,
     &moments::MAKE_DATE,
     &moments::MAKE_TIME,

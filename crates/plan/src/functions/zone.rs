@@ -6,7 +6,7 @@
 
 use arrow::array::Array;
 use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
-use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
+use chrono::{DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
 use super::error::{EvalError, EvalResult};
@@ -174,11 +174,38 @@ fn civil(t: i64) -> EvalResult<NaiveDateTime> {
     DateTime::from_timestamp_micros(t).map(|t| t.naive_utc()).ok_or_else(out_of_range)
 }
 
+/// The last year that the tables are whole for.
+const LAST_YEAR: i32 = 2098;
+
+/// A moment's year put back into the tables, which end in 2099 where the rules of a zone go on for ever: into the last year of the same
+/// length that begins on the same day of the week, of which every 28 years have one. A zone that changes its clocks no more in the last
+/// year does so no more.
+fn within_tables(zone: Tz, moment: NaiveDateTime) -> NaiveDateTime {
+    if moment.year() <= LAST_YEAR {
+        return moment;
+    }
+    let first = |year| NaiveDate::from_ymd_opt(year, 1, 1);
+    let summer = |month| NaiveDate::from_ymd_opt(LAST_YEAR, month, 1).and_then(|d| d.and_hms_opt(0, 0, 0));
+    if let (Some(winter), Some(summer)) = (summer(1), summer(7))
+        && zone.offset_from_utc_datetime(&winter).fix() == zone.offset_from_utc_datetime(&summer).fix()
+    {
+        return winter;
+    }
+    let alike = |year: &i32| match (first(*year), first(moment.year())) {
+        (Some(a), Some(b)) => a.weekday() == b.weekday() && a.leap_year() == b.leap_year(),
+        _ => false,
+    };
+    let year = (LAST_YEAR - 27..=LAST_YEAR).rev().find(alike);
+    year.and_then(|year| moment.with_year(year)).unwrap_or(moment)
+}
+
 fn offset_at(zone: Tz, utc: NaiveDateTime) -> i64 {
+    let utc = within_tables(zone, utc);
     zone.offset_from_utc_datetime(&utc).fix().local_minus_utc().into()
 }
 
 fn offset_of_local(zone: Tz, local: NaiveDateTime) -> i64 {
+    let local = within_tables(zone, local);
     let offset = |o: <Tz as TimeZone>::Offset| i64::from(o.fix().local_minus_utc());
     match zone.offset_from_local_datetime(&local) {
         LocalResult::Single(o) => offset(o),
@@ -239,6 +266,20 @@ mod tests {
         ] {
             assert_eq!(berlin.instant(utc(local)), Ok(utc(instant)), "{local}");
         }
+        // PostgreSQL's answers beyond the tables' end.
+        for (zone, local, instant) in [
+            ("America/New_York", "2100-07-01 08:00", "2100-07-01 12:00"),
+            ("America/New_York", "2100-03-14 02:30", "2100-03-14 07:30"),
+            ("America/New_York", "2101-11-06 01:30", "2101-11-06 06:30"),
+            ("Australia/Sydney", "2500-01-01 12:00", "2500-01-01 01:00"),
+            ("Europe/London", "2150-06-06 12:00", "2150-06-06 11:00"),
+            ("Africa/Casablanca", "2300-06-06 12:00", "2300-06-06 11:00"),
+        ] {
+            let zone = Zone::parse(zone).expect("known");
+            assert_eq!(zone.instant(utc(local)), Ok(utc(instant)), "{local}");
+        }
+        let new_york = Zone::parse("America/New_York").expect("known");
+        assert_eq!(new_york.local(utc("2100-07-01 12:00")), Ok(utc("2100-07-01 08:00")));
         let west = Zone::parse("+02:30").expect("an offset");
         assert_eq!(west.local(utc("2024-01-01 12:00")), Ok(utc("2024-01-01 09:30")));
         assert!(Zone::parse("Mars/Olympus").is_err());

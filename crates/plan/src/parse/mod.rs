@@ -15,6 +15,7 @@ mod exclude;
 mod forms;
 mod function;
 mod limits;
+mod numerals;
 mod precedence;
 mod prepared;
 mod rights;
@@ -61,6 +62,7 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     stacker::grow(STACK_BYTES, || {
         let dialect = dialect::Postgres;
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
+        numerals::check(sql, &tokens)?;
         let tokens = strings::joined(sql, tokens)?;
         let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(tokens))))?;
         let tokens = emit::rewrite(tokens)?;

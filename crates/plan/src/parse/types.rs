@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo};
 
 use crate::error::PlanError;
+use crate::functions::precision;
 
 /// numeric without precision.
 pub(crate) const NUMERIC: DataType = DataType::Decimal128(38, 16);
@@ -17,6 +18,9 @@ pub(crate) fn timestamptz() -> DataType {
 pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>), PlanError> {
     use ast::DataType as T;
     let plain = |t| Ok((t, None));
+    if precision::written(ty) {
+        precision::of_column(ty)?;
+    }
     match ty {
         T::Boolean | T::Bool => plain(DataType::Boolean),
         T::SmallInt(None) | T::Int2(None) => plain(DataType::Int16),

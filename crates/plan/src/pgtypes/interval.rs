@@ -108,23 +108,78 @@ pub fn parse_interval(text: &str) -> Result<(i32, i32, i64), EvalError> {
     if body.is_empty() {
         return Err(bad());
     }
-    let mut words = split(body).into_iter().peekable();
-    while let Some(word) = words.next() {
-        if word.contains(':') {
-            fields.us += parse_clock(&word).ok_or_else(bad)?;
+    // From the end to the front, because a number's unit stands behind it: a time makes days of the bare number before it, and no unit
+    // may be given twice.
+    let mut unit: Option<String> = None;
+    let mut given = 0;
+    for word in split(body).into_iter().rev() {
+        if word.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            unit = Some(word);
             continue;
         }
-        let amount: f64 = word.parse().map_err(|_| bad())?;
-        if !amount.is_finite() {
+        let parts = if word.contains(':') {
+            fields.us += parse_clock(&word).ok_or_else(bad)?;
+            unit = Some("day".into());
+            TIME
+        } else if let Some((years, months)) = years_and_months(&word) {
+            fields.months += years * 12.0 + months;
+            unit = Some("month".into());
+            part_of("month", false)
+        } else {
+            let amount: f64 = word.parse().map_err(|_| bad())?;
+            if !amount.is_finite() {
+                return Err(bad());
+            }
+            let unit = unit.get_or_insert_with(|| "second".into());
+            fields.add(amount, unit).ok_or_else(bad)?;
+            part_of(unit, amount.fract() != 0.0)
+        };
+        if given & parts != 0 {
             return Err(bad());
         }
-        let unit = words.next_if(|w| w.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or_else(|| "s".into());
-        fields.add(amount, &unit).ok_or_else(bad)?;
+        given |= parts;
+    }
+    if given == 0 {
+        return Err(bad());
     }
     if ago {
         fields = Fields { months: -fields.months, days: -fields.days, us: -fields.us };
     }
     fields.finish(text)
+}
+
+/// A bit for each unit: microsecond, millisecond, second, minute, hour, day, week, month, year, decade, century, millennium.
+const TIME: u32 = 0b1_1111;
+
+/// The bits of a unit; seconds with a fraction are those below them, too.
+fn part_of(unit: &str, fraction: bool) -> u32 {
+    match unit {
+        "microsecond" | "microseconds" | "us" | "usec" | "usecs" => 1,
+        "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" => 1 << 1,
+        "second" | "seconds" | "sec" | "secs" | "s" if fraction => 0b111,
+        "second" | "seconds" | "sec" | "secs" | "s" => 1 << 2,
+        "minute" | "minutes" | "min" | "mins" | "m" => 1 << 3,
+        "hour" | "hours" | "hr" | "hrs" | "h" => 1 << 4,
+        "day" | "days" | "d" => 1 << 5,
+        "week" | "weeks" | "w" => 1 << 6,
+        "month" | "months" | "mon" | "mons" => 1 << 7,
+        "year" | "years" | "yr" | "yrs" | "y" => 1 << 8,
+        "decade" | "decades" => 1 << 9,
+        "century" | "centuries" => 1 << 10,
+        _ => 1 << 11,
+    }
+}
+
+/// `[+-]years-months` of standard SQL, with the sign of both.
+fn years_and_months(word: &str) -> Option<(f64, f64)> {
+    let (sign, rest) = match word.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, word.strip_prefix('+').unwrap_or(word)),
+    };
+    let (years, months) = rest.split_once('-')?;
+    let number = |s: &str| s.parse::<u32>().ok().map(f64::from);
+    let months = number(months).filter(|m| *m < 12.0)?;
+    Some((sign * number(years)?, sign * months))
 }
 
 /// Words of numbers and of letters, also where no blank stands between them (`1day`).
@@ -182,4 +237,51 @@ fn parse_iso(body: &str, fields: &mut Fields) -> Option<()> {
         }
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{format_interval, parse_interval};
+
+    fn read(text: &str) -> Result<String, &'static str> {
+        parse_interval(text).map(|(months, days, nanos)| format_interval(months, days, nanos)).map_err(|e| e.sqlstate)
+    }
+
+    #[test]
+    fn a_bare_number_before_a_time_is_days() {
+        for (text, means) in [
+            ("3 4:05:06", "3 days 04:05:06"),
+            ("-1 2:03:04", "-1 days +02:03:04"),
+            ("1 2:03", "1 day 02:03:00"),
+            ("+3 -4:05", "3 days -04:05:00"),
+            ("1.5 4:05:06", "1 day 16:05:06"),
+            ("5 4:05:06.5 ago", "-5 days -04:05:06.5"),
+            ("1 mon 3 4:05:06", "1 mon 3 days 04:05:06"),
+            ("3 week 2 4:05", "23 days 04:05:00"),
+            ("4:05:06 3 days", "3 days 04:05:06"),
+            ("1-2 3 4:05:06", "1 year 2 mons 3 days 04:05:06"),
+            ("1-2 3", "1 year 2 mons 00:00:03"),
+            ("1 day 10", "1 day 00:00:10"),
+        ] {
+            assert_eq!(read(text), Ok(means.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unit_twice_is_no_interval() {
+        for text in [
+            "5 10",
+            "1 day 2 4:05",
+            "3 4",
+            "4:05:06 3",
+            "3 1-2",
+            "1 hour 2 4:05",
+            "2 4:05 1 hour",
+            "1 day 1 day",
+            "1 mon 1-2",
+            "day",
+        ] {
+            assert_eq!(read(text), Err("22007"), "{text}");
+        }
+    }
 }

@@ -378,11 +378,20 @@ impl Planner {
 
     /// Runs a plan at an epoch, within the limit on memory of one query.
     pub fn run(&self, plan: &Arc<dyn ExecutionPlan>, reading: Reading) -> Result<SendableRecordBatchStream> {
+        self.run_as(plan, reading, false)
+    }
+
+    /// The same, with the parts of a UNION ALL one after the other, as they are written: INSERT numbers its rows so.
+    pub fn run_in_order(&self, plan: &Arc<dyn ExecutionPlan>, reading: Reading) -> Result<SendableRecordBatchStream> {
+        self.run_as(plan, reading, true)
+    }
+
+    fn run_as(&self, plan: &Arc<dyn ExecutionPlan>, reading: Reading, in_order: bool) -> Result<SendableRecordBatchStream> {
         let plan = datafusion::physical_plan::execution_plan::reset_plan_states(plan.clone()).map_err(Error::from_datafusion)?;
         let config = self.0.base.config().clone().with_extension(Arc::new(reading));
         let context = TaskContext::default().with_session_config(config).with_runtime(self.runtime()?);
         if !branches(&plan) {
-            return execute_stream(plan, Arc::new(context)).map_err(Error::from_datafusion);
+            return start(plan, Arc::new(context), in_order).map_err(Error::from_datafusion);
         }
         // A join may compute for long without giving way: on a task of its own it does not keep its client from being told
         // that the statement was cancelled. Dropping the stream ends the task where it next gives way.
@@ -390,7 +399,7 @@ impl Planner {
         let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
         let tx = builder.tx();
         builder.spawn(async move {
-            let mut stream = execute_stream(plan, Arc::new(context))?;
+            let mut stream = start(plan, Arc::new(context), in_order)?;
             while let Some(batch) = stream.next().await {
                 if tx.send(batch).await.is_err() {
                     break;
@@ -452,6 +461,20 @@ pub fn shown(schema: &SchemaRef) -> SchemaRef {
     let names = batch::shown_names(schema.fields().iter().map(|f| f.name().as_str()));
     let shown = |(f, name): (&FieldRef, String)| f.as_ref().clone().with_name(name);
     Arc::new(Schema::new(schema.fields().iter().zip(names).map(shown).collect::<Vec<_>>()))
+}
+
+fn start(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    in_order: bool,
+) -> datafusion::common::Result<SendableRecordBatchStream> {
+    if !in_order || plan.properties().output_partitioning().partition_count() < 2 {
+        return execute_stream(plan, context);
+    }
+    let schema = plan.schema();
+    let parts = datafusion::physical_plan::execute_stream_partitioned(plan, context)?;
+    let whole = futures::stream::iter(parts).flatten();
+    Ok(Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, whole)))
 }
 
 /// Planning computes for as long as a query is intricate, without a pause: meanwhile this thread's other sessions go on elsewhere.

@@ -41,6 +41,8 @@ struct OpenCursor {
     /// WITH HOLD, and whether its transaction is committed.
     hold: bool,
     held: bool,
+    /// How many savepoints there were when it was declared: those whose ROLLBACK TO ends it.
+    depth: usize,
 }
 
 impl Cursors {
@@ -48,12 +50,25 @@ impl Cursors {
     pub(super) fn committed(&mut self) {
         for cursor in self.open.values_mut() {
             cursor.held |= cursor.hold;
+            cursor.depth = 0;
         }
     }
 
     /// No transaction is open: what was not held is gone.
     pub(super) fn outside(&mut self) {
         self.open.retain(|_, cursor| cursor.held);
+    }
+
+    /// ROLLBACK TO the last of so many savepoints: cursors declared since are gone.
+    pub(super) fn rolled_back(&mut self, savepoints: usize) {
+        self.open.retain(|_, cursor| cursor.depth < savepoints);
+    }
+
+    /// RELEASE has left so many savepoints: what was declared within it belongs to what is around it.
+    pub(super) fn released(&mut self, savepoints: usize) {
+        for cursor in self.open.values_mut() {
+            cursor.depth = cursor.depth.min(savepoints);
+        }
     }
 
     fn get(&mut self, name: &str) -> Result<&mut OpenCursor> {
@@ -89,6 +104,7 @@ impl Session {
             return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("CLOSE those that are read"));
         }
         let autocommit = self.txn.is_none();
+        let depth = self.txn.as_ref().map_or(0, |txn| txn.savepoints.len());
         self.own.clear();
         let called = Statement::Query(Box::new(query.clone()));
         let expanded = self.expanded(&self.whole_catalog(), &called)?;
@@ -105,7 +121,8 @@ impl Session {
         };
         let Response::Rows(rows) = response else { return Err(Error::internal("a query gave no rows")) };
         let kept = (scroll || hold).then(|| self.core.planner.holding("cursor"));
-        let mut cursor = OpenCursor { rows: Scroll::new(rows.stream, scroll, kept), schema: rows.schema, hold, held: false };
+        let mut cursor =
+            OpenCursor { rows: Scroll::new(rows.stream, scroll, kept), schema: rows.schema, hold, held: false, depth };
         if hold {
             let guard = self.guard();
             guard.run(cursor.rows.read_all()).await?;

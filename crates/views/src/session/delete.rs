@@ -9,6 +9,7 @@ use std::sync::Arc;
 impl Session {
     pub(super) async fn delete(&mut self, txn: &mut Txn, delete: &Delete, text: Option<&str>) -> Result<Response> {
         let relation = self.target(txn, &delete.table)?;
+        txn.keep_for(&delete.returning);
         rows::need_table(&relation, "delete from")?;
         let name = delete.alias.as_deref().unwrap_or(&relation.name.name);
         let items = old_columns(&relation, name);

@@ -20,19 +20,24 @@ use arrow::{
     array::{AsArray, Int64Array, RecordBatch},
     datatypes::{Field, Int64Type, Schema, SchemaRef},
 };
-use datafusion::{common::ScalarValue, sql::sqlparser::ast};
+use datafusion::{
+    common::ScalarValue,
+    sql::sqlparser::ast::{self, Visit},
+};
 use regauge_plan::{
     functions::assign::{assignable, mismatch},
     parse::{Assignment, Insert, OnConflict},
 };
 use std::{
     collections::{HashMap, HashSet},
+    ops::ControlFlow,
     sync::Arc,
 };
 
 impl Session {
     pub(super) async fn insert(&mut self, txn: &mut Txn, insert: &Insert) -> Result<Response> {
         let relation = self.target(txn, &insert.table)?;
+        txn.keep_for(&insert.returning);
         let named = named_columns(&relation, &insert.columns)?;
         if insert.sequence.is_some()
             && !(matches!(relation.kind, Kind::Stream { .. }) && txn.mode == super::txn::Mode::Autocommit)
@@ -46,6 +51,9 @@ impl Session {
             _ => {}
         }
         taken_only_by_default(insert, &relation, &named)?;
+        if let Some(conflict) = &insert.on_conflict {
+            self.check_conflict(txn, &relation, conflict, insert.alias.as_deref()).await?;
+        }
         let rows = self.insert_rows(txn, insert, &relation, &named).await?;
         let rows = self.ruled(txn, &relation, rows).await?;
         let written = match &insert.on_conflict {
@@ -107,7 +115,7 @@ impl Session {
                 return Err(Error::from_eval(&mismatch(&column.name, to, from)).hint("cast the expression"));
             }
         }
-        let batches = self.collect(txn, &kept).await?;
+        let batches = self.collect_in_order(txn, &kept).await?;
         let given = one(&kept.plan.schema(), &batches)?;
         self.widen(txn, relation, named, &target_schema, given).await
     }
@@ -150,7 +158,6 @@ impl Session {
         conflict: &OnConflict,
         alias: Option<&str>,
     ) -> Result<RecordBatch> {
-        check_target(relation, conflict)?;
         check_bytes(&rows, self.core.config.limits.row_bytes)?;
         txn.writes(relation)?.check_rows(&rows)?;
         let keys = txn.writes(relation)?.keys(&rows)?;
@@ -182,6 +189,31 @@ impl Session {
         Ok(written)
     }
 
+    /// Binds what DO UPDATE says, whether or not a row will conflict. What takes columns over as they are needs no plan.
+    async fn check_conflict(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Arc<Relation>,
+        conflict: &OnConflict,
+        alias: Option<&str>,
+    ) -> Result<()> {
+        check_target(relation, conflict)?;
+        let Some((assignments, condition)) = &conflict.update else { return Ok(()) };
+        check_assigned(relation, assignments)?;
+        refuse_windows(assignments)?;
+        let same = |a: &Assignment| matches!(&a.value, Some(ast::Expr::CompoundIdentifier(parts)) if takes_over(relation, &a.column, parts));
+        if condition.is_none() && assignments.iter().all(same) {
+            return Ok(());
+        }
+        let query = taken_query(relation, assignments, condition.as_ref(), alias)?;
+        let nothing = numbered(&RecordBatch::new_empty(relation.schema()))?;
+        let mut scope = self.scope(Some(txn));
+        for name in ["__existing", "__excluded"] {
+            scope.own.insert(name.to_owned(), provider(&nothing));
+        }
+        Box::pin(self.core.planner.plan(query, scope)).await.map(drop)
+    }
+
     /// DO UPDATE: the existing rows beside the excluded ones.
     async fn update_taken(
         &mut self,
@@ -195,23 +227,9 @@ impl Session {
         let schema = relation.schema();
         let existing = numbered(&gather(&schema, taken.iter().map(|(now, _)| Some(now)))?)?;
         let excluded = numbered(&gather(&schema, taken.iter().map(|(_, row)| Some(row)))?)?;
-        let name = alias.unwrap_or(&relation.name.name);
-        let mut items = vec![syntax::column_as(name, NUMBER, NUMBER)];
         let mut fields = vec![Field::new(NUMBER, arrow::datatypes::DataType::Int64, true)];
-        for column in &relation.columns {
-            let set = assignments.iter().rev().find(|a| a.column == column.name);
-            items.push(match set {
-                None => syntax::column_as(name, &column.name, &column.name),
-                Some(a) => syntax::expr_as(Session::value_for(column, a.value.clone())?, &column.name),
-            });
-            fields.push(Field::new(&column.name, column.ty.clone(), true));
-        }
-        check_assigned(relation, assignments)?;
-        let from = format!(
-            "\"__existing\" AS {name} JOIN \"__excluded\" AS \"excluded\" ON {name}.\"{NUMBER}\" = \"excluded\".\"{NUMBER}\"",
-            name = syntax::quote(name)
-        );
-        let query = syntax::select(items, &from, condition.cloned())?;
+        fields.extend(relation.columns.iter().map(|column| Field::new(&column.name, column.ty.clone(), true)));
+        let query = taken_query(relation, assignments, condition, alias)?;
         let own = HashMap::from([("__existing".to_owned(), provider(&existing)), ("__excluded".to_owned(), provider(&excluded))]);
         let output = Arc::new(Schema::new(fields));
         let (_, batches) = self.compute(txn, query, own, Some(&output)).await?;
@@ -258,6 +276,65 @@ impl Session {
 }
 
 const NUMBER: &str = "__n";
+
+/// DO UPDATE as a query over the rows that stand and those that were given.
+fn taken_query(
+    relation: &Relation,
+    assignments: &[Assignment],
+    condition: Option<&ast::Expr>,
+    alias: Option<&str>,
+) -> Result<ast::Query> {
+    let name = alias.unwrap_or(&relation.name.name);
+    let mut items = vec![syntax::column_as(name, NUMBER, NUMBER)];
+    for column in &relation.columns {
+        let set = assignments.iter().rev().find(|a| a.column == column.name);
+        items.push(match set {
+            None => syntax::column_as(name, &column.name, &column.name),
+            Some(a) => syntax::expr_as(Session::value_for(column, a.value.clone())?, &column.name),
+        });
+    }
+    let from = format!(
+        "\"__existing\" AS {name} JOIN \"__excluded\" AS \"excluded\" ON {name}.\"{NUMBER}\" = \"excluded\".\"{NUMBER}\"",
+        name = syntax::quote(name)
+    );
+    syntax::select(items, &from, condition.cloned())
+}
+
+/// Whether a name is `excluded.column`, of a column that has the type of the one that takes it.
+fn takes_over(relation: &Relation, column: &str, parts: &[ast::Ident]) -> bool {
+    let [of, from] = parts else { return false };
+    let ty = |name: &str| relation.columns.iter().find(|c| c.name == name).map(|c| &c.ty);
+    let from = regauge_plan::parse::fold(from);
+    regauge_plan::parse::fold(of) == "excluded" && ty(&from).is_some() && ty(&from) == ty(column)
+}
+
+/// Refuses window functions among assignments; within a query of their own they are fine.
+///
+/// # Errors
+/// 42P20.
+pub(super) fn refuse_windows(assignments: &[Assignment]) -> Result<()> {
+    struct Windows(usize);
+    impl ast::Visitor for Windows {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, e: &ast::Expr) -> ControlFlow<()> {
+            let over = self.0 == 0 && matches!(e, ast::Expr::Function(f) if f.over.is_some());
+            if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    match assignments.iter().any(|a| a.value.visit(&mut Windows(0)).is_break()) {
+        true => Err(Error::invalid("42P20", "window functions are not allowed in UPDATE")
+            .hint("compute them in a query: UPDATE t SET .. FROM (SELECT .. OVER (..)) AS w WHERE ..")),
+        false => Ok(()),
+    }
+}
 
 fn numbered(rows: &RecordBatch) -> Result<RecordBatch> {
     let mut fields: Vec<Field> = rows.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
@@ -337,6 +414,9 @@ fn check_target(relation: &Relation, conflict: &OnConflict) -> Result<()> {
             Some(_) => Err(Error::invalid(code::SYNTAX, "ON CONFLICT DO UPDATE requires the key's columns")
                 .hint("ON CONFLICT (key) DO UPDATE SET ...")),
         };
+    }
+    if let Some(name) = conflict.columns.iter().find(|name| relation.position(name).is_none()) {
+        return Err(Error::no_column(name, &relation.name));
     }
     let mut wanted: Vec<&str> = key.iter().map(|at| relation.columns[*at].name.as_str()).collect();
     let mut given: Vec<&str> = conflict.columns.iter().map(String::as_str).collect();

@@ -305,7 +305,10 @@ impl Session {
             Statement::Commit => return self.end().await,
             Statement::Rollback => return Ok(self.rollback()),
             Statement::RollbackTo { name } => {
-                self.block("ROLLBACK TO SAVEPOINT")?.roll_back_to(name)?;
+                let txn = self.block("ROLLBACK TO SAVEPOINT")?;
+                txn.roll_back_to(name)?;
+                let savepoints = txn.savepoints.len();
+                self.cursors.rolled_back(savepoints);
                 return Ok(Response::command("ROLLBACK"));
             }
             _ => {}
@@ -332,7 +335,10 @@ impl Session {
                 Ok(Response::command("SAVEPOINT"))
             }
             Statement::Release { name } => {
-                self.block("RELEASE SAVEPOINT")?.release(name)?;
+                let txn = self.block("RELEASE SAVEPOINT")?;
+                txn.release(name)?;
+                let savepoints = txn.savepoints.len();
+                self.cursors.released(savepoints);
                 Ok(Response::command("RELEASE"))
             }
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local).await,

@@ -185,7 +185,17 @@ impl Session {
         let name = alias.unwrap_or(&relation.name.name);
         let query = syntax::select(items.to_vec(), &format!("\"__written\" AS {}", syntax::quote(name)), None)?;
         let own = HashMap::from([("__written".to_owned(), provider(rows))]);
-        let (schema, batches) = self.compute(txn, query, own, None).await?;
+        // A query among the items reads the tables as they were before the statement.
+        let kept = txn.returns.take();
+        let swapped = kept.is_some() && txn.before.is_none();
+        if swapped {
+            txn.before = kept;
+        }
+        let answer = self.compute(txn, query, own, None).await;
+        if swapped {
+            txn.before = None;
+        }
+        let (schema, batches) = answer?;
         Ok(Response::Rows(Rows::ready(schema, batches, tag)))
     }
 

@@ -110,6 +110,13 @@ impl Session {
         stream.try_collect().await.map_err(Error::from_datafusion)
     }
 
+    /// The same, in the order in which the rows are written.
+    pub(super) async fn collect_in_order(&mut self, txn: &mut Txn, kept: &Kept) -> Result<Vec<RecordBatch>> {
+        let reading = self.bind(txn, &kept.uses, false).await?;
+        let stream = self.core.planner.run_in_order(&kept.plan, reading)?;
+        stream.try_collect().await.map_err(Error::from_datafusion)
+    }
+
     /// Evaluates a query over relations of the statement's own.
     pub(super) async fn compute(
         &mut self,

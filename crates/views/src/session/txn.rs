@@ -9,10 +9,12 @@ use crate::{
     read::{Pin, reading::VersionRows},
     table::writes::TableWrites,
 };
+use datafusion::sql::sqlparser::ast::{self, Visit};
 use regauge_log::{Append, Definition};
 use regauge_types::{ErrorKind, Lsn, TopicId, VersionNo, ViewId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -61,6 +63,8 @@ pub struct Txn {
     pub frozen: BTreeSet<TopicId>,
     /// Within a statement of several parts: what had been written before it, which is what its parts read.
     pub before: Option<BTreeMap<TopicId, Arc<TableWrites>>>,
+    /// What had been written before a statement whose RETURNING has a query, which reads that.
+    pub returns: Option<BTreeMap<TopicId, Arc<TableWrites>>>,
     /// Traces pinned at the snapshot.
     pub versions: HashMap<(ViewId, VersionNo), Arc<dyn VersionRows>>,
     /// The snapshot must not be older than this.
@@ -106,10 +110,24 @@ impl Txn {
             altered: BTreeSet::new(),
             frozen: BTreeSet::new(),
             before: None,
+            returns: None,
             versions: HashMap::new(),
             at_least,
             savepoints: vec![],
         }
+    }
+
+    /// Keeps what a query in RETURNING is to read. Costs a copy of what the transaction writes to the table, if there is one.
+    pub fn keep_for(&mut self, returning: &[ast::SelectItem]) {
+        struct Queries;
+        impl ast::Visitor for Queries {
+            type Break = ();
+            fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+                ControlFlow::Break(())
+            }
+        }
+        let queries = returning.iter().any(|item| item.visit(&mut Queries).is_break());
+        self.returns = queries.then(|| self.tables.clone());
     }
 
     /// SAVEPOINT.

@@ -3,7 +3,12 @@
 //! It is a query over the table at the transaction's snapshot with its own writes over it: old columns first, then the new
 //! values, cast to their columns' types. A condition on the whole key reads one row.
 
-use super::{Session, insert::check_assigned, rows, txn::Txn};
+use super::{
+    Session,
+    insert::{check_assigned, refuse_windows},
+    rows,
+    txn::Txn,
+};
 use crate::{
     catalog::{Made, Relation},
     error::{Error, Result},
@@ -22,8 +27,10 @@ use std::sync::Arc;
 impl Session {
     pub(super) async fn update(&mut self, txn: &mut Txn, update: &Update, text: Option<&str>) -> Result<Response> {
         let relation = self.target(txn, &update.table)?;
+        txn.keep_for(&update.returning);
         rows::need_table(&relation, "update")?;
         check_assigned(&relation, &update.assignments)?;
+        refuse_windows(&update.assignments)?;
         for assignment in update.assignments.iter().filter(|a| a.value.is_some()) {
             let made = relation.columns.iter().find(|c| c.name == assignment.column).map(|c| &c.made);
             let detail = match made {

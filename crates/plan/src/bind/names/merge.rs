@@ -100,6 +100,20 @@ fn fills(o: &JoinOperator) -> Option<bool> {
 
 fn joined(left: Shape, right: Shape, operator: &mut JoinOperator, env: &mut Env<'_>) -> Result<Shape> {
     let fills = fills(operator);
+    if matches!(
+        operator,
+        JoinOperator::Semi(_)
+            | JoinOperator::Anti(_)
+            | JoinOperator::LeftSemi(_)
+            | JoinOperator::LeftAnti(_)
+            | JoinOperator::RightSemi(_)
+            | JoinOperator::RightAnti(_)
+    ) {
+        return Err(PlanError::unsupported(
+            "SEMI JOIN and ANTI JOIN are not offered",
+            "write WHERE EXISTS (..) or NOT EXISTS (..)",
+        ));
+    }
     let Some(constraint) = constraint_of(operator) else { return Ok(left.beside(right)) };
     let names: Vec<String> = match constraint {
         JoinConstraint::Using(names) => names.iter().filter_map(|n| n.0.last().and_then(|p| p.as_ident()).map(fold)).collect(),
