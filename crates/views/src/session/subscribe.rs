@@ -83,6 +83,11 @@ impl Session {
             }
             Kind::Materialized { routed, .. } => {
                 let view = relation.view().ok_or_else(|| Error::internal("view without an identity"))?;
+                if from.is_some_and(|from| from < self.core.versions.opened()) {
+                    return Err(lost(&TraceFailure::OutOfRange(
+                        "its epoch was one of an earlier start of the server".to_owned(),
+                    )));
+                }
                 let key = (view, *routed);
                 let fresh = self.core.versions.freshest(&[key], from.unwrap_or(self.seen.lsn), timeout).await;
                 let (at, _) = fresh.map_err(|e| self.core.veiled(&scope.catalog, &who, [relation.id], e))?;

@@ -74,6 +74,7 @@ pub struct Report {
 pub struct Versions {
     log: Log,
     flows: Arc<dyn Dataflows>,
+    opened: Lsn,
     cuts: Mutex<Cuts>,
     entries: RwLock<HashMap<Key, Entry>>,
     changed: watch::Sender<u64>,
@@ -83,7 +84,21 @@ impl Versions {
     /// None yet; epochs begin at `at`.
     #[must_use]
     pub fn new(log: Log, flows: Arc<dyn Dataflows>, at: Lsn) -> Versions {
-        Versions { log, flows, cuts: Mutex::new(Cuts::new(at)), entries: RwLock::default(), changed: watch::channel(0).0 }
+        Versions {
+            log,
+            flows,
+            opened: at,
+            cuts: Mutex::new(Cuts::new(at)),
+            entries: RwLock::default(),
+            changed: watch::channel(0).0,
+        }
+    }
+
+    /// Where epochs of this process begin. One of an earlier process may lie within one of this: a version that goes on from a checkpoint is
+    /// fed the log anew, cut elsewhere.
+    #[must_use]
+    pub fn opened(&self) -> Lsn {
+        self.opened
     }
 
     /// A commit at or beyond everything durable that versions can be read at together with everything else.

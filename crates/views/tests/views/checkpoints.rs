@@ -477,3 +477,33 @@ async fn a_checkpoint_of_another_history_of_the_log_is_told_and_not_used() {
     assert!(opened.len() == 1 && opened.values().all(Result::is_ok), "{opened:?}");
     assert_eq!(run(&mut site.session(), "SELECT * FROM v").await, ["31|211"]);
 }
+
+/// A version that goes on from a checkpoint is fed the log after it in epochs of its own: changes behind an epoch of the last process would be
+/// given again in part.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_after_an_epoch_of_an_earlier_process_are_refused_not_given_twice() {
+    let mut site = site_with_checkpoints(1);
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW v AS SELECT id FROM t").await;
+    assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+    let mut token = String::new();
+    for id in 0..6 {
+        run(&mut s, &format!("INSERT INTO t VALUES ({id})")).await;
+        assert_eq!(run(&mut s, "SELECT count(*) FROM v").await, [(id + 1).to_string()]);
+        if id == 2 {
+            token = run(&mut s, "SHOW regauge.token").await.remove(0);
+        }
+    }
+    let after = format!("SUBSCRIBE v AFTER '{token}'");
+    assert!(s.execute(&after).await.is_ok(), "in the process that gave it");
+    drop(s);
+    site.reopen_with(2, true);
+    let mut s = site.session();
+    assert_eq!(run(&mut s, "SELECT count(*) FROM v").await, ["6"]);
+    let refused = s.execute(&after).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.sqlstate, "40001", "{refused}");
+    assert!(refused.hint.is_some_and(|h| h.contains("without AFTER")));
+    let of_topic = s.execute(&format!("SUBSCRIBE t AFTER '{token}'")).await;
+    assert!(of_topic.is_ok(), "the log keeps every commit");
+}
