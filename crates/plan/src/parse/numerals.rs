@@ -14,16 +14,12 @@ pub(super) fn check(sql: &str, tokens: &[TokenWithSpan]) -> Result<()> {
     for (at, t) in tokens.iter().enumerate() {
         let next = tokens.get(at + 1);
         let (what, shown) = match &t.token {
-            Token::Number(n, long) => {
-                let joined = width(t).is_some_and(|w| w > n.len());
-                match next.map(|next| &next.token) {
-                    Some(Token::Word(w)) if w.quote_style.is_none() => ("numeric literal", format!("{n}{}", w.value)),
-                    _ if *long => ("numeric literal", format!("{n}L")),
-                    // Underscores, which the tokenizer has taken out.
-                    _ if joined => ("numeric literal", n.clone()),
-                    _ => continue,
-                }
-            }
+            Token::Number(n, long) => match next.map(|next| &next.token) {
+                Some(Token::Word(w)) if w.quote_style.is_none() => ("numeric literal", format!("{n}{}", w.value)),
+                _ if *long => ("numeric literal", format!("{n}L")),
+                _ if n.contains('_') => ("numeric literal", n.clone()),
+                _ => continue,
+            },
             // `0x1F`, not `X'1F'`.
             Token::HexStringLiteral(digits) if width(t) == Some(digits.len() + 2) => ("numeric literal", format!("0x{digits}")),
             Token::Placeholder(name) => match name.strip_prefix('$') {
