@@ -83,17 +83,20 @@ impl Session {
             }
             Kind::Materialized { routed, .. } => {
                 let view = relation.view().ok_or_else(|| Error::internal("view without an identity"))?;
-                if from.is_some_and(|from| from < self.core.versions.opened()) {
-                    return Err(lost(&TraceFailure::OutOfRange(
-                        "its epoch was one of an earlier start of the server".to_owned(),
-                    )));
-                }
                 let key = (view, *routed);
                 let fresh = self.core.versions.freshest(&[key], from.unwrap_or(self.seen.lsn), timeout).await;
                 let (at, _) = fresh.map_err(|e| self.core.veiled(&scope.catalog, &who, [relation.id], e))?;
                 let reader = self.core.versions.reader(key)?;
                 let start = from.unwrap_or(at);
-                tokio::task::spawn_blocking(move || feed.version(key, &reader, start, snapshot));
+                let known = from.is_none_or(|from| from >= self.core.versions.opened());
+                tokio::task::spawn_blocking(move || {
+                    if known {
+                        feed.version(key, &reader, start, snapshot);
+                    } else {
+                        let why = "its epoch is one of an earlier start of the server";
+                        feed.send(Err(lost(&TraceFailure::OutOfRange(why.to_owned()))));
+                    }
+                });
             }
         }
         let stream = futures::stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|item| (item, rx)) });
