@@ -11,7 +11,8 @@
 //! cargo xtask equalities [--cases N] [--seed S]          queries that must say the same, against each other
 //! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
 //! cargo xtask sim --seeds N --seed S [--ops N] [--jobs N]     the whole system under one seed, N of them
-//! cargo xtask soak [--only NAME] [--minutes N] [--seed S]     attacks for as long as that; one line each at the end
+//! cargo xtask soak [--only NAME] [--minutes N] [--seed S] [--dev]   attacks for as long as that; one line each at the end
+//! cargo xtask fuzz [--only TARGET] [--minutes N] [--seed S]   decoders and parsers under changed input
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
 //! cargo xtask bench restart [--keys N]                 recovery as the log grows, what checkpoints write and hold up
 //! cargo xtask bench tpch [--scale S]                    the 22 queries as views through refreshes, beside DuckDB
@@ -34,7 +35,7 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
                      oracle [--views N] [--seed S] [--workers W] | equalities [--cases N] [--seed S] | kill [--cycles N] | \
-                     sim [--seeds N] [--seed S] [--ops N] [--jobs N] [--plant BUG] | soak [--only NAME] [--minutes N] [--seed S] | \
+                     sim [--seeds N] [--seed S] [--ops N] [--jobs N] [--plant BUG] | soak [--only NAME] [--minutes N] [--seed S] [--dev] | fuzz [--only TARGET] [--minutes N] [--seed S] | \
                      bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json] | \
                      bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]";
 
@@ -67,6 +68,9 @@ fn run(args: &[String]) -> Result<()> {
         "kill" => proof::kill(&root(), rest),
         "sim" => soak::sim(&root(), rest),
         "soak" => soak::run(&root(), rest),
+        "fuzz" => soak::fuzz(&root(), rest),
+        // cargo calls the compiler through this program where it was asked to
+        rustc if rustc.ends_with("rustc") => soak::wrap(rustc, rest),
         "bench" => bench::run(&root(), rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

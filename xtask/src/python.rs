@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::step;
 
-const DRIVERS: [&str; 2] = ["psycopg[binary]==3.3.*", "sqlalchemy==2.1.*"];
+const DRIVERS: [&str; 3] = ["psycopg[binary]==3.3.*", "sqlalchemy==2.1.*", "asyncpg==0.32.*"];
 
 /// Exact where it matters: what dbt asks of a server changes with its versions.
 const DBT: [&str; 2] = ["dbt-core==1.11.*", "dbt-postgres==1.11.*"];

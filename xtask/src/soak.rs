@@ -1,7 +1,10 @@
 //! Attacks by the hour: each runs for its share of the time, and ends with one line: name, cases, faults injected, violations.
 //!
-//! An attack is a command that ends with a line `NAME: cases=N .. faults=N violations=N`, or a test whose size is taken from the environment.
+//! An attack is a test whose size and seed are taken from the environment and that prints `soak: cases=N faults=N`, run again under the next
+//! seed until the time is up; or the simulation, which has a clock of its own. A test that fails is a violation. One that cannot run here
+//! prints `soak: not run: why`, and one that prints neither proves nothing: both end the command with an error, as a violation does.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,42 +13,135 @@ use anyhow::{Context, Result, bail};
 
 use crate::{needs, step};
 
-const USAGE: &str = "usage: cargo xtask soak [--only sim|kill|views] [--minutes N] [--seed S]";
-/// Attacks that can be run for a time.
-const ATTACKS: &[&str] = &["sim", "kill", "views"];
+const USAGE: &str = "usage: cargo xtask soak [--only NAME] [--minutes N] [--seed S] [--dev]";
+
+/// Something that can be attacked for a time.
+struct Attack {
+    name: &'static str,
+    act: Act,
+}
+
+enum Act {
+    /// Seeds of the simulation.
+    Sim,
+    /// Tests, each by its binary and the beginning of its name, with the sizes of a round.
+    Tests { of: &'static [(&'static str, &'static str)], sizes: &'static [(&'static str, &'static str)] },
+    /// Decoders and parsers under changed input, led by the edges that it reaches.
+    Fuzz,
+}
+
+const ATTACKS: &[Attack] = &[
+    Attack { name: "sim", act: Act::Sim },
+    Attack { name: "money", act: Act::Tests { of: &[("cli", "money::")], sizes: &[("REGAUGE_MONEY_CYCLES", "12")] } },
+    Attack {
+        name: "kill",
+        act: Act::Tests {
+            of: &[("cli", "kill::"), ("cli", "backfill::")],
+            sizes: &[("REGAUGE_KILL_CYCLES", "50"), ("REGAUGE_BACKFILL_KILLS", "5")],
+        },
+    },
+    Attack { name: "power", act: Act::Tests { of: &[("cli", "power::")], sizes: &[("REGAUGE_POWER_CUTS", "20")] } },
+    Attack {
+        name: "crash_states",
+        act: Act::Tests { of: &[("views", "checkpoint_crashes::")], sizes: &[("REGAUGE_CRASH_STEP", "1")] },
+    },
+    Attack { name: "disk_full", act: Act::Tests { of: &[("cli", "full_disk::")], sizes: &[("REGAUGE_FULL_ROUNDS", "10")] } },
+    Attack {
+        name: "bits",
+        act: Act::Tests {
+            of: &[
+                ("log", "damage::"),
+                ("log", "archive_faults::"),
+                ("views", "checkpoint_files::a_damaged_byte"),
+                ("views", "verify::a_changed_byte"),
+            ],
+            sizes: &[("REGAUGE_BITS_PLACES", "200")],
+        },
+    },
+    Attack { name: "fuzz", act: Act::Fuzz },
+    Attack { name: "views", act: Act::Tests { of: &[("oracle", "random::")], sizes: &[("REGAUGE_ORACLE_VIEWS", "200")] } },
+];
 
 /// `sim ..`: the simulation, with its own words.
 pub fn sim(root: &Path, args: &[String]) -> Result<()> {
-    let program = build(root)?;
+    let program = build(root, "regauge-sim", false)?;
     step::wait(Command::new(program).arg("many").args(args), "regauge-sim")
 }
 
-/// `soak [--only NAME] [--minutes N] [--seed S]`.
+/// `fuzz ..`: the fuzzer, with its own words.
+pub fn fuzz(root: &Path, args: &[String]) -> Result<()> {
+    let program = build_watched(root)?;
+    step::wait(Command::new(program).args(args), "regauge-fuzz")
+}
+
+/// `soak [--only NAME] [--minutes N] [--seed S] [--dev]`.
 pub fn run(root: &Path, args: &[String]) -> Result<()> {
     let wish = Wish::of(args)?;
-    let attacks: Vec<&str> =
-        ATTACKS.iter().copied().filter(|name| wish.only.as_deref().is_none_or(|only| only == *name)).collect();
+    let attacks: Vec<&Attack> = ATTACKS.iter().filter(|a| wish.only.as_deref().is_none_or(|only| only == a.name)).collect();
     let share = wish.minutes.div_ceil(attacks.len() as u64).max(1);
-    let mut lines = vec![];
-    for name in attacks {
-        println!("== {name}: {share} min");
-        lines.push(match name {
-            "sim" => simulated(root, share, wish.seed)?,
-            "kill" => again(share, 1, |_| step::cargo(root, &["xtask", "kill", "--cycles", "50"], &[]), ("kill", 50, 50)),
-            _ => {
-                needs::install_for_tests()?;
-                let views =
-                    |seed: u64| step::cargo(root, &["xtask", "oracle", "--views", "200", "--seed", &seed.to_string()], &[]);
-                again(share, wish.seed, views, ("views", 200, 0))
+    let mut sums = vec![];
+    for attack in attacks {
+        println!("== {}: {share} min from seed {}", attack.name, wish.seed);
+        let sum = match attack.act {
+            Act::Sim => {
+                let mut command = Command::new(build(root, "regauge-sim", wish.dev)?);
+                command.args(["many", "--minutes", &share.to_string(), "--seed", &wish.seed.to_string()]);
+                one(&mut command, "sim: ")?
             }
-        });
+            Act::Fuzz => {
+                let mut command = Command::new(build_watched(root)?);
+                command.args(["--minutes", &share.to_string(), "--seed", &wish.seed.to_string()]);
+                one(&mut command, "fuzz: ")?
+            }
+            Act::Tests { of, sizes } => tests(root, of, sizes, share, wish.seed)?,
+        };
+        sums.push((attack.name, sum));
     }
     println!();
-    lines.iter().for_each(|(line, _)| println!("{line}"));
-    if lines.iter().any(|(_, kept)| !kept) {
-        bail!("a promise was broken");
+    sums.iter().for_each(|(name, sum)| println!("{}", sum.line(name)));
+    match () {
+        () if sums.iter().any(|(_, sum)| sum.violations > 0) => bail!("a promise was broken"),
+        () if sums.iter().any(|(_, sum)| sum.cases == 0 || !sum.not_run.is_empty()) => bail!("not everything was run"),
+        () => Ok(()),
     }
-    Ok(())
+}
+
+/// What an attack came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    cases: u64,
+    faults: u64,
+    violations: u64,
+    /// Why a part was not run.
+    not_run: Vec<String>,
+}
+
+impl Sum {
+    fn line(&self, name: &str) -> String {
+        let mut line = format!("{name}: cases={} faults={} violations={}", self.cases, self.faults, self.violations);
+        self.not_run.iter().for_each(|why| line += &format!(" NOT RUN: {why}"));
+        line
+    }
+
+    /// Takes in a line `..cases=N faults=N violations=N`, or of what was not run.
+    fn take(&mut self, line: &str) {
+        if let Some(why) = line.strip_prefix("not run: ") {
+            if !self.not_run.iter().any(|known| known == why) {
+                self.not_run.push(why.to_owned());
+            }
+            return;
+        }
+        for word in line.split_whitespace() {
+            let Some((name, n)) = word.split_once('=') else { continue };
+            let n = n.parse::<u64>().unwrap_or(0);
+            match name {
+                "cases" => self.cases += n,
+                "faults" => self.faults += n,
+                "violations" => self.violations += n,
+                _ => {}
+            }
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -53,15 +149,26 @@ struct Wish {
     only: Option<String>,
     minutes: u64,
     seed: u64,
+    /// The simulation in the development build: slower, and there at once.
+    dev: bool,
 }
 
 impl Wish {
     fn of(args: &[String]) -> Result<Wish> {
-        let mut wish = Wish { only: None, minutes: 10, seed: 1 };
-        for pair in args.chunks(2) {
-            let [flag, value] = pair else { bail!(USAGE) };
+        let mut wish = Wish { only: None, minutes: 10, seed: 1, dev: false };
+        let mut words = args.iter();
+        while let Some(flag) = words.next() {
+            if flag == "--dev" {
+                wish.dev = true;
+                continue;
+            }
+            let Some(value) = words.next() else { bail!(USAGE) };
             match flag.as_str() {
-                "--only" if ATTACKS.contains(&value.as_str()) => wish.only = Some(value.clone()),
+                "--only" if ATTACKS.iter().any(|a| a.name == value) => wish.only = Some(value.clone()),
+                "--only" => {
+                    let names: Vec<&str> = ATTACKS.iter().map(|a| a.name).collect();
+                    bail!("no attack is called {value}: {}", names.join(", "))
+                }
                 "--minutes" => wish.minutes = value.parse().context(USAGE)?,
                 "--seed" => wish.seed = value.parse().context(USAGE)?,
                 _ => bail!(USAGE),
@@ -71,40 +178,114 @@ impl Wish {
     }
 }
 
-/// Builds the simulation, optimised, and says where it is.
-fn build(root: &Path) -> Result<PathBuf> {
-    step::cargo(root, &["build", "--release", "--workspace", "--bin", "regauge-sim"], &[])?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/regauge-sim"))
+/// Builds a program, optimised or not, and says where it is.
+fn build(root: &Path, bin: &str, dev: bool) -> Result<PathBuf> {
+    let mut args = vec!["build", "--workspace", "--bin", bin];
+    args.extend((!dev).then_some("--release"));
+    step::cargo(root, &args, &[])?;
+    Ok(target(root).join(if dev { "debug" } else { "release" }).join(bin))
 }
 
-fn simulated(root: &Path, minutes: u64, seed: u64) -> Result<(String, bool)> {
-    let program = build(root)?;
-    let mut command = Command::new(program);
-    command.args(["many", "--minutes", &minutes.to_string(), "--seed", &seed.to_string()]);
-    let output = command.stderr(Stdio::inherit()).output().context("cannot run regauge-sim")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    print!("{text}");
-    let last = text.lines().rev().find(|line| line.starts_with("sim: ")).unwrap_or("sim: came to no end");
-    Ok((last.to_owned(), output.status.success()))
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
-/// Repeats an attack that has a size of its own until the time is up.
-fn again(minutes: u64, seed: u64, attack: impl Fn(u64) -> Result<()>, (name, cases, faults): (&str, u64, u64)) -> (String, bool) {
-    let (begun, mut n, mut failed) = (Instant::now(), 0, 0);
+/// Builds the fuzzer with own crates that count the edges they take: this very program stands between cargo and rustc (see [`wrap`]).
+fn build_watched(root: &Path) -> Result<PathBuf> {
+    let me = std::env::current_exe().context("who am I")?;
+    let env = [("RUSTC_WORKSPACE_WRAPPER", me.display().to_string())];
+    step::cargo(root, &["build", "--workspace", "--bin", "regauge-fuzz"], &env)?;
+    Ok(target(root).join("debug/regauge-fuzz"))
+}
+
+/// Called by cargo in rustc's place, for crates of this workspace: adds what makes LLVM count edges. All of it is in the stable compiler.
+pub fn wrap(rustc: &str, args: &[String]) -> Result<()> {
+    let mut command = Command::new(rustc);
+    command.args(args);
+    // build scripts are run by cargo, and have nobody who would count for them
+    if !args.windows(2).any(|pair| pair[0] == "--crate-name" && pair[1].starts_with("build_script")) {
+        command.args(["-Cpasses=sancov-module", "-Cllvm-args=-sanitizer-coverage-level=3"]);
+        command.arg("-Cllvm-args=-sanitizer-coverage-inline-8bit-counters");
+    }
+    match command.status().context("cannot run rustc")?.code() {
+        Some(0) => Ok(()),
+        code => std::process::exit(code.unwrap_or(1)),
+    }
+}
+
+/// Runs a program to its end and takes in its last line.
+fn one(command: &mut Command, begins: &str) -> Result<Sum> {
+    let mut sum = Sum::default();
+    let (lines, ended_well) = lines_of(command)?;
+    let last = lines.iter().rev().find_map(|line| line.strip_prefix(begins));
+    sum.take(last.unwrap_or("violations=1"));
+    // it says why before its last line
+    sum.violations = sum.violations.max(u64::from(!ended_well));
+    Ok(sum)
+}
+
+type Pairs = &'static [(&'static str, &'static str)];
+
+/// Runs tests under one seed after another until the time is up.
+fn tests(root: &Path, of: Pairs, sizes: Pairs, minutes: u64, seed: u64) -> Result<Sum> {
+    let found = if of.iter().any(|(binary, _)| *binary == "oracle") { needs::install_for_tests()?.env() } else { vec![] };
+    // a tree that does not build breaks no promise
+    let mut build = vec!["test", "--no-run", "--workspace"];
+    for &(binary, _) in of {
+        if !build.contains(&binary) {
+            build.extend(["--test", binary]);
+        }
+    }
+    step::cargo(root, &build, &found)?;
+    let (mut sum, begun, mut n) = (Sum::default(), Instant::now(), 0);
     while n == 0 || begun.elapsed() < Duration::from_secs(60 * minutes) {
-        if let Err(error) = attack(seed + n) {
-            println!("{name} with seed {}: {error:#}", seed + n);
-            failed += 1;
+        for &(binary, filter) in of {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut command = Command::new(cargo);
+            command.args(["test", "-q", "--workspace", "--test", binary, "--", filter]);
+            command.args(["--nocapture", "--test-threads", "1", "--include-ignored"]);
+            command.current_dir(root).env("REGAUGE_SEED", (seed + n).to_string());
+            command.env("REGAUGE_ORACLE_SEED", (seed + n).to_string());
+            command.envs(sizes.iter().copied()).envs(found.iter().map(|(name, value)| (name, value)));
+            for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+                command.env_remove(name);
+            }
+            let (lines, kept) = lines_of(&mut command)?;
+            let told: Vec<&str> = lines.iter().filter_map(|line| line.split_once("soak: ").map(|(_, rest)| rest)).collect();
+            told.iter().for_each(|line| sum.take(line));
+            if !kept {
+                println!("{binary} {filter} failed under REGAUGE_SEED={}", seed + n);
+                sum.violations += 1;
+            } else if told.is_empty() {
+                sum.not_run.push(format!("{binary} {filter} told no figures"));
+            }
         }
         n += 1;
+        // what cannot be run here cannot be run a second time
+        if sum.cases == 0 {
+            break;
+        }
     }
-    (format!("{name}: cases={} faults={} violations={failed}", n * cases, n * faults), failed == 0)
+    Ok(sum)
+}
+
+/// Its lines, shown as they come, and whether it ended well.
+fn lines_of(command: &mut Command) -> Result<(Vec<String>, bool)> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the attack")?;
+    let mut lines = vec![];
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            println!("{line}");
+            lines.push(line);
+        }
+    }
+    Ok((lines, child.wait()?.success()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Wish;
+mod tests_of_words {
+    use super::{Sum, Wish};
 
     fn wish(text: &str) -> Option<Wish> {
         Wish::of(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).ok()
@@ -112,10 +293,19 @@ mod tests {
 
     #[test]
     fn a_soak_is_told_what_to_attack_and_for_how_long() {
-        let wanted = Wish { only: Some("sim".to_owned()), minutes: 3, seed: 7 };
-        assert_eq!(wish("--only sim --minutes 3 --seed 7"), Some(wanted));
+        let wanted = Wish { only: Some("sim".to_owned()), minutes: 3, seed: 7, dev: true };
+        assert_eq!(wish("--only sim --dev --minutes 3 --seed 7"), Some(wanted));
         for bad in ["--only everything", "--minutes", "--minutes soon", "--fast 1"] {
             assert_eq!(wish(bad), None, "{bad} was taken");
         }
+    }
+
+    #[test]
+    fn figures_are_summed_and_what_was_not_run_is_told() {
+        let mut sum = Sum::default();
+        ["cases=3 operations=9 faults=2 violations=0", "cases=4 faults=1 violations=1", "not run: no root", "not run: no root"]
+            .iter()
+            .for_each(|line| sum.take(line));
+        assert_eq!(sum.line("power"), "power: cases=7 faults=3 violations=1 NOT RUN: no root");
     }
 }

@@ -52,12 +52,24 @@ impl<'a> Options<'a> {
         self.known.extend(by);
         if self.given.contains_key(name) {
             let error = invalid(format!("option \"{name}\" would be kept in the catalog for all to see"));
-            return Err(error.hint(format!("name the file or the variable of the server that holds it: {}", by.join(" or "))));
+            return Err(
+                error.hint(format!("CREATE SECRET s AS '..', and write {name} = SECRET s; {} are the other ways", by.join(", ")))
+            );
         }
         if by.iter().filter(|b| self.given.contains_key(**b)).count() > 1 {
             return Err(invalid(format!("only one of {} can be given", by.join(", "))));
         }
         Ok(())
+    }
+
+    /// A text that may be a secret: given as it is, or as `SECRET name`; none: it is one.
+    pub fn text_or_secret(&mut self, name: &'static str, secret: &'static str) -> Result<Option<&'a str>> {
+        let (text, named) = (self.text(name), self.text(secret));
+        match (text, named) {
+            (Some(_), Some(_)) => Err(invalid(format!("only one of {name}, {secret} can be given"))),
+            (None, Some(_)) => Ok(None),
+            _ => self.required(name).map(Some),
+        }
     }
 
     /// Refuses what no one asked for; answers those that were given among some.

@@ -92,6 +92,11 @@ impl Image {
         Image { part, of: Of::All, step, tables }
     }
 
+    /// Its bucket, if it is of one.
+    pub(crate) fn bucket(&self) -> Option<u8> {
+        if let Of::Bucket(bucket) = self.of { Some(bucket) } else { None }
+    }
+
     /// Reads its tables.
     pub(crate) fn read(&self) -> Tables<'_> {
         Tables { image: self, next: 0 }

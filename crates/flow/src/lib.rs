@@ -5,3 +5,4 @@ pub mod image;
 pub mod operator;
 pub mod ops;
 pub mod show;
+pub mod spill;

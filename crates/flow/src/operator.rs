@@ -36,6 +36,9 @@ pub enum FlowError {
     /// State that is read back is not that of this operator.
     #[error("state cannot be restored: {0}")]
     Image(String),
+    /// State that is on the disk, or goes there.
+    #[error("{0}")]
+    Spill(Box<regauge_state::spill::SpillError>),
     /// The operator's state cannot be saved: its version is rebuilt from the log instead.
     #[error("state of {0} cannot be saved")]
     Unsaved(&'static str),
@@ -116,8 +119,12 @@ pub struct OpStats {
     pub touched: u64,
     /// Entries of state held (rows, groups).
     pub state_rows: u64,
-    /// Bytes of state held.
+    /// Bytes of state held in memory.
     pub state_bytes: u64,
+    /// Bytes of state on the disk, what newer ones replace included.
+    pub spilled_bytes: u64,
+    /// Entries of state on the disk, likewise.
+    pub spilled_rows: u64,
     /// Time spent in it; whoever runs it counts this.
     pub busy: Duration,
 }
@@ -138,6 +145,15 @@ pub trait Operator: Send {
     /// Takes images in that an operator of the same node had saved: those of the buckets that it owns from now on, each once. Called
     /// once, before anything else, also with no image; then it goes on as one that has finished an epoch.
     fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError>;
+    /// What it keeps between epochs in a scratch file, if that is more than is in memory: what [`Operator::save`] would give.
+    fn copy(&self) -> Result<Option<crate::spill::Copied>, FlowError> {
+        Ok(None)
+    }
+    /// Whether it sees to it by itself that it holds no more memory than it may. Then [`Operator::restore`] may be called more than once, each
+    /// time with all images of some buckets, and [`Operator::restore_changes`] once for each image.
+    fn is_within_budget(&self) -> bool {
+        false
+    }
     /// From now on it remembers what changes; `false` if it cannot, and then it is saved whole each time that it did something. Called
     /// between epochs; a second call begins anew.
     fn track(&mut self) -> bool {

@@ -9,10 +9,15 @@ use crate::{
     archive::{
         Archive, ArchiveOptions, ArchiveReport, ArchiveWork, Background, BackgroundOptions, DiskStore, JournalState, Objects,
     },
-    log::Shared,
 };
-use regauge_types::Lsn;
-use std::sync::Arc;
+use crate::{
+    log::Shared,
+    model::{Commit, CommitIter, CommitSource, TopicSpec},
+    tail::Tail,
+};
+use arrow::datatypes::SchemaRef;
+use regauge_types::{Lsn, SchemaId, TopicId};
+use std::{collections::VecDeque, sync::Arc};
 
 /// Where and when the archive is written.
 #[derive(Clone, Debug)]
@@ -106,9 +111,65 @@ fn backlog_bytes(shared: &Shared, archived: Lsn) -> Result<u64, LogError> {
 }
 
 /// Archives everything that is durable now.
-pub(crate) fn run(shared: &Shared, archive: &Archive) -> Result<ArchiveReport, LogError> {
+pub(crate) fn run(shared: &Arc<Shared>, archive: &Archive) -> Result<ArchiveReport, LogError> {
     let state = durable_state(shared);
-    archive.run(shared, shared.board.durable().0, state.as_ref())
+    archive.run(&Newest(Arc::clone(shared)), shared.board.durable().0, state.as_ref())
+}
+
+/// Rows that are taken from a tail at a time.
+const TAIL_ROWS: usize = 8192;
+
+/// The log as the archiver reads it: what is recent still is in memory, and need not be read, checked and decoded again.
+struct Newest(Arc<Shared>);
+
+impl CommitSource for Newest {
+    fn first(&self) -> Lsn {
+        self.0.first()
+    }
+
+    fn durable(&self) -> Lsn {
+        self.0.durable()
+    }
+
+    fn read(&self, after: Lsn, up_to: Lsn, topic: Option<TopicId>) -> Result<CommitIter, LogError> {
+        if topic.is_some() {
+            return self.0.read(after, up_to, topic);
+        }
+        Ok(Box::new(Newer { tail: Tail::new(Arc::clone(&self.0), after), up_to, taken: VecDeque::new(), failed: false }))
+    }
+
+    fn topics(&self) -> Vec<TopicSpec> {
+        CommitSource::topics(&*self.0)
+    }
+
+    fn schema(&self, topic: TopicId, id: SchemaId) -> Option<SchemaRef> {
+        self.0.schema(topic, id)
+    }
+}
+
+/// The commits of a tail up to an lsn.
+struct Newer {
+    tail: Tail,
+    up_to: Lsn,
+    taken: VecDeque<Commit>,
+    failed: bool,
+}
+
+impl Iterator for Newer {
+    type Item = Result<Commit, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.taken.is_empty() && !self.failed {
+            match self.tail.next(TAIL_ROWS) {
+                Ok(commits) => self.taken = commits.into(),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        self.taken.pop_front().filter(|commit| commit.lsn <= self.up_to).map(Ok)
+    }
 }
 
 /// The state after the last commit in line, once that commit is durable; `None` if it was taken back.

@@ -15,8 +15,9 @@ use regauge_types::{DataSetId, Env};
 use crate::LogError;
 use crate::format::frame::crc32c;
 
-/// The newest format that this program reads and the one it writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format that this program reads, and the one it writes: raised by every release whose files an older one would misread or take for
+/// damaged. `docs/formats.md` says what each brought. An older folder is read, and becomes one of this format when it is opened.
+pub const FORMAT_VERSION: u32 = 2;
 const FORMAT_LEN_MAX: u64 = 4096;
 const JOURNAL_SUFFIX: &str = ".rgj";
 
@@ -95,11 +96,16 @@ pub fn format_text(version: u32, dataset: DataSetId) -> String {
     format!("{text}crc {crc:08x}\n")
 }
 
-/// Reads the format file. The version is looked at first, because a newer one may have another shape.
-pub fn read_format(env: &Env, path: &Path) -> Result<DataSetId, LogError> {
+/// Reads the format file: the data set and the format. The version is looked at first, because a newer one may have another shape.
+pub fn read_format(env: &Env, path: &Path) -> Result<(DataSetId, u32), LogError> {
     let bytes = env.disk.read_all(path, FORMAT_LEN_MAX).map_err(LogError::io("read", path))?;
+    parse_format(&bytes, path)
+}
+
+/// The same of its bytes, from wherever they come.
+pub fn parse_format(bytes: &[u8], path: &Path) -> Result<(DataSetId, u32), LogError> {
     let corrupt = |reason: &str| LogError::corrupt(path, 0, reason);
-    let text = std::str::from_utf8(&bytes).map_err(|_| corrupt("format file is not text"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| corrupt("format file is not text"))?;
     let (head, crc) = text.rsplit_once("crc ").ok_or_else(|| corrupt("format file has no checksum"))?;
     if crc != format!("{:08x}\n", crc32c(head.as_bytes())) {
         return Err(corrupt("checksum of the format file differs"));
@@ -115,5 +121,5 @@ pub fn read_format(env: &Env, path: &Path) -> Result<DataSetId, LogError> {
         let digits = std::str::from_utf8(digits).map_err(|_| corrupt("data set is not hexadecimal"))?;
         *byte = u8::from_str_radix(digits, 16).map_err(|_| corrupt("data set is not hexadecimal"))?;
     }
-    Ok(DataSetId(id))
+    Ok((DataSetId(id), found))
 }

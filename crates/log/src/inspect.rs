@@ -76,7 +76,7 @@ impl Inspection {
     /// Reads the folder's format and mark.
     pub fn open(env: Env, dir: &Path) -> Result<Self, LogError> {
         let folder = Folder::new(dir);
-        let dataset = folder::read_format(&env, &folder.format())?;
+        let (dataset, _) = folder::read_format(&env, &folder.format())?;
         let path = folder.mark();
         let bytes = env.disk.read_all(&path, 4 * SLOT_LEN as u64).map_err(LogError::io("read", &path))?;
         let mark = Mark::newest(&bytes, &Seed(dataset.0)).map_err(|e| LogError::corrupt(&path, 0, e.0))?;
@@ -123,7 +123,28 @@ impl Inspection {
         self.open_archive()?.verify()
     }
 
-    fn open_archive(&self) -> Result<Archive, LogError> {
+    /// What is wrong with each slot of the durable mark by itself; the folder opens as long as one holds.
+    pub fn mark_slots(&self) -> Result<Vec<LogError>, LogError> {
+        let path = self.folder.mark();
+        let bytes = self.env.disk.read_all(&path, 4 * SLOT_LEN as u64).map_err(LogError::io("read", &path))?;
+        let seed = Seed(self.dataset.0);
+        let mut damaged = vec![];
+        for (at, slot) in (0..2).map(|no| (no * SLOT_LEN, bytes.get(no * SLOT_LEN..(no + 1) * SLOT_LEN))) {
+            let read = slot.and_then(|slot| slot.first_chunk()).map(|slot| Mark::from_bytes(slot, &seed));
+            match read {
+                Some(Ok(_)) => {}
+                Some(Err(why)) => damaged.push(LogError::corrupt(&path, at as u64, why.0)),
+                None => damaged.push(LogError::corrupt(&path, at as u64, "a slot of the durable mark is cut off")),
+            }
+        }
+        if bytes.len() > 2 * SLOT_LEN {
+            damaged.push(LogError::corrupt(&path, 2 * SLOT_LEN as u64, "bytes behind the slots of the durable mark"));
+        }
+        Ok(damaged)
+    }
+
+    /// The archive, to read it.
+    pub fn open_archive(&self) -> Result<Archive, LogError> {
         let store = DiskStore::new(self.env.clone(), &self.folder.archive());
         Archive::open(self.env.clone(), Objects::new(Arc::new(store), None), self.dataset, ArchiveOptions::default())
     }

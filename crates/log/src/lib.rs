@@ -16,9 +16,11 @@ pub mod folder;
 pub mod format;
 pub mod inspect;
 pub mod journal;
+pub mod ledger;
 pub mod log;
 pub mod model;
 pub mod options;
+pub mod prefix;
 pub mod prepare;
 pub mod producers;
 pub mod publish;
@@ -32,9 +34,10 @@ pub mod topics;
 pub use archive::ArchiveReport;
 pub use archiving::ArchiveSettings;
 pub use error::LogError;
+pub use ledger::{Ledger, ProducerTally, Tally};
 pub use log::{Log, Pending};
 pub use model::{
-    Append, Commit, CommitIter, CommitSource, Committed, Definition, Judge, Part, Placed, ProducerSeq, Refusal, TopicSpec,
+    Append, Commit, CommitIter, CommitSource, Committed, Definition, Judge, Part, Placed, ProducerSeq, Refusal, Skip, TopicSpec,
     Transaction,
 };
 pub use options::LogOptions;

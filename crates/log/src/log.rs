@@ -22,8 +22,10 @@ use crate::format::frame::Seed;
 use crate::journal::reader::{Reader, Source};
 use crate::journal::recover;
 use crate::journal::writer::{WriteError, Writer};
-use crate::model::{CommitIter, CommitSource, Committed, Judge, ProducerSeq, TopicSpec, Transaction};
+use crate::ledger::Ledger;
+use crate::model::{CommitIter, CommitSource, Committed, Judge, ProducerSeq, Skip, TopicSpec, Transaction};
 use crate::options::LogOptions;
+use crate::prefix::{self, Prefix};
 use crate::prepare::prepare;
 use crate::publish::{Board, Failure, Ticket};
 use crate::scan::{Scan, ScanSpec};
@@ -190,6 +192,32 @@ impl Log {
         Pending { shared: Arc::clone(shared), committed: admitted.committed, ticket: admitted.ticket }.wait().map(Some)
     }
 
+    /// As [`Log::find`], and counts what of the append came again, if it is remembered. The count is durable with the answer. `skips` must
+    /// not be empty.
+    pub fn skip(&self, producer: &ProducerSeq, skips: &[Skip]) -> Result<Option<Committed>, LogError> {
+        if skips.is_empty() {
+            // Without any the commit would be one more append of the producer's.
+            return Err(LogError::BadTransaction { reason: "nothing is skipped".to_owned() });
+        }
+        let shared = &self.inner.shared;
+        let wall_ms = shared.env.clock.wall_ms();
+        let admitted = {
+            let mut section = shared.section.lock();
+            let durable = shared.board.durable().0;
+            let Some(first) = section.duplicate(producer, wall_ms, durable)? else { return Ok(None) };
+            section.check_open()?;
+            section.skip(producer, skips, first, wall_ms, &shared.options)?
+        };
+        shared.work.notify_one();
+        Pending { shared: Arc::clone(shared), committed: admitted.committed, ticket: admitted.ticket }.wait().map(Some)
+    }
+
+    /// What came of the records that were consumed, as of the last commit in order.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.inner.shared.section.lock().state.ledger()
+    }
+
     /// The last durable lsn.
     #[must_use]
     pub fn durable(&self) -> Lsn {
@@ -253,6 +281,16 @@ impl Log {
     /// Archives all that is durable; what the background thread does when enough has come in.
     pub fn archive_now(&self) -> Result<ArchiveReport, LogError> {
         archiving::run(&self.inner.shared, self.archive())
+    }
+
+    /// The journal up to the last durable commit, as files to copy.
+    pub fn prefix(&self) -> Result<Prefix, LogError> {
+        prefix::of(&self.inner.shared.source, self.durable())
+    }
+
+    /// Reads what [`Log::prefix`] told again and compares every checksum.
+    pub fn verify_prefix(&self, prefix: &Prefix) -> Result<(), LogError> {
+        prefix::verify(&self.inner.shared.source, prefix)
     }
 
     /// The archive of this log.

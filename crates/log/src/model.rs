@@ -24,6 +24,8 @@ pub struct Transaction {
     pub cause: Option<Bytes>,
     /// The commit's clock will be greater than this one (the token that the writer carries).
     pub clock_floor: Hlc,
+    /// Counted as skipped, in a commit of its own, if the producer's append was stored before. Without a producer it means nothing.
+    pub skips: Vec<Skip>,
     /// For the judge only; never stored.
     pub context: Option<Box<dyn Any + Send>>,
 }
@@ -36,6 +38,7 @@ impl fmt::Debug for Transaction {
             .field("producer", &self.producer)
             .field("cause", &self.cause)
             .field("clock_floor", &self.clock_floor)
+            .field("skips", &self.skips)
             .finish_non_exhaustive()
     }
 }
@@ -98,6 +101,15 @@ pub struct ProducerSeq {
     pub incarnation: u64,
     /// Place of this append within the incarnation, from 0.
     pub sequence: u64,
+}
+
+/// Records that came again, and are not stored again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// The topic that they were for.
+    pub topic: TopicId,
+    /// How many.
+    pub n_rows: u64,
 }
 
 /// The receipt of a commit.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
+use arrow::buffer::Buffer;
 use arrow::compute::take_record_batch;
 use regauge_types::hash::{hash_columns, partition};
 use regauge_types::{SchemaId, TopicId};
@@ -29,8 +30,8 @@ pub struct PreparedPart {
     pub rows: RecordBatch,
     /// Encoding of the payload.
     pub encoding: u8,
-    /// The rows' bytes.
-    pub payload: Vec<u8>,
+    /// The rows' bytes, in pieces; large ones are shared with the rows.
+    pub payload: Vec<Buffer>,
 }
 
 /// An append, ready to be stored.
@@ -59,7 +60,7 @@ impl Prepared {
     /// Bytes of the payloads.
     #[must_use]
     pub fn payload_len(&self) -> u64 {
-        self.parts.iter().map(|p| p.payload.len() as u64).sum()
+        self.parts.iter().flat_map(|p| &p.payload).map(|piece| piece.len() as u64).sum()
     }
 }
 

@@ -21,7 +21,8 @@ use regauge_types::{Hlc, Lsn, TopicId};
 
 use crate::LogError;
 use crate::format::wire::{Input, Malformed, put_bytes, put_len, put_u64};
-use crate::model::{Committed, Placed, ProducerSeq};
+use crate::ledger::{ProducerTally, Tally};
+use crate::model::{Committed, Placed, ProducerSeq, Skip};
 
 /// Longest id of a producer, in bytes.
 pub const ID_LEN_MAX: usize = 255;
@@ -44,6 +45,8 @@ pub struct Producer {
     /// The next sequence; `recent` holds those just before it.
     next: u64,
     recent: VecDeque<Receipt>,
+    /// By topic, what it stored and what it sent again, in all its incarnations.
+    tallies: BTreeMap<TopicId, Tally>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +85,29 @@ pub struct Producers {
 impl Producer {
     fn oldest(&self) -> u64 {
         self.next.saturating_sub(self.recent.len() as u64)
+    }
+
+    fn count(&mut self, placed: &[Placed]) {
+        for placed in placed {
+            let tally = self.tallies.entry(placed.topic).or_default();
+            tally.stored = tally.stored.saturating_add(placed.n_rows);
+        }
+    }
+
+    fn uncount(&mut self, placed: &[Placed]) {
+        for placed in placed {
+            self.take_off(placed.topic, Tally { stored: placed.n_rows, skipped: 0 });
+        }
+    }
+
+    /// Nothing is kept of a topic that counts nothing: states are compared.
+    fn take_off(&mut self, topic: TopicId, less: Tally) {
+        let Some(tally) = self.tallies.get_mut(&topic) else { return };
+        tally.stored = tally.stored.saturating_sub(less.stored);
+        tally.skipped = tally.skipped.saturating_sub(less.skipped);
+        if *tally == Tally::default() {
+            self.tallies.remove(&topic);
+        }
     }
 
     fn last_hlc(&self) -> Hlc {
@@ -143,6 +169,7 @@ impl Producers {
                 if producer.recent.len() >= self.bounds.window {
                     undo.dropped_receipt = producer.recent.pop_front();
                 }
+                producer.count(&receipt.placed);
                 producer.recent.push_back(receipt);
                 producer.next = seq.sequence.saturating_add(1);
             }
@@ -151,11 +178,14 @@ impl Producers {
                     let silent = self.by_id.iter().min_by_key(|(_, p)| p.last_hlc()).map(|(id, _)| id.clone());
                     undo.forgotten = silent.and_then(|id| self.by_id.remove_entry(&id));
                 }
-                let producer = Producer {
+                let mut producer = Producer {
                     incarnation: seq.incarnation,
                     next: seq.sequence.saturating_add(1),
-                    recent: VecDeque::from([receipt]),
+                    recent: VecDeque::new(),
+                    tallies: self.by_id.get(&seq.id).map(|before| before.tallies.clone()).unwrap_or_default(),
                 };
+                producer.count(&receipt.placed);
+                producer.recent.push_back(receipt);
                 undo.replaced = Some(self.by_id.insert(seq.id.clone(), producer));
             }
         }
@@ -173,7 +203,9 @@ impl Producers {
             }
             None => {
                 if let Some(producer) = self.by_id.get_mut(&undo.id) {
-                    producer.recent.pop_back();
+                    if let Some(receipt) = producer.recent.pop_back() {
+                        producer.uncount(&receipt.placed);
+                    }
                     producer.next = producer.next.saturating_sub(1);
                     if let Some(receipt) = undo.dropped_receipt {
                         producer.recent.push_front(receipt);
@@ -182,6 +214,33 @@ impl Producers {
             }
         }
         self.by_id.extend(undo.forgotten);
+    }
+
+    /// Counts records of an append that was stored before. A producer that is not remembered any more has no tally.
+    pub fn skip(&mut self, id: &str, skip: &Skip) {
+        if let Some(producer) = self.by_id.get_mut(id) {
+            let tally = producer.tallies.entry(skip.topic).or_default();
+            tally.skipped = tally.skipped.saturating_add(skip.n_rows);
+        }
+    }
+
+    /// Takes back a [`Producers::skip`].
+    pub fn unskip(&mut self, id: &str, skip: &Skip) {
+        if let Some(producer) = self.by_id.get_mut(id) {
+            producer.take_off(skip.topic, Tally { stored: 0, skipped: skip.n_rows });
+        }
+    }
+
+    /// What each one sent.
+    #[must_use]
+    pub fn tallies(&self) -> Vec<ProducerTally> {
+        let of = |(id, p): (&String, &Producer)| ProducerTally {
+            id: id.clone(),
+            incarnation: p.incarnation,
+            next: p.next,
+            topics: p.tallies.clone(),
+        };
+        self.by_id.iter().map(of).collect()
     }
 
     /// Appends all producers.
@@ -203,11 +262,17 @@ impl Producers {
                     put_u64(out, placed.n_rows);
                 }
             }
+            put_len(out, producer.tallies.len());
+            for (topic, tally) in &producer.tallies {
+                put_u64(out, u64::from(topic.0));
+                put_u64(out, tally.stored);
+                put_u64(out, tally.skipped);
+            }
         }
     }
 
-    /// Reads what [`Producers::put`] wrote.
-    pub fn take(input: &mut Input<'_>, bounds: Bounds) -> Result<Self, Malformed> {
+    /// Reads what [`Producers::put`] wrote; without tallies as earlier releases did.
+    pub fn take(input: &mut Input<'_>, bounds: Bounds, has_tallies: bool) -> Result<Self, Malformed> {
         let mut out = Self::new(bounds);
         for _ in 0..input.count()? {
             let id = input.text()?.to_owned();
@@ -227,13 +292,18 @@ impl Producers {
                     .collect::<Result<_, Malformed>>()?;
                 recent.push_back(Receipt { lsn, hlc, placed });
             }
+            let mut tallies = BTreeMap::new();
+            for _ in 0..if has_tallies { input.count()? } else { 0 } {
+                let topic = TopicId(input.u32()?);
+                tallies.insert(topic, Tally { stored: input.u64()?, skipped: input.u64()? });
+            }
             if recent.len() as u64 > next {
                 return Err(Malformed::new("a producer has more receipts than sequences"));
             }
             while recent.len() > out.bounds.window {
                 recent.pop_front();
             }
-            out.by_id.insert(id, Producer { incarnation, next, recent });
+            out.by_id.insert(id, Producer { incarnation, next, recent, tallies });
         }
         Ok(out)
     }

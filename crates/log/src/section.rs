@@ -12,13 +12,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow::buffer::Buffer;
 use regauge_types::{Hlc, HlcClock, Lsn};
 
 use crate::LogError;
 use crate::format::body::{RawBody, RawPart};
 use crate::format::frame::{BODY_LEN_MAX, HEADER_LEN, Header, Kind, crc32c};
 use crate::journal::writer::{Chunk, Rotation};
-use crate::model::{Append, Commit, Committed, Definition, Judge, Part, Placed, ProducerSeq, Transaction};
+use crate::model::{Append, Commit, Committed, Definition, Judge, Part, Placed, ProducerSeq, Skip, Transaction};
 use crate::options::LogOptions;
 use crate::prepare::{Prepared, prepare};
 use crate::producers::Verdict;
@@ -109,8 +110,40 @@ impl Section {
         if let Some(producer) = &txn.producer
             && let Some(admitted) = self.duplicate(producer, wall_ms, durable)?
         {
-            return Ok(admitted);
+            return match txn.skips.is_empty() {
+                true => Ok(admitted),
+                false => self.skip(producer, &txn.skips, admitted, wall_ms, options),
+            };
         }
+        txn.skips.clear();
+        self.commit(txn, prepared, wall_ms, options)
+    }
+
+    /// Counts what of an append came again, and gives the receipt of the first time once that is as durable as the records are.
+    pub fn skip(
+        &mut self,
+        producer: &ProducerSeq,
+        skips: &[Skip],
+        first: Admitted,
+        wall_ms: u64,
+        options: &LogOptions,
+    ) -> Result<Admitted, LogError> {
+        if let Some(skip) = skips.iter().find(|skip| self.state.topics.get(skip.topic).is_none()) {
+            return Err(LogError::UnknownTopic { topic: skip.topic });
+        }
+        let txn = Transaction { producer: Some(producer.clone()), skips: skips.to_vec(), ..Transaction::default() };
+        let counted = self.commit(txn, Vec::new(), wall_ms, options)?;
+        Ok(Admitted { committed: first.committed, ticket: counted.ticket })
+    }
+
+    /// Judges and orders what is no duplicate, or says of one that it came again.
+    fn commit(
+        &mut self,
+        mut txn: Transaction,
+        prepared: Vec<Option<Prepared>>,
+        wall_ms: u64,
+        options: &LogOptions,
+    ) -> Result<Admitted, LogError> {
         if let Some(len) = txn.cause.as_ref().map(|c| c.len()).filter(|len| *len > CAUSE_LEN_MAX) {
             return Err(LogError::TooLarge { what: "cause", size: len as u64, max: CAUSE_LEN_MAX as u64 });
         }
@@ -144,7 +177,8 @@ impl Section {
         }
     }
 
-    fn check_open(&self) -> Result<(), LogError> {
+    /// Whether commits are taken now.
+    pub fn check_open(&self) -> Result<(), LogError> {
         match &self.status {
             Status::Open if self.judging => Err(LogError::Poisoned { reason: "the judge panicked".to_owned() }),
             Status::Open => Ok(()),
@@ -188,14 +222,14 @@ impl Section {
         }
         let prepared = self.prepare_again(&txn.appends, prepared, options)?;
         let Some(judge) = self.judge.clone() else { return Ok(prepared) };
-        let producer = txn.producer.clone();
+        let (producer, skips) = (txn.producer.clone(), txn.skips.clone());
         self.judging = true;
         let verdict = judge.judge(lsn, hlc, txn);
         self.judging = false;
         verdict.map_err(LogError::Refused)?;
         *judged = true;
-        if txn.producer != producer || txn.define != define {
-            return Err(LogError::Internal { reason: "the judge changed definitions or the producer".to_owned() });
+        if txn.producer != producer || txn.define != define || txn.skips != skips {
+            return Err(LogError::Internal { reason: "the judge changed definitions, skips or the producer".to_owned() });
         }
         self.prepare_again(&txn.appends, prepared.into_iter().map(Some).collect(), options)
     }
@@ -251,9 +285,15 @@ impl Section {
             schema_id: part.schema_id,
             n_rows: at.n_rows,
             encoding: part.encoding,
-            payload: &part.payload,
+            payload: &part.payload[..],
         });
-        let body = RawBody { define, producer: txn.producer.clone(), cause: txn.cause.clone(), parts: raw_parts.collect() };
+        let body = RawBody {
+            define,
+            producer: txn.producer.clone(),
+            cause: txn.cause.clone(),
+            skips: txn.skips.clone(),
+            parts: raw_parts.collect(),
+        };
         let frame_len = self.put_frame(lsn, hlc, &body, options)?;
         let parts = prepared
             .into_iter()
@@ -268,11 +308,17 @@ impl Section {
             })
             .collect();
         self.batch().commits.push((Arc::new(Commit { lsn, hlc, parts }), frame_len));
-        self.state.finish(lsn, hlc, txn.producer.as_ref(), &placed, undo);
+        match &txn.producer {
+            Some(producer) if !txn.skips.is_empty() => {
+                self.state.skip(producer, &txn.skips, undo);
+                self.state.finish(lsn, hlc, None, &placed, undo);
+            }
+            producer => self.state.finish(lsn, hlc, producer.as_ref(), &placed, undo),
+        }
         Ok(Committed { lsn, hlc, placed, duplicate: false })
     }
 
-    fn put_frame(&mut self, lsn: Lsn, hlc: Hlc, body: &RawBody<'_>, options: &LogOptions) -> Result<u64, LogError> {
+    fn put_frame(&mut self, lsn: Lsn, hlc: Hlc, body: &RawBody<&[Buffer]>, options: &LogOptions) -> Result<u64, LogError> {
         let max = options.transaction_bytes_max.min(u64::from(BODY_LEN_MAX));
         let chunk = &mut self.batch().chunk;
         let at = chunk.bytes.len();

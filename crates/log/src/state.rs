@@ -12,11 +12,14 @@ use crate::LogError;
 use crate::format::body::RawBody;
 use crate::format::schema::{put_schema, put_topic, take_schema, take_topic};
 use crate::format::wire::{Input, Malformed, put_len, put_u64};
-use crate::model::{Definition, Placed, ProducerSeq};
+use crate::ledger::{Ledger, Tally};
+use crate::model::{Definition, Placed, ProducerSeq, Skip};
 use crate::producers::{self, Bounds, Producers};
 use crate::topics::{Topic, Topics};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without what was skipped, and by whom.
+const VERSION_WITHOUT_LEDGER: u8 = 1;
 
 /// The log's state after a commit.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +34,8 @@ pub struct LogState {
     pub producers: Producers,
     /// By topic, the next offset of each partition.
     offsets: BTreeMap<TopicId, Vec<u64>>,
+    /// By topic, records that were skipped; none where there are none.
+    skipped: BTreeMap<TopicId, u64>,
 }
 
 /// How to take one change back. In reverse order only.
@@ -42,6 +47,8 @@ pub enum Undo {
     Offset(TopicId, u32, u64),
     /// A producer's append was recorded.
     Producer(producers::Undo),
+    /// Records that a producer sent again were counted.
+    Skipped(String, Skip),
     /// The last lsn and clock before.
     Last(Lsn, Hlc),
 }
@@ -56,6 +63,27 @@ impl LogState {
             topics: Topics::default(),
             producers: Producers::new(bounds),
             offsets: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+        }
+    }
+
+    /// What came of the records that were consumed, up to this state.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        let topic = |(id, offsets): (&TopicId, &Vec<u64>)| {
+            let stored = offsets.iter().fold(0u64, |sum, next| sum.saturating_add(*next));
+            (*id, Tally { stored, skipped: self.skipped.get(id).copied().unwrap_or(0) })
+        };
+        Ledger { lsn: self.lsn, topics: self.offsets.iter().map(topic).collect(), producers: self.producers.tallies() }
+    }
+
+    /// Counts records of an append that its producer had stored before.
+    pub fn skip(&mut self, producer: &ProducerSeq, skips: &[Skip], undo: &mut Vec<Undo>) {
+        for skip in skips {
+            let n = self.skipped.entry(skip.topic).or_default();
+            *n = n.saturating_add(skip.n_rows);
+            self.producers.skip(&producer.id, skip);
+            undo.push(Undo::Skipped(producer.id.clone(), skip.clone()));
         }
     }
 
@@ -108,13 +136,22 @@ impl LogState {
                     }
                 }
                 Undo::Producer(undo) => self.producers.undo(undo),
+                Undo::Skipped(producer, skip) => {
+                    let left = self.skipped.get(&skip.topic).map_or(0, |n| n.saturating_sub(skip.n_rows));
+                    if left == 0 {
+                        self.skipped.remove(&skip.topic)
+                    } else {
+                        self.skipped.insert(skip.topic, left)
+                    };
+                    self.producers.unskip(&producer, &skip);
+                }
                 Undo::Last(lsn, hlc) => (self.lsn, self.hlc) = (lsn, hlc),
             }
         }
     }
 
     /// Follows a commit read back from the journal. An error means that the commit cannot follow this state: the state is then of no use.
-    pub fn replay(&mut self, lsn: Lsn, hlc: Hlc, body: &RawBody<'_>) -> Result<(), Malformed> {
+    pub fn replay(&mut self, lsn: Lsn, hlc: Hlc, body: &RawBody<&[u8]>) -> Result<(), Malformed> {
         let mut undo = Vec::new();
         for definition in &body.define {
             self.define(definition, &mut undo).map_err(|e| Malformed::new(e.to_string()))?;
@@ -133,7 +170,16 @@ impl LogState {
                 }
             }
         }
-        self.finish(lsn, hlc, body.producer.as_ref(), &placed, &mut undo);
+        match &body.producer {
+            Some(producer) if !body.skips.is_empty() => {
+                if let Some(skip) = body.skips.iter().find(|skip| !self.offsets.contains_key(&skip.topic)) {
+                    return Err(Malformed::new(format!("records of an unknown topic are skipped topic={}", skip.topic)));
+                }
+                self.skip(producer, &body.skips, &mut undo);
+                self.finish(lsn, hlc, None, &placed, &mut undo);
+            }
+            producer => self.finish(lsn, hlc, producer.as_ref(), &placed, &mut undo),
+        }
         Ok(())
     }
 
@@ -155,18 +201,29 @@ impl LogState {
             let offsets = self.offsets.get(&topic.spec.id).map_or(&[][..], Vec::as_slice);
             put_len(&mut out, offsets.len());
             offsets.iter().for_each(|next| put_u64(&mut out, *next));
+            put_u64(&mut out, self.skipped.get(&topic.spec.id).copied().unwrap_or(0));
         }
         self.producers.put(&mut out);
         out
     }
 
+    /// The newest version of its bytes that is read.
+    pub const SUPPORTED: u32 = VERSION as u32;
+
+    /// The version of a state that a newer release wrote.
+    #[must_use]
+    pub fn newer(bytes: &[u8]) -> Option<u32> {
+        bytes.first().copied().filter(|version| *version > VERSION).map(u32::from)
+    }
+
     /// Reads what [`LogState::to_bytes`] wrote. `bounds` are those of now.
     pub fn from_bytes(bytes: &[u8], bounds: Bounds) -> Result<Self, Malformed> {
         let mut input = Input::new(bytes);
-        match input.u8()? {
-            VERSION => {}
-            other => return Err(Malformed::new(format!("unknown version of the log state version={other}"))),
-        }
+        let has_ledger = match input.u8()? {
+            VERSION => true,
+            VERSION_WITHOUT_LEDGER => false,
+            other => return Err(Malformed::new(format!("unknown version of the log state version={other} supported={VERSION}"))),
+        };
         let mut state = Self::new(bounds);
         (state.lsn, state.hlc) = (Lsn(input.u64()?), Hlc(input.u64()?));
         for _ in 0..input.count()? {
@@ -179,10 +236,14 @@ impl LogState {
             if offsets.len() as u64 != u64::from(spec.partitions) || !schemas.contains_key(&spec.schema_id) {
                 return Err(Malformed::new(format!("topic contradicts itself topic={}", spec.id)));
             }
+            match if has_ledger { input.u64()? } else { 0 } {
+                0 => {}
+                skipped => drop(state.skipped.insert(spec.id, skipped)),
+            }
             state.offsets.insert(spec.id, offsets);
             state.topics.put(Topic { spec, dropped, schemas });
         }
-        state.producers = Producers::take(&mut input, bounds)?;
+        state.producers = Producers::take(&mut input, bounds, has_ledger)?;
         input.end()?;
         Ok(state)
     }

@@ -12,6 +12,9 @@ use crate::log::Shared;
 use crate::model::Commit;
 use crate::publish::Recent;
 
+/// Bytes of rows that are read from files at a time, about: a commit is never cut.
+const READ_BYTES: usize = 8 << 20;
+
 /// A place in the log, from which commits are taken one after the other.
 pub struct Tail {
     shared: Arc<Shared>,
@@ -31,7 +34,8 @@ impl Tail {
         self.after
     }
 
-    /// The next commits, at least one if one is durable, then up to `max_rows` rows in all; none when there is none yet (see [`crate::Log::wait_beyond`]).
+    /// The next commits, at least one if one is durable, then up to `max_rows` rows in all, or some megabytes where they come from files; none when
+    /// there is none yet (see [`crate::Log::wait_beyond`]).
     /// Errors: `Archived` when the journal no longer holds them, `Corrupt`, `Io`. After an error the place is the same.
     pub fn next(&mut self, max_rows: usize) -> Result<Vec<Commit>, LogError> {
         let commits = match self.shared.board.recent(self.after, max_rows) {
@@ -57,10 +61,12 @@ impl Tail {
             _ => self.shared.reader(self.after, durable, None)?,
         };
         let mut commits = Vec::new();
-        let mut n_rows = 0;
-        while n_rows < max_rows {
+        let (mut n_rows, mut n_bytes) = (0, 0);
+        while n_rows < max_rows && n_bytes < READ_BYTES {
             let Some(commit) = reader.read()? else { break };
             n_rows += commit.parts.iter().map(|p| p.rows.num_rows()).sum::<usize>();
+            // one without rows takes room too
+            n_bytes += size_of::<Commit>() + commit.parts.iter().map(|p| p.rows.get_array_memory_size()).sum::<usize>();
             commits.push(commit);
         }
         self.reader = Some(reader);

@@ -28,10 +28,13 @@ pub struct Regauge {
     folder: TempDir,
     views: Views,
     keeping: Keeping,
+    seed: u64,
     n_commits: u64,
     n_opened: u64,
     /// A checkpoint is taken after so many commits, if any is.
     every: Option<u64>,
+    /// Whether openings have budgets of memory in turn.
+    budgets: bool,
 }
 
 /// Where a restart finds what there was: a function of the seed, so that a failing one fails again.
@@ -66,6 +69,16 @@ impl Keeping {
     }
 }
 
+/// The bytes of memory that views may hold in an instance that was opened as the `n`th: as much as they need, next to nothing, or a little,
+/// in turn, so that checkpoints of each kind are opened by the others. Whatever spills must answer as what does not.
+fn memory_of(seed: u64, n: u64) -> Option<usize> {
+    match (seed / 3 + n) % 3 {
+        0 => None,
+        1 => Some(1),
+        _ => Some(30_000),
+    }
+}
+
 /// Longer than any checkpoint of a test takes.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -75,9 +88,21 @@ impl Regauge {
     /// # Errors
     /// When it does not open.
     pub fn new(workers: usize, views: Views, seed: u64) -> Result<Self> {
+        Self::made(workers, views, seed, false)
+    }
+
+    /// The same, with budgets of memory in turn that nearly all state is beyond.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub fn within_budgets(workers: usize, views: Views, seed: u64) -> Result<Self> {
+        Self::made(workers, views, seed, true)
+    }
+
+    fn made(workers: usize, views: Views, seed: u64, budgets: bool) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("regauge-tested-").tempdir()?;
         let keeping = if views == Views::Maintained { Keeping::of(seed) } else { Keeping::Log };
-        let mut system = Self { open: None, folder, views, keeping, n_commits: 0, n_opened: 0, every: None };
+        let mut system = Self { open: None, folder, views, keeping, seed, n_commits: 0, n_opened: 0, every: None, budgets };
         system.reopen(workers)?;
         Ok(system)
     }
@@ -90,6 +115,10 @@ impl Regauge {
         self.every = self.keeping.every(self.n_opened);
         self.n_opened += 1;
         config.checkpoints.enabled = self.every.is_some();
+        let spills = self.budgets && self.views == Views::Maintained;
+        config.memory_bytes = if spills { memory_of(self.seed, self.n_opened) } else { None };
+        // what is published stays in memory and is beyond such a budget by itself
+        config.limits.refuses_beyond_memory = false;
         let instance = Instance::open(config).map_err(|error| anyhow!("does not open: {error}"))?;
         let session = instance.session(SessionOptions::default()).map_err(|error| anyhow!("no session: {error}"))?;
         let status = instance.checkpoints();
@@ -261,6 +290,6 @@ impl Maker for RegaugeMaker {
     type Made = Regauge;
 
     async fn make(&self, case: &Case, _server: u16) -> Result<Regauge> {
-        Regauge::new(case.workers, self.0, case.seed)
+        Regauge::within_budgets(case.workers, self.0, case.seed)
     }
 }

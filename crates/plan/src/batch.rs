@@ -109,6 +109,14 @@ pub fn total_orders(plan: LogicalPlan, open: bool) -> Result<LogicalPlan, PlanEr
     bind::total_orders(plan, open)
 }
 
+/// The plan with series that are made while it runs, not while it is planned; for a plan that is to run, before it is optimised.
+///
+/// # Errors
+/// Those of DataFusion's tree traversal.
+pub fn unfold_series(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
+    Ok(crate::functions::unfold_series(plan)?)
+}
+
 /// Types that functions of ours give to parameters among their arguments, by `$n`; of a plan whose types are not settled yet.
 #[must_use]
 pub fn open_parameters(plan: &LogicalPlan) -> HashMap<String, DataType> {
@@ -181,4 +189,9 @@ impl BatchQuery {
         let task: Arc<TaskContext> = state.task_ctx();
         Ok(execute_stream(physical, task)?)
     }
+}
+
+/// Names that may repeat, told apart by what [`shown_names`] takes off again.
+pub fn told_apart(names: Vec<String>) -> Vec<String> {
+    bind::ast::told_apart(names)
 }

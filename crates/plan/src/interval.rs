@@ -1,10 +1,11 @@
 //! Interval literals where the statement layer needs a number: watermarks and windows.
 
-use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use datafusion::sql::sqlparser::ast;
 
+use crate::pgtypes::parse_interval;
+
 /// Microseconds of `INTERVAL '5 seconds'`, `INTERVAL '5' SECOND` or `'5 seconds'`. A day counts 24 hours; `None` for anything
-/// else, also for months (they have no fixed length) and fractions of a microsecond.
+/// else, also for months (they have no fixed length).
 pub(crate) fn micros(e: &ast::Expr) -> Option<i64> {
     let literal = |e: &ast::Expr| match e {
         ast::Expr::Value(v) => match &v.value {
@@ -22,9 +23,9 @@ pub(crate) fn micros(e: &ast::Expr) -> Option<i64> {
         ast::Expr::Nested(e) => return micros(e),
         other => literal(other)?,
     };
-    let v = parse_interval_month_day_nano(&text).ok()?;
-    if v.months != 0 || v.nanoseconds % 1_000 != 0 {
+    let (months, days, nanos) = parse_interval(&text).ok()?;
+    if months != 0 {
         return None;
     }
-    i64::from(v.days).checked_mul(86_400_000_000)?.checked_add(v.nanoseconds / 1_000)
+    i64::from(days).checked_mul(86_400_000_000)?.checked_add(nanos / 1_000)
 }

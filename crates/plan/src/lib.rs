@@ -11,8 +11,10 @@ pub mod error;
 pub mod eval;
 pub mod flowplan;
 pub mod functions;
+pub mod host;
 mod interval;
 mod literal;
+pub mod local;
 mod lower;
 pub mod over;
 pub mod parse;
@@ -21,6 +23,7 @@ pub mod scalar;
 pub mod user_function;
 pub mod value;
 mod view;
+pub mod walk;
 pub mod wasm;
 
 /// The syntax trees that [`parse`] gives, and their parser, for who rewrites them.

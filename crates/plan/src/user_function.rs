@@ -11,6 +11,7 @@
 //! call is refused ([`Names`]). Cost: one walk over the statement, and only where there are functions; what comes out is bounded
 //! ([`GROWTH_MAX`]). It does not know the catalog: [`UserFunctions`] does.
 
+use crate::walk::VisitMut;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,16 +19,19 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Query, SelectItem, SetExpr,
-    TableAlias, TableAliasColumnDef, TableFactor, VisitMut, Visitor, VisitorMut,
+    TableAlias, TableAliasColumnDef, TableFactor, Visitor, VisitorMut,
 };
 
 use crate::bind::cast_ast;
 use crate::error::PlanError;
 use crate::parse::{RelationName, fold, relation_name};
-use crate::wasm;
+use crate::{host, wasm};
 
 /// Most nodes that the calls of one statement may put in.
 const GROWTH_MAX: usize = 20_000;
+
+/// What bodies of functions that are not SQL call.
+const CALLS: [&str; 5] = [wasm::NAME, wasm::FOLD, host::NAME, host::VOLATILE, host::FOLD];
 
 /// A parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +78,8 @@ pub trait UserFunctions {
     ///
     /// Errors: 42501.
     fn execute(&self, schema: Option<&str>, function: &UserFunction) -> Result<(), PlanError>;
-    /// Whether the statement may call exports of a module by the module's hash, as the texts of views do.
+    /// Whether the statement may call exports of a module by the module's hash, and functions of the program by their keys, as the texts of
+    /// views do.
     fn may_call(&self, module: &str) -> bool;
     /// Names of a relation's columns; none of one that is not there.
     fn columns(&self, relation: &RelationName) -> Vec<String>;
@@ -83,7 +88,7 @@ pub trait UserFunctions {
 /// Whether a name is one of ours, which a user's function cannot have.
 #[must_use]
 pub fn is_builtin(name: &str) -> bool {
-    const FORMS: [&str; 20] = [
+    const FORMS: [&str; 22] = [
         "coalesce",
         "nullif",
         "greatest",
@@ -95,6 +100,7 @@ pub fn is_builtin(name: &str) -> bool {
         "session",
         "cumulate",
         "now",
+        "statement_timestamp",
         "grouping",
         "extract",
         "position",
@@ -104,6 +110,7 @@ pub fn is_builtin(name: &str) -> bool {
         "currval",
         "lastval",
         "setval",
+        "set_config",
     ];
     // What clients ask of a server is found by these names, whatever a schema holds.
     let of_the_server = name.starts_with("pg_")
@@ -224,7 +231,7 @@ fn aggregate_in(expr: &Expr) -> Option<String> {
             }
         }
     }
-    match ast::Visit::visit(expr, &mut V) {
+    match crate::walk::Visit::visit(expr, &mut V) {
         ControlFlow::Break(name) => Some(name),
         ControlFlow::Continue(()) => None,
     }
@@ -284,7 +291,7 @@ impl Names {
             }
         }
         let mut v = V(Names::default(), functions);
-        let _ = ast::Visit::visit(query, &mut v);
+        let _ = crate::walk::Visit::visit(query, &mut v);
         v.0
     }
 
@@ -309,7 +316,7 @@ impl Names {
                 taken.map_or(ControlFlow::Continue(()), ControlFlow::Break)
             }
         }
-        match ast::Visit::visit(argument, &mut V(self)) {
+        match crate::walk::Visit::visit(argument, &mut V(self)) {
             ControlFlow::Break(name) => Some(name),
             ControlFlow::Continue(()) => None,
         }
@@ -341,9 +348,7 @@ impl VisitorMut for Expander<'_> {
     fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
         // Seen before bodies are in, so these are the statement's own.
         match e {
-            Expr::Function(call)
-                if Self::parts(&call.name).is_some_and(|(_, name)| [wasm::NAME, wasm::FOLD].contains(&name.as_str())) =>
-            {
+            Expr::Function(call) if Self::parts(&call.name).is_some_and(|(_, name)| CALLS.contains(&name.as_str())) => {
                 if self.may_call(&call.args) {
                     return ControlFlow::Continue(());
                 }
@@ -557,12 +562,21 @@ impl Expander<'_> {
     }
 }
 
-/// A call over lists with what an aggregate's call says of the rows: FILTER, DISTINCT, ORDER BY. Lists of several arguments are ordered by
+/// A call over lists with what an aggregate's call says of the rows: FILTER, DISTINCT, ORDER BY, OVER. The lists of a frame are in its
+/// order. Lists of a group that are of several arguments are ordered by
 /// all of them besides, so that the values of a row stand at one place in each.
 fn folded(expr: Expr, call: &ast::Function, args: &[Expr]) -> Result<Expr, PlanError> {
     let unoffered = |what: &str, hint: &str| Err(PlanError::unsupported(format!("{what} of {} is not offered", call.name), hint));
-    if call.over.is_some() || !call.within_group.is_empty() || call.null_treatment.is_some() {
-        return unoffered("OVER, WITHIN GROUP and IGNORE NULLS", "GROUP BY, and join with the rows");
+    if !call.within_group.is_empty() || call.null_treatment.is_some() {
+        return unoffered("WITHIN GROUP and IGNORE NULLS", "ORDER BY within the parentheses, FILTER (WHERE x IS NOT NULL)");
+    }
+    if call.over.is_some()
+        && !matches!(&call.args, FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty())
+    {
+        return unoffered(
+            "DISTINCT and ORDER BY within the parentheses, with OVER,",
+            "the order of a frame is that of its window: OVER (ORDER BY ..)",
+        );
     }
     let (distinct, mut keys) = match &call.args {
         FunctionArguments::List(list) => (
@@ -574,7 +588,7 @@ fn folded(expr: Expr, call: &ast::Function, args: &[Expr]) -> Result<Expr, PlanE
         ),
         _ => (None, vec![]),
     };
-    if args.len() > 1 {
+    if args.len() > 1 && call.over.is_none() {
         if matches!(distinct, Some(ast::DuplicateTreatment::Distinct)) {
             return unoffered("DISTINCT over several arguments", "SELECT DISTINCT them in a subquery");
         }
@@ -591,6 +605,7 @@ fn folded(expr: Expr, call: &ast::Function, args: &[Expr]) -> Result<Expr, PlanE
         for arg in &mut list.args {
             let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(rows))) = arg else { continue };
             rows.filter.clone_from(&call.filter);
+            rows.over.clone_from(&call.over);
             if let FunctionArguments::List(of) = &mut rows.args {
                 of.duplicate_treatment = distinct;
                 if !keys.is_empty() {
@@ -724,7 +739,7 @@ impl VisitorMut for Filler<'_> {
     }
 }
 
-fn nodes<T: ast::Visit + ?Sized>(tree: &T) -> usize {
+fn nodes<T: crate::walk::Visit + ?Sized>(tree: &T) -> usize {
     struct V(usize);
     impl Visitor for V {
         type Break = ();
@@ -742,7 +757,7 @@ fn any_expr(tree: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
     any_in(tree, wanted)
 }
 
-fn any_in<T: ast::Visit>(tree: &T, wanted: impl Fn(&Expr) -> bool) -> bool {
+fn any_in<T: crate::walk::Visit>(tree: &T, wanted: impl Fn(&Expr) -> bool) -> bool {
     struct V<F>(F);
     impl<F: Fn(&Expr) -> bool> Visitor for V<F> {
         type Break = ();
@@ -759,9 +774,13 @@ fn is_constant(e: &Expr) -> bool {
 }
 
 fn is_volatile(e: &Expr) -> bool {
-    const VOLATILE: [&str; 6] = ["random", "gen_random_uuid", "uuid", "clock_timestamp", "nextval", "setval"];
+    const VOLATILE: [&str; 8] =
+        [host::VOLATILE, "random", "gen_random_uuid", "uuid", "clock_timestamp", "nextval", "setval", "set_config"];
     any_expr(e, |e| match e {
-        Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| VOLATILE.contains(&fold(i).as_str())),
+        Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(fold).is_some_and(|name| {
+            let of_session = ["pg_sleep", "pg_advisory_", "pg_try_advisory_"].iter().any(|front| name.starts_with(front));
+            of_session || VOLATILE.contains(&name.as_str())
+        }),
         _ => false,
     })
 }

@@ -8,7 +8,7 @@ use crate::error::PlanError;
 use crate::flowplan::{FlowPlan, RecursionLimits};
 use crate::parse::STACK_BYTES;
 use crate::value::Value;
-use crate::{bind, lower};
+use crate::{bind, local, lower};
 
 /// How a view is planned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub fn plan_view_with_notices(
     options: &PlanOptions,
 ) -> Result<PlannedView, PlanError> {
     guarded(|| {
+        // The same rows whoever makes it: a view counts in universal time.
+        let _utc = local::enter(local::Zone::UTC);
         let bound = bind::bind_view(query, catalog)?;
         let mut plan = lower::lower_with(&bound.plan, options.recursion, options.without_late, options.emit_final)?;
         let names = output_names(bound.names, &options.columns)?;

@@ -107,9 +107,12 @@ const NO_ROWS: &str = "07003";
 
 async fn outcome(response: Response) -> Result<Outcome> {
     match response {
-        Response::Command { tag, notices } => Ok(Outcome { tag, rows: None, notices }),
+        Response::Command { tag, notices } => {
+            Ok(Outcome { tag, rows: None, notices: notices.into_iter().map(|n| n.message).collect() })
+        }
         Response::Rows(rows) => {
-            let (schema, tag, notices) = (rows.schema.clone(), rows.tag.clone(), rows.notices.clone());
+            let (schema, tag, notices) =
+                (rows.schema.clone(), rows.tag.clone(), rows.notices.iter().map(|n| n.message.clone()).collect());
             let batches = rows.collect().await?;
             let table = Table { schema, batches };
             Ok(Outcome { tag: format!("{tag} {}", table.n_rows()), rows: Some(table), notices })

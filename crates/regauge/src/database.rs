@@ -1,6 +1,6 @@
 //! A data folder, opened in this process.
 
-use crate::{Config, Connection, Result};
+use crate::{Config, Connection, Error, HostFunction, Result};
 use regauge_views::{Instance, SessionOptions};
 use std::path::Path;
 
@@ -24,6 +24,29 @@ impl Database {
         let instance = Instance::open(config)?;
         regauge_serve::pg_catalog::install(&instance);
         Ok(Database { instance })
+    }
+
+    /// As [`Database::with`], with functions and aggregates that SQL may call ([`crate::function`], [`crate::aggregate`]): those of the views
+    /// in the folder among them. A view whose function is not given is errored, says which one it lacks, and is rebuilt when the folder
+    /// is opened with it.
+    pub fn with_functions(mut config: Config, functions: Vec<HostFunction>) -> Result<Database> {
+        config.functions.extend(regauge_views::host::keep(functions));
+        Database::with(config)
+    }
+
+    /// Makes a function one that SQL may call, from now on and until the database is closed; as of schema `public`, for everybody until
+    /// that is revoked. Another version takes its place for statements to come: views keep the one they were created with, and it must be
+    /// given at the next opening. Errors: 42723 for a name that is taken, 22023 for one that cannot be.
+    pub fn register_function(&self, function: HostFunction) -> Result<()> {
+        self.instance.register(function)
+    }
+
+    /// The same of an aggregate. Errors: 42809 for what is none.
+    pub fn register_aggregate(&self, aggregate: HostFunction) -> Result<()> {
+        if !aggregate.is_aggregate() {
+            return Err(Error::invalid("42809", format!("\"{}\" is not an aggregate", aggregate.name())).hint("give it a fold()"));
+        }
+        self.instance.register(aggregate)
     }
 
     /// A session of its own: settings, a transaction, and what it has seen. Any number may be open.

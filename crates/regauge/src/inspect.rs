@@ -199,6 +199,8 @@ fn short(event: &Event) -> String {
             format!("comment on {object:?}{of}: {}", text.as_deref().unwrap_or("none"))
         }
         Event::SequenceCreated { sequence, name, .. } => format!("sequence {name} (sequence {sequence})"),
+        Event::SecretSet { name, .. } => format!("secret {name} has a value"),
+        Event::SecretDropped { name } => format!("secret {name} dropped"),
         Event::ModuleAdded { hash, module } => {
             format!("WebAssembly module {hash}: {} bytes", module.as_ref().map_or(0, |m| m.bytes().len()))
         }
@@ -208,6 +210,11 @@ fn short(event: &Event) -> String {
         Event::SinkAltered { sink, spec } => {
             format!("sink {sink}{}: {:?}", if spec.paused { " paused" } else { "" }, spec.options)
         }
+        Event::OnErrorSet { topic, on_error } => format!("bad records of topic {topic}: {on_error}"),
+        Event::BackfillPaced { view, rate } => match rate {
+            Some(rate) => format!("view {view} reads {rate} rows a second of its history"),
+            None => format!("view {view} reads its history as fast as it can"),
+        },
         Event::SinkDropped { sink } => format!("sink {sink} dropped"),
         Event::SequenceDropped { sequence } => format!("sequence {sequence} dropped"),
         Event::SequenceReserved { sequence, last } => match last {

@@ -19,12 +19,14 @@
 
 mod connection;
 mod database;
+mod function;
 mod param;
 mod table;
 
 pub use arrow;
 pub use connection::{Changes, Connection, Outcome};
 pub use database::Database;
+pub use function::{Signature, aggregate, function};
 pub use param::Param;
-pub use regauge_views::{Config, Error, Limits, ProducerSeq, Result, session::append::Receipt};
+pub use regauge_views::{Config, Error, HostFunction, HostValue, Limits, ProducerSeq, Result, session::append::Receipt};
 pub use table::Table;

@@ -6,6 +6,7 @@
 
 mod allocator;
 mod append;
+mod backup;
 mod bench;
 mod client;
 mod demo;
@@ -17,6 +18,7 @@ mod print;
 mod running;
 mod serve;
 mod shell;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::{io::IsTerminal, process::ExitCode};
@@ -36,6 +38,8 @@ const EXAMPLES: &str = "examples:
   regauge sql --data ./data schema.sql          a file, each statement of its own; with -1 as one transaction
   regauge append clicks clicks.ndjson           records into a stream or table, also of a running server
   regauge inspect log --data ./data             what the journal's files hold, and whether they are sound
+  regauge backup --data ./data --to ./backups   a copy of everything, while a server runs
+  regauge verify --all --data ./data            every checksum, and every view computed again
 
 exit codes: 0 all well; 1 it failed, the reason is on standard error; 2 the command line is wrong; 3 a statement of a script failed";
 
@@ -57,6 +61,12 @@ enum Command {
     Append(append::AppendArgs),
     /// Shows what the files of a data folder hold, and whether they are sound. Read only, also beside a running server.
     Inspect(inspect::InspectArgs),
+    /// Reads every byte of a data folder, or of a folder of backups, and says whether it is what was written. Read only.
+    Verify(verify::VerifyArgs),
+    /// Copies a data folder as it is at this moment into a folder of backups, also of a running server.
+    Backup(backup::BackupArgs),
+    /// Makes a data folder of a backup.
+    Restore(backup::RestoreArgs),
 }
 
 fn main() -> ExitCode {
@@ -100,6 +110,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Bench(bench) => bench::run(bench).await,
             Command::Sql(args) => shell::run(args).await,
             Command::Inspect(args) => inspect::run(args),
+            Command::Verify(args) => verify::run(args).await,
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => backup::restore(&args),
             Command::Demo(args) => demo::run(args).await,
             Command::Append(args) => append::run(args).await,
         }

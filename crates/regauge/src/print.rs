@@ -19,11 +19,11 @@ pub async fn response(response: Response) -> anyhow::Result<()> {
             let (schema, notices) = (rows.schema.clone(), rows.notices.clone());
             let batches: Vec<RecordBatch> = rows.collect().await.map_err(explain)?;
             table(schema, &batches)?;
-            notices.iter().for_each(|n| eprintln!("notice: {n}"));
+            notices.iter().for_each(|n| eprintln!("{}: {}", if n.is_warning() { "warning" } else { "notice" }, n.message));
         }
         Response::Command { tag, notices } => {
             println!("{tag}");
-            notices.iter().for_each(|n| eprintln!("notice: {n}"));
+            notices.iter().for_each(|n| eprintln!("{}: {}", if n.is_warning() { "warning" } else { "notice" }, n.message));
         }
         Response::CopyOut(copy) => drop(copied(*copy, std::io::stdout()).await?),
         Response::Subscription(changes) => subscription(changes).await?,

@@ -48,6 +48,21 @@ pub struct ServeArgs {
     /// last one. 0 keeps and uses none.
     #[arg(long, default_value_t = 60_000)]
     checkpoint_every_ms: u64,
+    /// A file that only its owner may read, with 64 digits of hexadecimal: the key of the values of SECRETs, in the place of the one in
+    /// the data folder. REGAUGE_SECRET_KEY_FILE names it for every command.
+    #[arg(long)]
+    secret_key_file: Option<PathBuf>,
+    /// Memory that views may hold, such as 512MiB or 8GiB; what is beyond goes to the disk. As much as they need unless given.
+    #[arg(long, value_parser = bytes)]
+    memory: Option<usize>,
+    /// How many commits back, at least, SELECT .. AS OF EPOCH reads. What tables and views had meanwhile is kept in memory, and each epoch
+    /// that changed a view costs its readers a little.
+    #[arg(long, default_value_t = regauge_views::HISTORY_COMMITS)]
+    history_commits: u64,
+    /// Sessions read whatever any client was told to be written before the statement began: for clients that write over one connection and
+    /// read over another and hand on no token. Each may say otherwise by `SET regauge.linearizable`.
+    #[arg(long)]
+    linearizable: bool,
     /// Connections at once.
     #[arg(long, default_value_t = 100)]
     max_connections: usize,
@@ -59,6 +74,24 @@ fn host(text: &str) -> Result<IpAddr, String> {
         _ => text.parse().map_err(|_| "an IP address, such as 127.0.0.1 or 0.0.0.0".to_owned()),
     }
 }
+
+/// A number of bytes: a number, then nothing, KiB, MiB or GiB.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit: usize = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("a number of bytes, such as 512MiB or 8GiB".to_owned()),
+    };
+    let n = digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit));
+    let n = n.ok_or_else(|| "a number of bytes, such as 512MiB or 8GiB".to_owned())?;
+    if n < MEMORY_MIN { Err(format!("at least {} MiB", MEMORY_MIN >> 20)) } else { Ok(n) }
+}
+
+/// What a server's views may hold at least: below this, blocks on their way to the disk and back are more than the state.
+const MEMORY_MIN: usize = 16 << 20;
 
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let tls = tls(&args)?;
@@ -85,8 +118,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         bail!("--workers 0 leaves nobody to keep the views up to date; leave it out, or write 1 or more");
     }
     let mut config = Config::new(&args.data).workers(args.workers);
+    config.secret_key = args.secret_key_file.as_deref().map(folder::secret_key).transpose()?;
     config.checkpoints.enabled = args.checkpoint_every_ms > 0;
     config.checkpoints.every = Duration::from_millis(args.checkpoint_every_ms);
+    config.memory_bytes = args.memory;
+    config.limits.history_commits = args.history_commits;
+    config.limits.linearizable = args.linearizable;
     let instance = folder::open_with(config).await?;
     let doors = bound.open(&instance, &args.data)?;
     welcome(&args.data, &doors, secured);

@@ -141,6 +141,7 @@ impl<'a> Client<'a> {
             11 => self.view().await,
             12 => self.pass_token().await,
             13 => self.checkpoint(),
+            _ if self.memory.draw.one_in(2) && lock(&self.shared.post).is_some() => self.pass_token().await,
             _ => self.read().await,
         }
     }
@@ -166,7 +167,7 @@ impl<'a> Client<'a> {
             let text = text.join("; ");
             lock(&self.shared.model).ask(self.me, seq, own);
             let answer = self.rows(&text).await;
-            return self.answered(seq, &text, answer);
+            return self.answered(seq, &text, answer).await;
         }
         let torn = self.shared.bug == Some(Bug::TransactionTorn);
         if !torn {
@@ -201,16 +202,24 @@ impl<'a> Client<'a> {
         }
         lock(&self.shared.model).ask(self.me, seq, own);
         let answer = if torn { Ok(vec![]) } else { self.rows("COMMIT").await };
-        self.answered(seq, "COMMIT", answer)
+        self.answered(seq, "COMMIT", answer).await
     }
 
-    fn answered(&mut self, seq: i64, what: &str, answer: Result<Vec<String>, Error>) -> Done {
+    async fn answered(&mut self, seq: i64, what: &str, answer: Result<Vec<String>, Error>) -> Done {
         self.shared.tell(&format!("{} {seq} {what}: {:?}", self.me, answer.as_ref().map_err(|e| e.sqlstate)));
         match answer {
             Ok(_) => {
                 self.shared.count("acknowledged");
                 self.memory.token = Some(self.session.token());
-                self.settled(seq, true)
+                self.settled(seq, true)?;
+                // read by another session at once, or given away, while views are still on their way to it
+                if self.memory.draw.one_in(4) {
+                    self.hand_over().await?;
+                }
+                if self.memory.draw.one_in(3) {
+                    *lock(&self.shared.post) = Some((self.session.token(), self.memory.floor.clone()));
+                }
+                Ok(())
             }
             Err(error) if error.sqlstate == "40001" && self.shared.bug == Some(Bug::RefusalAcknowledged) => {
                 self.settled(seq, true)
@@ -339,12 +348,41 @@ impl<'a> Client<'a> {
                 self.shared.count("tokens-passed");
                 self.memory.floor.iter_mut().zip(&floor).for_each(|(own, other)| *own = (*own).max(*other));
                 self.memory.token = Some(self.session.token());
+                let floor = self.memory.floor.clone();
+                match reader::glance(self.shared, &mut self.session, &floor).await {
+                    Ok(vector) => self.saw(&vector),
+                    Err(reader::Failure::Error(sql, error)) => self.fail(&sql, &error)?,
+                    Err(reader::Failure::Wrong(why)) => return self.violated(format!("with a token that was passed: {why}")),
+                }
                 self.read().await
             }
             None => {
                 *lock(&self.shared.post) = Some((self.session.token(), self.memory.floor.clone()));
                 Ok(())
             }
+        }
+    }
+
+    /// Another session is given the token of what this one has just written, and reads at once.
+    async fn hand_over(&mut self) -> Done {
+        let mut other = match self.instance.session(SessionOptions::default()) {
+            Ok(session) => session,
+            Err(error) => return self.fail("another session", &error),
+        };
+        if self.shared.bug != Some(Bug::TokenIgnored)
+            && let Err(error) = other.set_token(&self.session.token()).await
+        {
+            return self.fail("the token of what was just written", &error);
+        }
+        let mut floor = self.memory.floor.clone();
+        floor[self.me] = lock(&self.shared.model).certain(self.me).max(floor[self.me]);
+        match reader::glance(self.shared, &mut other, &floor).await {
+            Ok(_) => {
+                self.shared.count("tokens-handed-over");
+                Ok(())
+            }
+            Err(reader::Failure::Error(sql, error)) => self.fail(&sql, &error),
+            Err(reader::Failure::Wrong(why)) => self.violated(format!("with the token of what was just written: {why}")),
         }
     }
 

@@ -3,14 +3,14 @@
 //!
 //! Each call is a point at which another thread may go on. A call within which the machine stops never comes back.
 
-use crate::{baton, bugs::Bug};
+use crate::{baton, bugs::Bug, shared::lock};
 use regauge_log::testing::{Fault, Keep, SimDisk};
 use regauge_types::env::{Disk, File, Lock, OpenMode};
 use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -27,12 +27,20 @@ struct Parts {
     chances: AtomicU64,
     /// How often it did.
     spoiled: AtomicU64,
+    /// A kind of call of journal files, and how many of them still go well before one fails.
+    aimed: Mutex<Option<(&'static str, u64)>>,
 }
 
 impl WorldDisk {
     /// An empty disk.
     pub fn new(seed: u64, bug: Option<Bug>) -> Arc<WorldDisk> {
-        let parts = Parts { disk: SimDisk::new(seed), bug, chances: AtomicU64::new(0), spoiled: AtomicU64::new(0) };
+        let parts = Parts {
+            disk: SimDisk::new(seed),
+            bug,
+            chances: AtomicU64::new(0),
+            spoiled: AtomicU64::new(0),
+            aimed: Mutex::default(),
+        };
         Arc::new(WorldDisk { parts: Arc::new(parts) })
     }
 
@@ -41,8 +49,14 @@ impl WorldDisk {
         self.parts.disk.plan(in_calls, fault);
     }
 
+    /// Plans that a call of such a kind on a journal file fails, after so many that go well.
+    pub fn plan_journal(&self, what: &'static str, after: u64) {
+        *lock(&self.parts.aimed) = Some((what, after));
+    }
+
     /// Nothing is planned any more.
     pub fn unplan(&self) {
+        *lock(&self.parts.aimed) = None;
         self.parts.disk.unplan();
     }
 
@@ -68,6 +82,11 @@ impl WorldDisk {
         self.parts.disk.fired().into_iter().map(|(at, n)| (name(at), n)).collect()
     }
 
+    /// How often any has.
+    pub fn n_fired(&self) -> u64 {
+        self.parts.disk.fired().values().sum()
+    }
+
     /// How many files have such a path.
     pub fn n_files(&self, within: &str) -> u64 {
         self.parts.disk.paths().iter().filter(|path| path.starts_with(within)).count() as u64
@@ -82,6 +101,7 @@ impl WorldDisk {
 impl Parts {
     fn call<T>(&self, what: &str, path: &Path, call: impl FnOnce(&SimDisk) -> io::Result<T>) -> io::Result<T> {
         baton::point(baton::word(what.as_bytes()) ^ baton::word(path.as_os_str().as_encoded_bytes()));
+        self.aim(what, path);
         let result = call(&self.disk);
         baton::note(u64::from(result.is_ok()));
         let machine = baton::machine();
@@ -89,6 +109,21 @@ impl Parts {
             baton::stop_machine(machine);
         }
         result
+    }
+
+    /// Lets this call fail if it is the one that was aimed at.
+    fn aim(&self, what: &str, path: &Path) {
+        let mut aimed = lock(&self.aimed);
+        let Some((wanted, left)) = aimed.as_mut() else { return };
+        if *wanted != what || !path.to_string_lossy().ends_with(".rgj") {
+            return;
+        }
+        if *left > 0 {
+            *left -= 1;
+            return;
+        }
+        *aimed = None;
+        self.disk.plan(0, Fault::Eio);
     }
 
     /// Whether a planted bug spoils this call: each time, or once in so many.
@@ -128,7 +163,7 @@ impl File for WorldFile {
 
     fn sync(&self) -> io::Result<()> {
         if self.parts.spoils(Bug::SyncSkipped, &self.path, ".rgj", 1)
-            || self.parts.spoils(Bug::ArchiveSyncSkipped, &self.path, "archive", 1)
+            || self.parts.spoils(Bug::ArchiveSyncSkipped, &self.path, "/archive/segment", 1)
         {
             return Ok(());
         }

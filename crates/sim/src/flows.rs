@@ -134,6 +134,10 @@ impl Dataflows for Spoiled {
         self.flows.stop(id);
     }
 
+    fn memory(&self) -> Option<(usize, usize)> {
+        self.flows.memory()
+    }
+
     fn operators(&self, id: FlowId) -> Vec<Figures> {
         self.flows.operators(id)
     }

@@ -105,6 +105,12 @@ fn live(shared: &Arc<Shared>, scenario: &Scenario, life: &Life, no: usize) -> Op
     let status = instance.checkpoints();
     shared.count_n("versions-restored", status.opened.values().filter(|o| o.is_ok()).count() as u64);
     shared.count_n("versions-rebuilt", status.opened.values().filter(|o| o.is_err()).count() as u64);
+    // I9: rows that were restored have the digest that was kept of them, or the state was another one
+    for (version, why) in status.opened.iter().filter_map(|(key, opened)| Some((key, opened.as_ref().err()?))) {
+        if why.to_string().contains("digest") {
+            shared.violation(format!("I9: life {no}: {version:?} {why}"));
+        }
+    }
     if !shared.is_set_up.load(Ordering::SeqCst) {
         match here(set_up(&instance)) {
             Ok(()) => shared.is_set_up.store(true, Ordering::SeqCst),

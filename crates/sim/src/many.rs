@@ -33,6 +33,7 @@ const CLASSES: &[&str] = &[
     "archive-files",
     "refused-40001",
     "tokens-passed",
+    "tokens-handed-over",
     "views-made",
     "views-dropped",
     "views-compared",

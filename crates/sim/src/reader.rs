@@ -94,6 +94,16 @@ pub async fn read(shared: &Shared, session: &mut Session, wanted: &Wanted) -> Re
     Ok(vector)
 }
 
+/// One statement on its own about a view, which is served from the newest epoch that the view has: only what the session has seen, or was told
+/// of by a token, makes it wait for a later one.
+pub async fn glance(shared: &Shared, session: &mut Session, floor: &Vector) -> Result<Vector, Failure> {
+    let progress = Reading { session }.ask("SELECT * FROM progress").await?;
+    let (vector, counts) = vector_of(&progress, floor.len()).map_err(Failure::Wrong)?;
+    shared.tell(&format!("glance at {vector:?}"));
+    lock(&shared.model).at(&vector, &counts, floor).map_err(Failure::Wrong)?;
+    Ok(vector)
+}
+
 struct Reading<'a> {
     session: &'a mut Session,
 }

@@ -55,6 +55,10 @@ pub enum Trouble {
     Error(u64, bool),
     /// The disk is full for the second third of the work.
     Full,
+    /// This sync of a journal file fails; the power goes at the end, and what was not synced is lost.
+    JournalSync(u64),
+    /// This write of a journal file fails.
+    JournalWrite(u64),
 }
 
 /// How a life ends that was not ended by its trouble.
@@ -100,12 +104,19 @@ pub struct Scenario {
     pub log: LogOptions,
     /// Epochs' sizes.
     pub limits: Limits,
-    /// Openings, in order.
+    /// Openings, in order, as many as the work needs; the last two of them only read.
     pub lives: Vec<Life>,
+    /// Operations of clients that are wanted of it.
+    pub ops: u64,
 }
 
+/// Openings within which the work must be done.
+const LIVES_MAX: u64 = 200;
+/// Lives at the end in which everything is read: with checkpoints and without.
+pub const LAST: usize = 2;
+
 impl Scenario {
-    /// What a seed draws, with about so many operations of clients.
+    /// What a seed draws, with at least so many operations of clients.
     pub fn of(seed: u64, ops: u64, told: bool) -> Scenario {
         let mut draw = Draw(seed ^ 0x5eed_0000_0000_0000);
         let pace = Pace {
@@ -118,8 +129,8 @@ impl Scenario {
         let clients = 2 + draw.below(3);
         let n_lives = 3 + draw.below(3);
         let each = (ops / (n_lives * clients)).max(1);
-        let mut lives: Vec<Life> = (0..n_lives).map(|_| Life::of(&mut draw, each)).collect();
-        // everything is read at the end: with checkpoints and without
+        // most end before their share is done, so more of them follow until all of it is
+        let mut lives: Vec<Life> = (0..LIVES_MAX).map(|_| Life::of(&mut draw, each)).collect();
         for enabled in [true, false] {
             let mut last = Life::of(&mut draw, 0);
             (last.trouble, last.end, last.last) = (Trouble::None, End::Close, true);
@@ -127,7 +138,7 @@ impl Scenario {
             lives.push(last);
         }
         let clients = usize::try_from(clients).unwrap_or(2);
-        Scenario { pace, clients, log: log(&mut draw), limits: limits(&mut draw), lives }
+        Scenario { pace, clients, log: log(&mut draw), limits: limits(&mut draw), lives, ops }
     }
 }
 
@@ -139,6 +150,19 @@ impl Life {
             2 | 3 => Keep::Sectors(splitmix(&mut draw.0)),
             _ => Keep::Some(splitmix(&mut draw.0)),
         };
+        let trouble = match draw.below(12) {
+            0..4 => Trouble::Power(draw.wide(2_500)),
+            4 | 5 => Trouble::Kill(draw.wide(20_000)),
+            6 => Trouble::Error(draw.wide(2_500), false),
+            7 => Trouble::Error(draw.wide(2_500), true),
+            8 => Trouble::Full,
+            9 => Trouble::JournalSync(draw.wide(60)),
+            10 => Trouble::JournalWrite(draw.wide(60)),
+            _ => Trouble::None,
+        };
+        let end = draw.pick(&[End::Close, End::Kill, End::Power]);
+        // only a machine that goes down shows what a failed sync left
+        let (end, keep) = if matches!(trouble, Trouble::JournalSync(_)) { (End::Power, Keep::None) } else { (end, keep) };
         Life {
             workers: draw.pick(&[1, 1, 2, 3, 4]),
             checkpoints: CheckpointOptions {
@@ -146,15 +170,8 @@ impl Life {
                 every: Duration::from_millis(draw.pick(&[20, 200, 2_000])),
                 log_bytes: draw.pick(&[2_000, 20_000, 200_000]),
             },
-            trouble: match draw.below(10) {
-                0..4 => Trouble::Power(draw.wide(2_500)),
-                4 | 5 => Trouble::Kill(draw.wide(20_000)),
-                6 => Trouble::Error(draw.wide(2_500), false),
-                7 => Trouble::Error(draw.wide(2_500), true),
-                8 => Trouble::Full,
-                _ => Trouble::None,
-            },
-            end: draw.pick(&[End::Close, End::Kill, End::Power]),
+            trouble,
+            end,
             keep,
             ops,
             last: false,
@@ -164,7 +181,16 @@ impl Life {
 
     /// Whether statements may fail for what the disk does, beyond telling that there is no room.
     pub fn is_troubled(&self) -> bool {
-        matches!(self.trouble, Trouble::Error(..))
+        matches!(self.trouble, Trouble::Error(..) | Trouble::JournalSync(_) | Trouble::JournalWrite(_))
+    }
+
+    /// The call of a journal file that is to fail, and how many of them go well before.
+    pub fn journal_fault(&self) -> Option<(&'static str, u64)> {
+        match self.trouble {
+            Trouble::JournalSync(n) => Some(("sync", n)),
+            Trouble::JournalWrite(n) => Some(("write", n)),
+            _ => None,
+        }
     }
 
     /// The fault of the disk that is planned.

@@ -81,6 +81,11 @@ impl Shared {
         *lock(&self.counts).entry(what.to_owned()).or_default() += n;
     }
 
+    /// How many of something.
+    pub fn counted(&self, what: &str) -> u64 {
+        lock(&self.counts).get(what).copied().unwrap_or(0)
+    }
+
     /// All counts.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         lock(&self.counts).clone()

@@ -4,7 +4,7 @@ use crate::{
     baton,
     bugs::Bug,
     machine,
-    scenario::{End, Scenario, Trouble},
+    scenario::{End, LAST, Scenario, Trouble},
     shared::Shared,
 };
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Order {
     /// Decides everything.
     pub seed: u64,
-    /// Operations of clients, about.
+    /// Operations of clients, at least.
     pub ops: u64,
     /// What is planted.
     pub bug: Option<Bug>,
@@ -40,11 +40,20 @@ pub fn run(order: &Order) -> ! {
     baton::run(scenario.pace, move || {
         let Order { seed, bug, told, .. } = order_of_world;
         let shared = Arc::new(Shared::new(seed, scenario.clients, bug, told));
+        let work = scenario.lives.len() - LAST;
+        let enough = || shared.counted("operations") >= scenario.ops && shared.disk.n_fired() + shared.counted("killed") > 0;
         for no in 0..scenario.lives.len() {
+            // what is not needed for the work any more is left out; the last ones are not
+            if no < work && enough() {
+                continue;
+            }
             life(&shared, &scenario, no);
             if !shared.violations().is_empty() {
                 break;
             }
+        }
+        if shared.violations().is_empty() && !enough() {
+            shared.violation("harness: all lives were over before the work was done");
         }
         *tells.lock().unwrap_or_else(PoisonError::into_inner) = Some((shared, baton::trace(), baton::now_ns() / 1_000_000));
     });
@@ -74,6 +83,9 @@ fn life(shared: &Arc<Shared>, scenario: &Arc<Scenario>, no: usize) {
     baton::begin_machine(u32::try_from(no + 1).unwrap_or(u32::MAX), stop_in);
     if let Some((call, fault)) = life.fault() {
         shared.disk.plan(call, fault);
+    }
+    if let Some((what, after)) = life.journal_fault() {
+        shared.disk.plan_journal(what, after);
     }
     shared.count(&format!("workers-{}", life.workers));
     let came_to_its_end = machine::run(shared, scenario, no);

@@ -164,7 +164,25 @@ impl Table {
     }
 }
 
+/// Tables with fewer places than this are in the processor's caches anyway.
+const WARM_PLACES_MIN: usize = 1 << 15;
+
 impl BucketTable {
+    /// Reads where these hashes have their places, and makes nothing of it. Look-ups one after the other wait for memory once each, since
+    /// what is read decides how each goes on; here nothing is decided, so memory is waited for once for many, and the look-ups that
+    /// follow find their places in the caches.
+    pub fn warm(&self, hashes: impl Iterator<Item = u64>) {
+        if self.n_places < WARM_PLACES_MIN {
+            return;
+        }
+        let mut read = 0;
+        for hash in hashes {
+            let table = &self.tables[bucket_of(hash)];
+            read ^= table.places.get(table.home(tag_of(hash))).map_or(0, |place| place.tag);
+        }
+        std::hint::black_box(read);
+    }
+
     /// The id under `hash` for which `is` holds.
     #[inline]
     pub fn find(&self, hash: u64, is: impl FnMut(u32) -> bool) -> Option<u32> {

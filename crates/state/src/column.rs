@@ -32,6 +32,12 @@ pub trait Grow: Debug + Send {
     fn gather(&self, slots: &[u32]) -> ArrayRef;
     /// Whether the value at `slot` and row `row` of `other` have the same bits (nulls are the same).
     fn same_bits(&self, slot: u32, other: &dyn Array, row: u32) -> bool;
+    /// Clears `keep[i]` where slot `slots[i]` and row `rows[i]` of `other` have not the same bits.
+    fn retain_same_bits(&self, slots: &[u32], other: &dyn Array, rows: &[u32], keep: &mut [bool]) {
+        for ((slot, row), keep) in slots.iter().zip(rows).zip(keep) {
+            *keep = *keep && self.same_bits(*slot, other, *row);
+        }
+    }
     /// Clears `keep[i]` where slot `slots[i]` and row `rows[i]` of `other` are not the same key; a null is the same as nothing,
     /// or as another null if `nulls_equal`.
     fn retain_same_key(&self, slots: &[u32], other: &dyn Array, rows: &[u32], nulls_equal: bool, keep: &mut [bool]);
@@ -117,6 +123,22 @@ impl<T: ArrowPrimitiveType + Debug> Grow for Fixed<T> {
         match (self.valid.is_valid(slot), other.is_valid(row as usize)) {
             (true, true) => self.values[slot as usize].is_eq(other.value(row as usize)),
             (a, b) => a == b,
+        }
+    }
+
+    fn retain_same_bits(&self, slots: &[u32], other: &dyn Array, rows: &[u32], keep: &mut [bool]) {
+        let other = other.as_primitive::<T>();
+        let values = other.values();
+        let same = |slot: u32, row: u32| self.values[slot as usize].is_eq(values[row as usize]);
+        if !self.valid.may_have_nulls() && other.null_count() == 0 {
+            for ((slot, row), keep) in slots.iter().zip(rows).zip(keep) {
+                *keep &= same(*slot, *row);
+            }
+            return;
+        }
+        for ((slot, row), keep) in slots.iter().zip(rows).zip(keep) {
+            let (mine, theirs) = (self.valid.is_valid(*slot), other.is_valid(*row as usize));
+            *keep &= mine == theirs && (!mine || same(*slot, *row));
         }
     }
 
@@ -259,6 +281,16 @@ impl<T: ByteArrayType> Grow for Bytes<T> {
         match (self.valid.is_valid(slot), other.is_valid(row as usize)) {
             (true, true) => self.heap.get(slot) == raw(other, row),
             (a, b) => a == b,
+        }
+    }
+
+    fn retain_same_bits(&self, slots: &[u32], other: &dyn Array, rows: &[u32], keep: &mut [bool]) {
+        let other = other.as_bytes::<T>();
+        let no_nulls = !self.valid.may_have_nulls() && other.null_count() == 0;
+        for ((slot, row), keep) in slots.iter().zip(rows).zip(keep) {
+            let (mine, theirs) =
+                if no_nulls { (true, true) } else { (self.valid.is_valid(*slot), other.is_valid(*row as usize)) };
+            *keep &= mine == theirs && (!mine || self.heap.get(*slot) == raw(other, *row));
         }
     }
 

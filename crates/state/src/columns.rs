@@ -95,6 +95,13 @@ impl Columns {
         self.columns.iter().zip(other).all(|(c, o)| c.same_bits(slot, o.as_ref(), row))
     }
 
+    /// Clears `keep[i]` where the row at `slots[i]` and row `rows[i]` of `other` are not the same bits in every column.
+    pub fn retain_same_bits(&self, slots: &[u32], other: &[ArrayRef], rows: &[u32], keep: &mut [bool]) {
+        for (column, other) in self.columns.iter().zip(other) {
+            column.retain_same_bits(slots, other.as_ref(), rows, keep);
+        }
+    }
+
     /// Clears `keep[i]` where the values in `own[k]` at `slots[i]` differ, as keys, from `keys[k]` at `rows[i]`.
     pub fn retain_same_key(
         &self,

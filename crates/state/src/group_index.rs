@@ -81,6 +81,7 @@ impl GroupIndex {
             return Err(StateError::Full { n_rows: self.n_ids() });
         }
         let GroupIndex { keys, all, table } = self;
+        table.warm(hashes.iter().copied());
         let mut make = || keys.reserve().expect("checked above that ids fit");
         let (mut new_rows, mut rows, mut named) = (Vec::new(), Vec::new(), Vec::new());
         for (row, hash) in hashes.iter().enumerate() {
@@ -121,6 +122,7 @@ impl GroupIndex {
 
     /// Takes groups out, each named once, by the hashes they came with; their ids will be given to other keys.
     pub fn remove(&mut self, ids: &[u32], hashes: &[u64]) {
+        self.table.warm(hashes.iter().copied());
         for (id, hash) in ids.iter().zip(hashes) {
             let stood = self.table.remove(*hash, *id);
             debug_assert!(stood, "a group goes by the hash that it came with");

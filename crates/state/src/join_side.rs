@@ -23,7 +23,6 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use regauge_types::hash::hash_columns;
 
-use crate::bits::Bits;
 use crate::bucket_table::BucketTable;
 use crate::columns::Columns;
 use crate::error::StateError;
@@ -32,6 +31,9 @@ use crate::weights::Weights;
 
 /// End of a chain.
 const NIL: u32 = u32::MAX;
+
+/// Sides with fewer slots than this are in the processor's caches anyway.
+const WARM_SLOTS_MIN: usize = 1 << 14;
 
 /// Rows on their way in. All slices are indexed by the row's position in `columns`.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +79,6 @@ struct Retractable {
     prev: Segments<u32>,
     weight: Weights,
     by_row: BucketTable,
-    /// Reserved in the current batch and not yet written.
-    fresh: Bits,
 }
 
 /// The stored rows of one side.
@@ -131,6 +131,7 @@ impl JoinSide {
         let mut slots = Vec::with_capacity(rows.len());
         self.columns.insert(incoming.columns, rows, &mut slots)?;
         self.grow();
+        self.warm_chains(rows.iter().map(|row| incoming.key_hashes[*row as usize]));
         for (slot, row) in slots.iter().zip(rows) {
             self.link(*slot, incoming.key_hashes[*row as usize]);
             placed.push(Placed { row: *row, slot: *slot, created: true });
@@ -138,60 +139,73 @@ impl JoinSide {
         Ok(())
     }
 
+    /// In passes over the batch, each a plain loop over one thing: a row by itself would wait for memory once for each column, and a
+    /// loop over one column waits for many rows at once. Rows whose hash is new are stored; the others name the first row whose hash agrees,
+    /// and are compared with it column by column.
     fn apply_weights(&mut self, incoming: &Incoming<'_>, placed: &mut Vec<Placed>) -> Result<(), StateError> {
-        let (mut slots, mut rows) = (Vec::new(), Vec::new());
+        let first = placed.len();
+        let n_rows = incoming.rows.len();
+        if self.columns.n_slots() + n_rows >= u32::MAX as usize {
+            return Err(StateError::Full { n_rows: self.columns.n_slots() });
+        }
+        let (mut new, mut new_rows) = (Vec::new(), Vec::new());
+        let (mut named, mut named_rows, mut named_at) = (Vec::new(), Vec::new(), Vec::new());
+        let JoinSide { columns, retractable: Some(r), .. } = self else { return Ok(()) };
+        placed.reserve(n_rows);
+        r.by_row.warm(incoming.rows.iter().map(|row| incoming.row_hashes[*row as usize]));
         for row in incoming.rows {
-            let hash = incoming.row_hashes[*row as usize];
-            let found = self.find_row(hash, incoming.columns, *row, &mut slots, &mut rows);
-            let (slot, created) = match found {
-                Some(slot) => (slot, false),
-                None => {
-                    let slot = self.columns.reserve()?;
-                    slots.push(slot);
-                    rows.push(*row);
-                    self.grow();
-                    self.link(slot, incoming.key_hashes[*row as usize]);
-                    let r = self.retractable.as_mut().expect("apply chose this path for a retractable side");
-                    r.weight.set(slot, 0);
-                    r.fresh.insert(slot);
-                    // `find_row` said that no equal row is stored.
-                    r.by_row.find_or_insert(hash, |_| false, || slot);
-                    (slot, true)
-                }
-            };
-            let r = self.retractable.as_mut().expect("apply chose this path for a retractable side");
-            r.weight.set(slot, r.weight.get(slot) + incoming.diff(*row));
+            let mut make = || columns.reserve().expect("checked above that slots are left");
+            let (slot, created) = r.by_row.find_or_insert(incoming.row_hashes[*row as usize], |_| true, &mut make);
+            if created {
+                new.push(slot);
+                new_rows.push(*row);
+            } else {
+                named.push(slot);
+                named_rows.push(*row);
+                named_at.push(placed.len());
+            }
             placed.push(Placed { row: *row, slot, created });
         }
-        self.flush(incoming.columns, &mut slots, &mut rows);
+        columns.write(&new, incoming.columns, &new_rows);
+        self.settle_in(&new, &new_rows, incoming);
+        let mut same = vec![true; named.len()];
+        self.columns.retain_same_bits(&named, incoming.columns, &named_rows, &mut same);
+        for (at, row) in named_at.iter().zip(&named_rows).zip(&same).filter(|(_, same)| !**same).map(|(of, _)| of) {
+            // Two different rows whose hashes agree (or 0.0 beside -0.0): the slow, exact way.
+            placed[*at] = self.place_alone(*row, incoming)?;
+        }
+        let r = self.retractable.as_mut().expect("apply chose this path for a retractable side");
+        for p in &placed[first..] {
+            r.weight.set(p.slot, r.weight.get(p.slot) + incoming.diff(p.row));
+        }
         Ok(())
     }
 
-    /// The slot with exactly this row. Rows reserved but not yet written are written first if one of them may be it.
-    fn find_row(&mut self, hash: u64, from: &[ArrayRef], row: u32, slots: &mut Vec<u32>, rows: &mut Vec<u32>) -> Option<u32> {
-        let r = self.retractable.as_ref()?;
-        let candidate = r.by_row.find(hash, |_| true)?;
-        if r.fresh.has(candidate) {
-            self.flush(from, slots, rows);
+    /// Room, a chain and weight 0 for rows that were written to new slots.
+    fn settle_in(&mut self, slots: &[u32], rows: &[u32], incoming: &Incoming<'_>) {
+        self.grow();
+        self.warm_chains(rows.iter().map(|row| incoming.key_hashes[*row as usize]));
+        for (slot, row) in slots.iter().zip(rows) {
+            self.link(*slot, incoming.key_hashes[*row as usize]);
         }
-        if self.columns.same_bits(candidate, from, row) {
-            return Some(candidate);
+        if let Some(r) = &mut self.retractable {
+            slots.iter().for_each(|slot| r.weight.set(*slot, 0));
         }
-        // Two different rows whose hashes agree (or 0.0 beside -0.0): the slow, exact way.
-        self.flush(from, slots, rows);
-        let r = self.retractable.as_ref()?;
-        r.by_row.find(hash, |s| self.columns.same_bits(s, from, row))
     }
 
-    fn flush(&mut self, from: &[ArrayRef], slots: &mut Vec<u32>, rows: &mut Vec<u32>) {
-        self.columns.write(slots, from, rows);
-        if let Some(r) = &mut self.retractable {
-            for slot in slots.iter() {
-                r.fresh.remove(*slot);
-            }
+    /// The slot with exactly this row, made if there is none, whatever other rows have its hash.
+    fn place_alone(&mut self, row: u32, incoming: &Incoming<'_>) -> Result<Placed, StateError> {
+        let hash = incoming.row_hashes[row as usize];
+        if let Some(slot) = self.slot_of(incoming.columns, row, hash) {
+            return Ok(Placed { row, slot, created: false });
         }
-        slots.clear();
-        rows.clear();
+        let slot = self.columns.reserve()?;
+        self.columns.write(&[slot], incoming.columns, &[row]);
+        self.settle_in(&[slot], &[row], incoming);
+        if let Some(r) = &mut self.retractable {
+            r.by_row.find_or_insert(hash, |_| false, || slot);
+        }
+        Ok(Placed { row, slot, created: true })
     }
 
     fn grow(&mut self) {
@@ -201,6 +215,16 @@ impl JoinSide {
             r.prev.grow(n, NIL);
             r.weight.grow(n);
         }
+    }
+
+    /// Reads what linking rows of these keys will read, see [`BucketTable::warm`].
+    fn warm_chains(&self, key_hashes: impl Iterator<Item = u64> + Clone) {
+        if self.columns.n_slots() < WARM_SLOTS_MIN {
+            return;
+        }
+        self.heads.warm(key_hashes.clone());
+        let heads = key_hashes.filter_map(|hash| self.heads.find(hash, |_| true));
+        std::hint::black_box(heads.fold(0, |read, head| read ^ self.next[head as usize]));
     }
 
     fn link(&mut self, slot: u32, hash: u64) {
@@ -219,6 +243,21 @@ impl JoinSide {
             }
         } else if let Some(r) = &mut self.retractable {
             r.prev[slot as usize] = NIL;
+        }
+    }
+
+    /// Takes slots out, each as [`JoinSide::remove`] does.
+    pub fn remove_all(&mut self, slots: &[u32], key_hashes: &[u64], row_hashes: &[u64]) {
+        if self.columns.n_slots() >= WARM_SLOTS_MIN
+            && let Some(r) = &self.retractable
+        {
+            self.heads.warm(key_hashes.iter().copied());
+            r.by_row.warm(row_hashes.iter().copied());
+            let read = |slot: &u32| self.next[*slot as usize] ^ r.prev[*slot as usize];
+            std::hint::black_box(slots.iter().fold(0, |all, slot| all ^ read(slot)));
+        }
+        for ((slot, key_hash), row_hash) in slots.iter().zip(key_hashes).zip(row_hashes) {
+            self.remove(*slot, *key_hash, *row_hash);
         }
     }
 
@@ -252,10 +291,36 @@ impl JoinSide {
         let rows = self.columns.gather(slots);
         let keys: Vec<ArrayRef> = self.on.iter().map(|c| Arc::clone(&rows[*c])).collect();
         let (key_hashes, row_hashes) = (hash_columns(&keys, slots.len())?, hash_columns(&rows, slots.len())?);
-        for (i, slot) in slots.iter().enumerate() {
-            self.remove(*slot, key_hashes[i], row_hashes[i]);
-        }
+        self.remove_all(slots, &key_hashes, &row_hashes);
         Ok(())
+    }
+
+    /// The frozen hashes of the keys of the rows at these slots.
+    pub fn key_hashes(&self, slots: &[u32]) -> Result<Vec<u64>, StateError> {
+        let keys: Vec<ArrayRef> = self.on.iter().map(|c| self.columns.gather_column(*c, slots)).collect();
+        Ok(hash_columns(&keys, slots.len())?)
+    }
+
+    /// Takes slots out of their chains and frees them, on a side that is not retractable; each comes with the hash of its key. Costs the
+    /// length of each chain once.
+    pub fn unlink(&mut self, slots: &[(u64, u32)]) {
+        let mut slots = slots.to_vec();
+        slots.sort_unstable();
+        for of_key in slots.chunk_by(|a, b| a.0 == b.0) {
+            let hash = of_key[0].0;
+            let leaves = |slot: u32| of_key.binary_search_by_key(&slot, |(_, s)| *s).is_ok();
+            let Some(head) = self.heads.find(hash, |_| true) else { continue };
+            let kept: Vec<u32> = self.chain(hash).into_iter().filter(|slot| !leaves(*slot)).collect();
+            match kept.first() {
+                // rows of another key whose hash is alike
+                Some(first) => self.heads.replace(hash, head, *first),
+                None => drop(self.heads.remove(hash, head)),
+            }
+            for (i, slot) in kept.iter().enumerate() {
+                self.next[*slot as usize] = kept.get(i + 1).copied().unwrap_or(NIL);
+            }
+            of_key.iter().for_each(|(_, slot)| self.columns.remove(*slot));
+        }
     }
 
     /// Appends pairs (probing row, stored slot) that may have equal keys, since their hashes agree, until at least `limit` pairs stand in `slots` or all is
@@ -269,6 +334,9 @@ impl JoinSide {
         rows: &mut Vec<u32>,
         slots: &mut Vec<u32>,
     ) -> bool {
+        if at.row == 0 && at.slot.is_none() {
+            self.heads.warm(probing.iter().map(|row| key_hashes[*row as usize]));
+        }
         while at.row < probing.len() {
             let row = probing[at.row];
             let hash = key_hashes[row as usize];
@@ -357,7 +425,7 @@ impl JoinSide {
     /// Bytes of memory held.
     pub fn n_bytes(&self) -> usize {
         let own = self.columns.n_bytes() + self.heads.n_bytes() + self.next.n_bytes();
-        let of = |r: &Retractable| r.prev.n_bytes() + r.weight.n_bytes() + r.fresh.n_bytes() + r.by_row.n_bytes();
+        let of = |r: &Retractable| r.prev.n_bytes() + r.weight.n_bytes() + r.by_row.n_bytes();
         own + self.retractable.as_ref().map_or(0, of)
     }
 }

@@ -15,6 +15,7 @@ mod join_side;
 mod ordered;
 mod segments;
 mod sequences;
+pub mod spill;
 pub mod timeline;
 pub mod trace;
 mod weights;

@@ -148,11 +148,22 @@ impl OrderedGroups {
         self.members.len()
     }
 
+    /// Bytes of memory in use, keys estimated at their length; the room that is free to be used again is not in it.
+    pub fn in_use(&self) -> usize {
+        let rows = self.columns.n_bytes() as u128 * self.columns.n_alive() as u128 / self.columns.n_slots().max(1) as u128;
+        self.n_bytes() - self.columns.n_bytes() + usize::try_from(rows).unwrap_or(usize::MAX)
+    }
+
     /// Bytes of memory held, keys estimated at their length.
     pub fn n_bytes(&self) -> usize {
         self.columns.n_bytes()
             + self.members.len() * (size_of::<Box<[u8]>>() + size_of::<Member>())
-            + self.members.keys().next().map_or(0, |k| k.len() * self.members.len())
+            + self.key_bytes() * self.members.len()
+    }
+
+    /// Bytes of the first of all keys, the group's number among them.
+    pub fn key_bytes(&self) -> usize {
+        self.members.keys().next().map_or(0, |k| k.len())
     }
 
     fn range(&self, group: u32) -> impl DoubleEndedIterator<Item = (&Box<[u8]>, &Member)> {

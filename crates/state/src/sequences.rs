@@ -63,6 +63,13 @@ pub struct Sequences {
     /// Slots whose copies changed in this epoch, by group.
     changed: Vec<(u32, u32)>,
     n_rows: usize,
+    /// Bytes of all groups' chunks, kept as they change: they are asked for at each epoch's end.
+    chunk_bytes: usize,
+}
+
+/// Bytes that a group's chunks hold.
+fn held(chunks: &[Vec<u32>]) -> usize {
+    chunks.iter().map(|c| c.capacity() * 4 + size_of::<Vec<u32>>()).sum()
 }
 
 impl Sequences {
@@ -79,6 +86,7 @@ impl Sequences {
             at: 0,
             changed: Vec::new(),
             n_rows: 0,
+            chunk_bytes: 0,
         })
     }
 
@@ -153,8 +161,10 @@ impl Sequences {
             self.columns.remove(w.slot);
         }
         let chunks = std::mem::take(&mut self.groups[group as usize]);
+        self.chunk_bytes -= held(&chunks);
         let n: usize = chunks.iter().map(Vec::len).sum();
         let (chunks, touched) = if come.len() > n / MERGE_FROM { self.merge(&chunks, &come) } else { self.place(chunks, &come) };
+        self.chunk_bytes += held(&chunks);
         self.groups[group as usize] = chunks;
         let changed: Vec<u32> = touched.into_iter().filter(|s| self.now[*s as usize] != self.before[*s as usize]).collect();
         self.changed.extend(changed.iter().map(|s| (group, *s)));
@@ -263,6 +273,7 @@ impl Sequences {
                 continue;
             }
             let mut chunks = std::mem::take(&mut self.groups[group as usize]);
+            self.chunk_bytes -= held(&chunks);
             let n: usize = chunks.iter().map(Vec::len).sum();
             if gone.len() > n / MERGE_FROM {
                 chunks = cut(chunks.into_iter().flatten().filter(|s| self.now[*s as usize] != 0).collect());
@@ -275,6 +286,7 @@ impl Sequences {
                     }
                 }
             }
+            self.chunk_bytes += held(&chunks);
             self.groups[group as usize] = chunks;
             self.n_rows -= gone.len();
             gone.into_iter().for_each(|slot| self.drop_row(slot));
@@ -367,11 +379,10 @@ impl Sequences {
 
     /// Bytes of memory held.
     pub fn n_bytes(&self) -> usize {
-        let chunks: usize = self.groups.iter().flatten().map(|c| c.capacity() * 4 + size_of::<Vec<u32>>()).sum();
         let fixed = self.groups.capacity() * size_of::<Vec<Vec<u32>>>()
             + (self.now.capacity() + self.before.capacity()) * 8
             + self.order_len.capacity() * 4;
-        self.columns.n_bytes() + self.keys.n_bytes() + chunks + fixed + self.waiting.capacity() * size_of::<Waiting>()
+        self.columns.n_bytes() + self.keys.n_bytes() + self.chunk_bytes + fixed + self.waiting.capacity() * size_of::<Waiting>()
     }
 }
 
@@ -392,4 +403,40 @@ fn cut(all: Vec<u32>) -> Vec<Vec<u32>> {
         return vec![all];
     }
     all.chunks(CHUNK_MAX / 2).map(<[u32]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int64Array;
+    use proptest::prelude::*;
+    use regauge_types::key::encode;
+    use std::sync::Arc;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Few groups, long enough for several chunks, whose rows come, merge, and go.
+        #[test]
+        fn the_bytes_of_chunks_are_those_that_a_look_at_all_of_them_finds(
+            epochs in proptest::collection::vec((0u32..3, 0i64..3000, 1i64..1500, any::<bool>()), 1..12),
+        ) {
+            let mut all = Sequences::new(&[DataType::Int64]).unwrap();
+            let mut there = std::collections::BTreeSet::new();
+            for (group, from, n, comes) in epochs {
+                let values: Vec<i64> = (from..from + n).filter(|v| there.contains(&(group, *v)) != comes).collect();
+                for v in &values {
+                    if comes { there.insert((group, *v)); } else { there.remove(&(group, *v)); }
+                }
+                let rows: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(values.clone()))];
+                let keys = encode(&rows, values.len()).unwrap();
+                all.push(&vec![group; values.len()], [&keys, &keys], &rows, |_| if comes { 1 } else { -1 }).unwrap();
+                all.seal();
+                while all.next_group().is_some() {}
+                all.settle();
+                prop_assert_eq!(all.n_rows(), there.len());
+                prop_assert_eq!(all.chunk_bytes, all.groups.iter().map(|g| held(g)).sum::<usize>());
+            }
+        }
+    }
 }

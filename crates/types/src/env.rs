@@ -9,6 +9,10 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970; may jump in either direction.
     fn wall_ms(&self) -> u64;
+    /// The same in microseconds, where the clock is as fine.
+    fn wall_us(&self) -> u64 {
+        self.wall_ms().saturating_mul(1000)
+    }
     /// Time since some fixed moment of this process; never goes back.
     fn steady(&self) -> Duration;
     /// Blocks the calling thread.

@@ -32,6 +32,11 @@ impl Clock for RealClock {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn wall_us(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
     fn steady(&self) -> Duration {
         self.start.elapsed()
     }

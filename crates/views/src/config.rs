@@ -5,6 +5,9 @@ use regauge_log::LogOptions;
 use regauge_types::Env;
 use std::{path::PathBuf, time::Duration};
 
+/// See [`Limits::history_commits`]: about as many as traces keep apart for readers that are on their way.
+pub const HISTORY_COMMITS: u64 = 512;
+
 /// Limits, each with a typed error where it is met.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -24,10 +27,26 @@ pub struct Limits {
     pub epoch_rows: usize,
     /// Epochs fed to the engine and not yet complete, beyond which the driver waits.
     pub epochs_in_flight: usize,
+    /// Rows of history of streams after which a new version's state may be saved, so that a restart goes on from there.
+    pub backfill_step_rows: u64,
+    /// Whether histories are read no faster than views ask for (`backfill_rate`); who only looks reads them as they are.
+    pub obeys_backfill_rates: bool,
+    /// Whether writes wait, and then are refused, when views hold more memory than they may ([`Config::memory_bytes`]).
+    pub refuses_beyond_memory: bool,
     /// How long a read waits for what its token has seen, unless the session says otherwise.
     pub causal_timeout: Duration,
+    /// Whether reads wait for whatever anybody was told to be written before they began, unless the session says otherwise
+    /// (`regauge.linearizable`).
+    pub linearizable: bool,
     /// Partitions of a stream that does not say.
     pub stream_partitions: u32,
+    /// How many commits back of the last one that is shown `AS OF EPOCH` reads, at least. Memory: what tables and views had in each of
+    /// these, where it differs; and reads of a view visit a layer for each epoch among them that changed it.
+    pub history_commits: u64,
+    /// Traces are told what they may forget each time so many commits have passed.
+    pub forget_every: u64,
+    /// Heads of tables, and catalogs, forget each time so many commits have passed: it costs a look at each key.
+    pub compact_every: u64,
 }
 
 impl Default for Limits {
@@ -41,8 +60,15 @@ impl Default for Limits {
             autocommit_retries: 10_000,
             epoch_rows: 65_536,
             epochs_in_flight: 16,
+            backfill_step_rows: 1_000_000,
+            obeys_backfill_rates: true,
+            refuses_beyond_memory: true,
             causal_timeout: Duration::from_secs(5),
+            linearizable: false,
             stream_partitions: 1,
+            history_commits: HISTORY_COMMITS,
+            forget_every: 512,
+            compact_every: 4096,
         }
     }
 }
@@ -62,6 +88,13 @@ pub struct Config {
     pub checkpoints: CheckpointOptions,
     /// Sizes of the log's files, and when its archive is written.
     pub log: LogOptions,
+    /// Bytes of memory that views may hold; what is beyond goes to files in the folder `scratch` of the data folder. `None`: as much as they
+    /// need.
+    pub memory_bytes: Option<usize>,
+    /// Functions of the program that SQL may call, see [`crate::host`].
+    pub functions: Vec<std::sync::Arc<regauge_plan::host::HostFunction>>,
+    /// The key that values of secrets are encrypted with, in the place of the folder's own.
+    pub secret_key: Option<crate::secrets::SecretKey>,
 }
 
 impl Config {
@@ -70,7 +103,17 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Config {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (limits, checkpoints) = (Limits::default(), CheckpointOptions::default());
-        Config { dir: dir.into(), workers, env: Env::real(), limits, checkpoints, log: LogOptions::default() }
+        Config {
+            dir: dir.into(),
+            workers,
+            env: Env::real(),
+            limits,
+            checkpoints,
+            log: LogOptions::default(),
+            memory_bytes: None,
+            functions: vec![],
+            secret_key: None,
+        }
     }
 
     /// With so many threads of the engine.

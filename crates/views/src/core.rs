@@ -1,19 +1,21 @@
 //! What all sessions of an instance share.
 
 use crate::{
-    catalog::{Catalog, Kind, ObjectId, Who},
+    catalog::{Catalog, Event, Kind, ObjectId, Who, dead},
     config::Config,
     error::{Error, Result, sqlstate as code},
     gate,
     judge::{Judged, Proposal, Refused},
+    pressure::{self, Pressure},
     read::{Pin, Pins, Planner, culprit::Culprits},
+    secrets::{SecretValue, Secrets},
     session::txn::Txn,
     token::{Mint, Seen},
     version::Versions,
 };
 use bytes::Bytes;
-use regauge_log::{Append, Committed, Log, LogError, ProducerSeq, Transaction};
-use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, VersionNo, ViewId};
+use regauge_log::{Append, Committed, Log, LogError, ProducerSeq, Skip, Transaction};
+use regauge_types::{CATALOG_TOPIC, ErrorKind, Lsn, TopicId, VersionNo, ViewId};
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::AtomicUsize},
@@ -36,6 +38,10 @@ pub struct Core {
     pub ids: Arc<crate::catalog::Ids>,
     /// Numbers of sequences.
     pub sequences: Arc<crate::sequences::Sequences>,
+    /// Settings that the program tells of itself: its port, for one.
+    pub facts: parking_lot::RwLock<std::collections::BTreeMap<String, String>>,
+    /// Advisory locks.
+    pub advisory: Arc<crate::advisory::Locks>,
     /// Tokens.
     pub mint: Mint,
     /// Versions and their epochs.
@@ -44,8 +50,14 @@ pub struct Core {
     pub sinks: Arc<crate::sinks::Sinks>,
     /// Records that errors are about.
     pub culprits: Arc<Culprits>,
+    /// Functions of the program, found by calls while they are here.
+    pub functions: parking_lot::Mutex<Vec<Arc<regauge_plan::host::HostFunction>>>,
+    /// Values of secrets.
+    pub secrets: Arc<Secrets>,
     /// How many sessions are open.
     pub sessions: AtomicUsize,
+    /// The folder of checkpoints, if they are on.
+    pub checkpoints: Option<regauge_state::checkpoint::Store>,
 }
 
 /// A commit that did not happen.
@@ -71,18 +83,90 @@ impl From<NotCommitted> for Error {
 }
 
 impl Core {
+    /// What a backup is taken of.
+    pub fn backup_parts(&self) -> crate::backup::Parts {
+        let (env, log, checkpoints) = (self.config.env.clone(), self.log.clone(), self.checkpoints.clone());
+        crate::backup::Parts { env, log, checkpoints, stop: Arc::default() }
+    }
+
     /// Commits what a transaction has written; `None` when there was nothing to write.
     pub async fn commit(&self, txn: &Txn, seen: Seen, producer: Option<ProducerSeq>) -> Result<Option<Committed>, NotCommitted> {
         let Some(transaction) = self.transaction(txn, seen, producer).map_err(NotCommitted::Failed)? else {
             self.settle(txn).await.map_err(NotCommitted::Failed)?;
             return Ok(None);
         };
-        let log = self.log.clone();
-        let outcome = tokio::task::spawn_blocking(move || log.commit(transaction)).await;
+        self.hold(txn).await.map_err(NotCommitted::Failed)?;
+        let (log, secrets, values) = (self.log.clone(), self.secrets.clone(), txn.values());
+        let outcome = tokio::task::spawn_blocking(move || written(&log, &secrets, &values, transaction)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Error::internal("commit panicked")));
+        self.settled(txn, outcome).map(Some)
+    }
+
+    /// As [`Core::commit`], of a transaction that has something to write, on the thread that calls.
+    pub fn commit_here(&self, txn: &Txn, seen: Seen) -> Result<Committed, NotCommitted> {
+        let transaction = self.transaction(txn, seen, None).map_err(NotCommitted::Failed)?.unwrap_or_default();
+        self.settled(txn, written(&self.log, &self.secrets, &txn.values(), transaction))
+    }
+
+    /// What there is to do about secrets once it is known what came of a commit.
+    fn settled(&self, txn: &Txn, outcome: Result<Result<Committed, LogError>>) -> Result<Committed, NotCommitted> {
         match outcome {
-            Ok(Ok(committed)) => Ok(Some(committed)),
-            Ok(Err(error)) => Err(refused(error)),
-            Err(_) => Err(NotCommitted::Failed(Error::internal("commit panicked"))),
+            Ok(Ok(committed)) => {
+                self.forget_secrets(txn);
+                Ok(committed)
+            }
+            Ok(Err(error)) => {
+                let not = refused(error);
+                if matches!(not, NotCommitted::Conflict { .. }) {
+                    txn.values().iter().for_each(|(file, _)| self.forget_secret(file));
+                }
+                Err(not)
+            }
+            Err(error) => Err(NotCommitted::Failed(error)),
+        }
+    }
+
+    /// The value of a secret for a role that may use it, also for who has no session: a sink runs by its owner's rights.
+    pub fn secret(&self, catalog: &Catalog, who: &Who, name: &crate::catalog::Name) -> Result<SecretValue> {
+        let file = catalog.secret(name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, code::UNDEFINED_OBJECT, format!("secret \"{name}\" does not exist"))
+        })?;
+        who.secret(name)?;
+        self.secrets.read(file)
+    }
+
+    /// Removes the values that a commit has put others in the place of, or dropped.
+    fn forget_secrets(&self, txn: &Txn) {
+        for event in &txn.events {
+            if let Event::SecretSet { name, .. } | Event::SecretDropped { name } = event
+                && let Some(old) = txn.base.secret(name)
+            {
+                self.forget_secret(old);
+            }
+        }
+    }
+
+    /// Removes a value that nothing names. One that cannot be removed now goes when the folder is opened.
+    fn forget_secret(&self, file: &str) {
+        if let Err(error) = self.secrets.remove(file) {
+            tracing::warn!(%error, "a value that no secret has any more is still there");
+        }
+    }
+
+    /// Where views hold nearly all the memory that they may, what makes more of it waits, or is refused.
+    async fn hold(&self, txn: &Txn) -> Result<()> {
+        let Some((held, budget)) =
+            self.versions.memory().filter(|_| self.config.limits.refuses_beyond_memory && txn.makes_more())
+        else {
+            return Ok(());
+        };
+        match pressure::decide(held, budget) {
+            Pressure::None => Ok(()),
+            Pressure::Wait(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Pressure::Refuse => Err(pressure::refused(held, budget)),
         }
     }
 
@@ -107,6 +191,7 @@ impl Core {
                 appends.push(Append { topic: writes.topic(), partition: None, rows });
             }
         }
+        balanced(txn)?;
         appends.extend(txn.appends.iter().cloned());
         let proposal = Proposal {
             snapshot: txn.snapshot.as_ref().map_or(self.judged.last(), Pin::at),
@@ -120,6 +205,7 @@ impl Core {
         Ok(Some(Transaction {
             define: txn.defines.clone(),
             appends,
+            skips: if producer.is_some() { skips(txn) } else { vec![] },
             producer,
             cause: Mint::cause(seen).map(|bytes| Bytes::copy_from_slice(&bytes)),
             clock_floor: seen.hlc,
@@ -186,6 +272,49 @@ pub fn causal_timeout(lsn: Lsn) -> Error {
     Error::new(ErrorKind::Unavailable, code::CAUSAL_TIMEOUT, message).hint("try again, or SET regauge.causal_timeout = '30s'")
 }
 
+/// What a transaction's producer sent, if it turns out that it had sent it before.
+pub fn skips(txn: &Txn) -> Vec<Skip> {
+    txn.consumed.iter().map(|(topic, n)| Skip { topic: *topic, n_rows: *n }).filter(|skip| skip.n_rows > 0).collect()
+}
+
+/// The ledger's balance (I12): of each stream, what the doors counted is what is stored of it and beside it.
+fn balanced(txn: &Txn) -> Result<()> {
+    let mut sums: std::collections::BTreeMap<TopicId, u64> = std::collections::BTreeMap::new();
+    for append in &txn.appends {
+        *sums.entry(append.topic).or_default() += append.rows.num_rows() as u64;
+    }
+    let rows = |topic: TopicId| sums.get(&topic).copied().unwrap_or_default();
+    for relation in sums.keys().filter_map(|topic| txn.catalog.get(ObjectId::Topic(topic.0))) {
+        let of = dead::of(relation).unwrap_or(relation.id);
+        let Some(stream) = txn.catalog.get(of) else { continue };
+        let Some(topic) = stream.topic() else { continue };
+        let beside = dead::beside(&txn.catalog, stream).and_then(|dead| dead.topic());
+        let (stored, dead) = (rows(topic), beside.map_or(0, rows));
+        let consumed = txn.consumed.get(&topic).copied().unwrap_or(0);
+        if consumed != stored + dead {
+            let message = format!(
+                "the ledger of \"{}\" does not balance consumed={consumed} stored={stored} dead_lettered={dead}",
+                stream.name
+            );
+            return Err(Error::internal(message));
+        }
+    }
+    Ok(())
+}
+
+/// Values of secrets first, then the commit that names them.
+fn written(
+    log: &Log,
+    secrets: &Secrets,
+    values: &[(String, SecretValue)],
+    transaction: Transaction,
+) -> Result<Result<Committed, LogError>> {
+    for (file, value) in values {
+        secrets.keep(file, value)?;
+    }
+    Ok(log.commit(transaction))
+}
+
 fn refused(error: LogError) -> NotCommitted {
     if let LogError::DroppedTopic { topic } | LogError::UnknownTopic { topic } | LogError::WrongSchema { topic, .. } = &error {
         let error = Error::conflict(format!("a relation was changed or dropped meanwhile topic={topic}"));
@@ -202,15 +331,10 @@ fn refused(error: LogError) -> NotCommitted {
     };
     match refusal.0.downcast_ref::<Refused>() {
         Some(Refused::Conflict { relation, lsn, duplicate, .. }) => {
-            let conflict = if *duplicate {
-                let message = format!(
-                    "duplicate key value violates unique constraint on \"{relation}\": a concurrent transaction inserted it first"
-                );
-                Error::new(ErrorKind::Conflict, code::UNIQUE, message)
-            } else {
+            let conflict = duplicate.as_deref().cloned().unwrap_or_else(|| {
                 Error::conflict("could not serialize access due to concurrent update")
                     .detail(format!("relation={relation} lsn={lsn}"))
-            };
+            });
             NotCommitted::Conflict { lsn: *lsn, error: conflict }
         }
         Some(Refused::CatalogMoved { lsn }) => {
@@ -262,7 +386,7 @@ impl Error {
 impl From<regauge_plan::PlanError> for Error {
     fn from(error: regauge_plan::PlanError) -> Error {
         let mut translated = Error::new(error.kind(), error.sqlstate(), error.to_string());
-        translated.position = error.position();
+        translated.position = error.position().and_then(|at| u32::try_from(at).ok());
         match error.hint() {
             Some(hint) => translated.hint(hint),
             None => translated,

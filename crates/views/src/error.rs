@@ -3,6 +3,7 @@
 //!
 //! Every error of a crate below is translated here and nowhere else, so that one cause has one SQLSTATE.
 
+use crate::catalog::Name;
 use regauge_types::ErrorKind;
 use std::fmt;
 
@@ -30,6 +31,7 @@ pub mod sqlstate {
     pub const INVALID_SCHEMA: &str = "3F000";
     pub const SERIALIZATION: &str = "40001";
     pub const SYNTAX: &str = "42601";
+    pub const SNAPSHOT_TOO_OLD: &str = "72000";
     pub const DUPLICATE_COLUMN: &str = "42701";
     pub const UNDEFINED_COLUMN: &str = "42703";
     pub const UNDEFINED_OBJECT: &str = "42704";
@@ -74,7 +76,21 @@ pub struct Error {
     /// What to type next.
     pub hint: Option<String>,
     /// Where in the statement's text, in characters from 1.
-    pub position: Option<usize>,
+    pub position: Option<u32>,
+    /// What it is about, for programs; boxed, because few errors have it.
+    pub subject: Option<Box<Subject>>,
+}
+
+/// The relation, column and constraint that an error is about: fields of their own on the wire, so that a program need not read
+/// the message. Constraints have the names that PostgreSQL gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The relation.
+    pub relation: Name,
+    /// Its column.
+    pub column: Option<String>,
+    /// Its constraint.
+    pub constraint: Option<String>,
 }
 
 /// What fallible functions of this crate return.
@@ -83,7 +99,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of a kind, a code and a message.
     pub fn new(kind: ErrorKind, sqlstate: &'static str, message: impl Into<String>) -> Error {
-        Error { kind, sqlstate, message: message.into(), detail: None, hint: None, position: None }
+        Error { kind, sqlstate, message: message.into(), detail: None, hint: None, position: None, subject: None }
     }
 
     /// Wrong input.
@@ -133,6 +149,33 @@ impl Error {
     pub fn detail(mut self, detail: impl Into<String>) -> Error {
         self.detail = Some(detail.into());
         self
+    }
+
+    /// Of a relation's constraint.
+    #[must_use]
+    pub fn of_constraint(mut self, relation: &Name, constraint: &str) -> Error {
+        self.subject =
+            Some(Box::new(Subject { relation: relation.clone(), column: None, constraint: Some(constraint.to_owned()) }));
+        self
+    }
+
+    /// Of a relation's column.
+    #[must_use]
+    pub fn of_column(mut self, relation: &Name, column: &str) -> Error {
+        self.subject = Some(Box::new(Subject { relation: relation.clone(), column: Some(column.to_owned()), constraint: None }));
+        self
+    }
+
+    /// The column that it says to be its subject.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        self.subject.as_ref()?.column.as_deref()
+    }
+
+    /// The constraint that it says to be its subject.
+    #[must_use]
+    pub fn constraint(&self) -> Option<&str> {
+        self.subject.as_ref()?.constraint.as_deref()
     }
 
     /// With what to type next.

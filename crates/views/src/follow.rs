@@ -12,11 +12,12 @@
 
 use crate::{
     Instance,
-    catalog::{Catalog, Kind, ObjectId, Relation, RoleId, Sink, Who},
+    catalog::{Catalog, Kind, ObjectId, Relation, RoleId, Sink, SinkSpec, Who},
     core::Core,
     error::{Error, Result},
     event_time::layout,
     read::{Pin, Reading},
+    secrets::SecretValue,
     session::{Session, SessionOptions},
     sinks::Sinks,
     table::layout::Changes,
@@ -121,6 +122,14 @@ impl Feed {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.core.log.durable()
+    }
+
+    /// The value of a secret that an option of a sink names; none: it names none. The owner must have USAGE on it, now. The value must not
+    /// be shown, logged, or put in an error.
+    pub fn secret(&self, sink: &SinkSpec, option: &str) -> Result<Option<SecretValue>> {
+        let Some((_, name)) = sink.secrets().find(|(of, _)| *of == option) else { return Ok(None) };
+        let catalog = self.catalog();
+        self.core.secret(&catalog, &Who::new(catalog.rights.clone(), sink.owner), &name).map(Some)
     }
 
     /// Follows a sink's relation, with its owner's rights.

@@ -79,17 +79,21 @@ impl Instance {
             log.commit(Transaction { define: vec![Definition::Topic(catalog_topic())], ..Transaction::default() })
                 .map_err(Error::from_log)?;
         }
-        let catalog = fold_catalog(&log, log.durable())?;
+        let mut catalog = fold_catalog(&log, log.durable())?;
+        crate::backup::settle(&config.env, &config.dir, &log, &mut catalog)?;
         upgrade_streams(&log, &catalog)?;
         let at = log.durable();
         let board = Arc::new(Board::default());
+        tracing::info!(lsn = %at, "log is open; the newest checkpoint is verified");
         let (store, found) = open_checkpoint(&config, &log, at, &board)?;
+        let from = found.as_ref().map(Found::at).unwrap_or_default();
+        tracing::info!(checkpoint = %from, "tables are read");
         let heads = fold_heads(&log, &catalog, found.as_ref(), at)?;
         let known = found.as_ref().map(|f| (f.times.clone(), f.at())).unwrap_or_default();
         let times = Times::of_log(&log, &catalog, known, at)?;
         let judged = Arc::new(Judged::new(catalog.clone(), heads, times.clone(), at));
         log.set_judge(judged.clone());
-        let pins = Pins::default();
+        let pins = Pins::new(at);
         let versions = Arc::new(Versions::new(log.clone(), flows, at));
         let stop = Arc::new(AtomicBool::new(false));
         let parts = Parts {
@@ -102,6 +106,8 @@ impl Instance {
             stop: stop.clone(),
             board: board.clone(),
         };
+        tracing::info!("views are begun");
+        let checkpoints = store.clone();
         let keeper = store.map(|store| {
             let last = found.as_ref().map(|f| f.manifest());
             Keeper::new(config.checkpoints, config.env.clone(), store, last, board.clone(), log.written_bytes())
@@ -112,8 +118,16 @@ impl Instance {
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(config.env.clock.clone()), config.limits.clone());
         let sequences = Arc::new(crate::sequences::Sequences::new(log.clone(), judged.clone()));
+        let secrets = crate::secrets::Secrets::of(config.env.clone(), &config.dir, config.secret_key.clone());
+        if let Err(error) = secrets.retain(&judged.catalog().secrets().map(|(_, file)| file.to_owned()).collect()) {
+            tracing::warn!(%error, "values that no secret has any more may still be there");
+        }
         let core = Arc::new(Core {
+            functions: parking_lot::Mutex::new(config.functions.clone()),
+            secrets: Arc::new(secrets),
             sequences,
+            advisory: Arc::default(),
+            facts: parking_lot::RwLock::default(),
             ids: Arc::new(catalog::Ids::behind(&judged.catalog())),
             config,
             log,
@@ -125,8 +139,29 @@ impl Instance {
             sinks: Arc::default(),
             culprits: Arc::default(),
             sessions: AtomicUsize::new(0),
+            checkpoints,
         });
-        Ok(Instance { core, board, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) })
+        let instance = Instance { core, board, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) };
+        for function in &instance.config().functions {
+            instance.core.register(function)?;
+        }
+        Ok(instance)
+    }
+
+    /// What SHOW is to tell of the program, under a name of PostgreSQL's settings: `port`, for one. Sessions that open later know it.
+    pub fn tell(&self, setting: &str, value: impl Into<String>) {
+        self.core.facts.write().insert(setting.to_owned(), value.into());
+    }
+
+    /// Makes a function of the program one that SQL can call, from now on and as long as the instance is open. Blocks for a commit if the
+    /// catalog does not know it yet. Views that wait for it are not begun by this: register before opening, in [`Config::functions`].
+    ///
+    /// Errors: 22023 for a name or version that cannot be one, 42723 for a name that is taken, 0A000 for a type that is no column's.
+    pub fn register(&self, function: regauge_plan::host::HostFunction) -> Result<()> {
+        let function = regauge_plan::host::keep(function);
+        self.core.register(&function)?;
+        self.core.functions.lock().push(function);
+        Ok(())
     }
 
     /// Opens a session.
@@ -196,6 +231,12 @@ impl Instance {
     #[must_use]
     pub fn sinks(&self) -> &Arc<crate::sinks::Sinks> {
         &self.core.sinks
+    }
+
+    /// What a backup is taken of.
+    #[must_use]
+    pub fn backup_parts(&self) -> crate::backup::Parts {
+        self.core.backup_parts()
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -316,7 +357,12 @@ fn open_checkpoint(config: &Config, log: &Log, at: Lsn, board: &Board) -> Result
     board.tell(|s| s.enabled = true);
     let clock_of = |lsn| clock::of(log, lsn);
     match checkpoint::found::open(&config.env, &config.dir, log.dataset(), (log.source().first(), at), clock_of, board) {
-        Ok((store, found)) => Ok((Some(store), found)),
+        Ok((store, mut found)) => {
+            if let Some(found) = &mut found {
+                found.reads_later = config.memory_bytes.is_some();
+            }
+            Ok((Some(store), found))
+        }
         Err(error) => {
             tracing::warn!(%error, "checkpoints cannot be read; versions are rebuilt, and none are taken");
             board.tell(|s| s.damaged.push(error.to_string()));

@@ -10,11 +10,12 @@
 
 use crate::{
     catalog::{Catalog, Event, Kind, ObjectId, still_holds},
+    error::Error,
     event_time::{Times, lateness::Lateness},
     table::{
         head::Head,
         layout::Op,
-        writes::{Key, TableWrites},
+        writes::{Key, TableWrites, duplicate},
     },
 };
 use parking_lot::{Mutex, RwLock};
@@ -61,8 +62,8 @@ pub enum Refused {
         key: Key,
         /// That commit.
         lsn: Lsn,
-        /// The key was to be inserted and now has a row.
-        duplicate: bool,
+        /// The key was to be inserted and now has a row: what is to be said of that.
+        duplicate: Option<Box<Error>>,
     },
     /// The catalog changed under a transaction that changes it too.
     #[error("the catalog was changed by a later commit lsn={lsn}")]
@@ -90,7 +91,7 @@ pub type SharedHead = Arc<RwLock<Head>>;
 /// Catalog and heads as the judge has left them.
 #[derive(Default)]
 pub struct Judged {
-    /// By commit, ascending; the last one holds. Earlier ones are kept until they can no longer be called for.
+    /// By commit, ascending; the last one holds. Earlier ones are kept until they can no longer be called or asked for.
     catalogs: RwLock<Vec<(Lsn, Arc<Catalog>)>>,
     heads: RwLock<HashMap<TopicId, SharedHead>>,
     lateness: Mutex<Lateness>,
@@ -116,6 +117,28 @@ impl Judged {
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalogs.read().last().map(|(_, c)| c.clone()).unwrap_or_default()
+    }
+
+    /// The catalog as it was at a commit that can still be read.
+    #[must_use]
+    pub fn catalog_at(&self, at: Lsn) -> Arc<Catalog> {
+        let catalogs = self.catalogs.read();
+        let then = catalogs.iter().rfind(|(lsn, _)| *lsn <= at).or_else(|| catalogs.first());
+        then.map(|(_, c)| c.clone()).unwrap_or_default()
+    }
+
+    /// The first commit behind which the catalog is known to have something, of those that can still be read.
+    #[must_use]
+    pub fn first_with(&self, has: impl Fn(&Catalog) -> bool) -> Option<Lsn> {
+        self.catalogs.read().iter().find(|(_, catalog)| has(catalog)).map(|(lsn, _)| *lsn)
+    }
+
+    /// The commit from which on the catalog has had something up to `until`, of those that can still be read; none if it does not have it there.
+    #[must_use]
+    pub fn since_with(&self, until: Lsn, has: impl Fn(&Catalog) -> bool) -> Option<Lsn> {
+        let catalogs = self.catalogs.read();
+        let newest_first = catalogs.iter().rev().skip_while(|(lsn, _)| *lsn > until);
+        newest_first.take_while(|(_, catalog)| has(catalog)).last().map(|(lsn, _)| *lsn)
     }
 
     /// A table's head.
@@ -169,7 +192,8 @@ impl Judged {
         for change in writes.changes() {
             let Some(op) = change.op() else { continue };
             if let Some((lsn, row)) = head.latest(&change.key).filter(|(lsn, _)| *lsn > snapshot) {
-                let duplicate = op == Op::Insert && row.is_some();
+                let taken = row.as_ref().filter(|_| op == Op::Insert);
+                let duplicate = taken.map(|row| Box::new(duplicate(writes.relation(), Some(row))));
                 let relation = writes.relation().name.to_string();
                 return Err(Refused::Conflict { topic: writes.topic(), relation, key: change.key.clone(), lsn, duplicate });
             }
@@ -212,15 +236,15 @@ impl Judged {
     /// Nobody reads before `since` any more, and everything up to `durable` cannot be called back.
     pub fn forget_before(&self, since: Lsn, durable: Lsn) {
         let mut catalogs = self.catalogs.write();
-        let keep = catalogs.iter().rposition(|(lsn, _)| *lsn <= durable).unwrap_or(0);
+        let keep = catalogs.iter().rposition(|(lsn, _)| *lsn <= durable.min(since)).unwrap_or(0);
         catalogs.drain(..keep);
-        let catalog = catalogs.first().map(|(_, c)| c.clone()).unwrap_or_default();
-        let current = catalogs.last().map(|(_, c)| c.clone()).unwrap_or_default();
+        let all: Vec<Arc<Catalog>> = catalogs.iter().map(|(_, c)| c.clone()).collect();
+        let current = all.last().cloned().unwrap_or_default();
         drop(catalogs);
         self.lateness.lock().settle(durable, &current);
         self.heads.write().retain(|topic, _| {
             let id = ObjectId::Topic(topic.0);
-            catalog.changed() > since || catalog.get(id).is_some() || current.get(id).is_some()
+            all.first().is_none_or(|first| first.changed() > since) || all.iter().rev().any(|catalog| catalog.get(id).is_some())
         });
         for head in self.heads() {
             head.write().compact(since);

@@ -2,8 +2,10 @@
 //!
 //! What passes through: sessions' statements become commits of the log and reads at epochs; commits become epochs of the
 //! engine; catalog events become versions that live and end. Invariant: everything here is a fold of the log: catalog, heads,
-//! versions; a crash at any moment loses none of it. It never knows: protocols, operators, files other than the token's key.
+//! versions; a crash at any moment loses none of it. It never knows: protocols, operators, files other than the token's key and the values of secrets.
 
+pub(crate) mod advisory;
+pub mod backup;
 pub mod catalog;
 pub mod checkpoint;
 pub mod config;
@@ -13,11 +15,14 @@ pub mod error;
 pub mod event_time;
 pub mod follow;
 pub mod gate;
+pub mod host;
 pub mod instance;
 pub mod judge;
 pub mod overview;
+mod pressure;
 pub mod read;
 pub mod response;
+pub mod secrets;
 pub(crate) mod sequences;
 pub mod session;
 pub mod sinks;
@@ -25,13 +30,15 @@ mod stack;
 pub(crate) mod syntax;
 pub mod table;
 pub mod token;
+pub mod verify;
 pub mod version;
 
 pub use regauge_log::ProducerSeq;
 
-pub use config::{Config, Limits};
+pub use config::{Config, HISTORY_COMMITS, Limits};
 pub use error::{Error, Result};
 pub use instance::Instance;
+pub use regauge_plan::host::{Folding, HostFunction, HostValue, Work};
 pub use regauge_plan::{Datum, Value, pgtypes};
 pub use response::{Response, RowStream, Rows};
 pub use session::copy_out::CopyOut;

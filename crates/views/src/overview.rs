@@ -16,7 +16,7 @@ use crate::{
 };
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
-use regauge_log::{Log, ScanColumn, ScanSpec};
+use regauge_log::{Ledger, Log, ScanColumn, ScanSpec};
 use regauge_types::{CATALOG_TOPIC, ColumnId, Epoch, Hlc, Lsn, TopicId, VersionNo, ViewId, env::Clock};
 use std::sync::Arc;
 
@@ -110,6 +110,12 @@ impl Overview {
     #[must_use]
     pub fn times(&self) -> Times {
         self.judged.times()
+    }
+
+    /// What came of the records that were consumed, as of the last commit in order.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.log.ledger()
     }
 
     /// The next offset of each partition of a topic.

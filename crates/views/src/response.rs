@@ -1,7 +1,7 @@
 //! What a statement answers with.
 
 use crate::{
-    error::Result,
+    error::{Result, sqlstate as code},
     session::{copy::CopyIn, copy_out::CopyOut, subscribe::Subscription},
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -19,7 +19,7 @@ pub struct Rows {
     /// What stands before the number of rows in the command tag: `SELECT`, `INSERT 0`, `UPDATE`, `SHOW`.
     pub tag: String,
     /// For people.
-    pub notices: Vec<String>,
+    pub notices: Vec<Notice>,
 }
 
 impl Rows {
@@ -36,6 +36,40 @@ impl Rows {
     }
 }
 
+/// A word for people that comes with an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// `00000` of a mere notice; another of a warning, as PostgreSQL has it.
+    pub sqlstate: &'static str,
+    /// What is said.
+    pub message: String,
+}
+
+impl Notice {
+    /// A warning.
+    pub fn warning(sqlstate: &'static str, message: impl Into<String>) -> Notice {
+        Notice { sqlstate, message: message.into() }
+    }
+
+    /// Whether it is more than a notice.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        self.sqlstate != code::SUCCESSFUL
+    }
+}
+
+impl From<String> for Notice {
+    fn from(message: String) -> Notice {
+        Notice { sqlstate: code::SUCCESSFUL, message }
+    }
+}
+
+impl From<&str> for Notice {
+    fn from(message: &str) -> Notice {
+        message.to_owned().into()
+    }
+}
+
 /// What a statement answers with.
 pub enum Response {
     /// Rows.
@@ -45,7 +79,7 @@ pub enum Response {
         /// For example `CREATE TABLE` or `INSERT 0 3`.
         tag: String,
         /// For people.
-        notices: Vec<String>,
+        notices: Vec<Notice>,
     },
     /// The client is to send rows.
     CopyIn(Box<CopyIn>),
@@ -62,7 +96,23 @@ impl Response {
     }
 
     /// A tag with a word for people.
-    pub fn noticed(tag: impl Into<String>, notice: impl Into<String>) -> Response {
+    pub fn noticed(tag: impl Into<String>, notice: impl Into<Notice>) -> Response {
         Response::Command { tag: tag.into(), notices: vec![notice.into()] }
+    }
+
+    /// With one more word for people, if there is one.
+    #[must_use]
+    pub fn with_notice(mut self, notice: Option<String>) -> Response {
+        match (&mut self, notice) {
+            (Response::Command { notices, .. }, Some(notice)) => notices.push(notice.into()),
+            (Response::Rows(rows), Some(notice)) => rows.notices.push(notice.into()),
+            _ => {}
+        }
+        self
+    }
+
+    /// A tag with several.
+    pub fn told(tag: impl Into<String>, notices: Vec<String>) -> Response {
+        Response::Command { tag: tag.into(), notices: notices.into_iter().map(Notice::from).collect() }
     }
 }

@@ -155,6 +155,13 @@ impl Mine {
         Mine { shared, state: Mutex::default() }
     }
 
+    /// DISCARD SEQUENCES: nothing was given to this session.
+    pub fn forget(&self) {
+        let mut state = self.state.lock();
+        state.given.clear();
+        state.last = None;
+    }
+
     /// `nextval` for `n` rows.
     pub fn next(&self, catalog: &Catalog, id: u32, n: usize) -> Result<Vec<i64>> {
         let sequence = catalog.sequence(id).ok_or_else(gone)?;

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, sqlstate as code};
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 use regauge_plan::parse::{ParseLimits, Statement, parse};
+use std::collections::HashMap;
 
 /// The one query of a text.
 pub fn query(sql: &str) -> Result<ast::Query> {
@@ -63,6 +64,17 @@ pub fn expr_as(expr: ast::Expr, alias: &str) -> ast::SelectItem {
     ast::SelectItem::ExprWithAlias { expr, alias: ident(alias) }
 }
 
+/// `relation.*`
+pub fn all_of(relation: &str) -> ast::SelectItem {
+    let name = ast::SelectItemQualifiedWildcardKind::ObjectName(ast::ObjectName::from(vec![ident(relation)]));
+    ast::SelectItem::QualifiedWildcard(name, ast::WildcardAdditionalOptions::default())
+}
+
+/// A query without FOR UPDATE: its columns are the same.
+pub fn unlocked(query: &ast::Query) -> ast::Query {
+    ast::Query { locks: vec![], ..query.clone() }
+}
+
 /// A quoted identifier.
 #[must_use]
 pub fn ident(name: &str) -> ast::Ident {
@@ -88,6 +100,28 @@ pub fn cast_to(expr: ast::Expr, ty: &DataType) -> Result<ast::Expr> {
         **inner = expr;
     }
     Ok(cast)
+}
+
+/// Casts of many expressions: each type is written once.
+#[derive(Default)]
+pub struct Casts(HashMap<DataType, ast::Expr>);
+
+impl Casts {
+    /// As [`cast_to`].
+    pub fn to(&mut self, expr: ast::Expr, ty: &DataType) -> Result<ast::Expr> {
+        let mut cast = match self.0.get(ty) {
+            Some(known) => known.clone(),
+            None => {
+                let made = cast_to(null(), ty)?;
+                self.0.insert(ty.clone(), made.clone());
+                made
+            }
+        };
+        if let ast::Expr::Cast { expr: inner, .. } = &mut cast {
+            **inner = expr;
+        }
+        Ok(cast)
+    }
 }
 
 /// `expr` as a value for a column: refused where PostgreSQL has no assignment cast.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   file token.key (0600): magic "rgtk0001" · data set 16 bytes · incarnation 8 bytes big-endian · secret 32 bytes
+//!                          · first 8 bytes of blake3 of the above; a file of an older release ends before it
 //! ```
 //! Invariant: the file is made once and never changes; who has it can mint tokens. A token from other data, another incarnation
 //! or another key is refused and moves nothing.
@@ -12,6 +13,7 @@ use std::{io, path::Path};
 
 const MAGIC: &[u8; 8] = b"rgtk0001";
 const LEN: usize = 8 + 16 + 8 + 32;
+const SUM: usize = 8;
 const FILE: &str = "token.key";
 
 /// What a session has seen.
@@ -39,6 +41,12 @@ pub struct Mint {
     key: TokenKey,
 }
 
+fn sum(bytes: &[u8]) -> [u8; SUM] {
+    let mut first = [0; SUM];
+    first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..SUM]);
+    first
+}
+
 impl Mint {
     /// Reads the folder's file, or makes it.
     pub fn open(env: &Env, dir: &Path) -> Result<Mint> {
@@ -51,7 +59,7 @@ impl Mint {
             env.random.fill(&mut bytes);
             bytes[..8].copy_from_slice(MAGIC);
             bytes[24..32].copy_from_slice(&1u64.to_be_bytes());
-            env.disk.replace(&path, &bytes, true).map_err(failed)?;
+            env.disk.replace(&path, &[&bytes[..], &sum(&bytes)].concat(), true).map_err(failed)?;
         }
         let bytes = env.disk.read_all(&path, 4096).map_err(failed)?;
         Mint::parse(&bytes).ok_or_else(|| {
@@ -62,12 +70,22 @@ impl Mint {
     }
 
     fn parse(bytes: &[u8]) -> Option<Mint> {
-        if bytes.len() != LEN || !bytes.starts_with(MAGIC) {
+        let (bytes, rest) = bytes.split_at_checked(LEN)?;
+        if !bytes.starts_with(MAGIC) || !(rest.is_empty() || rest == sum(bytes)) {
             return None;
         }
         let data_set = DataSetId(bytes[8..24].try_into().ok()?);
         let incarnation = u64::from_be_bytes(bytes[24..32].try_into().ok()?);
         Some(Mint { data_set, incarnation, key: TokenKey::derive(&bytes[32..]) })
+    }
+
+    /// Whether a folder's file holds a key, looked at without making one; `None` if there is none.
+    pub fn check(env: &Env, dir: &Path) -> io::Result<Option<bool>> {
+        let path = dir.join(FILE);
+        if !env.disk.exists(&path)? {
+            return Ok(None);
+        }
+        Ok(Some(Mint::parse(&env.disk.read_all(&path, 4096)?).is_some()))
     }
 
     /// What a session carries to the next.

@@ -1,8 +1,11 @@
 //! `cargo xtask bench`: ours beside the peers, in one run on the same data, each measurement in a process of its own.
 //!
 //! ```text
-//! cargo xtask bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]
+//! cargo xtask bench [nexmark] [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]
+//! cargo xtask bench live [--events N] [--rate N] [--seconds N] [--binary PATH] [--json]
+//! cargo xtask bench scale [--events N,N,..] [--queries Q,Q,..] [--runs N] [--keep] [--binary PATH] [--json]
 //! cargo xtask bench restart [--keys N] [--events N,N,..] [--workers N] [--binary PATH] [--json]
+//! cargo xtask bench larger [--events N] [--query q4,join3] [--share N] [--binary PATH] [--json]
 //! cargo xtask bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]
 //! WORDs: a query (q4) · rebuild · live · freshness · epoch · append · lookup · memory
 //! ```
@@ -10,11 +13,14 @@
 //! `bench/RESULTS.md`, between its two marks; what stands around them (the explanations) is written by people. Nothing is
 //! asserted about speed; a wrong answer is an error.
 
+mod larger;
+mod live;
 mod options;
 mod ours;
 mod peers;
 mod report;
 mod restart;
+mod scale;
 mod tpch;
 
 use crate::step;
@@ -30,22 +36,22 @@ const QUERIES: [&str; 18] =
 
 /// Runs what was asked for, prints the tables, writes `bench/RESULTS.md`.
 pub fn run(root: &Path, args: &[String]) -> Result<()> {
-    if let Some(("tpch", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return tpch::run(root, rest);
+    let whole = args.split_first().map(|(first, rest)| (first.as_str(), rest));
+    match whole {
+        Some(("tpch", rest)) => return tpch::run(root, rest),
+        Some(("restart", rest)) => return restart::run(root, rest),
+        Some(("live", rest)) => return live::run(root, rest),
+        Some(("larger", rest)) => return larger::run(root, rest),
+        Some(("scale", rest)) => return scale::run(root, rest),
+        _ => {}
     }
-    if let Some(("restart", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return restart::run(root, rest);
-    }
+    // the Nexmark tables are what is run without a word, too
+    let args = if let Some(("nexmark", rest)) = whole { rest } else { args };
     let options = Options::parse(args)?;
     let ours = ours(root, options.binary.as_deref())?;
     let cache = cache()?;
     let peers = peers::Peers::install(root, &cache)?;
-    let dir = cache.join(format!("nexmark-{}", options.events));
-    if !dir.join("sizes.json").is_file() {
-        let _ = std::fs::remove_dir_all(&dir);
-        println!("== data: {} events", options.events);
-        ours.run(&["data", "--dir", text(&dir)?, "--events", &options.events.to_string()])?;
-    }
+    let dir = data(&ours, &cache, options.events)?;
     let mut report = Report::new(root, &options, peers.version());
     let texts = ours.run(&["queries"])?;
     for query in QUERIES.iter().filter(|q| options.wants("rebuild", q)) {
@@ -77,6 +83,17 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
         println!("\n{}", report.markdown());
     }
     report.write(&root.join("bench/RESULTS.md"))
+}
+
+/// The folder with so many events; made if it is not there.
+fn data(ours: &ours::Ours, cache: &Path, events: usize) -> Result<PathBuf> {
+    let dir = cache.join(format!("nexmark-{events}"));
+    if !dir.join("sizes.json").is_file() {
+        let _ = std::fs::remove_dir_all(&dir);
+        println!("== data: {events} events");
+        ours.run(&["data", "--dir", text(&dir)?, "--events", &events.to_string()])?;
+    }
+    Ok(dir)
 }
 
 /// The binary that was named, or a release build.

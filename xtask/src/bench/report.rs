@@ -26,7 +26,7 @@ pub struct Report {
 }
 
 /// The median of a field over some runs; NaN where a run has none.
-fn median(runs: &[Value], pointer: &str) -> f64 {
+pub fn median(runs: &[Value], pointer: &str) -> f64 {
     let mut values: Vec<f64> = runs.iter().map(|run| run.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN)).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

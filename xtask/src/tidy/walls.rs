@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("regauge-connect", 4),
     ("regauge", 5),
     ("regauge-sim", 5),
+    ("regauge-fuzz", 5),
     ("regauge-oracle", 5),
 ];
 
@@ -37,7 +38,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("pgwire", &["regauge-serve"], "only serve knows the Postgres wire"),
     ("axum", &["regauge-serve"], "only serve knows HTTP"),
     ("datafusion", &["regauge-plan", "regauge-views"], "planning stays behind plan's functions"),
-    ("anyhow", &["regauge", "regauge-sim", "regauge-oracle", "xtask"], "libraries have typed errors, see style"),
+    ("anyhow", &["regauge", "regauge-sim", "regauge-fuzz", "regauge-oracle", "xtask"], "libraries have typed errors, see style"),
 ];
 
 /// The packages of the workspace and their direct dependencies.

@@ -16,9 +16,10 @@ use crate::{
     error::Fault,
     options::Options,
     protocol::Record,
-    secret,
+    secret::{self, Secrets},
     target::{Cuts, Target, Write},
 };
+use ::http::Uri;
 use async_trait::async_trait;
 use outbox::{Outbox, Pending, State};
 use post::Place;
@@ -28,7 +29,7 @@ use regauge_views::{
     catalog::Sink,
     follow::{Feed, Source},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// The connector's name.
 pub const CONNECTOR: &str = "http";
@@ -39,35 +40,50 @@ pub const STEPS: [&str; 7] = ["loaded", "claimed", "kept", "pending", "posted", 
 /// Options of the connector.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    place: Place,
+    /// None: a secret has it.
+    uri: Option<Uri>,
+    tls_ca: Option<String>,
+    timeout: Duration,
     batch_rows: usize,
+}
+
+/// An address as it is written, unless it makes no sense: why.
+fn address(text: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "is not an address")?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+        return Err("begins with http:// or https://");
+    }
+    match uri.authority().is_some_and(|a| a.as_str().contains('@')) {
+        true => Err("holds a password before its host, which is not sent"),
+        false => Ok(uri),
+    }
 }
 
 impl Settings {
     /// Reads them.
     pub fn read(options: &mut Options<'_>) -> Judged<Settings> {
-        options.secret("bearer", &["bearer_file", "bearer_env"])?;
-        let text = options.required("url")?;
-        let invalid = |message: String| Error::new(ErrorKind::Invalid, "22023", message);
-        let uri: http::Uri = text.parse().map_err(|_| invalid(format!("option \"url\" is not an address url={text}")))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-            return Err(invalid(format!("option \"url\" begins with http:// or https:// url={text}")));
-        }
-        if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
-            return Err(invalid("option \"url\" holds a password, which would be kept for all to see".to_owned())
-                .hint("bearer_file or bearer_env names the file or the variable of the server that holds one"));
-        }
+        options.secret("bearer", &["bearer_secret", "bearer_file", "bearer_env"])?;
+        let uri = match options.text_or_secret("url", "url_secret")? {
+            Some(text) => Some(address(text).map_err(|why| {
+                let shown = if text.contains('@') { String::new() } else { format!(" url={text}") };
+                let error = Error::new(ErrorKind::Invalid, "22023", format!("option \"url\" {why}{shown}"));
+                error.hint(
+                    "url = 'https://..'; url = SECRET s if it holds what nobody may read; bearer = SECRET s is sent beside it",
+                )
+            })?),
+            None => None,
+        };
         let timeout = Duration::from_millis(options.number("timeout_ms", 10_000, 1, 600_000)?);
         let batch_rows = usize::try_from(options.number("batch_rows", 500, 1, 100_000)?).unwrap_or(500);
         let tls_ca = options.text("tls_ca").map(str::to_owned);
-        Ok(Settings { place: Place { uri, tls_ca, timeout }, batch_rows })
+        Ok(Settings { uri, tls_ca, timeout, batch_rows })
     }
 }
 
 /// See the module's header.
 pub struct Webhook {
     settings: Settings,
-    options: BTreeMap<String, String>,
+    secrets: Secrets,
     env: Env,
     id: String,
     name: String,
@@ -81,18 +97,32 @@ impl Webhook {
     pub fn new(feed: &Feed, sink: &Sink, settings: Settings, cuts: Arc<dyn Cuts>) -> Webhook {
         let env = feed.env().clone();
         let outbox = Outbox::new(env.clone(), feed.dir().join("sinks").join(sink.id.to_string()));
-        let (id, name, options) = (feed.name_of(sink), sink.name.to_string(), sink.spec.options.clone());
-        Webhook { settings, options, env, id, name, outbox, cuts }
+        let (id, name, secrets) = (feed.name_of(sink), sink.name.to_string(), Secrets::of(feed, sink));
+        Webhook { settings, secrets, env, id, name, outbox, cuts }
+    }
+
+    /// Where to, by the option or by its secret.
+    fn place(&self, secret: Option<&str>) -> Result<Place, Fault> {
+        let uri = match (&self.settings.uri, secret) {
+            (Some(uri), _) => uri.clone(),
+            (None, Some(text)) => address(text).map_err(|why| Fault::Refused(format!("the secret of option \"url\" {why}")))?,
+            (None, None) => return Err(Fault::Hopeless("option \"url\" is missing".to_owned())),
+        };
+        Ok(Place { uri, tls_ca: self.settings.tls_ca.clone(), timeout: self.settings.timeout })
     }
 
     /// Sends what is on its way, from the first that was not taken.
     async fn deliver(&self, state: &mut State) -> Result<(), Fault> {
         let Some(Pending { to: (version, epoch), taken }) = state.pending.clone() else { return Ok(()) };
         let bodies = self.outbox.bodies()?;
-        let token = secret::resolve(&self.env, &self.options, "bearer")?;
+        let (url, token) = (self.secrets.resolve("url")?, self.secrets.resolve("bearer")?);
+        let place = self.place(url.as_deref())?;
+        let path = url.as_ref().and(place.uri.path_and_query()).map(|p| p.as_str());
+        let hidden = [url.as_deref(), path, place.uri.query().filter(|_| url.is_some()), token.as_deref()];
         for (part, body) in bodies.into_iter().enumerate().skip(taken) {
             let key = format!("{}/{version}/{epoch}/{part}", self.id);
-            post::post(&self.env, &self.settings.place, &key, token.as_deref(), &body).await?;
+            let sent = post::post(&self.env, &place, &key, token.as_deref(), &body).await;
+            sent.map_err(|fault| secret::hidden(fault, &hidden))?;
             self.cuts.pass("posted")?;
             state.pending = Some(Pending { to: (version, epoch), taken: part + 1 });
             self.outbox.store(state)?;

@@ -79,7 +79,7 @@ impl Manifest {
     pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if manifest.format != FORMAT {
-            return Err(format!("it is of another release format={}", manifest.format));
+            return Err(format!("it is of another release format={} supported={FORMAT}", manifest.format));
         }
         Ok(manifest)
     }

@@ -19,7 +19,8 @@ pub use settings::Settings;
 use crate::{
     error::Fault,
     protocol::{Mark, Record},
-    rows, secret,
+    rows,
+    secret::{self, Secrets},
     target::{Cuts, Rows, Target, Write},
 };
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -33,7 +34,7 @@ use regauge_views::{
     follow::{Feed, Source},
 };
 use sql::{Mode, Table};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio_postgres::{Client, Transaction};
 
 /// The connector's name.
@@ -49,7 +50,7 @@ pub const STEPS: [&str; 10] =
 /// See the module's header.
 pub struct Postgres {
     settings: Settings,
-    options: BTreeMap<String, String>,
+    secrets: Secrets,
     env: Env,
     /// By which the target knows the sink.
     id: String,
@@ -97,7 +98,7 @@ impl Postgres {
     pub fn new(feed: &Feed, sink: &Sink, settings: Settings, cuts: Arc<dyn Cuts>) -> Postgres {
         Postgres {
             settings,
-            options: sink.spec.options.clone(),
+            secrets: Secrets::of(feed, sink),
             env: feed.env().clone(),
             id: feed.name_of(sink),
             name: sink.name.to_string(),
@@ -113,10 +114,12 @@ impl Postgres {
         config.connect_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(30));
         // A lock that a lost connection of ours holds goes with its transaction.
         config.options("-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c datestyle=ISO,MDY -c intervalstyle=postgres");
-        if let Some(password) = secret::resolve(&self.env, &self.options, "password")? {
+        let password = self.secrets.resolve("password")?;
+        if let Some(password) = &password {
             config.password(password);
         }
-        tls::connect(config, &self.settings, &self.env).await
+        let connected = tls::connect(config, &self.settings, &self.env).await;
+        connected.map_err(|fault| secret::hidden(fault, &[password.as_deref()]))
     }
 
     /// A connection that lives, as far as can be told.

@@ -37,7 +37,7 @@ pub struct Settings {
 impl Settings {
     /// Reads them; the table is called as the relation unless it is named.
     pub fn read(options: &mut Options<'_>, relation: &str) -> Result<Settings> {
-        options.secret("password", &["password_file", "password_env"])?;
+        options.secret("password", &["password_secret", "password_file", "password_env"])?;
         let port = options.number("port", 5432, 1, 65_535)?;
         let host = options.required("host")?.to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].contains(&host.as_str()) || host.starts_with('/');

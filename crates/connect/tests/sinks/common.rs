@@ -12,6 +12,9 @@ use regauge_views::{Config, Error, Instance, Response, Session, SessionOptions, 
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
+/// Changes that are made, one each 5 ms or slower, until a knife falls: it falls within a few, or, if it must, within a minute and more.
+pub const CHANGES_MAX: usize = 15_000;
+
 /// Ends the world where it is told to, once.
 #[derive(Default)]
 pub struct Knife(Mutex<Option<(&'static str, usize)>>);
@@ -41,7 +44,10 @@ impl Cuts for Knife {
 }
 
 pub fn open(dir: &Path) -> Instance {
-    let instance = Instance::open(Config::new(dir).workers(2)).unwrap();
+    let mut config = Config::new(dir).workers(2);
+    // a machine may be slow
+    config.limits.causal_timeout = std::time::Duration::from_secs(120);
+    let instance = Instance::open(config).unwrap();
     regauge_connect::install(&instance);
     instance
 }
@@ -66,9 +72,11 @@ pub async fn try_exec(instance: &Instance, sql: &str) -> Result<Vec<Response>, E
     session(instance).execute(sql).await
 }
 
-/// Rows of a query here, as text, sorted.
+/// Rows of a query here, as text, sorted; of everything that was written before, whoever wrote it.
 pub async fn rows(instance: &Instance, sql: &str) -> Vec<String> {
-    let Some(Response::Rows(rows)) = try_exec(instance, sql).await.unwrap_or_else(|e| panic!("{e:?}: {sql}")).pop() else {
+    let mut session = session(instance);
+    session.execute("FLUSH").await.unwrap_or_else(|e| panic!("{e:?}: FLUSH before {sql}"));
+    let Some(Response::Rows(rows)) = session.execute(sql).await.unwrap_or_else(|e| panic!("{e:?}: {sql}")).pop() else {
         panic!("no rows: {sql}")
     };
     let mut all = vec![];

@@ -3,7 +3,7 @@
 //! `REGAUGE_SINK_ROUNDS` says how often each step is tried; 20 is the attack's figure (docs/reliability.md).
 
 use super::{
-    common::{Dice, Knife, caught_up, exec, open, rows, run, run_cut, sink_id, there},
+    common::{CHANGES_MAX, Dice, Knife, caught_up, exec, open, rows, run, run_cut, sink_id, there},
     server::Server,
 };
 use regauge_connect::postgres;
@@ -67,7 +67,7 @@ async fn killed_at_every_step_postgres_has_no_gap_and_no_double() {
                 knife.arm(step, 0);
             }
             let ids: Vec<u32> = sinks.iter().map(|(of, _)| sink_id(&instance, &format!("s_{of}"))).collect();
-            for _ in 0..200 {
+            for _ in 0..CHANGES_MAX {
                 if ids.iter().any(|id| runner.killed(*id).is_some()) {
                     killed += 1;
                     break;

@@ -1,6 +1,6 @@
 //! A folder of Parquet files as a target: what a reader of the newest manifest sees is the relation, whatever was killed.
 
-use super::common::{Dice, Knife, caught_up, exec, open, rows, run, run_cut, sink_id, try_exec, until};
+use super::common::{CHANGES_MAX, Dice, Knife, caught_up, exec, open, rows, run, run_cut, sink_id, try_exec, until};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use regauge_connect::parquet::{self, manifest::Manifest};
@@ -117,7 +117,7 @@ async fn a_zombie_publishes_nothing_and_a_folder_is_not_taken_unasked() {
     let mut tries = 0;
     while summed(&out.path().join("totals")) != here {
         tries += 1;
-        assert!(tries < 1000, "the folder never got there");
+        assert!(tries < 6000, "the folder never got there: {:?}", super::common::status(&instance, "s_totals"));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     one.stop().await;
@@ -172,7 +172,7 @@ async fn killed_at_every_step_the_files_have_no_gap_and_no_double() {
                 knife.arm(step, 0);
             }
             let ids: Vec<u32> = all.iter().map(|of| sink_id(&instance, &format!("s_{of}"))).collect();
-            for _ in 0..200 {
+            for _ in 0..CHANGES_MAX {
                 if ids.iter().any(|id| runner.killed(*id).is_some()) {
                     break;
                 }

@@ -1,6 +1,6 @@
 //! Webhooks as a target: a receiver that tells repetitions by their key has the relation, whatever was killed and whatever it refused.
 
-use super::common::{Dice, Knife, caught_up, exec, open, rows, run, run_cut, sink_id, until};
+use super::common::{CHANGES_MAX, Dice, Knife, caught_up, exec, open, rows, run, run_cut, sink_id, until};
 use parking_lot::Mutex;
 use regauge_connect::http;
 use std::{
@@ -161,7 +161,7 @@ async fn killed_at_every_step_and_refused_at_random_nothing_is_left_out() {
                 knife.arm(step, 0);
             }
             let ids: Vec<u32> = all.iter().map(|(of, _)| sink_id(&instance, &format!("s_{of}"))).collect();
-            for _ in 0..400 {
+            for _ in 0..CHANGES_MAX {
                 if ids.iter().any(|id| runner.killed(*id).is_some()) {
                     break;
                 }
@@ -223,4 +223,65 @@ async fn a_token_comes_from_a_file_and_a_refusal_is_told() {
         assert!(!rows(&instance, shown).await.join("").contains("canary"), "{shown}");
     }
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_and_a_token_may_be_secrets_of_who_may_use_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut instance = open(dir.path());
+    exec(&instance, SCHEMA).await;
+    let to = receiver(0).await;
+    exec(
+        &instance,
+        &format!("CREATE SECRET place AS 'http://127.0.0.1:{}/xyzzy-path'; CREATE SECRET token AS 'xyzzy-token'", to.port),
+    )
+    .await;
+    exec(&instance, "CREATE ROLE sue LOGIN; GRANT CREATE ON SCHEMA public TO sue; GRANT SELECT ON totals TO sue").await;
+    let as_sue = |instance: &regauge_views::Instance| {
+        let options = regauge_views::SessionOptions { user: "sue".to_owned(), ..Default::default() };
+        instance.session(options).unwrap()
+    };
+    let sql = "CREATE SINK s FROM totals WITH (connector = 'http', url = SECRET place, bearer = SECRET token)";
+    let refused = as_sue(&instance).execute(sql).await.map(drop).unwrap_err();
+    assert_eq!((refused.sqlstate, refused.message.as_str()), ("42501", "permission denied for secret token"));
+    exec(&instance, "GRANT USAGE ON SECRET place, token TO sue").await;
+    as_sue(&instance).execute(sql).await.map(drop).unwrap();
+    for (wrong, sqlstate) in [
+        ("CREATE SINK w FROM totals WITH (connector = 'http', url = SECRET nothing)", "42704"),
+        ("CREATE SINK w FROM totals WITH (connector = 'http', url = SECRET a.b.c.d)", "42601"),
+        ("CREATE SINK w FROM totals WITH (connector = 'http', url = 'http://h/', batch_rows = SECRET token)", "22023"),
+        ("CREATE SINK w FROM totals WITH (connector = 'http', url = 'http://h/', bearer = 'xyzzy')", "22023"),
+        (
+            "CREATE SINK w FROM totals WITH (connector = 'http', url = 'http://h/', bearer = SECRET token, bearer_env = 'X')",
+            "22023",
+        ),
+        ("DROP SECRET token", "2BP01"),
+    ] {
+        let error = super::common::try_exec(&instance, wrong).await.map(drop).expect_err(wrong);
+        assert_eq!(error.sqlstate, sqlstate, "{wrong}: {error}");
+        assert!(!format!("{error:?}").contains("xyzzy"), "{error:?}");
+    }
+    let runner = run(&instance);
+    caught_up(&instance, "s").await;
+    assert_eq!(to.received.lock().authorization.as_deref(), Some("Bearer xyzzy-token"));
+    // What is taken back holds no longer.
+    exec(&instance, "REVOKE USAGE ON SECRET token FROM sue; INSERT INTO orders VALUES (1, 'a', 1)").await;
+    let stuck =
+        until(&instance, "s", |s| s.error.as_ref().is_some_and(|e| e.contains("permission denied for secret token"))).await;
+    assert!(!format!("{stuck:?}").contains("xyzzy"));
+    exec(&instance, "GRANT USAGE ON SECRET token TO sue; ALTER SECRET token AS 'xyzzy-new'").await;
+    caught_up(&instance, "s").await;
+    assert_eq!(to.received.lock().authorization.as_deref(), Some("Bearer xyzzy-new"));
+    let shown = rows(&instance, "SHOW CREATE SINK s").await.join("\n");
+    assert!(shown.contains("url = SECRET public.place") && !shown.contains("xyzzy"), "{shown}");
+    // It is kept, and what SHOW CREATE says makes the same sink.
+    runner.stop().await;
+    drop(instance);
+    instance = open(dir.path());
+    exec(&instance, "DROP SINK s").await;
+    let create = shown.split_once('|').unwrap().1.to_owned();
+    exec(&instance, &create).await;
+    assert_eq!(rows(&instance, "SHOW CREATE SINK s").await.join("\n"), shown);
+    exec(&instance, "DROP SECRET place, token CASCADE").await;
+    assert_eq!(rows(&instance, "SHOW SINKS").await, Vec::<String>::new());
 }

@@ -210,7 +210,7 @@ async fn two_writers_of_one_sink_end_with_one() {
         exec(&instance, &format!("INSERT INTO orders VALUES ({id}, 'w{}', 1)", id % 3)).await;
     }
     let client = server.client().await;
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if there(&client, "SELECT who, n FROM totals").await == ["w0|10", "w1|10", "w2|10"] {
             break;
         }
@@ -334,6 +334,14 @@ async fn tls_and_a_password_from_a_file_reach_a_server_that_wants_both() {
     };
     let secure = format!(", tls = 'require', tls_ca = '{}'", ca.display());
     exec(&instance, &format!("CREATE SINK s FROM totals WITH ({})", options("localhost", &secure))).await;
+    // The same by a secret, which an owner other than its maker may use once it was granted.
+    exec(&instance, "CREATE SECRET app_password AS 'wrong canary'; CREATE ROLE sue LOGIN; GRANT CREATE ON SCHEMA public TO sue")
+        .await;
+    exec(&instance, "GRANT SELECT ON totals TO sue; GRANT USAGE ON SECRET app_password TO sue").await;
+    let by_secret = options("localhost", &format!("{secure}, table = 'q'"))
+        .replace(&format!("password_file = '{}'", password.display()), "password = SECRET app_password");
+    exec(&instance, &format!("CREATE SINK named FROM totals WITH ({by_secret})")).await;
+    exec(&instance, "ALTER SINK named SET (existing = 'replace')").await;
     // Without TLS the server does not let it in, and by a bundle that does not know the authority it is not trusted.
     exec(&instance, &format!("CREATE SINK open FROM totals WITH ({}, table = 'o')", options("localhost", ""))).await;
     exec(&instance, &format!("CREATE SINK other FROM totals WITH ({}, table = 'p')", options("localhost", ", tls = 'require'")))
@@ -342,6 +350,16 @@ async fn tls_and_a_password_from_a_file_reach_a_server_that_wants_both() {
     exec(&instance, "INSERT INTO orders VALUES (1, 'a', 1)").await;
     caught_up(&instance, "s").await;
     assert_eq!(there(&client, "SELECT who FROM totals").await, ["a"]);
+    let wrong = until(&instance, "named", |s| s.error.as_ref().is_some_and(|e| e.contains("28P01"))).await;
+    assert!(!format!("{wrong:?}").contains("canary"), "{wrong:?}");
+    exec(&instance, "ALTER SECRET app_password AS 'canary'").await;
+    caught_up(&instance, "named").await;
+    assert_eq!(there(&client, "SELECT who FROM q").await, ["a"]);
+    for shown in ["SHOW CREATE SINK named", "SHOW SINKS", "SHOW SECRETS"] {
+        let shown = rows(&instance, shown).await.join("\n");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    assert!(rows(&instance, "SHOW CREATE SINK named").await[0].contains("password = SECRET public.app_password"));
     until(&instance, "open", |s| s.error.as_ref().is_some_and(|e| e.contains("28000"))).await;
     until(&instance, "other", |s| s.error.as_ref().is_some_and(|e| e.contains("certificate") || e.contains("tls_ca"))).await;
     runner.stop().await;

@@ -26,10 +26,18 @@ pub(super) struct Ahead {
 
 #[derive(Default)]
 struct State {
-    batches: VecDeque<Result<(usize, Delta), String>>,
+    batches: VecDeque<Result<Item, String>>,
     ended: bool,
     closed: bool,
     worker: Option<SyncActivator>,
+}
+
+/// What was read.
+enum Item {
+    /// Rows of the source of this number.
+    Rows(usize, Delta),
+    /// A part ends.
+    Cut,
 }
 
 /// A thread that reads ahead.
@@ -62,6 +70,8 @@ impl Reading {
 pub(super) enum Next {
     /// Rows of the source of this number.
     Rows(usize, Delta),
+    /// A part of the past ends, and another one follows.
+    Cut,
     /// Nothing yet; the worker will be woken.
     Wait,
     /// All was read.
@@ -69,18 +79,18 @@ pub(super) enum Next {
 }
 
 impl Ahead {
-    /// Starts reading the share `part` of `parts` of each source.
+    /// Starts reading a share of each source, one part of all of them after the other.
     pub fn start(
         env: &Env,
         name: &str,
         sources: Vec<(usize, Arc<dyn History>)>,
-        part: usize,
         parts: usize,
+        share: (usize, usize),
     ) -> Result<Reading, EngineError> {
         let ahead = Arc::new(Ahead::default());
         let of_thread = Arc::clone(&ahead);
         let body = move || {
-            let read = catch_unwind(AssertUnwindSafe(|| of_thread.read(sources, part, parts)));
+            let read = catch_unwind(AssertUnwindSafe(|| of_thread.read(&sources, parts, share)));
             if read.is_err() {
                 of_thread.push(Err("reading the past panicked".to_owned()));
             }
@@ -90,18 +100,23 @@ impl Ahead {
         Ok(Reading { ahead, thread })
     }
 
-    fn read(&self, sources: Vec<(usize, Arc<dyn History>)>, part: usize, parts: usize) {
-        for (source, past) in sources {
-            for delta in past.open(part, parts) {
-                if !self.push(delta.map(|delta| (source, delta))) {
-                    return;
+    fn read(&self, sources: &[(usize, Arc<dyn History>)], parts: usize, (worker, workers): (usize, usize)) {
+        for part in 0..parts {
+            for (source, past) in sources {
+                for delta in past.open_part(part, worker, workers) {
+                    if !self.push(delta.map(|delta| Item::Rows(*source, delta))) {
+                        return;
+                    }
                 }
+            }
+            if part + 1 < parts && !self.push(Ok(Item::Cut)) {
+                return;
             }
         }
     }
 
     /// Waits for room; false when nobody reads any more.
-    fn push(&self, batch: Result<(usize, Delta), String>) -> bool {
+    fn push(&self, batch: Result<Item, String>) -> bool {
         let mut state = self.state.lock();
         self.room.wait_while(&mut state, |s| s.batches.len() >= BATCHES_MAX && !s.closed);
         if state.closed {
@@ -129,7 +144,11 @@ impl Ahead {
         match state.batches.pop_front() {
             Some(batch) => {
                 self.room.notify_one();
-                batch.map(|(source, delta)| Next::Rows(source, delta)).map_err(EngineError::Past)
+                let next = |item| match item {
+                    Item::Rows(source, delta) => Next::Rows(source, delta),
+                    Item::Cut => Next::Cut,
+                };
+                batch.map(next).map_err(EngineError::Past)
             }
             None if state.ended => Ok(Next::End),
             None => Ok(Next::Wait),

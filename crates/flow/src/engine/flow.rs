@@ -10,6 +10,7 @@ use super::{
     turns::Turns,
 };
 use crate::operator::OpStats;
+use crate::spill::Account;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, SourceId};
 use regauge_state::trace::{Pin, RowError, TraceReader};
@@ -33,6 +34,8 @@ pub(super) struct Flow {
     pub reader: TraceReader,
     pub plan: FlowPlan,
     pub as_of: Epoch,
+    /// Epochs of its past, the last of which is `as_of`.
+    pub past: Vec<Epoch>,
     pub n_stages: usize,
     over: AtomicBool,
     /// Why it failed in this process.
@@ -45,23 +48,27 @@ pub(super) struct Flow {
     pub fed: Mutex<VecDeque<Epoch>>,
     /// What is read ahead for each worker.
     pub aheads: Vec<Arc<Ahead>>,
+    /// What it holds that cannot be spilled, and which nodes are not in that.
+    fixed: Option<(Mutex<Account>, Vec<bool>)>,
 }
 
 impl Flow {
     pub fn new(
         id: FlowId,
         plan: FlowPlan,
-        (as_of, n_stages): (Epoch, usize),
+        (mut past, as_of, n_stages): (Vec<Epoch>, Epoch, usize),
         reader: TraceReader,
         aheads: Vec<Arc<Ahead>>,
         workers: usize,
     ) -> Flow {
+        past.push(as_of);
         let counters = vec![vec![OpStats::default(); plan.nodes.len()]; workers];
         Flow {
             id,
             reader,
             plan,
             as_of,
+            past,
             n_stages,
             over: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -69,7 +76,24 @@ impl Flow {
             sources: Mutex::default(),
             fed: Mutex::default(),
             aheads,
+            fixed: None,
         }
+    }
+
+    /// Its output and the nodes that do not spill are counted.
+    pub fn within(mut self, account: Option<Account>, spilling: &[bool]) -> Flow {
+        self.fixed = account.map(|account| (Mutex::new(account), spilling.to_vec()));
+        self
+    }
+
+    /// An epoch was closed somewhere.
+    pub fn count(&self) {
+        let Some((account, spilling)) = &self.fixed else { return };
+        let counters = self.counters.lock();
+        let fixed = |of: &Vec<OpStats>| of.iter().zip(spilling).filter(|(_, s)| !**s).map(|(o, _)| o.state_bytes).sum::<u64>();
+        let bytes: u64 = counters.iter().map(fixed).sum();
+        drop(counters);
+        account.lock().set(usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(self.reader.n_bytes()));
     }
 
     /// Whether it failed or was stopped.
@@ -196,7 +220,7 @@ impl Local {
 
     /// The first stage begins an epoch: the others have it before them.
     pub fn begin(&self, epoch: u64) {
-        if epoch != self.flow.as_of.0 {
+        if epoch > self.flow.as_of.0 {
             self.in_flight.set(self.in_flight.get() + 1);
             self.turns.begin(1);
         }
@@ -211,7 +235,7 @@ impl Local {
     /// An epoch is published.
     pub fn published(&self, epoch: u64) {
         self.saves.borrow_mut().remove(&epoch);
-        if epoch != self.flow.as_of.0 && self.in_flight.get() > 0 {
+        if epoch > self.flow.as_of.0 && self.in_flight.get() > 0 {
             self.in_flight.set(self.in_flight.get() - 1);
             self.turns.end(1);
         }

@@ -64,6 +64,11 @@ impl Intake {
                 match ahead.next()? {
                     Next::Rows(source, delta) => self.pieces.push_back((source, delta)),
                     Next::Wait => return Ok(Turn::Wait),
+                    Next::Cut if self.behind.is_empty() => {
+                        self.at = Some(epoch);
+                        return Ok(Turn::End);
+                    }
+                    Next::Cut => return Err(EngineError::Past("it is cut, and another version is read beside it".to_owned())),
                     Next::End => self.ahead = None,
                 }
                 continue;

@@ -36,15 +36,17 @@ mod workers;
 use crate::image::{Image, Of, Step, owned};
 use crate::operator::{FlowError, OpStats, Operator};
 use crate::ops;
+use crate::spill::{Budget, Memory, Spilling};
 use ahead::{Ahead, Reading};
 use arrow::datatypes::SchemaRef;
 use flow::{Flow, From, Named, Source};
 use layout::Layout;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
+use regauge_state::spill::SpillError;
 use regauge_state::trace::{Publisher, TraceError, TraceReader, published};
 use regauge_types::{Delta, Epoch, TopicId, env::Env, hash};
-pub use saving::{Given, NodeImages, Preparing, Restore, Saved, Saving};
+pub use saving::{Given, Later, NodeImages, Preparing, Restore, Saved, Saving};
 use shape::{Shape, Spread};
 use since::Since;
 use spread::{Crew, Spreader};
@@ -87,6 +89,9 @@ pub enum EngineError {
     /// The workers of a cluster do not find each other.
     #[error("cannot start workers: {0}")]
     Workers(String),
+    /// The folder of scratch files.
+    #[error("{0}")]
+    Scratch(#[from] SpillError),
     /// Rows on their way between workers.
     #[error("rows between workers: {0}")]
     Parcel(String),
@@ -102,6 +107,17 @@ pub enum EngineError {
 pub trait History: Send + Sync {
     /// The share of one of `workers` workers, of all processes.
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send>;
+
+    /// Epochs at which it is cut into parts, ascending, below where it ends: each part is an epoch of its own, so the state between two of them can
+    /// be saved. Pasts of one flow are cut at the same epochs, or not at all.
+    fn cuts(&self) -> Vec<Epoch> {
+        vec![]
+    }
+
+    /// As [`History::open`], of one part; of a past that is not cut the first part is all of it.
+    fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        if part == 0 { self.open(worker, workers) } else { Box::new(std::iter::empty()) }
+    }
 }
 
 /// Where a source of a version begins, and what it reads from then on.
@@ -123,7 +139,8 @@ pub struct Install {
     pub sources: HashMap<SourceId, Feed>,
     /// The past reaches up to here.
     pub as_of: Epoch,
-    /// What a flow of the same plan had when it had finished `as_of`; then no past is read. Every version that it reads must have been
+    /// What a flow of the same plan had when it had finished `as_of`; then no past is read. If it says that it is of an epoch before, the past is
+    /// what lies between. Every version that it reads must have been
     /// restored at the same epoch.
     pub restore: Option<Restore>,
 }
@@ -137,6 +154,8 @@ pub struct EngineConfig {
     pub queue_epochs: usize,
     /// None for one process.
     pub cluster: Option<Cluster>,
+    /// The memory that operators may hold; `None` for as much as they need.
+    pub memory: Option<Memory>,
 }
 
 /// What one operator has done, on all workers of this process.
@@ -163,19 +182,22 @@ pub struct Engine {
     queue_epochs: usize,
     flows: Mutex<Flows>,
     workers: Workers,
+    budget: Option<Arc<Budget>>,
 }
 
 impl Engine {
     /// Starts the workers; in a cluster this waits until all processes are there.
     pub fn start(config: EngineConfig, env: Env) -> Result<Engine, EngineError> {
+        let budget = config.memory.as_ref().map(|memory| Budget::open(&env, memory)).transpose()?;
         let workers = Workers::start(config.workers, config.cluster, &env)?;
-        Ok(Engine { env, queue_epochs: config.queue_epochs.max(1), flows: Mutex::default(), workers })
+        Ok(Engine { env, queue_epochs: config.queue_epochs.max(1), flows: Mutex::default(), workers, budget })
     }
 
     /// Starts a version; its trace is complete up to `as_of` once its past is in. In a cluster, every process installs the same
     /// versions in the same order, and each trace shows the rows that the process's own workers hold.
     pub fn install(&self, install: Install) -> Result<TraceReader, EngineError> {
-        self.install_with(install, &operators)
+        let budget = self.budget.clone();
+        self.install_with(install, &move |plan| operators(plan, budget.as_ref()))
     }
 
     /// As [`Engine::install`], with operators by somebody else: for tests of those that misbehave.
@@ -188,19 +210,25 @@ impl Engine {
         let workers = self.workers.n();
         let schema = plan.schema();
         let mut operators = (0..workers).map(|_| make(&plan)).collect::<Result<Vec<_>, _>>()?;
+        let spilling: Vec<bool> = operators[0].iter().map(|o| o.as_ref().is_some_and(|o| o.is_within_budget())).collect();
         let shape = Arc::new(Shape::new(&plan, &operators[0], self.workers.peers()));
         let (mut publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
-        let restored = restore.as_ref().map(|_| as_of);
-        if let Some(restore) = restore {
-            self.restore(restore, (id, as_of), &shape, &mut operators, &mut publishers, &schema)?;
+        let goes_on = restore.as_ref().is_some_and(|r| r.at.is_some());
+        let restored = restore.as_ref().map(|r| r.at.unwrap_or(as_of));
+        if let (Some(restore), Some(at)) = (restore, restored) {
+            self.restore(restore, (id, at), &shape, &mut operators, &mut publishers, &schema)?;
         }
         let mut inputs =
             (0..workers).map(|worker| inputs(&plan, &sources, as_of, worker, workers)).collect::<Result<Vec<_>, _>>()?;
         let pasts: Vec<_> = inputs[0].iter().enumerate().filter_map(|(i, (id, _))| Some((i, history(&sources, id)?))).collect();
         let (mut aheads, mut readers) = (vec![], vec![]);
-        for worker in (0..workers).filter(|_| !pasts.is_empty() && restored.is_none()) {
+        let reads = !pasts.is_empty() && (restored.is_none() || goes_on);
+        // the longest: others are not cut
+        let cuts = pasts.iter().filter(|_| reads).map(|(_, past)| past.cuts()).max_by_key(Vec::len).unwrap_or_default();
+        for worker in (0..workers).filter(|_| reads) {
             let name = format!("regauge-past-{id}-{worker}");
-            match Ahead::start(&self.env, &name, pasts.clone(), self.workers.first() + worker, self.workers.peers()) {
+            let share = (self.workers.first() + worker, self.workers.peers());
+            match Ahead::start(&self.env, &name, pasts.clone(), cuts.len() + 1, share) {
                 Ok(reading) => {
                     aheads.push(Arc::clone(&reading.ahead));
                     readers.push(reading);
@@ -212,7 +240,9 @@ impl Engine {
                 }
             }
         }
-        let flow = Arc::new(Flow::new(id, plan, (as_of, shape.stages.len()), reader.clone(), aheads, workers));
+        let account = self.budget.as_ref().map(|budget| budget.account(true));
+        let flow = Flow::new(id, plan, (cuts, as_of, shape.stages.len()), reader.clone(), aheads, workers);
+        let flow = Arc::new(flow.within(account, &spilling));
         let parts = publishers.into_iter().enumerate().map(|(worker, publisher)| Part {
             flow: Arc::clone(&flow),
             shape: Arc::clone(&shape),
@@ -243,6 +273,11 @@ impl Engine {
         for (worker, made) in operators.iter_mut().enumerate() {
             for (node, operator) in made.iter_mut().enumerate() {
                 let Some(operator) = operator else { continue };
+                if let Some(later) = restore.later.get(&node) {
+                    let global = shape.on_one[node].then_some(one);
+                    restore_later(operator.as_mut(), later, global, (first + worker, peers))?;
+                    continue;
+                }
                 let images = restore.images.get(&node).map(Vec::as_slice).unwrap_or_default();
                 let global = shape.on_one[node].then_some(one);
                 let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
@@ -349,11 +384,20 @@ impl Engine {
                 touched: a.touched + b.touched,
                 state_rows: a.state_rows + b.state_rows,
                 state_bytes: a.state_bytes + b.state_bytes,
+                spilled_bytes: a.spilled_bytes + b.spilled_bytes,
+                spilled_rows: a.spilled_rows + b.spilled_rows,
                 busy: a.busy + b.busy,
             })
         };
         let of = |node| NodeStats { node, op: name(&flow.plan, node), stats: sum(node) };
         (0..flow.plan.nodes.len()).filter(|node| !is_source(*node)).map(of).collect()
+    }
+
+    /// Bytes of memory that operators and outputs hold, those of operators that can spill and the others, and how many they may hold together;
+    /// `None` without a budget.
+    #[must_use]
+    pub fn memory(&self) -> Option<((usize, usize), usize)> {
+        self.budget.as_ref().map(|budget| (budget.held(), budget.bytes()))
     }
 
     fn flow(&self, id: FlowId) -> Option<Arc<Flow>> {
@@ -370,13 +414,73 @@ impl Drop for Engine {
     }
 }
 
+/// Fills a fresh operator with images that are read as they are needed: those of one bucket at a time, if it can keep within a budget.
+fn restore_later(
+    operator: &mut dyn Operator,
+    later: &[Later],
+    global: Option<usize>,
+    (me, peers): (usize, usize),
+) -> Result<(), EngineError> {
+    let read = |later: &Later| (later.read)().map_err(|why| EngineError::Flow(FlowError::Image(why)));
+    let (whole, changes): (Vec<&Later>, Vec<&Later>) = later.iter().partition(|l| l.step == Step::Whole);
+    let is_mine = |later: &&&Later| match (global, later.of) {
+        (Some(one), _) => one == me,
+        (None, Of::All) => true,
+        (None, Of::Bucket(bucket)) => hash::worker(u64::from(bucket) << 56, peers) == me,
+    };
+    let mut mine: Vec<&Later> = whole.iter().filter(is_mine).copied().collect();
+    let is_bit_by_bit = operator.is_within_budget();
+    if is_bit_by_bit {
+        mine.sort_by_key(|l| l.of);
+    }
+    let pieces: Vec<&[&Later]> = match is_bit_by_bit {
+        true if !mine.is_empty() => mine.chunk_by(|a, b| a.of == b.of).collect(),
+        _ => vec![&mine],
+    };
+    for piece in pieces {
+        let images = piece.iter().map(|l| read(l)).collect::<Result<Vec<_>, _>>()?;
+        operator.restore(&images.iter().collect::<Vec<_>>())?;
+    }
+    if global.is_some_and(|one| one != me) {
+        return Ok(());
+    }
+    for piece in changes.chunks(if is_bit_by_bit { 1 } else { changes.len().max(1) }) {
+        let images = piece.iter().map(|l| read(l)).collect::<Result<Vec<_>, _>>()?;
+        let images: Vec<&Image> = images.iter().collect();
+        match global {
+            Some(_) => operator.restore_changes(&images, &|_| true)?,
+            None => operator.restore_changes(&images, &|h| hash::worker(h, peers) == me)?,
+        }
+    }
+    Ok(())
+}
+
 /// Makes an operator for each node but the sources.
 type Make = dyn Fn(&FlowPlan) -> Result<Made, FlowError>;
 type Made = Vec<Option<Box<dyn Operator>>>;
 
-fn operators(plan: &FlowPlan) -> Result<Made, FlowError> {
+fn operators(plan: &FlowPlan, budget: Option<&Arc<Budget>>) -> Result<Made, FlowError> {
     let is_source = |i: usize| matches!(plan.nodes[i].op, Op::Source { .. });
-    (0..plan.nodes.len()).map(|i| if is_source(i) { Ok(None) } else { ops::build(plan, i).map(Some) }).collect()
+    let shared = budget.map(|budget| (Arc::new(plan.clone()), budget));
+    let of = |i: usize| match &shared {
+        Some((plan, budget)) => match within(plan, i, budget)? {
+            Some(operator) => Ok(operator),
+            None => ops::build(plan, i),
+        },
+        None => ops::build(plan, i),
+    };
+    (0..plan.nodes.len()).map(|i| if is_source(i) { Ok(None) } else { of(i).map(Some) }).collect()
+}
+
+/// The operator of a node, if it is one that can keep within a budget.
+pub fn within(plan: &Arc<FlowPlan>, node: usize, budget: &Arc<Budget>) -> Result<Option<Box<dyn Operator>>, FlowError> {
+    if ops::build_spilling(plan, node)?.is_none() {
+        return Ok(None);
+    }
+    let plan = Arc::clone(plan);
+    let none = move || FlowError::Plan(format!("an operator that does not spill node={node}"));
+    let make = Arc::new(move || ops::build_spilling(&plan, node)?.ok_or_else(&none));
+    Ok(Some(Box::new(Spilling::new(make, budget)?)))
 }
 
 /// Images of a node and the changes behind them as images without changes, of these buckets. An operator of its own takes them in and is

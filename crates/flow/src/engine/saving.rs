@@ -9,13 +9,17 @@
 //! changes only. Those that do not remember are copied whole if they did anything. A save that fails is an error of whoever asked for it
 //! and of nobody else. It does not know files.
 
-use crate::image::Image;
+use crate::image::{Image, Of, Step};
+use crate::spill::Copied;
 use parking_lot::{Condvar, Mutex};
 use regauge_state::trace::RowError;
-use regauge_types::Delta;
+use regauge_types::{Delta, Epoch};
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,6 +30,8 @@ pub enum Given {
     Same,
     /// This, whatever was before.
     Whole(Vec<Image>),
+    /// This, whatever was before; it is more than there is memory for.
+    Copied(Arc<Copied>),
     /// That of the save before on all workers, with these changes of this one.
     Changes(Vec<Image>),
 }
@@ -140,13 +146,34 @@ impl Preparing {
     }
 }
 
+/// An image that is read when it is needed: there may not be memory for all at once.
+#[derive(Clone)]
+pub struct Later {
+    /// Whose it is.
+    pub of: Of,
+    /// What it says of those before it.
+    pub step: Step,
+    /// Reads it.
+    pub read: Arc<dyn Fn() -> Result<Image, String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Later {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Later").field("of", &self.of).field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
 /// What a flow is started with instead of its past.
 #[derive(Clone, Debug, Default)]
 pub struct Restore {
     /// Images of each node, of all workers that saved them.
     pub images: BTreeMap<usize, Vec<Image>>,
+    /// Of other nodes likewise, not read yet.
+    pub later: BTreeMap<usize, Vec<Later>>,
     /// What its trace held.
     pub rows: Vec<Delta>,
     /// Rows that failed.
     pub errors: Vec<(RowError, i64)>,
+    /// The epoch that it is of, if its past goes on behind that; none: it has all of its past.
+    pub at: Option<Epoch>,
 }

@@ -113,6 +113,10 @@ impl Node {
             }
             _ => {}
         }
+        if let Some(copied) = operator.copy()? {
+            self.saved = Copied::Whole(no, done);
+            return Ok(Some(Given::Copied(Arc::new(copied))));
+        }
         let mut images = vec![];
         operator.save(&self.home, &mut images)?;
         self.saved = if operator.track() { Copied::Changes(no) } else { Copied::Whole(no, done) };

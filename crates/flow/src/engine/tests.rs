@@ -79,14 +79,14 @@ impl Operator for Wrapped {
 }
 
 fn engine(workers: usize) -> Engine {
-    Engine::start(EngineConfig { workers, queue_epochs: 4, cluster: None }, Env::real()).unwrap()
+    Engine::start(EngineConfig { workers, queue_epochs: 4, cluster: None, memory: None }, Env::real()).unwrap()
 }
 
 fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn(usize) + Send + Sync>) -> TraceReader {
     let sources = HashMap::from([(source(), Feed::History(Arc::new(past)))]);
     let make = move |plan: &FlowPlan| {
         let wrap = |inner| -> Box<dyn Operator> { Box::new(Wrapped { inner, before: Arc::clone(&before) }) };
-        Ok(operators(plan)?.into_iter().map(|o| o.map(wrap)).collect())
+        Ok(operators(plan, None)?.into_iter().map(|o| o.map(wrap)).collect())
     };
     engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1), restore: None }, &make).unwrap()
 }
@@ -165,4 +165,79 @@ fn a_panic_while_the_past_is_read_fails_the_version() {
     let reader = engine.install(Install { id: 1, plan: plan(), sources, as_of: Epoch(1), restore: None }).unwrap();
     let why = reader.wait(Epoch(1), LONG).unwrap_err().to_string();
     assert!(why.contains("reading the past panicked"), "{why}");
+}
+
+/// Twelve rows a part, of which half were in the part before; parts end at epochs 1, 2, 3 and 4. None is read before it is let go.
+struct Parts {
+    /// Parts up to this epoch were read before.
+    from: u64,
+    open: Arc<AtomicUsize>,
+}
+
+impl History for Parts {
+    fn open(&self, _: usize, _: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        Box::new(std::iter::once(Err("it is read in parts".to_owned())))
+    }
+
+    fn cuts(&self) -> Vec<Epoch> {
+        (self.from + 1..4).map(Epoch).collect()
+    }
+
+    fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        let no = usize::try_from(self.from).unwrap() + part;
+        while self.open.load(Ordering::SeqCst) <= no {
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let from = no as i64 * 6;
+        Box::new((from..from + 12).filter(move |n| usize::try_from(*n).unwrap() % workers == worker).map(|n| Ok(rows(n..n + 1))))
+    }
+}
+
+/// Rows at an epoch, in order.
+fn shown(reader: &TraceReader, at: u64) -> Vec<i64> {
+    use arrow::{array::AsArray, datatypes::Int64Type};
+    let snapshot = reader.snapshot(Epoch(at)).unwrap();
+    let net = snapshot.net().unwrap();
+    let mut all = net.rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn a_past_in_parts_is_an_epoch_each_and_goes_on_behind_any_that_was_saved() {
+    let upto = |epoch: i64| (0..epoch * 6 + 6).collect::<Vec<i64>>();
+    for workers in [1, 2, 3] {
+        for cut in 1..=3u64 {
+            let (engine_of, open) = (engine(workers), Arc::new(AtomicUsize::new(0)));
+            let start = |engine: &Engine, from, restore| {
+                let sources = HashMap::from([(source(), Feed::History(Arc::new(Parts { from, open: Arc::clone(&open) })))]);
+                engine.install(Install { id: 1, plan: plan(), sources, as_of: Epoch(4), restore }).unwrap()
+            };
+            let reader = start(&engine_of, 0, None);
+            let _pin = reader.pin(Epoch(1)).unwrap();
+            // what ends before the cut, and then somebody asks
+            open.store(usize::try_from(cut).unwrap() - 1, Ordering::SeqCst);
+            assert!(reader.wait(Epoch(cut - 1), LONG).unwrap() >= Epoch(cut - 1));
+            let saving = engine_of.save(1, Epoch(cut), RESTORED + 1, None).unwrap();
+            open.store(4, Ordering::SeqCst);
+            assert_eq!(reader.wait(Epoch(4), LONG).unwrap(), Epoch(4));
+            (1..=4).for_each(|epoch| assert_eq!(shown(&reader, epoch), upto(epoch as i64), "epoch {epoch}"));
+            let saved = saving.wait(LONG).unwrap().unwrap();
+            let mut restore = Restore { at: Some(Epoch(cut)), ..Restore::default() };
+            for node in saved.nodes {
+                let Given::Whole(images) = node.given else { panic!("the first save is a whole one") };
+                restore.images.entry(node.node).or_default().extend(images);
+            }
+            restore.rows.push(rows(0..cut as i64 * 6 + 6));
+            // another number of workers, and only what is behind the cut
+            let other = engine(4 - workers);
+            let again = start(&other, cut, Some(restore));
+            assert_eq!(again.wait(Epoch(4), LONG).unwrap(), Epoch(4));
+            assert_eq!(shown(&again, 4), upto(4), "workers={workers} cut={cut}");
+            feed(&other, 1, 5);
+            assert_eq!(again.wait(Epoch(5), LONG).unwrap(), Epoch(5));
+            assert_eq!(shown(&again, 5), [upto(4), (50..60).collect()].concat());
+        }
+    }
 }

@@ -1,7 +1,8 @@
-//! Whose turn it is on a worker: a flow that reads its past lets live epochs go first.
+//! Whose turn it is on a worker: a flow that reads its past lets live epochs go first, and so does who copies state ahead of a save.
 //!
 //! While a live epoch of any flow is on its way on this worker, a backfill holds still, for at most [`PATIENCE`] per slice of its
-//! own work: so live work has the core, and a backfill beside a constant stream of live epochs still goes on.
+//! own work: so live work has the core, and a backfill beside a constant stream of live epochs still goes on. Copies of all flows together
+//! rest as long as their last slice took: of many flows that are copied at once each would else put its slice between two steps of an epoch.
 
 use regauge_types::env::Clock;
 use std::{cell::Cell, sync::Arc, time::Duration};
@@ -11,9 +12,14 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// When a backfill that holds still looks again.
 pub(super) const LOOK: Duration = Duration::from_micros(200);
 
+/// When a copy that rests looks again.
+pub(super) const LOOK_COPY: Duration = Duration::from_millis(1);
+
 /// Of one worker.
 pub(super) struct Turns {
     live: Cell<usize>,
+    /// Until then no flow's state is copied while an epoch is on its way.
+    rests: Cell<Duration>,
     clock: Arc<dyn Clock>,
 }
 
@@ -23,7 +29,7 @@ pub(super) struct Held(Option<Duration>);
 
 impl Turns {
     pub fn new(clock: Arc<dyn Clock>) -> Turns {
-        Turns { live: Cell::new(0), clock }
+        Turns { live: Cell::new(0), rests: Cell::default(), clock }
     }
 
     /// What stages measure their operators by.
@@ -39,6 +45,18 @@ impl Turns {
     /// So many fewer.
     pub fn end(&self, n: usize) {
         self.live.set(self.live.get().saturating_sub(n));
+    }
+
+    /// A slice of copying, if it has not to wait for live epochs.
+    pub fn copy<T>(&self, slice: impl FnOnce() -> T) -> Option<T> {
+        let begun = self.clock.steady();
+        if self.live.get() > 0 && begun < self.rests.get() {
+            return None;
+        }
+        let copied = slice();
+        let ended = self.clock.steady();
+        self.rests.set(ended + ended.saturating_sub(begun));
+        Some(copied)
     }
 
     /// Whether a backfill's next slice has to wait.
@@ -87,5 +105,21 @@ mod tests {
         assert!(turns.hold(&mut held), "and it waits again");
         turns.end(1);
         assert!(!turns.hold(&mut held));
+    }
+
+    #[test]
+    fn copies_of_all_flows_rest_as_long_as_the_last_took_while_something_is_live() {
+        let clock = Arc::new(At::default());
+        let turns = Turns::new(clock.clone());
+        let slice = |ms: u64| turns.copy(|| clock.0.fetch_add(ms, Ordering::Relaxed)).is_some();
+        assert!(slice(5) && slice(5), "nothing live");
+        turns.begin(1);
+        assert!(!slice(1), "the last one ended now");
+        clock.0.fetch_add(4, Ordering::Relaxed);
+        assert!(!slice(1), "and took five");
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        assert!(slice(1) && !slice(1));
+        turns.end(1);
+        assert!(slice(1));
     }
 }

@@ -13,7 +13,7 @@ use super::{
     saving::Preparing,
     spread::Crew,
     stage::{Effects, Stage},
-    turns::{Held, LOOK},
+    turns::{Held, LOOK, LOOK_COPY},
 };
 use regauge_state::trace::RowError;
 use regauge_types::Epoch;
@@ -22,6 +22,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 use timely::{
     dataflow::{
@@ -72,8 +73,8 @@ pub(super) struct Vertex {
     activator: Activator,
     outs: Vec<Output<u64, Parcel>>,
     caps: Vec<Capability<u64>>,
-    /// Whether the past was begun (first stage).
-    begun: bool,
+    /// Epochs of the past that were not begun (first stage).
+    past: VecDeque<Epoch>,
     /// The current epoch has no more input.
     closing: bool,
     held: Held,
@@ -87,7 +88,7 @@ enum Next {
     /// There is more to do.
     Again,
     /// Others go first.
-    Later,
+    Later(Duration),
 }
 
 /// What a stage gets from its feeder.
@@ -101,6 +102,7 @@ enum Given {
 impl Vertex {
     pub fn new(making: Making, outs: Vec<Output<u64, Parcel>>, caps: Vec<Capability<u64>>) -> Vertex {
         let Making { level, local, stage, feeder, flight, crew, threads, activator } = making;
+        let past = local.flow.past.iter().copied().collect();
         Vertex {
             level,
             local,
@@ -112,7 +114,7 @@ impl Vertex {
             activator,
             outs,
             caps,
-            begun: false,
+            past,
             closing: false,
             held: Held::default(),
             preparing: None,
@@ -134,7 +136,7 @@ impl Vertex {
         match catch_unwind(AssertUnwindSafe(|| self.work(frontiers))) {
             Ok(Ok(Next::Idle)) => {}
             Ok(Ok(Next::Again)) => self.activator.activate(),
-            Ok(Ok(Next::Later)) => self.activator.activate_after(LOOK),
+            Ok(Ok(Next::Later(look))) => self.activator.activate_after(look),
             Ok(Err(error)) => self.fail(&error.to_string()),
             Err(panic) => self.fail(&format!("version panicked: {}", said(&*panic))),
         }
@@ -146,8 +148,8 @@ impl Vertex {
     fn work(&mut self, frontiers: &[MutableAntichain<u64>]) -> Result<Next, EngineError> {
         let mut fx = Effects::default();
         let mut now = self.current();
-        if now == Some(self.local.flow.as_of.0) && self.local.turns().hold(&mut self.held) {
-            return Ok(Next::Later);
+        if now.is_some_and(|now| now <= self.local.flow.as_of.0) && self.local.turns().hold(&mut self.held) {
+            return Ok(Next::Later(LOOK));
         }
         let next = loop {
             let Some(epoch) = now else { break self.prepare()? };
@@ -193,8 +195,10 @@ impl Vertex {
         }
         let Some(preparing) = &self.preparing else { return Ok(Next::Idle) };
         let Some(stage) = &mut self.stage else { return Ok(Next::Idle) };
-        if stage.walk()? {
-            return Ok(Next::Again);
+        match self.local.turns().copy(|| stage.walk()).transpose()? {
+            None => return Ok(Next::Later(LOOK_COPY)),
+            Some(true) => return Ok(Next::Again),
+            Some(false) => {}
         }
         preparing.done();
         self.preparing = None;
@@ -211,8 +215,10 @@ impl Vertex {
             return Some(*epoch);
         }
         let Feeder::First(intake, _) = &mut self.feeder else { return None };
-        let fed = if self.begun { self.local.fed.borrow_mut().pop_front()? } else { (self.local.flow.as_of, vec![]) };
-        self.begun = true;
+        let fed = match self.past.pop_front() {
+            Some(epoch) => (epoch, vec![]),
+            None => self.local.fed.borrow_mut().pop_front()?,
+        };
         let epoch = fed.0.0;
         intake.begin(fed);
         self.local.begin(epoch);
@@ -299,6 +305,7 @@ impl Vertex {
         if let Some(counters) = local.flow.counters.lock().get_mut(mine) {
             stage.stats().for_each(|(node, stats)| counters[node] = stats);
         }
+        local.flow.count();
         let saving = local.saving(epoch);
         if stage.publish(epoch, errors.unwrap_or_default().into_iter().collect())? {
             local.published(epoch);

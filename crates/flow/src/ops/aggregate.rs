@@ -14,6 +14,8 @@
 //! goes: the runtime finishes a `Routing::One` operator on the one worker that it routes to. Groups are equal as PostgreSQL
 //! groups. Cost: one look-up and one update a call for each row; the end of an epoch costs the groups it touched.
 
+mod spilled;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -56,6 +58,8 @@ pub struct Aggregate {
     old: Columns,
     schema: SchemaRef,
     has_started: bool,
+    /// Nothing was sent before this epoch, though groups may have been touched before in it.
+    is_fresh: bool,
     stats: OpStats,
 }
 
@@ -114,6 +118,7 @@ impl Aggregate {
             old: Columns::new(&output[keys.len()..])?,
             schema: schema_of(output),
             has_started: false,
+            is_fresh: false,
             stats: OpStats::default(),
         };
         if this.is_global() {
@@ -164,7 +169,8 @@ impl Aggregate {
         let (mut existing, mut places) = (Vec::new(), Vec::new());
         for group in groups {
             let place = self.touched.len();
-            if self.touched.mark(*group) && self.exists(*group) && (self.has_started || !self.is_global()) {
+            let is_first = self.touched.mark(*group) && !self.is_fresh;
+            if is_first && self.exists(*group) && (self.has_started || !self.is_global()) {
                 existing.push(*group);
                 places.push(place);
             }
@@ -209,6 +215,25 @@ impl Aggregate {
         Ok(())
     }
 
+    /// Which of these groups show the row that they showed before.
+    fn unchanged(&self, groups: &[u32], before: &[Shown], values: &[ArrayRef], errors: &HashMap<usize, EvalError>) -> Vec<bool> {
+        let (mut slots, mut rows) = (Vec::new(), Vec::new());
+        for (i, (group, before)) in groups.iter().zip(before).enumerate() {
+            if let Shown::Row(slot) = before
+                && self.exists(*group)
+                && !errors.contains_key(&i)
+            {
+                slots.push(*slot);
+                rows.push(row_number(i));
+            }
+        }
+        let mut same = vec![true; slots.len()];
+        self.old.retain_same_bits(&slots, values, &rows, &mut same);
+        let mut unchanged = vec![false; groups.len()];
+        rows.iter().zip(same).for_each(|(row, same)| unchanged[*row as usize] = same);
+        unchanged
+    }
+
     /// Sends what changed in these groups; `at` is the place of the first in `shown`.
     fn send(&mut self, at: usize, groups: &[u32], out: &mut Out) -> Result<(), FlowError> {
         if let Some(group) = groups.iter().find(|g| self.n_rows[**g as usize] < 0) {
@@ -216,14 +241,15 @@ impl Aggregate {
         }
         let keys = self.index.keys(groups)?;
         let (values, mut errors) = self.values(groups)?;
+        let before: Vec<Shown> = (at..at + groups.len()).map(|place| self.shown.take(place)).collect();
+        let same = self.unchanged(groups, &before, &values, &errors);
         let (mut gone, mut gone_slots, mut new) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, group) in groups.iter().enumerate() {
+        for (i, (group, before)) in groups.iter().zip(before).enumerate() {
             let row = row_number(i);
-            let before = self.shown.take(at + i);
             let error = errors.remove(&i).filter(|_| self.exists(*group));
             let is_row = error.is_none() && self.exists(*group);
             match before {
-                Shown::Row(slot) if is_row && self.old.same_bits(slot, &values, row) => {
+                Shown::Row(slot) if same[i] => {
                     self.old.remove(slot);
                     continue;
                 }
@@ -319,22 +345,27 @@ impl Aggregate {
         Ok(())
     }
 
+    /// Takes the groups of an image in; `created` gets their ids.
+    fn take_groups(&mut self, image: &Image, created: &mut Vec<u32>) -> Result<(), FlowError> {
+        let types = types_of(&self.schema);
+        let mut tables = image.read();
+        let (keys, n) = tables.table(&types[..self.keys.len()])?;
+        let [n_rows] = tables.numbers()?;
+        let mut groups = Vec::new();
+        self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, created)?;
+        self.grow();
+        groups.iter().zip(n_rows).for_each(|(g, n)| self.n_rows[*g as usize] = n);
+        self.accumulators().try_for_each(|a| a.restore(&groups, &mut tables))
+    }
+
     /// Takes groups in; `created` gets their ids.
     pub(super) fn restore_groups<'a>(
         &mut self,
         images: impl Iterator<Item = &'a Image>,
         created: &mut Vec<u32>,
     ) -> Result<(), FlowError> {
-        let types = types_of(&self.schema);
         for image in images {
-            let mut tables = image.read();
-            let (keys, n) = tables.table(&types[..self.keys.len()])?;
-            let [n_rows] = tables.numbers()?;
-            let mut groups = Vec::new();
-            self.index.intern(&keys, &hash_columns(&keys, n)?, &mut groups, created)?;
-            self.grow();
-            groups.iter().zip(n_rows).for_each(|(g, n)| self.n_rows[*g as usize] = n);
-            self.accumulators().try_for_each(|a| a.restore(&groups, &mut tables))?;
+            self.take_groups(image, created)?;
         }
         // A global group was touched when it was made; its row was sent by who saved it.
         while !self.touched.next(ROWS_MAX).1.is_empty() {}
@@ -419,7 +450,7 @@ impl Operator for Aggregate {
         let (at, groups) = self.touched.next(ROWS_MAX);
         if groups.is_empty() {
             self.shown.clear();
-            self.has_started = true;
+            (self.has_started, self.is_fresh) = (true, false);
             self.accumulators().for_each(|a| a.settle());
             return Ok(Finish::Done);
         }

@@ -4,6 +4,8 @@
 //! Otherwise rows that crossed zero, seen from the epoch's start to its end, go out at its end. Rows are equal as PostgreSQL
 //! groups (NULL = NULL, NaN = NaN, 0.0 = -0.0, `1 day` = `24 hours`) and go out in canonical form, so that what is retracted is what was sent.
 
+mod spilled;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use regauge_state::{GroupIndex, Segments, canonical_keys};

@@ -16,6 +16,8 @@
 //! Cost: one look-up a row, and the pairs; state is proportional to the rows stored. Semi and anti joins without a residual store
 //! of the right side only the keys, and look at left rows only when a key appears or vanishes.
 
+mod spilled;
+
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -50,6 +52,8 @@ struct Side {
     dirty: Dirty,
     /// Slots below this one were there when changes were taken last: on an append-only side the others are new.
     taken: usize,
+    /// Rows of a side that grows which a run has, too: they need not be written when they are taken out.
+    stored: Bits,
 }
 
 /// What a join is made of; `append_only` is each input's property.
@@ -111,6 +115,7 @@ impl Join {
                 preserved: preserved[i].then(Preserved::default),
                 dirty: Dirty::default(),
                 taken: 0,
+                stored: Bits::default(),
             })
         };
         let all = [types[0], types[1]].concat();
@@ -337,12 +342,10 @@ fn drop_cancelled(side: &mut Side, incoming: &Incoming<'_>, placed: &[Placed]) -
     let mut zero: Vec<(u32, u32)> = placed.iter().filter(|p| store.weight(p.slot) == 0).map(|p| (p.slot, p.row)).collect();
     zero.sort_unstable();
     zero.dedup_by_key(|(slot, _)| *slot);
-    let (slots, rows): (Vec<u32>, Vec<u32>) = zero.iter().copied().unzip();
-    dirty.gone(&slots, || take_all(incoming.columns, &UInt32Array::from(rows)))?;
-    for (slot, row) in zero {
-        store.remove(slot, incoming.key_hashes[row as usize], incoming.row_hashes[row as usize]);
-    }
-    Ok(())
+    let (slots, rows): (Vec<u32>, Vec<u32>) = zero.into_iter().unzip();
+    let of_rows = |hashes: &[u64]| rows.iter().map(|row| hashes[*row as usize]).collect::<Vec<u64>>();
+    store.remove_all(&slots, &of_rows(incoming.key_hashes), &of_rows(incoming.row_hashes));
+    dirty.gone(&slots, || take_all(incoming.columns, &UInt32Array::from(rows)))
 }
 
 impl Operator for Join {
@@ -437,7 +440,7 @@ impl Operator for Join {
     }
 
     fn restore(&mut self, images: &[&Image]) -> Result<(), FlowError> {
-        images.iter().try_for_each(|image| self.read(image, &|_| true)?.put(self))
+        images.iter().try_for_each(|image| self.read(image, &|_| true)?.put(self).map(drop))
     }
 
     fn track(&mut self) -> bool {
@@ -478,7 +481,7 @@ impl Operator for Join {
     }
 
     fn restore_changes(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
-        images.iter().try_for_each(|image| self.read(image, mine)?.put(self))
+        images.iter().try_for_each(|image| self.read(image, mine)?.put(self).map(drop))
     }
 }
 
@@ -550,7 +553,8 @@ impl Join {
 }
 
 impl Stored {
-    fn put(self, join: &mut Join) -> Result<(), FlowError> {
+    /// The slots of the rows.
+    fn put(self, join: &mut Join) -> Result<Vec<u32>, FlowError> {
         let Stored { side, step, is_alike, columns, rows, key_hashes, row_hashes, mut weights, matches, sent } = self;
         let side = &mut join.sides[side];
         if is_alike {
@@ -570,7 +574,7 @@ impl Stored {
                     }
                 }
             }
-            return Ok(());
+            return Ok(vec![]);
         }
         if step != Step::Whole && side.store.is_retractable() {
             // a row may have gone more than once since the last save
@@ -588,6 +592,7 @@ impl Stored {
         for p in &placed {
             side.set([p.slot], matches[p.row as usize], sent[p.row as usize]);
         }
-        drop_cancelled(side, &incoming, &placed)
+        drop_cancelled(side, &incoming, &placed)?;
+        Ok(placed.into_iter().map(|p| p.slot).collect())
     }
 }

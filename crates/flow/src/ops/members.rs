@@ -26,7 +26,7 @@ pub(super) fn save(members: &OrderedGroups, groups: &[u32], to: &mut Vec<RecordB
     Ok(())
 }
 
-/// Takes them in, for groups that have these ids now; `seen` hears of each: group, sort key, count, what it adds up to.
+/// Takes them in, for groups that have these ids now, without settling (slots of this epoch stay good); `seen` hears of each: group, sort key, count, what it adds up to.
 pub(super) fn restore(
     members: &mut OrderedGroups,
     groups: &[u32],
@@ -46,6 +46,5 @@ pub(super) fn restore(
             seen(group, keys.value(row), count, now);
         }
     }
-    members.settle();
     Ok(())
 }

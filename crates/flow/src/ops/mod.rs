@@ -58,6 +58,7 @@ pub use top_k::TopK;
 pub use window::Window;
 
 use crate::operator::{FlowError, Operator};
+use crate::spill::Spills;
 
 /// The operator of one node of a validated plan. A source is the runtime's affair and refused.
 pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowError> {
@@ -111,6 +112,35 @@ pub fn build(plan: &FlowPlan, node: usize) -> Result<Box<dyn Operator>, FlowErro
         }
         (Op::Source { .. }, _) => return Err(broken("a source is not an operator")),
         _ => return Err(broken("an operator with a wrong number of inputs")),
+    })
+}
+
+/// As [`build`], of a node whose state may be larger than memory; `None` for any other.
+pub fn build_spilling(plan: &FlowPlan, node: usize) -> Result<Option<Box<dyn Spills>>, FlowError> {
+    let Some(this) = plan.nodes.get(node) else { return Ok(None) };
+    let inputs: Option<Vec<_>> = this.inputs.iter().map(|i| plan.nodes.get(*i)).collect();
+    let inputs = inputs.unwrap_or_default();
+    let types: Vec<&[DataType]> = inputs.iter().map(|n| n.types.as_slice()).collect();
+    Ok(match (&this.op, inputs.as_slice()) {
+        (Op::Join { kind, on, nulls_equal, residual }, [left, right]) if !on.is_empty() => {
+            Some(Box::new(Join::new(&JoinSpec {
+                kind: *kind,
+                on,
+                nulls_equal: *nulls_equal,
+                residual: residual.as_ref(),
+                types: [types[0], types[1]],
+                append_only: [left.append_only, right.append_only],
+            })?))
+        }
+        (Op::Aggregate { keys, aggs }, [input]) if !keys.is_empty() => {
+            Some(Box::new(Aggregate::new(keys, aggs, &input.types, &this.types, input.append_only)?))
+        }
+        (Op::TopK { partition, order, limit, offset, row_number }, [input]) if !partition.is_empty() => {
+            let (input, append_only) = (&input.types, input.append_only);
+            Some(Box::new(TopK::new(partition, order, *limit, *offset, *row_number, input, &this.types, append_only)?))
+        }
+        (Op::Distinct, [input]) if !this.types.is_empty() => Some(Box::new(Distinct::new(&this.types, input.append_only)?)),
+        _ => None,
     })
 }
 

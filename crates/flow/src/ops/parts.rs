@@ -66,6 +66,12 @@ pub(crate) fn take_all(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<A
     columns.iter().map(|c| Ok(take(c.as_ref(), rows, None)?)).collect()
 }
 
+/// Of the bytes that are held for so many slots, those of the slots in use.
+pub(crate) fn in_use(held: usize, n_alive: usize, n_slots: usize) -> usize {
+    let part = (held as u128) * (n_alive as u128) / (n_slots.max(1) as u128);
+    usize::try_from(part).unwrap_or(usize::MAX)
+}
+
 /// The positions of a batch as u32.
 pub(crate) fn all_rows(n_rows: usize) -> Vec<u32> {
     (0..u32::try_from(n_rows).expect("a batch has fewer than 2^32 rows")).collect()
@@ -113,6 +119,11 @@ impl Touched {
             self.done = 0;
         }
         (from, ids)
+    }
+
+    /// Nothing was marked.
+    pub(crate) fn forget(&mut self) {
+        while !self.next(ROWS_MAX).1.is_empty() {}
     }
 
     /// Bytes of memory held.

@@ -8,6 +8,8 @@
 //! Invariant: the output is, for each partition, exactly the window of its rows. Cost: O(log rows) a row; O(offset + limit) at
 //! the end of an epoch for each partition touched.
 
+mod spilled;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -295,35 +297,39 @@ impl TopK {
     }
 
     fn take_in(&mut self, images: &[&Image], mine: &Mine<'_>) -> Result<(), FlowError> {
-        for image in images {
-            let mut tables = image.read();
-            let input = &self.input;
-            let types: Vec<DataType> = self.partition.iter().map(|c| input[*c].clone()).collect();
-            let (keys, n) = tables.table(&types)?;
-            let (hashes, mut groups) = (hash_columns(&keys, n)?, Vec::new());
-            self.index.intern(&keys, &hashes, &mut groups, &mut Vec::new())?;
-            self.counts.grow(self.index.n_ids(), 0);
-            if image.step != Step::Whole {
-                for group in &groups {
-                    self.counts[*group as usize] = 0;
-                    self.members.clear(*group);
-                }
-                self.members.settle();
-            }
-            if image.step != Step::Gone {
-                let [counts] = tables.numbers()?;
-                groups.iter().zip(counts).for_each(|(g, n)| self.counts[*g as usize] += n);
-                members::restore(&mut self.members, &groups, &self.input, &mut tables, |_, _, _, _| {})?;
-            }
-            let others = groups.iter().zip(hashes).filter(|(_, hash)| image.step == Step::Gone || !mine(*hash));
-            let others: Vec<u32> = others.map(|(group, _)| *group).collect();
-            for group in &others {
+        images.iter().try_for_each(|image| {
+            self.put(image, mine)?;
+            self.members.settle();
+            Ok(())
+        })
+    }
+
+    fn put(&mut self, image: &Image, mine: &Mine<'_>) -> Result<(), FlowError> {
+        let mut tables = image.read();
+        let input = &self.input;
+        let types: Vec<DataType> = self.partition.iter().map(|c| input[*c].clone()).collect();
+        let (keys, n) = tables.table(&types)?;
+        let (hashes, mut groups) = (hash_columns(&keys, n)?, Vec::new());
+        self.index.intern(&keys, &hashes, &mut groups, &mut Vec::new())?;
+        self.counts.grow(self.index.n_ids(), 0);
+        if image.step != Step::Whole {
+            for group in &groups {
                 self.counts[*group as usize] = 0;
                 self.members.clear(*group);
             }
             self.members.settle();
-            forget(&mut self.index, others)?;
         }
-        Ok(())
+        if image.step != Step::Gone {
+            let [counts] = tables.numbers()?;
+            groups.iter().zip(counts).for_each(|(g, n)| self.counts[*g as usize] += n);
+            members::restore(&mut self.members, &groups, &self.input, &mut tables, |_, _, _, _| {})?;
+        }
+        let others = groups.iter().zip(hashes).filter(|(_, hash)| image.step == Step::Gone || !mine(*hash));
+        let others: Vec<u32> = others.map(|(group, _)| *group).collect();
+        for group in &others {
+            self.counts[*group as usize] = 0;
+            self.members.clear(*group);
+        }
+        forget(&mut self.index, others)
     }
 }

@@ -13,6 +13,7 @@ mod recursive;
 mod restore;
 mod rows;
 mod run;
+mod spill;
 mod time;
 mod value;
 

@@ -8,6 +8,7 @@ use regauge_flow::engine::merge;
 use regauge_flow::image::{Image, Of, Step, owned};
 use regauge_flow::operator::{Failed, Finish, Operator, Out, Routing};
 use regauge_flow::ops;
+use regauge_flow::spill::Budget;
 use regauge_plan::flowplan::*;
 use regauge_plan::scalar::Scalar;
 use regauge_plan::value::Value;
@@ -80,7 +81,7 @@ fn through_bytes(images: Vec<Image>) -> Vec<Image> {
 }
 
 /// A plan whose every operator runs on several workers, with an exchange before each.
-struct Fleet {
+pub(crate) struct Fleet {
     plan: FlowPlan,
     /// By node, then worker.
     operators: Vec<Vec<Box<dyn Operator>>>,
@@ -89,8 +90,18 @@ struct Fleet {
 
 impl Fleet {
     fn new(plan: &FlowPlan, peers: usize) -> Fleet {
+        Fleet::within(plan, peers, None)
+    }
+
+    /// Whose operators keep within a budget, if they can.
+    pub(crate) fn within(plan: &FlowPlan, peers: usize, budget: Option<&Arc<Budget>>) -> Fleet {
         let is_source = |i: usize| matches!(plan.nodes[i].op, Op::Source { .. });
-        let of = |i: usize| if is_source(i) { vec![] } else { (0..peers).map(|_| ops::build(plan, i).unwrap()).collect() };
+        let shared = Arc::new(plan.clone());
+        let make = |i: usize| {
+            let spilling = budget.and_then(|budget| regauge_flow::engine::within(&shared, i, budget).unwrap());
+            spilling.unwrap_or_else(|| ops::build(plan, i).unwrap())
+        };
+        let of = |i: usize| if is_source(i) { vec![] } else { (0..peers).map(|_| make(i)).collect() };
         Fleet { plan: plan.clone(), operators: (0..plan.nodes.len()).map(of).collect(), turn: 0 }
     }
 
@@ -117,7 +128,7 @@ impl Fleet {
         }
     }
 
-    fn step(&mut self, epoch: &[Change], batch_max: usize, to: &mut Sum) {
+    pub(crate) fn step(&mut self, epoch: &[Change], batch_max: usize, to: &mut Sum) {
         let mut sent: Vec<Vec<Delta>> = vec![];
         for node in 0..self.plan.nodes.len() {
             let spec = self.plan.nodes[node].clone();
@@ -148,7 +159,7 @@ impl Fleet {
         to.errors.retain(|_, n| *n != 0);
     }
 
-    fn save(&self) -> Vec<Vec<Image>> {
+    pub(crate) fn save(&self) -> Vec<Vec<Image>> {
         let of_node = |(node, operators): (usize, &Vec<Box<dyn Operator>>)| {
             let mut all: Vec<Image> = vec![];
             let mut shared: Option<Vec<Image>> = None;
@@ -166,7 +177,11 @@ impl Fleet {
     }
 
     fn restored(plan: &FlowPlan, images: &[Vec<Image>], peers: usize) -> Fleet {
-        let mut fleet = Fleet::new(plan, peers);
+        Fleet::restored_within(plan, images, peers, None)
+    }
+
+    pub(crate) fn restored_within(plan: &FlowPlan, images: &[Vec<Image>], peers: usize, budget: Option<&Arc<Budget>>) -> Fleet {
+        let mut fleet = Fleet::within(plan, peers, budget);
         for (node, images) in images.iter().enumerate() {
             let one = fleet.is_global(node).then_some(0);
             let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
@@ -182,6 +197,11 @@ impl Fleet {
         fleet
     }
 
+    /// Bytes on the disk.
+    pub(crate) fn spilled(&self) -> u64 {
+        self.operators.iter().flatten().map(|o| o.stats().spilled_bytes).sum()
+    }
+
     /// The workers of a node that keep its state.
     fn keepers(&mut self, node: usize) -> &mut [Box<dyn Operator>] {
         let n = if self.is_global(node) { 1 } else { self.operators[node].len() };
@@ -190,15 +210,15 @@ impl Fleet {
 }
 
 /// Checkpoints one after another: copies of buckets taken between different epochs, and behind them the changes of each checkpoint.
-struct Chain {
+pub(crate) struct Chain {
     /// By node.
-    images: Vec<Vec<Image>>,
+    pub(crate) images: Vec<Vec<Image>>,
     /// By node: whether it remembers changes, and the buckets that are still to be copied.
     left: Vec<Option<Vec<usize>>>,
 }
 
 impl Chain {
-    fn begin(fleet: &mut Fleet, images: Option<Vec<Vec<Image>>>) -> Chain {
+    pub(crate) fn begin(fleet: &mut Fleet, images: Option<Vec<Vec<Image>>>) -> Chain {
         let n = fleet.operators.len();
         let buckets: Vec<usize> = if images.is_some() { vec![] } else { (0..256).collect() };
         let mut left = vec![];
@@ -227,7 +247,7 @@ impl Chain {
     }
 
     /// A checkpoint.
-    fn cut(&mut self, rng: &mut Rng, fleet: &mut Fleet) {
+    pub(crate) fn cut(&mut self, rng: &mut Rng, fleet: &mut Fleet) {
         self.walk(rng, fleet, true);
         let whole = fleet.save();
         for (node, whole) in whole.into_iter().enumerate() {
@@ -290,9 +310,9 @@ fn check_changes(rng: &mut Rng, p: &FlowPlan, epochs: &[Vec<Change>]) {
 
 /// What was sent so far.
 #[derive(Clone, Default, PartialEq, Debug)]
-struct Sum {
-    rows: Bag,
-    errors: BTreeMap<Failed, i64>,
+pub(crate) struct Sum {
+    pub rows: Bag,
+    pub errors: BTreeMap<Failed, i64>,
 }
 
 /// The promise: cut after any epoch, with any workers before and behind, all that follows is sent as if there had been no cut.
@@ -335,10 +355,10 @@ fn simple(op: Op, n: u32, append_only: bool) -> FlowPlan {
 }
 
 /// A plan and epochs for it.
-type Case = (FlowPlan, Vec<Vec<Change>>);
+pub(crate) type Case = (FlowPlan, Vec<Vec<Change>>);
 
 /// Cases of every kind.
-fn cases(rng: &mut Rng) -> Vec<Case> {
+pub(crate) fn cases(rng: &mut Rng) -> Vec<Case> {
     use JoinKind::*;
     let mut all: Vec<Case> = vec![];
     let append_only = rng.one_in(2);

@@ -59,7 +59,7 @@ pub fn engine(workers: usize) -> Engine {
 }
 
 pub fn start(workers: usize, cluster: Option<Cluster>, env: Env) -> Engine {
-    Engine::start(EngineConfig { workers, queue_epochs: 8, cluster }, env).unwrap()
+    Engine::start(EngineConfig { workers, queue_epochs: 8, cluster, memory: None }, env).unwrap()
 }
 
 /// Feeds for each source of a plan; `past` is what came before.

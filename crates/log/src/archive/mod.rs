@@ -13,9 +13,11 @@
 //! It never knows: producers, judges, the journal's files (it sees a [`CommitSource`]).
 
 mod background;
+mod blocks;
 pub(crate) mod columns;
 mod crc;
 mod disk_store;
+mod encodings;
 mod manifest;
 mod merge;
 pub(crate) mod objects;
@@ -245,6 +247,22 @@ impl Archive {
         running.retired = still;
         // One that cannot be deleted now stays as garbage.
         gone.iter().try_for_each(|(_, segment)| self.objects.delete(&segment.path()))
+    }
+
+    /// Reads every byte of one segment and compares checksums.
+    pub fn verify_segment(&self, segment: &SegmentInfo) -> Result<(), LogError> {
+        segment_read::verify(&self.objects, segment)
+    }
+
+    /// Numbers of the manifests that are there, ascending, and what is wrong with those that do not read.
+    pub fn verify_manifests(&self) -> Result<(Vec<u64>, Vec<LogError>), LogError> {
+        let numbers = self.objects.manifest_numbers()?;
+        let read = |number: &u64| {
+            let path = manifest_path(*number);
+            Manifest::decode(&path, &self.objects.get(&path, MANIFEST_BYTES_MAX)?)
+        };
+        let damaged = numbers.iter().filter_map(|number| read(number).err()).collect();
+        Ok((numbers, damaged))
     }
 
     /// Reads every byte of every segment and compares checksums; the first damage as an error.

@@ -79,10 +79,10 @@ impl Objects {
     }
 
     /// Makes an object that must not exist yet: `Ok(false)` if it does.
-    pub(crate) fn create(&self, object: &Path, bytes: Bytes) -> Result<bool, LogError> {
-        let (store, path) = (Arc::clone(&self.store), object.clone());
+    pub(crate) fn create(&self, object: &Path, bytes: impl Into<PutPayload>) -> Result<bool, LogError> {
+        let (store, path, bytes) = (Arc::clone(&self.store), object.clone(), bytes.into());
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.wait(async move { store.put_opts(&path, bytes.into(), options).await }) {
+        match self.wait(async move { store.put_opts(&path, bytes, options).await }) {
             Ok(_) => Ok(true),
             Err(Error::AlreadyExists { .. }) => Ok(false),
             Err(e) => Err(failed(object, e)),
@@ -161,9 +161,53 @@ impl Objects {
         self.wait(async move { store.delete(&path).await }).map_err(|e| failed(object, e))
     }
 
+    /// Makes an object under a name of the caller's that must be free: `Ok(false)` if it is not.
+    pub fn put_new(&self, name: &str, bytes: Bytes) -> Result<bool, LogError> {
+        self.create(&Path::from(name), bytes)
+    }
+
+    /// Makes an object, or puts another in its place.
+    pub fn put_over(&self, name: &str, bytes: Bytes) -> Result<(), LogError> {
+        let (store, path) = (Arc::clone(&self.store), Path::from(name));
+        let object = path.clone();
+        self.wait(async move { store.put(&path, bytes.into()).await }).map(|_| ()).map_err(|e| failed(&object, e))
+    }
+
+    /// As [`Objects::get`], by name.
+    pub fn read(&self, name: &str, bytes_max: u64) -> Result<Bytes, LogError> {
+        self.get(&Path::from(name), bytes_max)
+    }
+
+    /// Bytes of an object that a manifest vouches for; as [`Objects::ranges`].
+    pub fn read_range(&self, object: &Path, range: Range<u64>) -> Result<Bytes, LogError> {
+        self.range(object, range)
+    }
+
+    /// The length of an object; `None` if there is none.
+    pub fn size(&self, name: &str) -> Result<Option<u64>, LogError> {
+        let (store, path) = (Arc::clone(&self.store), Path::from(name));
+        let object = path.clone();
+        match self.wait(async move { store.head(&path).await }) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(failed(&object, e)),
+        }
+    }
+
+    /// Names and lengths of the objects under a prefix, in order.
+    pub fn names(&self, prefix: &str) -> Result<Vec<(String, u64)>, LogError> {
+        let (store, prefix) = (Arc::clone(&self.store), Path::from(prefix));
+        let under = prefix.clone();
+        let found =
+            self.wait(async move { store.list(Some(&prefix)).try_collect::<Vec<_>>().await }).map_err(|e| failed(&under, e))?;
+        let mut names: Vec<_> = found.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Begins an object of any length.
     pub(crate) fn upload(&self, object: &Path) -> Upload {
-        Upload { objects: self.clone(), object: object.clone(), multipart: None, buffer: Vec::new() }
+        Upload { objects: self.clone(), object: object.clone(), multipart: None, part: Vec::new(), part_bytes: 0 }
     }
 }
 
@@ -183,47 +227,52 @@ fn is_short(error: &Error) -> bool {
 /// Bytes per part: above every store's minimum (5 MiB), small beside a row group.
 const PART_BYTES: usize = 8 << 20;
 
+/// Bytes that an [`Upload`] takes at a time, but the last. A part is a whole number of them.
+pub(crate) const BLOCK_BYTES: usize = 1 << 20;
+
 /// An object that grows: one put when it is small, equal parts when not. Nothing is visible before [`Upload::finish`].
 pub(crate) struct Upload {
     objects: Objects,
     object: Path,
     multipart: Option<Box<dyn MultipartUpload>>,
-    buffer: Vec<u8>,
+    part: Vec<Bytes>,
+    part_bytes: usize,
 }
 
 impl Upload {
-    /// Appends; sends whole parts, so at most one part stays in memory.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        self.buffer.extend_from_slice(bytes);
-        while self.buffer.len() > PART_BYTES {
-            let rest = self.buffer.split_off(PART_BYTES);
-            let part = std::mem::replace(&mut self.buffer, rest);
-            self.send(part)?;
+    /// Appends a block of [`BLOCK_BYTES`], or the last one; sends whole parts, so at most one part stays in memory.
+    pub(crate) fn write(&mut self, block: Bytes) -> Result<(), LogError> {
+        if self.part_bytes >= PART_BYTES {
+            self.send()?;
         }
+        self.part_bytes += block.len();
+        self.part.push(block);
         Ok(())
     }
 
-    fn send(&mut self, part: Vec<u8>) -> Result<(), LogError> {
+    fn send(&mut self) -> Result<(), LogError> {
+        self.part_bytes = 0;
+        let part = PutPayload::from_iter(std::mem::take(&mut self.part));
         if self.multipart.is_none() {
             let (store, path) = (Arc::clone(&self.objects.store), self.object.clone());
             let begun = self.objects.wait(async move { store.put_multipart(&path).await });
             self.multipart = Some(begun.map_err(|e| failed(&self.object, e))?);
         }
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
-        let sent = multipart.put_part(PutPayload::from(part));
+        let sent = multipart.put_part(part);
         self.objects.wait(sent).map_err(|e| failed(&self.object, e))
     }
 
     /// Makes the object visible and durable.
     pub(crate) fn finish(mut self) -> Result<(), LogError> {
-        let last = std::mem::take(&mut self.buffer);
         if self.multipart.is_none() {
-            return match self.objects.create(&self.object, last.into())? {
+            let whole = PutPayload::from_iter(std::mem::take(&mut self.part));
+            return match self.objects.create(&self.object, whole)? {
                 true => Ok(()),
                 false => Err(broken(format!("segment name is taken object={}", self.object))),
             };
         }
-        self.send(last)?;
+        self.send()?;
         let Some(mut multipart) = self.multipart.take() else { return Ok(()) };
         let done = self.objects.wait(async move { multipart.complete().await });
         done.map(|_| ()).map_err(|e| failed(&self.object, e))

@@ -5,7 +5,7 @@
 use super::objects::broken;
 use crate::{error::LogError, model::Part};
 use arrow::{
-    array::{Array, ArrayRef, BinaryBuilder, Int64Builder, RecordBatch},
+    array::{Array, ArrayRef, BinaryArray, BinaryBuilder, Int64Builder, RecordBatch},
     compute::concat,
     error::ArrowError,
 };
@@ -58,7 +58,9 @@ fn numbers(
 pub(crate) fn offsets(runs: &[CommitRows]) -> Result<ArrayRef, LogError> {
     numbers(runs, |run, out| {
         let first = as_i64(run.first_offset)?;
-        (first..).take(run.rows.num_rows()).for_each(|offset| out.append_value(offset));
+        let end = as_i64(run.first_offset + run.rows.num_rows() as u64)?;
+        // The range's length is known, so that nothing is asked for each.
+        out.append_slice(&(first..end).collect::<Vec<i64>>());
         Ok(())
     })
 }
@@ -81,6 +83,9 @@ pub(crate) fn clocks(runs: &[CommitRows]) -> Result<ArrayRef, LogError> {
 
 /// `_cause` of all rows.
 pub(crate) fn causes(runs: &[CommitRows]) -> ArrayRef {
+    if runs.iter().all(|run| run.cause.is_none()) {
+        return Arc::new(BinaryArray::new_null(runs.iter().map(|run| run.rows.num_rows()).sum()));
+    }
     let mut builder = BinaryBuilder::new();
     for run in runs {
         for _ in 0..run.rows.num_rows() {

@@ -3,33 +3,33 @@
 //! Invariant: rows are in offset order without a gap; a row group never spans a multiple of [`BLOCK_ROWS`] offsets, so that
 //! the splits of a scan never share one; the same rows in the same batches give the same bytes.
 //! Cost: rows wait here in parts until there is a batch of them, then in Parquet's own pages until the row group ends; row
-//! groups leave for the store at once. It does not know commits, only rows with their lsn.
+//! groups leave for the store at once, but for the last block. It does not know commits, only rows with their lsn.
 
 use super::{
-    columns::{COMMIT_TS, LSN, N_SYSTEM, OFFSET, stored_schema, to_stored},
-    crc::{Crc, crc},
+    blocks::Blocks,
+    columns::{N_SYSTEM, stored_schema, to_stored},
+    crc::Crc,
+    encodings,
     manifest::SegmentInfo,
     objects::{Objects, Upload, broken},
     rows::{self, CommitRows},
 };
 use crate::{error::LogError, model::Part};
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{Int64Type, SchemaRef},
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    basic::{Compression, Encoding, ZstdLevel},
+    basic::{Compression, ZstdLevel},
     file::{
         metadata::{KeyValue, SortingColumn},
         properties::{EnabledStatistics, WriterProperties, WriterVersion},
     },
+    schema::types::ColumnPath,
 };
 use regauge_types::{Hlc, Lsn, SchemaId};
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// Rows are encoded this many at a time, so that a commit of one row costs no Parquet batch of its own.
 const BATCH_ROWS: usize = 8192;
@@ -54,7 +54,8 @@ pub(crate) struct SegmentWriter {
     info: SegmentInfo,
     schema: SchemaRef,
     limits: RowGroupLimits,
-    parquet: ArrowWriter<Sink>,
+    /// From the first rows on: they decide the encodings.
+    parquet: Option<ArrowWriter<Blocks>>,
     upload: Upload,
     file_crc: Crc,
     /// Per column chunk of the row groups so far.
@@ -67,21 +68,6 @@ pub(crate) struct SegmentWriter {
     encoder_bytes: usize,
     /// Offset after the last row given to Parquet.
     encoded_to: u64,
-}
-
-/// Where Parquet's bytes wait until the column chunks they form are known and can be summed.
-#[derive(Default)]
-struct Sink(Vec<u8>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn encoding(source: impl std::fmt::Display) -> LogError {
@@ -114,15 +100,13 @@ impl SegmentWriter {
             nonce,
         };
         let schema = stored_schema(&part.rows.schema());
-        let options = ArrowWriterOptions::new().with_properties(properties(&info, &schema));
-        let parquet = ArrowWriter::try_new_with_options(Sink::default(), Arc::clone(&schema), options).map_err(encoding)?;
         let upload = objects.upload(&info.path());
         Ok(SegmentWriter {
             encoded_to: info.first_offset,
             info,
             schema,
             limits,
-            parquet,
+            parquet: None,
             upload,
             file_crc: Crc::default(),
             crcs: Vec::new(),
@@ -168,7 +152,7 @@ impl SegmentWriter {
         (self.info.last_lsn, self.info.last_hlc) = (lsn, hlc);
         self.info.rows += n as u64;
         self.n_waiting += n;
-        self.waiting_bytes += part.rows.get_array_memory_size() + size_of::<CommitRows>();
+        self.waiting_bytes += slice_bytes(&part.rows) + size_of::<CommitRows>();
         self.waiting.push(CommitRows::new(part, lsn, hlc));
         let full = self.n_waiting >= BATCH_ROWS || self.waiting_bytes >= WAITING_BYTES_MAX;
         if full { self.encode() } else { Ok(()) }
@@ -209,19 +193,25 @@ impl SegmentWriter {
     }
 
     fn write_stored(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
+        if self.parquet.is_none() {
+            let options = ArrowWriterOptions::new().with_properties(properties(&self.info, batch));
+            let parquet = ArrowWriter::try_new_with_options(Blocks::default(), Arc::clone(&self.schema), options);
+            self.parquet = Some(parquet.map_err(encoding)?);
+        }
         let mut at = 0;
         while at < batch.num_rows() {
             let left = batch.num_rows() - at;
             let to_block_end = self.limits.block_rows - self.encoded_to % self.limits.block_rows;
             let n = left.min(usize::try_from(to_block_end).unwrap_or(left)).min(BATCH_ROWS);
-            self.parquet.write(&batch.slice(at, n)).map_err(encoding)?;
+            let Some(parquet) = &mut self.parquet else { return Err(broken("segment has no encoder")) };
+            parquet.write(&batch.slice(at, n)).map_err(encoding)?;
             at += n;
             self.encoded_to += n as u64;
-            if self.encoded_to.is_multiple_of(self.limits.block_rows) || self.parquet.in_progress_size() >= self.limits.bytes {
+            self.encoder_bytes = parquet.memory_size();
+            if self.encoded_to.is_multiple_of(self.limits.block_rows) || parquet.in_progress_size() >= self.limits.bytes {
                 self.end_row_group()?;
             }
         }
-        self.encoder_bytes = self.parquet.memory_size();
         Ok(())
     }
 
@@ -243,28 +233,35 @@ impl SegmentWriter {
 
     /// Ends the row group, if one is open, and sends its bytes on.
     pub(crate) fn end_row_group(&mut self) -> Result<(), LogError> {
-        self.parquet.flush().map_err(encoding)?;
+        let Some(parquet) = &mut self.parquet else { return Ok(()) };
+        parquet.flush().map_err(encoding)?;
         // Parquet buffers a few bytes of its own above the sink.
-        self.parquet.sync().map_err(encoding)?;
+        parquet.sync().map_err(encoding)?;
         self.encoder_bytes = 0;
-        let sink_start = self.info.bytes;
-        let bytes = std::mem::take(&mut self.parquet.inner_mut().0);
-        for group in self.parquet.flushed_row_groups().iter().skip(self.n_row_groups) {
+        let sink = parquet.inner();
+        let mut crcs = Vec::new();
+        for group in parquet.flushed_row_groups().iter().skip(self.n_row_groups) {
             self.n_row_groups += 1;
             for chunk in group.columns() {
                 let (start, len) = chunk.byte_range();
-                let from = start.checked_sub(sink_start).and_then(|v| usize::try_from(v).ok());
-                let piece = from.zip(usize::try_from(len).ok()).and_then(|(from, len)| bytes.get(from..from.checked_add(len)?));
-                self.crcs.push(crc(piece.ok_or_else(|| broken("column chunk lies outside of its row group"))?));
+                let from = start.checked_sub(sink.start()).and_then(|v| usize::try_from(v).ok());
+                let to = from.zip(usize::try_from(len).ok()).and_then(|(from, len)| from.checked_add(len));
+                let range = from.zip(to).filter(|(_, to)| *to <= sink.len());
+                let (from, to) = range.ok_or_else(|| broken("column chunk lies outside of its row group"))?;
+                crcs.push(sink.crc(from..to));
             }
         }
-        self.send(&bytes)
+        self.crcs.append(&mut crcs);
+        self.send_full()
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        self.file_crc.update(bytes);
-        self.info.bytes += bytes.len() as u64;
-        self.upload.write(bytes)
+    /// Counts what is in the sink, and sends on what is full of it.
+    fn send_full(&mut self) -> Result<(), LogError> {
+        let Some(parquet) = &mut self.parquet else { return Ok(()) };
+        let sink = parquet.inner_mut();
+        self.info.bytes = sink.start() + sink.len() as u64;
+        sink.sum(&mut self.file_crc);
+        sink.take_full().into_iter().try_for_each(|block| self.upload.write(block.into()))
     }
 
     /// Ends the object; it is durable when this returns.
@@ -272,20 +269,33 @@ impl SegmentWriter {
         self.encode()?;
         self.end_row_group()?;
         let crcs = self.crcs.iter().map(|crc| format!("{crc:08x}")).collect::<String>();
-        self.parquet.append_key_value_metadata(KeyValue::new(CRCS_KEY.to_owned(), crcs));
-        self.parquet.finish().map_err(encoding)?;
-        self.parquet.sync().map_err(encoding)?;
-        let footer = std::mem::take(&mut self.parquet.inner_mut().0);
-        self.info.footer_bytes = footer.len() as u64;
-        self.info.footer_crc = crc(&footer);
-        self.send(&footer)?;
+        let Some(parquet) = &mut self.parquet else { return Err(broken("segment has no rows")) };
+        parquet.append_key_value_metadata(KeyValue::new(CRCS_KEY.to_owned(), crcs));
+        let footer_at = parquet.inner().len();
+        parquet.finish().map_err(encoding)?;
+        parquet.sync().map_err(encoding)?;
+        let sink = parquet.inner();
+        self.info.footer_bytes = (sink.len() - footer_at) as u64;
+        self.info.footer_crc = sink.crc(footer_at..sink.len());
+        self.send_full()?;
+        let rest = self.parquet.take().map(|mut parquet| parquet.inner_mut().take_all());
+        rest.unwrap_or_default().into_iter().try_for_each(|block| self.upload.write(block.into()))?;
         self.info.crc = self.file_crc.finish();
         self.upload.finish()?;
         Ok(self.info)
     }
 }
 
-fn properties(info: &SegmentInfo, schema: &SchemaRef) -> WriterProperties {
+/// What the rows need of their memory, which may be a small part of a batch that was cut up.
+fn slice_bytes(rows: &RecordBatch) -> usize {
+    rows.columns()
+        .iter()
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()))
+        .sum()
+}
+
+fn properties(info: &SegmentInfo, first: &RecordBatch) -> WriterProperties {
+    let schema = first.schema_ref();
     let constant = |key: &str, value: String| KeyValue::new(format!("regauge.{key}"), value);
     let n_user = schema.fields().len() - N_SYSTEM;
     // Parquet counts leaves here, so a nested column before ours would shift the number: then the hint is left out.
@@ -307,11 +317,9 @@ fn properties(info: &SegmentInfo, schema: &SchemaRef) -> WriterProperties {
             constant("partition", info.partition.to_string()),
             constant("schema", info.schema_id.to_string()),
         ]));
-    // Ascending numbers: their differences are a few bits, and a dictionary would only be tried and thrown away.
-    for ascending in [OFFSET, LSN, COMMIT_TS] {
-        builder = builder
-            .set_column_dictionary_enabled(ascending.into(), false)
-            .set_column_encoding(ascending.into(), Encoding::DELTA_BINARY_PACKED);
+    // Of texts nobody asks for the least and the greatest, and to find them each is compared twice.
+    for texts in schema.fields().iter().filter(|f| f.data_type().is_string() || f.data_type().is_binary()) {
+        builder = builder.set_column_statistics_enabled(ColumnPath::new(vec![texts.name().clone()]), EnabledStatistics::None);
     }
-    builder.build()
+    encodings::set(builder, first).build()
 }

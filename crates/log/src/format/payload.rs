@@ -6,7 +6,7 @@
 //! A message's flatbuffer is verified and every length in it is compared with what is there before arrow sees it: arrow slices buffers by the lengths it
 //! reads and panics where they do not fit. What arrow itself checks (offsets, utf-8, null counts) comes back as an error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -15,10 +15,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::RecordBatchDecoder;
-use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
 
-use super::wire::{Input, Malformed, put_bytes};
+use super::wire::{Input, Malformed, put_len};
 use super::{list, small};
 use crate::LogError;
 
@@ -33,29 +33,64 @@ const ALIGNMENT: usize = 16;
 /// A decompressed message is at most this many times as long as its bytes: lz4's own bound.
 const RATIO_MAX: u64 = 255;
 
-/// Encodes rows whose schema was checked. Returns the encoding and the bytes.
-pub fn encode(rows: &RecordBatch, small_rows: usize, compress: bool) -> Result<(u8, Vec<u8>), LogError> {
+/// Encodes rows whose schema was checked. Returns the encoding and the bytes, in pieces: what was not compressed is the rows' own memory.
+pub fn encode(rows: &RecordBatch, small_rows: usize, compress: bool) -> Result<(u8, Vec<Buffer>), LogError> {
     let internal = |e: &dyn std::fmt::Display| LogError::Internal { reason: format!("rows could not be encoded: {e}") };
     if rows.num_rows() < small_rows.min(small::ROWS_MAX) {
         let mut out = Vec::new();
         small::encode(rows, &mut out).map_err(|e| internal(&e))?;
-        return Ok((ROWS, out));
+        return Ok((ROWS, vec![Buffer::from(out)]));
     }
     let compression = compress.then_some(CompressionType::LZ4_FRAME);
     let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
         .and_then(|o| o.try_with_compression(compression))
         .map_err(|e| internal(&e))?;
     let rows = &flat(rows).map_err(|e| internal(&e))?;
-    let (dictionaries, message) = IpcDataGenerator::default()
-        .encode(rows, &mut DictionaryTracker::new(true), &options, &mut Default::default())
-        .map_err(|e| internal(&e))?;
-    if !dictionaries.is_empty() {
-        return Err(internal(&"a dictionary among flat columns"));
+    // Of arrow's encoders the one of streams alone hands out the columns' memory uncopied. Its stream begins with a schema, here one without columns.
+    let stream = StreamEncoder::try_new_with_options(&Schema::empty(), options).and_then(|mut encoder| encoder.encode(rows));
+    let stream = Stream(stream.map_err(|e| internal(&e))?.into());
+    let pieces = stream.only_batch().ok_or_else(|| internal(&"not one message of a schema and one of rows"))?;
+    Ok((ARROW, pieces))
+}
+
+/// Messages of an Arrow stream, each: 4 bytes that say so, length of the metadata, metadata, body.
+struct Stream(VecDeque<Buffer>);
+
+impl Stream {
+    /// A payload of the second of two messages. `None` if there are others, or it is none of rows: a dictionary, which flat columns do not have.
+    fn only_batch(mut self) -> Option<Vec<Buffer>> {
+        self.metadata()?;
+        let metadata = self.metadata()?;
+        let message = root_as_message(&metadata).ok()?;
+        message.header_as_record_batch()?;
+        let body_len = self.0.iter().map(Buffer::len).sum();
+        if usize::try_from(message.bodyLength()) != Ok(body_len) {
+            return None;
+        }
+        let mut head = Vec::with_capacity(metadata.len() + 20);
+        put_len(&mut head, metadata.len());
+        head.extend_from_slice(&metadata);
+        put_len(&mut head, body_len);
+        Some(std::iter::once(Buffer::from(head)).chain(self.0).collect())
     }
-    let mut out = Vec::with_capacity(message.ipc_message.len() + message.arrow_data.len() + 10);
-    put_bytes(&mut out, &message.ipc_message);
-    put_bytes(&mut out, &message.arrow_data);
-    Ok((ARROW, out))
+
+    fn metadata(&mut self) -> Option<Vec<u8>> {
+        let [_, _, _, _, len @ ..] = self.take(8)?.try_into().ok().map(|prefix: [u8; 8]| prefix)?;
+        self.take(usize::try_from(i32::from_le_bytes(len)).ok()?)
+    }
+
+    fn take(&mut self, n: usize) -> Option<Vec<u8>> {
+        let mut taken = Vec::with_capacity(n);
+        while taken.len() < n {
+            let piece = self.0.pop_front()?;
+            let wanted = piece.len().min(n - taken.len());
+            taken.extend_from_slice(&piece[..wanted]);
+            if wanted < piece.len() {
+                self.0.push_front(piece.slice(wanted));
+            }
+        }
+        Some(taken)
+    }
 }
 
 /// Decodes what [`encode`] made of `n_rows` rows of `schema`.
@@ -82,7 +117,7 @@ fn decode_arrow(payload: &[u8], schema: &SchemaRef, n_rows: usize) -> Result<Rec
     if message.version() != MetadataVersion::V5 {
         return Err(Malformed::new("arrow message is of another version"));
     }
-    check_lengths(&batch, body, schema.fields().len(), n_rows)?;
+    check_lengths(&batch, body, &flat_schema(schema), n_rows)?;
     let body = Buffer::from(body);
     let none = HashMap::new();
     RecordBatchDecoder::try_new(&body, batch, flat_schema(schema), &none, &message.version())
@@ -134,7 +169,27 @@ fn recast(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowEr
     RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?, &options)
 }
 
-fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], n_columns: usize, n_rows: usize) -> Result<(), Malformed> {
+/// Whether buffers of bits are as long as their columns: arrow panics where they are not.
+fn have_bits(batch: &arrow::ipc::RecordBatch<'_>, schema: &Schema, lengths: &[u64], n_rows: usize) -> bool {
+    let bits = n_rows.div_ceil(8) as u64;
+    let mut at = 0;
+    for (field, node) in schema.fields().iter().zip(batch.nodes().into_iter().flatten()) {
+        let n = match field.data_type() {
+            DataType::Null => 0,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => 3,
+            _ => 2,
+        };
+        let Some(own) = lengths.get(at..at + n) else { return false };
+        at += n;
+        let is_short = |buffer: usize| own.get(buffer).is_some_and(|length| *length < bits);
+        if (node.null_count() > 0 && is_short(0)) || (*field.data_type() == DataType::Boolean && is_short(1)) {
+            return false;
+        }
+    }
+    true
+}
+
+fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], schema: &Schema, n_rows: usize) -> Result<(), Malformed> {
     let bad = |what: &str| Err(Malformed::new(format!("arrow message contradicts itself: {what}")));
     if usize::try_from(batch.length()) != Ok(n_rows) {
         return bad("number of rows");
@@ -150,10 +205,11 @@ fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], n_columns: us
             return bad("length of a column");
         }
     }
-    if n_nodes != n_columns {
+    if n_nodes != schema.fields().len() {
         return bad("number of columns");
     }
     let mut decompressed = 0_u64;
+    let mut lengths = vec![];
     for buffer in batch.buffers().into_iter().flatten() {
         // Arrow panics where offsets of texts do not lie at a multiple of their size.
         if usize::try_from(buffer.offset()).is_ok_and(|at| at % ALIGNMENT != 0) {
@@ -163,16 +219,21 @@ fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], n_columns: us
         let Some(bytes) = range.and_then(|(at, len)| body.get(at..at.checked_add(len)?)) else {
             return bad("place of a buffer");
         };
+        let mut length = bytes.len() as u64;
         if batch.compression().is_some() && !bytes.is_empty() {
             let Some(declared) = bytes.first_chunk().map(|b| i64::from_le_bytes(*b)) else {
                 return bad("length of a compressed buffer");
             };
             match u64::try_from(declared) {
-                Ok(len) => decompressed = decompressed.saturating_add(len),
-                Err(_) if declared == -1 => {}
+                Ok(len) => (length, decompressed) = (len, decompressed.saturating_add(len)),
+                Err(_) if declared == -1 => length -= 8,
                 Err(_) => return bad("length of a compressed buffer"),
             }
         }
+        lengths.push(length);
+    }
+    if !have_bits(batch, schema, &lengths, n_rows) {
+        return bad("length of a buffer");
     }
     if batch.compression().is_some_and(|c| c.codec() != CompressionType::LZ4_FRAME) {
         return bad("compression that is never written");

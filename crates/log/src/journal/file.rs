@@ -32,6 +32,10 @@ pub fn header(first_lsn: u64, seed: &Seed) -> [u8; FILE_HEADER_LEN] {
     out
 }
 
+fn version_of(header: &[u8]) -> u32 {
+    header.get(8..12).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
 /// All bytes of a file without commits: header and state. Returns the state frame's checksum too, to which the next frame chains.
 pub fn head(first_lsn: u64, state: &[u8], hlc: u64, run: u32, previous: u32, seed: &Seed) -> Result<(Vec<u8>, u32), LogError> {
     let body_len =
@@ -52,7 +56,7 @@ pub fn head(first_lsn: u64, state: &[u8], hlc: u64, run: u32, previous: u32, see
 /// Why a walk stopped.
 #[derive(Debug)]
 pub enum WalkError {
-    /// The operating system refused.
+    /// The operating system refused, or a newer release wrote the file.
     Io(LogError),
     /// No valid frame at this offset.
     Bad {
@@ -110,6 +114,11 @@ impl Walk {
                 Some(bytes) if bytes[0..8] != MAGIC => "this is not a journal file".to_owned(),
                 Some(bytes) if seed.crc(&bytes[..60]).to_le_bytes() != bytes[60..] => {
                     "checksum of the journal file's header differs".to_owned()
+                }
+                // Behind the checksum: a flipped bit must not look like another release.
+                Some(bytes) if version_of(bytes) > VERSION => {
+                    let (path, found) = (path.to_owned(), version_of(bytes));
+                    return Err(WalkError::Io(LogError::NewerFormat { path, found, supported: VERSION }));
                 }
                 Some(_) => "journal file has another version, data set or first lsn than expected".to_owned(),
             };
@@ -180,7 +189,7 @@ impl Walk {
 /// Reads `wanted` bytes, or as many as there are, in place of what `buffer` held.
 pub fn read_up_to(file: &dyn File, offset: u64, wanted: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
     let wanted = usize::try_from(wanted).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    buffer.clear();
+    // What is there already is read over, and need not be zeroed first.
     buffer.resize(wanted, 0);
     let mut filled = 0;
     while filled < wanted {

@@ -186,7 +186,7 @@ fn check(header: &Header, previous: Option<&(Header, u32)>, wanted: Lsn) -> Resu
 }
 
 /// Rows of a verified frame.
-fn decode(header: &Header, body: &RawBody<'_>, topics: &Topics, only: Option<TopicId>) -> Result<Commit, Malformed> {
+fn decode(header: &Header, body: &RawBody<&[u8]>, topics: &Topics, only: Option<TopicId>) -> Result<Commit, Malformed> {
     let schema_of = |topic, schema| {
         let defined_here = body.define.iter().rev().find_map(|definition| match definition {
             Definition::Topic(spec) if spec.id == topic && spec.schema_id == schema => Some(&spec.schema),

@@ -83,12 +83,25 @@ pub fn open(env: &Env, folder: &Folder, bounds: Bounds) -> Result<Recovered, Log
     if !has_format && (has_mark || !names.is_empty()) {
         return Err(LogError::corrupt(&folder.format(), 0, "the format file is missing beside a journal"));
     }
-    let dataset = if has_format { folder::read_format(env, &folder.format())? } else { mint(env, folder)? };
+    let (dataset, found) =
+        if has_format { folder::read_format(env, &folder.format())? } else { (mint(env, folder)?, folder::FORMAT_VERSION) };
     let seed = Seed(dataset.0);
     if !has_mark {
+        take_over(env, folder, dataset, found)?;
         make(env, folder, &seed, &names, bounds)?;
     }
-    recover(env, folder, dataset, bounds)
+    recover(env, folder, (dataset, found), bounds)
+}
+
+/// From here on this program writes to the data set, so that an older one must not open it any more.
+fn take_over(env: &Env, folder: &Folder, dataset: DataSetId, found: u32) -> Result<(), LogError> {
+    if found < folder::FORMAT_VERSION {
+        let path = folder.format();
+        tracing::info!(path = %folder.root.display(), found, now = folder::FORMAT_VERSION, "the folder takes on this release's format");
+        let text = folder::format_text(folder::FORMAT_VERSION, dataset);
+        env.disk.replace(&path, text.as_bytes(), false).map_err(LogError::io("write", &path))?;
+    }
+    Ok(())
 }
 
 /// The first step of a new data set: its identity.
@@ -128,7 +141,7 @@ fn make(env: &Env, folder: &Folder, seed: &Seed, names: &[u64], bounds: Bounds) 
     env.disk.replace(&folder.mark(), &slots, false).map_err(LogError::io("write", &folder.mark()))
 }
 
-fn recover(env: &Env, folder: &Folder, dataset: DataSetId, bounds: Bounds) -> Result<Recovered, LogError> {
+fn recover(env: &Env, folder: &Folder, (dataset, format): (DataSetId, u32), bounds: Bounds) -> Result<Recovered, LogError> {
     let seed = Seed(dataset.0);
     let (mark_file, mark) = read_mark(env, folder, &seed)?;
     let files = sort_files(env, folder, &seed, &mark)?;
@@ -148,6 +161,8 @@ fn recover(env: &Env, folder: &Folder, dataset: DataSetId, bounds: Bounds) -> Re
         .max(found.run)
         .checked_add(1)
         .ok_or_else(|| LogError::Internal { reason: "opened four billion times".to_owned() })?;
+    // All that is there has been judged. What is written below, by an older release's rules, that release could still read.
+    take_over(env, folder, dataset, format)?;
     rewrite_unproven(&*file, &path, &mark, &found)?;
     let mut recovered = Recovered {
         dataset,
@@ -276,6 +291,9 @@ fn walk(
             "journal file does not begin with the state before its first commit",
         ));
     };
+    if let Some(version) = LogState::newer(head.body) {
+        return Err(LogError::NewerFormat { path: path.to_owned(), found: version, supported: LogState::SUPPORTED });
+    }
     found.state = LogState::from_bytes(head.body, bounds).map_err(|e| LogError::corrupt(path, head.offset, e.0))?;
     (found.chain, found.run) = (head.crc, head.header.run);
     if found.state.lsn.0 != head.header.lsn {

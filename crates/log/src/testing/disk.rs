@@ -290,6 +290,10 @@ impl World {
             Keep::Some(_) | Keep::Sectors(_) => random.one_in(2),
         };
         for content in &mut self.inodes {
+            if content.pending.is_empty() {
+                content.cache = Arc::clone(&content.durable);
+                continue;
+            }
             let mut disk = content.durable.to_vec();
             for op in std::mem::take(&mut content.pending) {
                 match op {

@@ -113,6 +113,34 @@ fn the_background_thread_archives_a_busy_log_and_stops_with_it() {
 }
 
 #[test]
+fn what_is_archived_from_memory_is_what_is_archived_from_the_files() {
+    let archived = |tail_bytes: u64| {
+        let disk = SimDisk::new(1);
+        let env = testing::env(&disk, &Arc::new(SimClock::new(1_790_000_000_000)), 7);
+        let log = Log::open(env, Path::new("/data"), LogOptions { tail_bytes, ..quiet() }).unwrap();
+        log.commit(define()).unwrap();
+        let mut calls = 0;
+        for n in 0..60_i64 {
+            log.commit(append(n * n..(n + 1) * (n + 1))).unwrap();
+            if n % 25 == 24 || n == 59 {
+                let before = disk.calls();
+                assert_eq!(log.archive_now().unwrap().archived, log.durable());
+                calls += disk.calls() - before;
+            }
+        }
+        log.archive().verify().unwrap();
+        let found = ids(log.scan(&spec(None)).unwrap()).unwrap();
+        assert_eq!(found, (0..3600).collect::<Vec<_>>());
+        let segments = log.archive().manifest().segments.clone();
+        (calls, segments.iter().map(|s| (s.topic, s.partition, s.first_offset, s.rows, s.last_lsn, s.crc)).collect::<Vec<_>>())
+    };
+    let (memory, files, both) = (archived(1 << 20), archived(0), archived(4000));
+    assert!(memory.0 < both.0 && both.0 <= files.0, "calls of the disk: {} < {} <= {}", memory.0, both.0, files.0);
+    assert_eq!(memory.1, files.1);
+    assert_eq!(both.1, files.1);
+}
+
+#[test]
 fn a_log_with_an_archive_survives_a_power_cut_at_any_call() {
     let workload = |env: &Env, acked: &mut i64| -> Result<(), LogError> {
         let log = Log::open(env.clone(), Path::new("/data"), quiet())?;

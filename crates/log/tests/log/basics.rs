@@ -198,9 +198,26 @@ fn a_folder_in_use_or_from_a_newer_release_is_refused() {
 
     let disk = Env::real().disk;
     let format = dir.path().join("FORMAT");
-    disk.replace(&format, regauge_log::folder::format_text(2, dataset).as_bytes(), false).unwrap();
+    use regauge_log::folder::{FORMAT_VERSION, format_text};
+    disk.replace(&format, format_text(FORMAT_VERSION + 1, dataset).as_bytes(), false).unwrap();
     let error = Log::open(Env::real(), dir.path(), quiet()).err().unwrap();
-    assert!(matches!(error, LogError::NewerFormat { found: 2, supported: 1, .. }) && error.hint().is_some(), "{error}");
+    assert!(
+        matches!(error, LogError::NewerFormat { found, supported: FORMAT_VERSION, .. } if found == FORMAT_VERSION + 1),
+        "{error}"
+    );
+    assert!(error.hint().is_some(), "{error}");
+    // One of an older release that does not open stays what it was: that release may have what it takes.
+    disk.replace(&format, format_text(1, dataset).as_bytes(), false).unwrap();
+    let mark = dir.path().join("journal/mark");
+    let whole = disk.read_all(&mark, 4096).unwrap();
+    disk.replace(&mark, &vec![0xff; whole.len()], false).unwrap();
+    assert!(Log::open(Env::real(), dir.path(), quiet()).is_err());
+    assert_eq!(disk.read_all(&format, 4096).unwrap(), format_text(1, dataset).into_bytes());
+    disk.replace(&mark, &whole, false).unwrap();
+    // One of an older release is read, and no older release opens it from then on.
+    drop(Log::open(Env::real(), dir.path(), quiet()).unwrap());
+    let written = disk.read_all(&format, 4096).unwrap();
+    assert_eq!(String::from_utf8(written).unwrap(), format_text(FORMAT_VERSION, dataset));
     disk.remove(&format).unwrap();
     let error = Log::open(Env::real(), dir.path(), quiet()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -258,6 +275,26 @@ fn the_judge_sees_every_transaction_once_in_order_and_may_refuse_or_complete_it(
     assert_eq!(lsns, [1, 2, 2, 3, 3, 4, 4], "a refused transaction consumes no lsn");
     let commits = all(&log).unwrap();
     assert_eq!(commits[1..].iter().map(ids_of).collect::<Vec<_>>(), [[1, 1001], [3, 1003], [5, 1005]]);
+}
+
+#[test]
+fn a_tail_that_reads_files_is_bounded_by_bytes_too() {
+    let disk = SimDisk::new(1);
+    let log = open(&sim(&disk), LogOptions { tail_bytes: 0, ..quiet() }).unwrap();
+    log.commit(define(&[topic(1, 1)])).unwrap();
+    let ids: Vec<i64> = (0..200_000).collect();
+    for _ in 0..20 {
+        log.commit(append(1, &ids)).unwrap();
+    }
+    let mut tail = log.tail(Lsn::ZERO);
+    let mut runs = vec![];
+    while let commits = tail.next(usize::MAX).unwrap()
+        && !commits.is_empty()
+    {
+        runs.push(commits.len());
+    }
+    // some 8 MiB at a time, of 32 and more
+    assert!(runs.iter().sum::<usize>() == 21 && runs.iter().all(|n| *n < 12), "{runs:?}");
 }
 
 #[test]

@@ -106,3 +106,8 @@ pub fn assert_same(commit: &Commit, receipt: &Committed, sorted_ids: &[i64]) {
     let told: Vec<_> = receipt.placed.iter().map(|p| (p.topic, p.partition, p.first_offset, p.n_rows)).collect();
     assert_eq!(placed, told, "lsn={}", commit.lsn);
 }
+
+/// Which bit of a byte is flipped, counted from its place: REGAUGE_SEED, so that eight runs of `cargo xtask soak` flip all.
+pub fn turn() -> usize {
+    std::env::var("REGAUGE_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+}

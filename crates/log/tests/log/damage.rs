@@ -64,7 +64,7 @@ fn a_flipped_bit_below_the_mark_is_reported_with_file_and_offset() {
     let (disk, ..) = journal(true);
     let len = disk.bytes(Path::new(FILE)).unwrap().len();
     for at in 0..len {
-        let disk = damaged(true, FILE, |bytes| bytes[at] ^= 1 << (at % 8));
+        let disk = damaged(true, FILE, |bytes| bytes[at] ^= 1 << ((at + turn()) % 8));
         match read(&disk) {
             Read::Corrupt(file, offset) => {
                 assert_eq!(file, Path::new(FILE), "byte {at}");
@@ -76,12 +76,15 @@ fn a_flipped_bit_below_the_mark_is_reported_with_file_and_offset() {
         assert_eq!(bytes.len(), len, "nothing was cut");
     }
     println!("flipped a bit in each of {len} bytes");
+    println!("soak: cases={len} faults={len}");
 }
 
 #[test]
 fn a_truncated_file_is_reported_at_every_length_below_the_mark() {
     let (disk, ..) = journal(true);
-    for len in 0..disk.bytes(Path::new(FILE)).unwrap().len() {
+    let whole = disk.bytes(Path::new(FILE)).unwrap().len();
+    println!("soak: cases={whole} faults={whole}");
+    for len in 0..whole {
         let disk = damaged(true, FILE, |bytes| bytes.truncate(len));
         assert!(
             matches!(read(&disk), Read::Corrupt(file, offset) if file == Path::new(FILE) && offset <= len as u64),
@@ -95,6 +98,7 @@ fn zeroed_swapped_and_stale_blocks_are_reported() {
     let (disk, ..) = journal(true);
     let len = disk.bytes(Path::new(FILE)).unwrap().len();
     let block = 64;
+    let mut n = 0;
     for at in (0..len - block).step_by(block) {
         for other in (0..len - block).step_by(block) {
             let disk = damaged(true, FILE, |bytes| {
@@ -106,8 +110,10 @@ fn zeroed_swapped_and_stale_blocks_are_reported() {
                 }
             });
             assert!(matches!(read(&disk), Read::Corrupt(..)), "block {at} from {other}");
+            n += 1;
         }
     }
+    println!("soak: cases={n} faults={n}");
 }
 
 #[test]
@@ -203,4 +209,44 @@ fn a_torn_tail_stays_on_the_disk_until_it_is_overwritten_and_never_comes_back() 
     let found = all(&log).unwrap();
     assert_eq!(found.len(), commits.len());
     assert_same(found.last().unwrap(), &receipt, &[7]);
+}
+
+#[test]
+fn a_journal_of_a_newer_release_is_told_from_a_damaged_one() {
+    use regauge_log::format::frame::{Seed, crc32c};
+    let (disk, ..) = journal(true);
+    let log = open(&sim(&disk), quiet()).unwrap();
+    let seed = Seed(log.dataset().0);
+    drop(log);
+    let path = Path::new(FILE);
+    let whole = disk.bytes(path).unwrap();
+    let state_len = u32::from_le_bytes(whole[68..72].try_into().unwrap()) as usize;
+    let newer = |what: &str| {
+        let mut bytes = whole.clone();
+        if what == "file" {
+            bytes[8..12].copy_from_slice(&9u32.to_le_bytes());
+            let crc = seed.crc(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        } else {
+            bytes[112] = 9;
+            let crc = crc32c(&bytes[112..112 + state_len]);
+            bytes[72..76].copy_from_slice(&crc.to_le_bytes());
+            let crc = seed.crc(&bytes[64..108]);
+            bytes[108..112].copy_from_slice(&crc.to_le_bytes());
+        }
+        bytes
+    };
+    for (what, ours) in [("file", 1), ("state", u32::from(whole[112]))] {
+        disk.damage(path, newer(what));
+        let error = open(&sim(&disk), quiet()).err().unwrap();
+        assert!(matches!(error, LogError::NewerFormat { found: 9, supported, .. } if supported == ours), "{what}: {error}");
+        // With the checksum as it was it is damage.
+        let mut bytes = newer(what);
+        let crc = if what == "file" { 60..64 } else { 72..76 };
+        bytes[crc.clone()].copy_from_slice(&whole[crc]);
+        disk.damage(path, bytes);
+        assert_eq!(open(&sim(&disk), quiet()).err().unwrap().kind(), ErrorKind::Corrupt, "{what}");
+    }
+    disk.damage(path, whole);
+    assert!(open(&sim(&disk), quiet()).is_ok());
 }

@@ -86,11 +86,13 @@ fn several_commits_without_room_all_fail_and_all_are_taken_back() {
     assert_eq!((receipt.lsn.0, receipt.placed[0].first_offset), (n_stored as u64 + 2, n_stored as u64));
 }
 
-/// Waits until the writer has done what it does behind an acknowledgement: no call for 100 ms.
+/// Waits until the writer has done what it does behind an acknowledgement: no call for 300 ms.
 fn settle(disk: &SimDisk) {
-    let mut calls = u64::MAX;
-    while calls != disk.calls() {
-        calls = disk.calls();
+    let (mut calls, mut quiet) = (u64::MAX, 0);
+    while quiet < 3 {
+        let now = disk.calls();
+        quiet = if now == calls { quiet + 1 } else { 0 };
+        calls = now;
         regauge_types::Env::real().clock.sleep(std::time::Duration::from_millis(100));
     }
 }

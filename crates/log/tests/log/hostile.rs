@@ -13,7 +13,7 @@ use regauge_log::format::wire::Input;
 use regauge_log::format::{payload, schema as schemas, small};
 use regauge_log::producers::Bounds;
 use regauge_log::state::LogState;
-use regauge_log::{Definition, ProducerSeq};
+use regauge_log::{Definition, ProducerSeq, Skip};
 use regauge_types::{Hlc, Lsn, SchemaId, TopicId};
 
 use crate::common::*;
@@ -147,6 +147,12 @@ fn bits<T: PartialEq>(a: impl Iterator<Item = T>, b: impl Iterator<Item = T>) ->
 /// (rows below which the small encoding is used, lz4)
 const WAYS: [(usize, bool); 3] = [(usize::MAX, false), (0, false), (0, true)];
 
+/// A part's bytes as they stand in a frame.
+fn encoded(rows: &RecordBatch, small_rows: usize, compress: bool) -> (u8, Vec<u8>) {
+    let (encoding, pieces) = payload::encode(rows, small_rows, compress).unwrap();
+    (encoding, pieces.iter().flat_map(|piece| piece.to_vec()).collect())
+}
+
 fn state() -> Vec<u8> {
     let mut state = LogState::new(BOUNDS);
     let define = vec![Definition::Topic(topic(1, 3)), Definition::Topic(topic(2, 1)), Definition::DropTopic(TopicId(2))];
@@ -158,12 +164,13 @@ fn state() -> Vec<u8> {
             schema_id: SchemaId(1),
             n_rows: 1,
             encoding: 0,
-            payload: &[],
+            payload: &[][..],
         };
         let body = RawBody {
             define: if n == 0 { define.clone() } else { vec![] },
             producer: Some(ProducerSeq { id: "p".into(), incarnation: 1, sequence: n }),
             cause: None,
+            skips: vec![],
             parts: vec![part],
         };
         state.replay(Lsn(n + 1), Hlc(n + 1), &body).unwrap();
@@ -178,13 +185,13 @@ proptest! {
     fn rows_of_every_type_come_back_from_every_encoding(words in prop::collection::vec(any::<u64>(), 0..40)) {
         let rows = batch(&words);
         for (small_rows, compress) in WAYS {
-            let (encoding, bytes) = payload::encode(&rows, small_rows, compress).unwrap();
+            let (encoding, bytes) = encoded(&rows, small_rows, compress);
             let back = payload::decode(encoding, &bytes, &every_type(), rows.num_rows() as u64).unwrap();
             prop_assert!(same(&rows, &back), "encoding {encoding}");
         }
         let slice = rows.slice(words.len() / 3, words.len() / 3);
         for (small_rows, compress) in WAYS {
-            let (encoding, bytes) = payload::encode(&slice, small_rows, compress).unwrap();
+            let (encoding, bytes) = encoded(&slice, small_rows, compress);
             let back = payload::decode(encoding, &bytes, &every_type(), slice.num_rows() as u64).unwrap();
             prop_assert!(same(&slice, &back), "slice, encoding {encoding}");
         }
@@ -199,7 +206,7 @@ proptest! {
     ) {
         let rows = batch(&words);
         for (small_rows, compress) in WAYS {
-            let (encoding, mut bytes) = payload::encode(&rows, small_rows, compress).unwrap();
+            let (encoding, mut bytes) = encoded(&rows, small_rows, compress);
             for (at, value) in &changes {
                 let at = at.index(bytes.len());
                 bytes[at] = *value;
@@ -257,12 +264,13 @@ fn the_bytes_of_a_frame_are_frozen() {
         schema_id: SchemaId(2),
         n_rows: 3,
         encoding: 0,
-        payload: &payload,
+        payload: &payload[..],
     };
     let body = RawBody {
         define: vec![],
         producer: Some(ProducerSeq { id: "p".into(), incarnation: 1, sequence: 200 }),
         cause: Some("c".into()),
+        skips: vec![],
         parts: vec![part],
     };
     let mut bytes = Vec::new();
@@ -284,6 +292,13 @@ fn the_bytes_of_a_frame_are_frozen() {
     assert_eq!(hex(&frame), GOLDEN_FRAME);
     assert_eq!(Header::read(&frame, &Seed([9; 16])).unwrap().0, header);
     assert_eq!(RawBody::read(&bytes, flags).unwrap(), body);
+    let skips = vec![Skip { topic: TopicId(300), n_rows: 200 }];
+    let skip = RawBody { define: vec![], producer: body.producer.clone(), cause: None, skips, parts: vec![] };
+    let mut bytes = Vec::new();
+    let flags = skip.write(&mut bytes);
+    assert_eq!((flags, hex(&bytes).as_str()), (10, GOLDEN_SKIP));
+    assert_eq!(RawBody::read(&bytes, flags).unwrap(), skip);
+    assert!(RawBody::read(&[1, 172, 2, 200, 1, 0], 8).is_err(), "skipped by nobody");
     let mut topic_bytes = Vec::new();
     schemas::put_topic(&mut topic_bytes, &topic(1, 4));
     assert_eq!(hex(&topic_bytes), GOLDEN_TOPIC);
@@ -297,6 +312,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 const GOLDEN_ROWS: &str = "0002060901050b6e616d65206f66203120782e6e616d65206f66202d3520787878787878787878787878787878787878787878787878787878787878787878787801038ea8d6b907aaf882ad16";
+const GOLDEN_SKIP: &str = "017001c80101ac02c80100";
 const GOLDEN_FRAME: &str = "524746315d000000055ae9290106000005000000000000000000006c50c4a0010100000003000000efbeadde79426bb8017001c801016301ac0201090203004d0002060901050b6e616d65206f66203120782e6e616d65206f66202d3520787878787878787878787878787878787878787878787878787878787878787878787801038ea8d6b907aaf882ad16";
 const GOLDEN_TOPIC: &str = "0107746f70696320310401000100030269640105010e726567617567652e636f6c756d6e0131046e616d65010d010e726567617567652e636f6c756d6e013206616d6f756e74010c1402010e726567617567652e636f6c756d6e0133";
 const GOLDEN_MARK: &str =

@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_disk;
+mod archive_encodings;
 mod archive_faults;
 mod archive_log;
 mod archive_store;
@@ -15,5 +16,6 @@ mod full_disk;
 mod group_commit;
 mod hostile;
 mod kill;
+mod ledger;
 mod model;
 mod producers;

@@ -7,6 +7,7 @@ mod nexmark;
 mod planted;
 mod random;
 mod rights;
+mod sessions;
 mod slt;
 mod tpch;
 mod wire;

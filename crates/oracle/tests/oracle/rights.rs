@@ -23,13 +23,14 @@ impl Both {
         let dir = tempfile::tempdir().unwrap();
         let instance = Instance::open(Config::new(dir.path()).workers(1)).unwrap();
         regauge_serve::pg_catalog::install(&instance);
+        instance.sinks().register(std::sync::Arc::new(Anything));
         let ours = instance.session(SessionOptions::default()).unwrap();
         Both { theirs, ours, _server: server, _instance: instance, _dir: dir }
     }
 
     /// SQLSTATE of a statement in PostgreSQL and here.
     async fn codes(&mut self, sql: &str) -> (String, String) {
-        let theirs = match self.theirs.simple_query(sql).await {
+        let theirs = match self.theirs.simple_query(&as_server(sql)).await {
             Ok(_) => "00000".to_owned(),
             Err(e) => e.code().map_or_else(|| panic!("{sql}: {e}"), |c| c.code().to_owned()),
         };
@@ -75,6 +76,31 @@ impl Both {
     }
 }
 
+/// Takes every sink.
+struct Anything;
+
+impl regauge_views::sinks::Connectors for Anything {
+    fn judge(
+        &self,
+        _: &regauge_views::catalog::Relation,
+        _: &std::collections::BTreeMap<String, String>,
+    ) -> Result<regauge_views::sinks::Judgement, regauge_views::Error> {
+        Ok(regauge_views::sinks::Judgement::default())
+    }
+}
+
+/// PostgreSQL has no secrets. What it has with an owner, USAGE and nothing else, and what is used by making something else, is a foreign
+/// server.
+fn as_server(sql: &str) -> String {
+    let named = sql.replace("ON SECRET", "ON FOREIGN SERVER").replace(" SECRET ", " SERVER ");
+    match sql {
+        _ if sql.starts_with("CREATE SECRET") => "CREATE SERVER s FOREIGN DATA WRAPPER w".to_owned(),
+        _ if sql.starts_with("CREATE SINK") => "CREATE FOREIGN TABLE k (k int) SERVER s".to_owned(),
+        _ if sql.starts_with("ALTER SECRET s AS") => "ALTER SERVER s VERSION '2'".to_owned(),
+        _ => named,
+    }
+}
+
 /// The first column of a statement's rows.
 async fn answer(session: &mut Session, sql: &str) -> Result<Vec<String>, regauge_views::Error> {
     let mut out = vec![];
@@ -117,7 +143,7 @@ struct Kind {
     verbs: &'static [&'static str],
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind {
         word: "TABLE t",
         create: &["CREATE TABLE t (k int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 2)"],
@@ -259,6 +285,21 @@ const KINDS: [Kind; 7] = [
         ],
     },
     Kind {
+        word: "SECRET s",
+        create: &["CREATE SECRET s AS 'value'"],
+        on: "SECRET s",
+        grants: &["USAGE", "ALL"],
+        verbs: &[
+            "CREATE SINK k FROM other WITH (connector = 'any', password = SECRET s)",
+            "ALTER SECRET s AS 'another'",
+            "ALTER SECRET s OWNER TO nobody",
+            "GRANT USAGE ON SECRET s TO nobody",
+            "GRANT ALL ON SECRET s TO nobody WITH GRANT OPTION",
+            "REVOKE USAGE ON SECRET s FROM nobody",
+            "DROP SECRET s",
+        ],
+    },
+    Kind {
         word: "SCHEMA x",
         create: &["CREATE TABLE x.inside (k int PRIMARY KEY)", "GRANT ALL ON x.inside TO PUBLIC"],
         on: "SCHEMA x",
@@ -318,6 +359,8 @@ async fn every_role_may_what_it_may_in_postgres() {
     let mut both = Both::start().await;
     both.run(&ROLES).await;
     both.run(&["GRANT CREATE ON SCHEMA public TO own, granted, member, nobody, apart, grp"]).await;
+    let wrapper = "CREATE FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN DATA WRAPPER w TO PUBLIC";
+    both.theirs.simple_query(wrapper).await.unwrap();
     let (mut n, mut denied, mut differences) = (0, 0, vec![]);
     for kind in &KINDS {
         for privileges in kind.grants {
@@ -351,6 +394,7 @@ async fn every_role_may_what_it_may_in_postgres() {
                     "SCHEMA x" => &["DROP SCHEMA x CASCADE"],
                     "TABLE t" => &["DROP TABLE t"],
                     "SEQUENCE s" => &["DROP SEQUENCE s"],
+                    "SECRET s" => &["DROP SECRET s"],
                     word if word.starts_with("FUNCTION f") => &["DROP FUNCTION f"],
                     _ => &["DROP TABLE base CASCADE"],
                 };

@@ -81,10 +81,10 @@ impl ToSql for Raw {
     }
 }
 
-struct Served {
+pub(crate) struct Served {
     _dir: tempfile::TempDir,
     stop: CancellationToken,
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Drop for Served {
@@ -93,14 +93,16 @@ impl Drop for Served {
     }
 }
 
-async fn served() -> Served {
+pub(crate) async fn served() -> Served {
     let dir = tempfile::tempdir().unwrap();
     let server = pg::Server::bind("127.0.0.1:0".parse().unwrap(), pg::Options::default()).unwrap();
     let port = server.address().unwrap().port();
     let passwords = Passwords::open(&Env::real(), dir.path()).unwrap();
     let line = std::fs::read_to_string(passwords.passfile()).unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(server.run(Instance::open(Config::new(dir.path())).unwrap(), passwords, stop.clone()));
+    let instance = Instance::open(Config::new(dir.path())).unwrap();
+    regauge_serve::pg_catalog::install(&instance);
+    tokio::spawn(server.run(instance, passwords, stop.clone()));
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(port).user("regauge").dbname("regauge").password(line.trim().rsplit(':').next().unwrap());
     let (client, connection) = config.connect(NoTls).await.unwrap();

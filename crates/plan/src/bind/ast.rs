@@ -1,11 +1,12 @@
 //! Before binding: columns get the names PostgreSQL would give them, and INTERSECT and EXCEPT become a relation of ours
 //! (DataFusion plans them as semi and anti joins, which is wrong for the ALL forms' multiplicities).
 
+use crate::walk::VisitMut;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
+    self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitorMut,
 };
 
 use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling};
@@ -18,6 +19,13 @@ pub(super) const MARK: char = '\u{1}';
 /// The name as readers see it.
 pub(crate) fn shown_name(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)
+}
+
+/// Names that may repeat, each with a mark that [`shown_names`] takes off where another has it already.
+pub(crate) fn told_apart(names: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let mark = |(at, name): (usize, String)| if seen.insert(name.clone()) { name } else { format!("{name}{MARK}{at}") };
+    names.into_iter().enumerate().map(mark).collect()
 }
 
 /// The names of some columns as readers see them; they may repeat. DataFusion tells the columns of a subquery apart by `:1` and so
@@ -231,9 +239,9 @@ fn name_of(e: &Expr) -> Option<String> {
         Expr::Ceil { .. } => fixed("ceil"),
         Expr::Floor { .. } => fixed("floor"),
         Expr::AtTimeZone { .. } => fixed("timezone"),
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => fixed("overlaps"),
         Expr::Interval(_) => fixed("interval"),
         Expr::Array(_) => fixed("array"),
-        Expr::Value(v) if matches!(v.value, ast::Value::Boolean(_)) => fixed("bool"),
         Expr::Subquery(q) => match q.body.as_ref() {
             SetExpr::Select(s) => match s.projection.first()? {
                 SelectItem::UnnamedExpr(e) => name_of(e),

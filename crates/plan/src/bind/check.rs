@@ -46,11 +46,13 @@ fn volatility(name: &str, v: Volatility) -> Result<(), PlanError> {
             "a condition of WHERE by itself may compare it, as ts > now() - INTERVAL '1 hour' (days and shorter); else put the moment \
              into the data: a timestamp column with the event's time"
         }
-        "current_timestamp" | "current_date" | "current_time" | "today" | "clock_timestamp" => {
+        "current_timestamp" | "current_date" | "current_time" | "today" | "clock_timestamp" | "statement_timestamp" => {
             "put the moment into the data: a timestamp column with the event's time"
         }
+        crate::host::VOLATILE => "the program has registered it as volatile; register it without that if it always answers alike",
         _ => "store the value in a column when the row is written",
     };
+    let name = if name == crate::host::VOLATILE { "of the program" } else { name };
     Err(PlanError::Unsupported {
         sqlstate: "RG003",
         message: format!("function {name} is not allowed in a view: it {what}"),

@@ -7,13 +7,14 @@
 //! A frame becomes text in a mark that stands with the PARTITION BY expressions, until [`crate::functions::over`] takes it out:
 //! DataFusion's parser has no EXCLUDE (`crate::parse::exclude` makes a literal of it), and its offsets are not PostgreSQL's.
 
+use crate::walk::VisitMut;
 use std::fmt;
 use std::ops::ControlFlow;
 
 use datafusion::logical_expr::{Expr as DfExpr, WindowFrame, WindowFrameBound as DfBound, WindowFrameUnits};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, NamedWindowExpr, Query, SetExpr, Value, VisitMut, VisitorMut, WindowFrameBound, WindowSpec, WindowType,
+    self, Expr, NamedWindowExpr, Query, SetExpr, Value, VisitorMut, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use crate::error::PlanError;

@@ -1,18 +1,20 @@
 //! `SELECT t.id, t.name, count(*) .. GROUP BY t.id` where id is t's primary key: the other columns of t that the query names join the keys.
 //!
-//! The key tells the whole row, so the groups stay the same, also where an outer join has left t's columns empty. Syntax alone, with
+//! The key tells the whole row, so the groups stay the same, also where an outer join has left t's columns empty. What stands within an
+//! aggregate needs no key; a key that is not needed would make the view one without a key, which no look-up finds. Syntax alone, with
 //! what the catalog says of t. Not where a query groups by several sets of keys, nor for a relation whose columns FROM renames.
 
+use crate::walk::{Visit, VisitMut};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    self, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visitor, VisitorMut,
 };
 
 use super::ast::column_name;
 use super::system_time::Shapes;
+use crate::functions::is_aggregate;
 use crate::parse::{fold, relation_name};
 
 /// Completes the keys of a query and of all queries within it.
@@ -67,11 +69,13 @@ fn keys(select: &mut Select, order: Option<&ast::OrderBy>, shapes: Shapes<'_>, w
         if !of.key.iter().all(|at| of.columns.get(*at).is_some_and(|c| grouped.contains(c.as_str()))) {
             continue;
         }
-        let mut named = Named { of, columns: HashSet::new(), all: false };
+        let mut named = Named { of, columns: HashSet::new(), all: false, within: 0, around: vec![] };
         let _ = select.projection.visit(&mut named);
         let _ = select.having.visit(&mut named);
         let _ = select.distinct.visit(&mut named);
-        let _ = order.map(|o| o.visit(&mut named));
+        for e in order.into_iter().flat_map(sorted_by).filter(|e| !is_output(e, &select.projection)) {
+            let _ = e.visit(&mut named);
+        }
         named.all |= select.projection.iter().any(|item| match item {
             SelectItem::Wildcard(_) => true,
             SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
@@ -142,22 +146,58 @@ fn column_of<'a>(key: &Expr, of: &'a Of, items: &[SelectItem]) -> Option<&'a str
     }
 }
 
+fn sorted_by(order: &ast::OrderBy) -> Vec<&Expr> {
+    match &order.kind {
+        ast::OrderByKind::Expressions(all) => all.iter().map(|by| &by.expr).collect(),
+        ast::OrderByKind::All(_) => vec![],
+    }
+}
+
+/// Whether ORDER BY means a column of the select list by its name.
+fn is_output(e: &Expr, items: &[SelectItem]) -> bool {
+    let Expr::Identifier(name) = e else { return false };
+    items.iter().any(|item| matches!(item, SelectItem::ExprWithAlias { alias, .. } if fold(alias) == fold(name)))
+}
+
 fn plain(e: &Expr) -> bool {
     matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && column_name(e) != "?column?"
 }
 
-/// Columns of a relation that are named somewhere; too many are harmless.
+/// Columns of a relation that are named outside of aggregates; too many give the same rows.
 struct Named<'a> {
     of: &'a Of,
     columns: HashSet<String>,
     all: bool,
+    /// How many aggregates of the query at hand the walk is within. In queries within it every name counts, also within their aggregates:
+    /// those are not of this query.
+    within: usize,
+    around: Vec<usize>,
+}
+
+/// A call of an aggregate, not over a window.
+fn aggregates(e: &Expr) -> bool {
+    let Expr::Function(f) = e else { return false };
+    let name = f.name.0.last().and_then(|p| p.as_ident()).map(fold);
+    f.over.is_none() && name.is_some_and(|name| is_aggregate(&name))
 }
 
 impl Visitor for Named<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.around.push(std::mem::take(&mut self.within));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.within = self.around.pop().unwrap_or_default();
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, e: &Expr) -> ControlFlow<()> {
+        self.within += usize::from(self.around.is_empty() && aggregates(e));
         match e {
+            _ if self.within > 0 => {}
             Expr::Identifier(i) => {
                 self.all |= fold(i) == fold(&self.of.alias);
                 self.columns.insert(fold(i));
@@ -172,6 +212,11 @@ impl Visitor for Named<'_> {
             Expr::QualifiedWildcard(..) | Expr::Wildcard(_) => self.all = true,
             _ => {}
         }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, e: &Expr) -> ControlFlow<()> {
+        self.within -= usize::from(self.around.is_empty() && aggregates(e));
         ControlFlow::Continue(())
     }
 }

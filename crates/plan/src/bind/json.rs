@@ -9,11 +9,12 @@
 //! So views keep the lists that they can keep already, and DISTINCT, FILTER, ORDER BY and OVER mean what they mean there. Knows no types
 //! and no columns: an alias of FROM that is also a column's name is taken for the row.
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor,
-    VisitMut, VisitorMut,
+    VisitorMut,
 };
 
 use super::series::function_name;

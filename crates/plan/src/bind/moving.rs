@@ -1,10 +1,11 @@
 //! `'today'`, `'tomorrow'`, `'yesterday'` and `'now'` as dates, times and moments: words that ask for a clock, turned into what asks for
 //! it. For statements alone: a view that kept such a word would keep the day that it was made on, so there it is no date (22007).
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, VisitMut, VisitorMut,
+    DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, VisitorMut,
 };
 
 /// Rewrites a statement's query. Linear.

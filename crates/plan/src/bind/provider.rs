@@ -80,6 +80,7 @@ impl Functions {
             for name in ["now", "current_timestamp", "transaction_timestamp"] {
                 f.moody.insert(name.into(), functions::now());
             }
+            f.moody.insert("statement_timestamp".into(), functions::statement_timestamp());
             f.moody.insert("clock_timestamp".into(), functions::clock_timestamp(None));
             f.moody.insert("gen_random_uuid".into(), functions::gen_random_uuid());
             for udf in SessionStateDefaults::default_aggregate_functions() {

@@ -5,6 +5,7 @@
 //! takes the marks away. A select list with `*` has no place for marks: what it gives are columns, and the cast then is what PostgreSQL
 //! would ask for.
 
+use crate::walk::Visit;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::{
-    self, Cte, Ident, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, Visit, Visitor,
+    self, Cte, Ident, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, Visitor,
 };
 
 use super::ast::column_name;
@@ -291,7 +292,7 @@ fn no_aggregates(term: &LogicalPlan, name: &str) -> DfResult<()> {
     Ok(())
 }
 
-fn is_work_table(node: &LogicalPlan, name: &str) -> bool {
+pub(super) fn is_work_table(node: &LogicalPlan, name: &str) -> bool {
     let LogicalPlan::TableScan(scan) = node else { return false };
     let any: &dyn std::any::Any = scan.source.as_ref();
     match any.downcast_ref::<WorkTable>() {

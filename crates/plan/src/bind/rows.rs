@@ -28,7 +28,10 @@ pub(super) fn spell(body: &mut SetExpr) {
                 todo.push(right);
             }
             SetExpr::Select(s) => s.from.iter_mut().for_each(lateral),
-            SetExpr::Values(v) if v.rows.len() > 1 => v.rows.iter_mut().flat_map(|r| r.content.iter_mut()).for_each(keep_type),
+            SetExpr::Values(v) if v.rows.len() > 1 => {
+                open_literals(v);
+                v.rows.iter_mut().flat_map(|r| r.content.iter_mut()).for_each(keep_type);
+            }
             _ => {}
         }
     }
@@ -77,6 +80,31 @@ fn unfold(t: &mut TableFactor) {
     alias.columns.extend(fixed.map(|name| TableAliasColumnDef { name: Ident::new(name), data_type: None }).collect::<Vec<_>>());
     let alias = Some(alias);
     *t = TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality };
+}
+
+/// A literal whose type is open has that of the other rows where they all name one and the same: the binder would take both for text.
+fn open_literals(values: &mut ast::Values) {
+    let is_open = |e: &Expr| matches!(e, Expr::Value(v) if matches!(v.value, ast::Value::SingleQuotedString(_)));
+    let is_null = |e: &Expr| matches!(e, Expr::Value(v) if v.value == ast::Value::Null);
+    let named = |e: &Expr| match e {
+        Expr::Interval(_) => Some(ast::DataType::Interval { fields: None, precision: None }),
+        Expr::Cast { data_type, array: false, .. } => Some(data_type.clone()),
+        Expr::TypedString(typed) => Some(typed.data_type.clone()),
+        _ => None,
+    };
+    let n = values.rows.iter().map(|row| row.content.len()).max().unwrap_or(0);
+    for at in 0..n {
+        let column = || values.rows.iter().filter_map(|row| row.content.get(at));
+        let mut types = column().filter(|e| !is_open(e) && !is_null(e)).map(named);
+        let Some(Some(first)) = types.next() else { continue };
+        if !column().any(is_open) || types.any(|ty| ty.as_ref() != Some(&first)) {
+            continue;
+        }
+        for e in values.rows.iter_mut().filter_map(|row| row.content.get_mut(at)).filter(|e| is_open(e)) {
+            let text = std::mem::replace(e, Expr::value(ast::Value::Null));
+            *e = spelling::cast(text, first.clone());
+        }
+    }
 }
 
 /// Marks what has a type of its own; literals and parameters take theirs from the column.

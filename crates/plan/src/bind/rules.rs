@@ -11,6 +11,7 @@ use datafusion::sql::planner::ParserOptions;
 use datafusion::sql::sqlparser::ast;
 
 use super::provider::Mode;
+use super::reducers::Reducers;
 use crate::error::PlanError;
 use crate::parse::types;
 
@@ -60,8 +61,11 @@ const LEFT_OUT: [&str; 6] = [
 
 /// Optimises an analysed plan. No clock reaches it.
 pub(super) fn optimize(plan: LogicalPlan, mut config: ConfigOptions) -> Result<LogicalPlan, PlanError> {
-    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
         super::optimizer::rules().into_iter().filter(|r| !LEFT_OUT.contains(&r.name())).collect();
+    // Behind the rule that moves conditions down, before the one that leaves out columns.
+    let at = rules.iter().position(|r| r.name() == "optimize_projections").unwrap_or(rules.len());
+    rules.insert(at, Arc::new(Reducers));
     let optimizer = Optimizer::with_rules(rules);
     let run = |plan, config: &ConfigOptions| {
         let context = OptimizerContext::new_with_config_options(Arc::new(config.clone())).without_query_execution_start_time();

@@ -4,7 +4,8 @@
 //!
 //! Only the outermost query: within another one the output's names are referred to from outside.
 
-use datafusion::sql::sqlparser::ast::{self, Expr, Ident, Query, SelectItem, SetExpr, VisitMut, VisitorMut};
+use crate::walk::VisitMut;
+use datafusion::sql::sqlparser::ast::{self, Expr, Ident, Query, SelectItem, SetExpr, VisitorMut};
 use std::ops::ControlFlow;
 
 use super::ast::MARK;

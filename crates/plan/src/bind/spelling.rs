@@ -12,11 +12,12 @@
 //! ```
 //! Knows no types: what they decide is decided by the functions.
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+    Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
 use super::{arrays, json};
@@ -77,7 +78,7 @@ fn text(s: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(s.to_owned()))
 }
 
-fn cast(e: Expr, data_type: ast::DataType) -> Expr {
+pub(super) fn cast(e: Expr, data_type: ast::DataType) -> Expr {
     Expr::Cast { kind: ast::CastKind::Cast, expr: Box::new(e), data_type, format: None, array: false }
 }
 
@@ -167,6 +168,12 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             let (left, op) = (Box::new(number(-1)), BinaryOperator::Minus);
             Expr::Nested(Box::new(Expr::BinaryOp { left, op, right: nested(take(expr)) }))
         }
+        Expr::Cast {
+            expr, data_type: ast::DataType::Interval { fields: Some(fields), precision: None }, array: false, ..
+        } if matches!(expr.as_ref(), Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_))) => {
+            let Expr::Value(value) = expr.as_ref() else { return Ok(()) };
+            super::interval::literal(&value.value, Some(super::interval::of_fields(fields)))?
+        }
         // the types have no precision of their own: the cast rounds
         Expr::Cast { expr, data_type, array: false, .. } if precision::written(data_type) => match precision::taken(data_type)? {
             Some(digits) => call(precision::NAME, vec![cast(take(expr), data_type.clone()), number(digits)]),
@@ -199,15 +206,30 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
         }
         // DataFusion reads an interval's text by rules of its own
+        // `SECOND (1)` and `HOUR TO SECOND (1)` round
+        Expr::Interval(i)
+            if matches!(i.value.as_ref(), Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)))
+                && (i.fractional_seconds_precision.is_some() && i.leading_precision.is_none()
+                    || i.leading_precision.is_some()
+                        && i.fractional_seconds_precision.is_none()
+                        && matches!(i.leading_field, Some(ast::DateTimeField::Second))) =>
+        {
+            let digits = i.fractional_seconds_precision.take().or(i.leading_precision.take()).unwrap_or(6);
+            let Expr::Value(value) = i.value.as_ref() else { return Ok(()) };
+            let range = super::interval::of_units(i.leading_field.as_ref(), i.last_field.as_ref())?;
+            let value = super::interval::literal(&value.value, range)?;
+            call(precision::NAME, vec![value, number(i64::try_from(digits).unwrap_or(6))])
+        }
         Expr::Interval(i) if i.leading_precision.is_some() || i.fractional_seconds_precision.is_some() => {
             return Err(PlanError::unsupported(
                 "an interval's unit with a precision is not offered",
                 "cast the interval: CAST(.. AS interval(n))",
             ));
         }
-        Expr::Interval(i) if i.leading_field.is_none() && i.last_field.is_none() => match i.value.as_ref() {
+        Expr::Interval(i) => match i.value.as_mut() {
             Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)) => {
-                cast(take(&mut i.value), ast::DataType::Interval { fields: None, precision: None })
+                let value = std::mem::replace(&mut v.value, Value::Null);
+                super::interval::literal(&value, super::interval::of_units(i.leading_field.as_ref(), i.last_field.as_ref())?)?
             }
             _ => return Ok(()),
         },
@@ -330,6 +352,29 @@ fn beyond_numeric(number: &str) -> bool {
     significant > 0 && digits > DIGITS_MAX
 }
 
+/// COALESCE with a literal that looks like an array, as the CASE that it means: the binder would take the literal for text.
+fn coalesced(f: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &f.args else { return None };
+    let arg = |a: &FunctionArg| match a {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
+        _ => None,
+    };
+    let mut args = list.args.iter().map(arg).collect::<Option<Vec<_>>>()?;
+    let open = |e: &Expr| match e {
+        Expr::Value(v) => matches!(&v.value, Value::SingleQuotedString(s) if s.starts_with('{') && s.ends_with('}')),
+        _ => false,
+    };
+    let last = args.pop().filter(|last| open(last) && !args.is_empty() && !args.iter().any(open))?;
+    let conditions = args.into_iter().map(|e| ast::CaseWhen { condition: Expr::IsNotNull(nested(e.clone())), result: e });
+    Some(Expr::Case {
+        case_token: ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: conditions.collect(),
+        else_result: Some(Box::new(last)),
+    })
+}
+
 /// Functions that are not bound under their own names.
 fn function(f: &mut Function) -> Option<Expr> {
     let name = match f.name.0.as_slice() {
@@ -344,6 +389,11 @@ fn function(f: &mut Function) -> Option<Expr> {
     if name == "every" {
         f.name = ObjectName::from(vec![Ident::new("bool_and")]);
         return None;
+    }
+    if name == "coalesce"
+        && let Some(case) = coalesced(f)
+    {
+        return Some(case);
     }
     approximate(&name, f);
     let plain = f.over.is_none() && f.filter.is_none();
@@ -368,7 +418,6 @@ fn function(f: &mut Function) -> Option<Expr> {
             cast(cast(call("now", vec![]), ast::DataType::Timestamp(None, zoneless)), ast::DataType::Time(None, zoneless))
         }
         ("current_date", 0) => cast(call("now", vec![]), ast::DataType::Date),
-        ("statement_timestamp", 0) => call("now", vec![]),
         ("age", 1) => {
             let midnight = cast(cast(call("now", vec![]), ast::DataType::Date), ast::DataType::Timestamp(None, zoneless));
             call("age", std::iter::once(midnight).chain(args).collect())

@@ -4,12 +4,13 @@
 //! the join is an ASOF JOIN by `b.<that timestamp> <= a.ts`; no two versions tie. By event time: a version that is written late corrects
 //! the rows that it should have met, and a replay gives the same. Syntax alone, with what the catalog says of b.
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator, Query, SetExpr,
-    TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    TableFactor, TableWithJoins, VisitorMut,
 };
 
 use crate::error::PlanError;

@@ -3,6 +3,8 @@
 //! One plan has exactly one encoding (`from_bytes(to_bytes(p)) == p`, and bytes that decode encode to themselves). The
 //! table stands in `docs/formats.md`, chapter FlowPlan; a change of meaning takes a new [`FORMAT_VERSION`].
 
+use std::collections::BTreeSet;
+
 use regauge_types::{ColumnId, TopicId, VersionNo, ViewId};
 
 use super::codec::{Bad, Reader, Writer};
@@ -66,6 +68,14 @@ impl FlowPlan {
 
     /// Reads and validates; never panics, whatever the bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<FlowPlan, PlanBytesError> {
+        FlowPlan::with_host_functions(bytes).map(|(plan, _)| plan)
+    }
+
+    /// The same, and the keys of the program's functions that it calls ([`crate::host`]).
+    ///
+    /// # Errors
+    /// Those of [`FlowPlan::from_bytes`].
+    pub fn with_host_functions(bytes: &[u8]) -> Result<(FlowPlan, BTreeSet<String>), PlanBytesError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(PlanBytesError::NotAPlan)?;
         let (&version, body) = rest.split_first().ok_or(PlanBytesError::NotAPlan)?;
         if version != FORMAT_VERSION {
@@ -77,7 +87,7 @@ impl FlowPlan {
             r.bad("bytes after the end")?;
         }
         plan.validate()?;
-        Ok(plan)
+        Ok((plan, r.host))
     }
 }
 

@@ -2,11 +2,13 @@
 //! that decoding and encoding again gives the same bytes. The reader trusts nothing: lengths are bounded by what is
 //! left of the input, depth by [`MAX_SCALAR_DEPTH`], and every tag is checked. The table stands in `docs/formats.md`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 use super::validate::MAX_SCALAR_DEPTH;
+use crate::host;
 use crate::scalar::{CompareOp, IsTest, Scalar};
 use crate::value::{Datum, Value};
 
@@ -247,11 +249,13 @@ impl Writer {
 pub(super) struct Reader<'a> {
     all: &'a [u8],
     at: usize,
+    /// Keys of the program's functions that were met.
+    pub host: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(all: &'a [u8]) -> Self {
-        Reader { all, at: 0 }
+        Reader { all, at: 0, host: BTreeSet::new() }
     }
     pub fn bad<T>(&self, what: &'static str) -> Read<T> {
         Err(Bad { what, offset: self.at })
@@ -419,7 +423,13 @@ impl<'a> Reader<'a> {
             2 => Scalar::Literal(self.value()?),
             3 => {
                 let (func, ty) = (self.string()?, self.ty()?);
-                Scalar::Call { func, ty, args: self.list(|r| r.scalar_at(d))? }
+                let args = self.list(|r| r.scalar_at(d))?;
+                if let Some(Scalar::Literal(Value { datum: Datum::Text(key), .. })) = args.first()
+                    && [host::NAME, host::FOLD].contains(&func.as_str())
+                {
+                    self.host.insert(key.clone());
+                }
+                Scalar::Call { func, ty, args }
             }
             4 => {
                 let op = match self.u8()? {

@@ -155,7 +155,11 @@ fn cast(args: &Args<'_>) -> EvalResult<ArrayRef> {
         }
         DataType::Date32 => {
             let (v, s) = args.lanes::<Date32Type>(0)?;
-            args.rows::<TimestampMicrosecondType>(|i| date_to_timestamp(v[i * s]))
+            let (zone, zoned) = (crate::local::here(), matches!(to, DataType::Timestamp(_, Some(_))));
+            args.rows::<TimestampMicrosecondType>(|i| {
+                let t = date_to_timestamp(v[i * s])?;
+                if zoned { zone.instant(t) } else { Ok(t) }
+            })
         }
         DataType::Timestamp(..) => from_timestamp(args),
         DataType::Time64(_) => {
@@ -266,7 +270,15 @@ fn from_decimal(a: &Args<'_>, scale: i8) -> EvalResult<ArrayRef> {
         }),
         DataType::Decimal128(p, to) => {
             let end = 10i128.pow(u32::from(*p)).unsigned_abs();
+            // a numeric without a scale keeps every digit, or says that it cannot
+            let fine = (*p, *to) == (pgtypes::NUMERIC_PRECISION, pgtypes::NUMERIC_SCALE) && scale > *to;
+            let unit = if fine { pow10(scale - *to) } else { 1 };
             a.rows::<Decimal128Type>(|i| {
+                if fine && v[i * s] % unit != 0 {
+                    let mut text = String::new();
+                    format::write_decimal(&mut text, v[i * s], scale);
+                    return Err(parse::too_fine(&text));
+                }
                 rescale(v[i * s], scale, *to)
                     .filter(|v| v.unsigned_abs() < end)
                     .ok_or_else(|| EvalError::new("22003", "numeric field overflow"))
@@ -278,8 +290,10 @@ fn from_decimal(a: &Args<'_>, scale: i8) -> EvalResult<ArrayRef> {
 
 fn from_timestamp(a: &Args<'_>) -> EvalResult<ArrayRef> {
     let (v, s) = a.lanes::<TimestampMicrosecondType>(0)?;
+    let (zone, zoned) = (crate::local::here(), matches!(a.col(0)?.array.data_type(), DataType::Timestamp(_, Some(_))));
+    let local = |t: i64| if zoned { zone.shown(t).0 } else { t };
     match a.ret {
-        DataType::Date32 => a.rows::<Date32Type>(|i| timestamp_to_date(v[i * s])),
+        DataType::Date32 => a.rows::<Date32Type>(|i| timestamp_to_date(local(v[i * s]))),
         DataType::Time64(_) => {
             // an infinite moment has no time of day
             let nulls = a.nulls();
@@ -288,11 +302,12 @@ fn from_timestamp(a: &Args<'_>) -> EvalResult<ArrayRef> {
                 let known = nulls.as_ref().is_none_or(|n| n.is_valid(i))
                     && t != calendar::TS_INFINITY
                     && t != calendar::TS_MINUS_INFINITY;
-                known.then_some(t.rem_euclid(DAY_US))
+                known.then(|| local(t).rem_euclid(DAY_US))
             };
             Ok(boxed((0..a.n).map(time).collect::<arrow::array::Time64MicrosecondArray>()))
         }
-        _ => a.rows::<TimestampMicrosecondType>(|i| Ok(v[i * s])),
+        DataType::Timestamp(_, Some(_)) if !zoned => a.rows::<TimestampMicrosecondType>(|i| zone.instant(v[i * s])),
+        _ => a.rows::<TimestampMicrosecondType>(|i| Ok(local(v[i * s]))),
     }
 }
 
@@ -313,7 +328,7 @@ fn from_text(a: &Args<'_>) -> EvalResult<ArrayRef> {
         DataType::Int64 => a.rows::<Int64Type>(int),
         DataType::Float32 => a.rows::<Float32Type>(|i| parse::parse_float4(text(i))),
         DataType::Float64 => a.rows::<Float64Type>(|i| parse::parse_float8(text(i))),
-        DataType::Decimal128(p, s) => a.rows::<Decimal128Type>(|i| parse::parse_decimal(text(i), *p, *s)),
+        DataType::Decimal128(p, s) => a.rows::<Decimal128Type>(|i| parse::parse_numeric(text(i), *p, *s)),
         DataType::Date32 => a.rows::<Date32Type>(|i| match parse::parse_text(ty, text(i))?.datum {
             Datum::Date(d) => Ok(d),
             _ => Err(EvalError::internal("no date")),
@@ -533,6 +548,7 @@ impl ScalarUDFImpl for PgCast {
         Ok(Arc::new(Field::new("pg_cast", self.return_type(&types)?, true)))
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let _zone = crate::local::enter_option(args.config_options.execution.time_zone.as_deref());
         Ok(call(&CAST, &args.args, args.number_rows, &self.to)?)
     }
 }

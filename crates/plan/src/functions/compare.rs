@@ -40,6 +40,10 @@ pub fn compare(op: CompareOp, l: &Col, r: &Col, n: usize) -> EvalResult<BooleanA
             let (Some(a), Some(b)) = (lanes(l), lanes(r)) else { return Err(EvalError::internal("interval expected")) };
             Ok(ordered(op, l, r, n, |i| interval_key(a[i * l.step]).cmp(&interval_key(b[i * r.step]))))
         }
+        (DataType::List(_), DataType::List(_)) => {
+            let order = order_of(l, r)?;
+            Ok(ordered(op, l, r, n, |i| order(i * l.step, i * r.step)))
+        }
         (DataType::LargeUtf8, DataType::LargeUtf8) => {
             let key = |c: &Col| {
                 let keys = super::json::access::keys(&c.array);

@@ -136,6 +136,9 @@ enum Unit {
     IsoYear,
     Epoch,
     Julian,
+    Zone,
+    ZoneHour,
+    ZoneMinute,
 }
 
 fn unit(field: &str) -> Option<Unit> {
@@ -160,6 +163,9 @@ fn unit(field: &str) -> Option<Unit> {
         "isoyear" => IsoYear,
         "epoch" => Epoch,
         "julian" => Julian,
+        "timezone" => Zone,
+        "timezone_h" | "timezone_hour" => ZoneHour,
+        "timezone_m" | "timezone_minute" => ZoneMinute,
         _ => return None,
     })
 }
@@ -214,13 +220,20 @@ fn parts<'a>(args: &'a Args<'_>) -> EvalResult<Box<dyn Fn(usize) -> EvalResult<P
     Ok(match ty {
         DataType::Timestamp(..) => {
             let (v, s) = args.lanes::<TimestampMicrosecondType>(1)?;
+            let (zone, zoned) = (crate::local::here(), matches!(ty, DataType::Timestamp(_, Some(_))));
             Box::new(move |i| {
                 let (u, field) = pick(i)?;
                 let t = v[i * s];
                 if t == calendar::TS_INFINITY || t == calendar::TS_MINUS_INFINITY {
                     return Ok(of_infinity(u, t > 0));
                 }
-                of_timestamp(u, t).map(Part::Value).ok_or_else(|| unsupported_unit(field, ty))
+                let (local, offset) = if zoned { zone.shown(t) } else { (t, 0) };
+                let of = match u {
+                    Unit::Epoch => of_timestamp(u, t),
+                    Unit::Zone | Unit::ZoneHour | Unit::ZoneMinute => zoned.then(|| of_offset(u, offset)),
+                    _ => of_timestamp(u, local),
+                };
+                of.map(Part::Value).ok_or_else(|| unsupported_unit(field, ty))
             })
         }
         DataType::Date32 => {
@@ -251,6 +264,16 @@ fn parts<'a>(args: &'a Args<'_>) -> EvalResult<Box<dyn Fn(usize) -> EvalResult<P
             })
         }
     })
+}
+
+/// A field of an offset in seconds.
+fn of_offset(u: Unit, seconds: i64) -> i128 {
+    let whole = match u {
+        Unit::ZoneHour => seconds / 3600,
+        Unit::ZoneMinute => seconds / 60 % 60,
+        _ => seconds,
+    };
+    i128::from(whole) * MILLION
 }
 
 fn of_clock(u: Unit, us: i64) -> Option<i128> {
@@ -333,15 +356,22 @@ fn truncate(args: &Args<'_>) -> EvalResult<ArrayRef> {
     }
     let (v, s) = args.lanes::<TimestampMicrosecondType>(1)?;
     let zones = if args.cols.len() > 2 { Some(Zones::new(args, 2)?) } else { None };
+    let (here, zoned) = (crate::local::here(), matches!(ty, DataType::Timestamp(_, Some(_))));
     args.rows::<TimestampMicrosecondType>(|i| {
         let t = v[i * s];
         if t == calendar::TS_INFINITY || t == calendar::TS_MINUS_INFINITY {
             return Ok(t);
         }
         let (u, field) = pick(i)?;
-        if let Some(zones) = &zones {
-            let zone = zones.of(i)?;
-            return zone.instant(trunc_timestamp(u, zone.local(t)?).ok_or_else(|| unsupported_unit(field, ty))?);
+        let zone = match &zones {
+            Some(zones) => Some(zones.of(i)?),
+            None => (zoned && !here.is_utc()).then_some(here),
+        };
+        if let Some(zone) = zone {
+            let local = zone.local(t)?;
+            let cut = trunc_timestamp(u, local).ok_or_else(|| unsupported_unit(field, ty))?;
+            // Within an hour the offset stays what it was: an hour that a change of clocks repeats is not left.
+            return if u <= Unit::Hour { Ok(t - (local - cut)) } else { zone.instant(cut) };
         }
         trunc_timestamp(u, t).ok_or_else(|| unsupported_unit(field, ty))
     })

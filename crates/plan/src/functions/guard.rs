@@ -35,7 +35,7 @@ impl QueryPlanner for GuardedQueryPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
         let plan = over_exec::replace(guard(crate::bind::equijoin::null_safe(plan.clone())?)?)?;
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(over_exec::OverPlanner)]);
-        planner.create_physical_plan(&plan, session).await
+        super::series_exec::lazily(planner.create_physical_plan(&plan, session).await?)
     }
 }
 

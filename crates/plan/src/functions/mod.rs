@@ -8,6 +8,7 @@
 //! [`install`] puts all of it into a DataFusion session; a planner of views asks for the parts. Names are frozen: stored
 //! plans call functions by them. Volatile and stable functions are not here.
 
+mod abbreviations;
 mod absent;
 pub mod aggregates;
 mod any_value;
@@ -45,18 +46,22 @@ mod number_template;
 pub mod numbers;
 mod octets;
 pub(crate) mod only_row;
+mod open;
 mod ordered_set;
 pub(crate) mod over;
 pub(crate) mod over_exec;
 mod pattern;
 mod periods;
 pub mod planner;
-pub(crate) mod precision;
+pub mod precision;
 mod quantified;
 pub mod regexp;
 pub(crate) mod rows;
 pub mod semantics;
 pub mod series;
+mod series_exec;
+pub mod set_element;
+pub mod set_slice;
 pub mod slice;
 mod spread;
 pub mod string_agg;
@@ -65,11 +70,11 @@ pub mod template;
 pub mod temporal;
 pub mod text;
 pub mod udf;
-mod unistr;
+pub(crate) mod unistr;
 mod uuid;
 pub mod zone;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
@@ -88,7 +93,8 @@ pub use udf::Builtin;
 
 pub(crate) use branches::retyped;
 pub use moment::clock_timestamp;
-pub(crate) use moment::now;
+pub(crate) use moment::{now, statement_timestamp};
+pub(crate) use series_exec::unfold as unfold_series;
 pub(crate) use uuid::gen_random_uuid;
 
 use aggregates::{PgTotal, Total};
@@ -289,6 +295,30 @@ const KEPT: &[&str] = &["coalesce", "pi", "random", "make_array", "array_slice",
 const KEPT_AGGREGATES: &[&str] =
     &["count", "min", "max", "bool_and", "bool_or", "array_agg", "bit_and", "bit_or", "bit_xor", "grouping"];
 
+/// Whether SQL's `name` (lowercase) is an aggregate.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let ours =
+            aggregates().into_iter().flat_map(|f| f.aliases().iter().cloned().chain([f.name().to_owned()]).collect::<Vec<_>>());
+        ours.chain(KEPT_AGGREGATES.iter().map(|name| (*name).to_owned())).collect()
+    });
+    NAMES.contains(name)
+}
+
+/// Whether SQL's `name` (lowercase) is a function that gives one value for one row, whatever the other rows are.
+pub fn is_scalar(name: &str) -> bool {
+    static NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let ours = builtins().flat_map(|def| std::iter::once(&def.name).chain(def.aliases)).copied();
+        // lists that stand for rows where SQL calls them
+        let rows =
+            ["elements", "each", "object_keys", "_to_table", "regexp_matches", "generate_", "unnest", "path_query", "record"];
+        let ours = ours.filter(move |name| !rows.iter().any(|part| name.contains(part)));
+        ours.chain(["coalesce", "now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "gen_random_uuid"])
+            .collect()
+    });
+    NAMES.contains(name) && !is_aggregate(name)
+}
+
 /// Names of all functions and aggregates that SQL may call; those that stand for operators and other syntax are not among them.
 pub fn offered() -> Vec<String> {
     let scalars = builtins().flat_map(|def| std::iter::once(&def.name).chain(def.aliases));
@@ -301,7 +331,7 @@ pub fn offered() -> Vec<String> {
     let mut all: Vec<String> = scalars
         .chain(ours)
         .chain(kept)
-        .chain(["clock_timestamp", "coalesce", "now", "gen_random_uuid"].map(str::to_owned))
+        .chain(["clock_timestamp", "coalesce", "now", "statement_timestamp", "gen_random_uuid"].map(str::to_owned))
         .collect();
     all.sort_unstable();
     all.dedup();
@@ -314,7 +344,9 @@ struct Registry {
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let scalars = builtins().map(|def| Arc::new(ScalarUDF::new_from_impl(PgFunction::new(def)))).collect();
+    let made =
+        |def: &'static Builtin| if def.name == crate::host::VOLATILE { PgFunction::unfolded(def) } else { PgFunction::new(def) };
+    let scalars = builtins().map(|def| Arc::new(ScalarUDF::new_from_impl(made(def)))).collect();
     let names = |def: &'static Builtin| std::iter::once(def.name).chain(def.aliases.iter().copied());
     let by_name = builtins().enumerate().flat_map(|(i, def)| names(def).map(move |name| (name, (i, def)))).collect();
     Registry { scalars, by_name }
@@ -453,7 +485,7 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().retain(|f| KEPT.contains(&f.name()));
     builder.aggregate_functions().get_or_insert_default().retain(|f| KEPT_AGGREGATES.contains(&f.name()));
     builder.scalar_functions().get_or_insert_default().extend(scalars());
-    builder.scalar_functions().get_or_insert_default().extend([moment::now(), gen_random_uuid()]);
+    builder.scalar_functions().get_or_insert_default().extend([moment::now(), moment::statement_timestamp(), gen_random_uuid()]);
     builder.aggregate_functions().get_or_insert_default().extend(aggregates());
     builder.window_functions().get_or_insert_default().extend(over::functions().into_iter().map(Arc::new));
     builder

@@ -125,7 +125,8 @@ builtin!(
     |args| {
         let (day, clock) = (days(args)?, clocks(args, 3)?);
         if args.cols.len() < 7 {
-            return args.rows::<TimestampMicrosecondType>(|i| moment(day(i)?, clock(i)?));
+            let here = crate::local::here();
+            return args.rows::<TimestampMicrosecondType>(|i| here.instant(moment(day(i)?, clock(i)?)?));
         }
         let zones = Zones::new(args, 6)?;
         args.rows::<TimestampMicrosecondType>(|i| zones.of(i)?.instant(moment(day(i)?, clock(i)?)?))
@@ -249,7 +250,9 @@ fn justify(s: IntervalMonthDayNano, by_days: bool, by_hours: bool) -> EvalResult
 
 builtin!(AGE, "age", [], &[(&[K::Zoned, K::Zoned], K::Span), (&[K::Stamp, K::Stamp], K::Span)], false, |args| {
     let ((a, sa), (b, sb)) = (args.lanes::<TimestampMicrosecondType>(0)?, args.lanes::<TimestampMicrosecondType>(1)?);
-    args.rows::<Span>(|i| age(a[i * sa], b[i * sb]))
+    let (here, zoned) = (crate::local::here(), matches!(args.col(0)?.array.data_type(), DataType::Timestamp(_, Some(_))));
+    let local = |t: i64| if zoned { here.shown(t).0 } else { t };
+    args.rows::<Span>(|i| age(local(a[i * sa]), local(b[i * sb])))
 });
 
 /// `a - b` in years, months, days and time of the civil calendar.

@@ -5,6 +5,8 @@ use super::{equality, list_more, numbers, octets, periods, regexp, unistr};
 
 /// All of them.
 pub(super) static BUILTINS: &[&Builtin] = &[
+    &super::set_element::SET_ELEMENT,
+    &super::set_slice::SET_SLICE,
     &list_more::ARRAY_DIMS,
     &list_more::ARRAY_FILL,
     &octets::GET_BYTE,
@@ -28,4 +30,7 @@ pub(super) static BUILTINS: &[&Builtin] = &[
     &equality::ONCE,
     &crate::wasm::CALL,
     &crate::wasm::FOLD_CALL,
+    &crate::host::CALL,
+    &crate::host::VOLATILE_CALL,
+    &crate::host::FOLD_CALL,
 ];

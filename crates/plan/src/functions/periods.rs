@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, IntervalMonthDayNanoType, Time64MicrosecondType
 use super::arith::bind_names;
 use super::bind;
 use super::error::{EvalError, EvalResult};
-use super::temporal::add_span;
+use super::temporal::adder;
 use super::udf::{Args, Bound, Builtin, Col};
 use crate::pgtypes::{calendar::DAY_US, interval, time, timestamp, timestamptz};
 
@@ -56,23 +56,24 @@ fn point(col: &Col, row: usize) -> EvalResult<Option<i64>> {
 }
 
 /// An end: where it is, or how far from the beginning.
-fn end(col: &Col, from: Option<i64>, of_day: bool, row: usize) -> EvalResult<Option<i64>> {
+fn end(col: &Col, from: Option<i64>, of: &DataType, row: usize) -> EvalResult<Option<i64>> {
     let Some(spans) = col.array.as_primitive_opt::<IntervalMonthDayNanoType>() else { return point(col, row) };
     let Some(from) = from.filter(|_| !col.is_null(row)) else { return Ok(None) };
     let span = spans.value(row * col.step);
-    if of_day {
+    if let DataType::Time64(_) = of {
         // a time of day goes around
         let us = i128::from(from) + i128::from(span.nanoseconds / 1000);
         return i64::try_from(us.rem_euclid(DAY_US.into())).map(Some).map_err(|_| EvalError::out_of_range("time"));
     }
-    add_span(from, span).map(Some)
+    let zoned = matches!(of, DataType::Timestamp(_, Some(_)));
+    adder(zoned)(from, span).map(Some)
 }
 
 fn overlap(args: &Args<'_>) -> EvalResult<ArrayRef> {
-    let of_day = matches!(args.col(0)?.array.data_type(), DataType::Time64(_));
+    let of = args.col(0)?.array.data_type();
     let answer = |row: usize| -> EvalResult<Option<bool>> {
         let (from, other) = (point(args.col(0)?, row)?, point(args.col(2)?, row)?);
-        let (to, other_to) = (end(args.col(1)?, from, of_day, row)?, end(args.col(3)?, other, of_day, row)?);
+        let (to, other_to) = (end(args.col(1)?, from, of, row)?, end(args.col(3)?, other, of, row)?);
         let (Some((from, to)), Some((other, other_to))) = (ordered(from, to), ordered(other, other_to)) else { return Ok(None) };
         let (first_to, second, second_to) = match from.cmp(&other) {
             std::cmp::Ordering::Equal => return Ok(to.and(other_to).map(|_| true)),

@@ -198,6 +198,7 @@ fn known_beside(expr: Expr, other: &Expr, schema: &DFSchema) -> DfResult<Expr> {
             let value = value.to_scalar().ok_or_else(|| EvalError::internal("constant does not fit its type"))?;
             Ok(Expr::Literal(value, None))
         }
+        Ok(ty @ DataType::List(_)) => Ok(super::open::literal(expr, ty)),
         _ => Ok(expr),
     }
 }

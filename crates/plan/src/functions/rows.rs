@@ -49,9 +49,12 @@ pub static ARRAY: Builtin = Builtin {
     safe: true,
 };
 
+/// The name of [`PLACES`].
+pub(super) const PLACES_NAME: &str = "pg_places";
+
 /// 1, 2, .. up to the length of the longest of some arrays.
 pub static PLACES: Builtin = Builtin {
-    name: "pg_places",
+    name: PLACES_NAME,
     aliases: &[],
     bind: |types| {
         if types.is_empty() || types.iter().any(|t| item(t).is_none()) {

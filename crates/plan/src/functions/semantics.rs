@@ -210,7 +210,10 @@ impl Rewriter<'_> {
                 Ok(in_list(expr, all, negated))
             }
             Expr::Case(case) => self.case(case),
-            Expr::ScalarFunction(ScalarFunction { func, args }) => {
+            Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
+                if let Some(literal) = super::open::inner(&func, &mut args) {
+                    return Ok(literal);
+                }
                 if let Some(pg) = func.inner().downcast_ref::<PgFunction>() {
                     if pg.def.name == super::assign::ASSIGN.name {
                         return super::assign::settled(args, self);
@@ -332,17 +335,21 @@ impl Rewriter<'_> {
                 Ok(original(self.key(left)?, self.key(right)?))
             }
             Operator::And | Operator::Or => {
-                let side = |e: Expr, ty: &DataType| {
-                    if *ty != DataType::Boolean && !is_unknown_literal(&e) && *ty != DataType::Null {
-                        let message = format!("argument of {op} must be type boolean, not type {}", type_name(ty));
-                        return Err(EvalError::new("42804", message).into());
-                    }
-                    coerce(e, &DataType::Boolean, self.schema)
-                };
-                Ok(original(side(left, &l)?, side(right, &r)?))
+                let of = op.to_string();
+                Ok(original(self.truth(left, &of)?, self.truth(right, &of)?))
             }
             _ => Ok(original(left, right)),
         }
+    }
+
+    /// A boolean: no number is one without a cast.
+    fn truth(&self, e: Expr, of: &str) -> DfResult<Expr> {
+        let ty = e.get_type(self.schema)?;
+        if ty != DataType::Boolean && !is_unknown_literal(&e) && ty != DataType::Null {
+            let message = format!("argument of {of} must be type boolean, not type {}", type_name(&ty));
+            return Err(EvalError::new("42804", message).into());
+        }
+        coerce(e, &DataType::Boolean, self.schema)
     }
 
     fn case(&self, case: Case) -> DfResult<Expr> {
@@ -358,7 +365,7 @@ impl Rewriter<'_> {
                 whens = all;
             }
             None => {
-                whens = whens.into_iter().map(|w| coerce(w, &DataType::Boolean, self.schema)).collect::<DfResult<_>>()?;
+                whens = whens.into_iter().map(|w| self.truth(w, "CASE/WHEN")).collect::<DfResult<_>>()?;
             }
         }
         let n = thens.len();
@@ -378,7 +385,13 @@ impl Rewriter<'_> {
     fn unite_all(&self, exprs: Vec<Expr>, what: &str) -> DfResult<Vec<Expr>> {
         let types = exprs.iter().map(|e| self.type_of(e)).collect::<DfResult<Vec<_>>>()?;
         if types.iter().any(DataType::is_nested) {
-            return Ok(exprs);
+            // beside an array a literal whose type is open is an array
+            let list = types.iter().find(|ty| matches!(ty, DataType::List(_))).cloned();
+            let as_list = |e: Expr| match &list {
+                Some(list) if is_unknown_literal(&e) => coerce(e, list, self.schema),
+                _ => Ok(e),
+            };
+            return exprs.into_iter().map(as_list).collect();
         }
         // text that is no literal does not match numbers; literals take what the others have
         let known: Vec<&DataType> = exprs.iter().zip(&types).filter(|(e, _)| !is_unknown_literal(e)).map(|(_, t)| t).collect();

@@ -1,5 +1,5 @@
 //! `generate_series` as an array, which whoever wants rows unnests: whole numbers, numerics, and moments a fixed or a civil step
-//! apart. The array stands in memory, so its length is bounded.
+//! apart. The array stands in memory, so its length is bounded; where a plain SELECT wants rows, [`super::series_exec`] makes them without one.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::arith::boxed;
 use super::bind::{self, decimal, is_decimal};
 use super::error::{EvalError, EvalResult};
 use super::forms::{Form, K, bind_forms};
-use super::temporal::{add_span, interval_key};
+use super::temporal::{adder, interval_key};
 use super::udf::{Args, Bound, Builtin};
 use crate::pgtypes::{calendar, list_of};
 
@@ -85,6 +85,7 @@ fn series(args: &Args<'_>) -> EvalResult<ArrayRef> {
         ty => {
             let ((a, sa), (b, sb)) = (args.lanes::<TimestampMicrosecondType>(0)?, args.lanes::<TimestampMicrosecondType>(1)?);
             let (step, ss) = args.lanes::<IntervalMonthDayNanoType>(2)?;
+            let add = adder(matches!(ty, DataType::Timestamp(_, Some(_))));
             let moments = |i: usize, out: &mut Vec<i64>| {
                 let (from, to, step) = (a[i * sa], b[i * sb], step[i * ss]);
                 let way = interval_key(step).signum();
@@ -93,7 +94,7 @@ fn series(args: &Args<'_>) -> EvalResult<ArrayRef> {
                     return Err(too_long());
                 }
                 let n = steps(from.into(), to.into(), interval_key(step));
-                counted(from, to, n, way == 0, way > 0, |t| add_span(t, step).ok().filter(|next| *next != t), out)
+                counted(from, to, n, way == 0, way > 0, |t| add(t, step).ok().filter(|next| *next != t), out)
             };
             arrays(args, moments, |values| boxed(TimestampMicrosecondArray::from(values).with_data_type(ty.clone())))
         }
@@ -153,6 +154,72 @@ pub fn estimates(args: &[ArrayRef]) -> Vec<u64> {
         u64::try_from(n).ok().filter(|n| *n <= 2 * SERIES_MAX as u64)
     };
     (0..n).map(|row| length(row).unwrap_or(0)).collect()
+}
+
+/// One series, element by element: numbers and moments in their smallest units.
+pub(super) struct Walk {
+    at: Option<i128>,
+    to: i128,
+    up: bool,
+    next: Box<dyn Fn(i128) -> Option<i128> + Send>,
+}
+
+impl Walk {
+    /// That of a row of its arguments; `None` if one of them is NULL.
+    pub(super) fn begin(args: &[ArrayRef], row: usize) -> EvalResult<Option<Walk>> {
+        let [from, to, rest @ ..] = args else { return Err(EvalError::internal("a series has two arguments")) };
+        let (Some(at), Some(end)) = (whole(from, row), whole(to, row)) else { return Ok(None) };
+        let step = match (rest.first(), from.data_type()) {
+            (Some(step), _) if step.is_null(row) => return Ok(None),
+            (Some(step), _) => whole(step, row),
+            (None, DataType::Decimal128(_, scale)) => Some(super::arith::pow10(*scale)),
+            (None, _) => Some(1),
+        };
+        let step = step.ok_or_else(|| EvalError::internal("a step of a series has no number"))?;
+        if step == 0 {
+            return Err(EvalError::new("22023", "step size cannot equal zero"));
+        }
+        let next: Box<dyn Fn(i128) -> Option<i128> + Send> = match from.data_type() {
+            DataType::Int32 => Box::new(move |v| v.checked_add(step).filter(|v| i32::try_from(*v).is_ok())),
+            DataType::Int64 => Box::new(move |v| v.checked_add(step).filter(|v| i64::try_from(*v).is_ok())),
+            DataType::Timestamp(_, zone) => {
+                if [calendar::TS_INFINITY, calendar::TS_MINUS_INFINITY].map(i128::from).contains(&at) {
+                    return Err(too_long());
+                }
+                let span = rest.first().and_then(|s| s.as_primitive_opt::<IntervalMonthDayNanoType>()).map(|s| s.value(row));
+                let span = span.ok_or_else(|| EvalError::internal("a series of moments has a span"))?;
+                let add = adder(zone.is_some());
+                Box::new(move |v| {
+                    let t = i64::try_from(v).ok()?;
+                    add(t, span).ok().filter(|next| *next != t).map(i128::from)
+                })
+            }
+            _ => Box::new(move |v| v.checked_add(step)),
+        };
+        Ok(Some(Walk { at: Some(at), to: end, up: step > 0, next }))
+    }
+
+    /// The next element.
+    pub(super) fn step(&mut self) -> Option<i128> {
+        let value = self.at.filter(|v| if self.up { *v <= self.to } else { *v >= self.to });
+        self.at = value.and_then(&self.next);
+        value
+    }
+}
+
+/// Elements of a series as a column of its type.
+pub(super) fn elements(ty: &DataType, values: Vec<i128>) -> EvalResult<ArrayRef> {
+    let lost = |_| EvalError::internal("an element of a series does not fit its type");
+    let wide = |values: Vec<i128>| values.into_iter().map(i64::try_from).collect::<Result<Vec<_>, _>>().map_err(lost);
+    Ok(match ty {
+        DataType::Int32 => {
+            let values = values.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>().map_err(lost)?;
+            boxed(Int32Array::from(values))
+        }
+        DataType::Int64 => boxed(Int64Array::from(wide(values)?)),
+        DataType::Decimal128(..) => boxed(Decimal128Array::from(values).with_data_type(ty.clone())),
+        _ => boxed(TimestampMicrosecondArray::from(wide(values)?).with_data_type(ty.clone())),
+    })
 }
 
 /// A number or a moment in its smallest units.

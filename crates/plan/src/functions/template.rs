@@ -13,6 +13,7 @@ use super::moments::of_seconds;
 use super::number_template::{Shape, digits};
 use super::pattern::Known;
 use super::udf::{Args, text_array};
+use super::zone::Zone;
 use crate::pgtypes::calendar::{self, Civil, DAY_US, civil_from_days, days_from_civil, days_in_month, iso_week};
 
 const MONTHS: [&str; 12] =
@@ -211,14 +212,23 @@ struct Moment {
     day: i64,
     /// Microseconds of the day, or of the interval's time.
     us: i64,
-    zoned: bool,
+    /// Of a moment with a zone: the zone, its seconds east of Greenwich then, and the moment itself.
+    zone: Option<(Zone, i64, i64)>,
 }
 
 impl Moment {
     fn of_timestamp(t: i64, zoned: bool) -> Moment {
+        let here = crate::local::here();
+        let (t, zone) = match zoned {
+            true => {
+                let (local, seconds) = here.shown(t);
+                (local, Some((here, seconds, t)))
+            }
+            false => (t, None),
+        };
         let days = t.div_euclid(DAY_US);
         let Civil { year, month, day } = civil_from_days(days);
-        Moment { days: Some(days), year, month, day, us: t.rem_euclid(DAY_US), zoned }
+        Moment { days: Some(days), year, month, day, us: t.rem_euclid(DAY_US), zone }
     }
 }
 
@@ -337,20 +347,18 @@ fn write_field(m: &Moment, field: Field, case: Case, fill: bool, ending: Option<
             Some(_) => ((m.month - 1) / 3 + 1, 1),
             None => return Ok(()),
         },
-        // the time zone of every session is UTC
-        Field::Zone => {
+        Field::Zone | Field::ZoneHour | Field::Offset | Field::ZoneMinute => {
             date()?;
-            out.push_str(if m.zoned { if case == Case::Lower { "utc" } else { "UTC" } } else { "" });
-            return Ok(());
-        }
-        Field::ZoneHour | Field::Offset => {
-            date()?;
-            out.push_str("+00");
-            return Ok(());
-        }
-        Field::ZoneMinute => {
-            date()?;
-            out.push_str("00");
+            let seconds = m.zone.map_or(0, |(_, seconds, _)| seconds);
+            let name = || m.zone.map(|(zone, _, t)| zone.abbreviation(t)).unwrap_or_default();
+            let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60);
+            match field {
+                Field::Zone if case == Case::Lower => out.push_str(&name().to_lowercase()),
+                Field::Zone => out.push_str(&name()),
+                Field::ZoneMinute => out.push_str(&format!("{:02}", minutes % 60)),
+                Field::Offset if minutes % 60 != 0 => out.push_str(&format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)),
+                _ => out.push_str(&format!("{sign}{:02}", minutes / 60)),
+            }
             return Ok(());
         }
     };
@@ -401,7 +409,7 @@ fn to_char(a: &Args<'_>) -> EvalResult<ArrayRef> {
                 let (template, v) = (templates.value(i * st), v[i * s]);
                 let parts = known.get(template, || Ok(parts(template)))?;
                 let (year, month) = (i64::from(v.months / 12), i64::from(v.months % 12));
-                let m = Moment { days: None, year, month, day: v.days.into(), us: v.nanoseconds / 1000, zoned: false };
+                let m = Moment { days: None, year, month, day: v.days.into(), us: v.nanoseconds / 1000, zone: None };
                 write_moment(&m, &parts, out)
             })
         }
@@ -423,7 +431,7 @@ builtin!(TO_DATE, "to_date", [], &[(&[K::Text, K::Text], K::Date)], false, |a| {
     a.rows::<Date32Type>(|i| {
         let template = templates.value(i * st);
         let parts = known.get(template, || Ok(parts(template)))?;
-        let (days, _) = Reader::read(text.value(i * ss), &parts)?;
+        let (days, ..) = Reader::read(text.value(i * ss), &parts)?;
         i32::try_from(days).ok().filter(|d| calendar::is_date((*d).into())).ok_or_else(|| date_range(text.value(i * ss)))
     })
 });
@@ -433,13 +441,14 @@ builtin!(TO_TIMESTAMP, "to_timestamp", [], &[(&[K::Float], K::Zoned), (&[K::Text
         return a.rows::<TimestampMicrosecondType>(|i| of_seconds(v[i * s]));
     }
     let ((text, ss), (templates, st)) = (a.texts(0)?, a.texts(1)?);
-    let known = Known::new();
+    let (known, here) = (Known::new(), crate::local::here());
     a.rows::<TimestampMicrosecondType>(|i| {
         let template = templates.value(i * st);
         let parts = known.get(template, || Ok(parts(template)))?;
-        let (days, us) = Reader::read(text.value(i * ss), &parts)?;
+        let (days, us, zoned) = Reader::read(text.value(i * ss), &parts)?;
         let t = days.checked_mul(DAY_US).and_then(|d| d.checked_add(us)).filter(|t| calendar::is_timestamp(*t));
-        t.ok_or_else(|| EvalError::new("22008", "timestamp out of range"))
+        let t = t.ok_or_else(|| EvalError::new("22008", "timestamp out of range"))?;
+        if zoned { Ok(t) } else { here.instant(t) }
     })
 });
 
@@ -467,11 +476,13 @@ struct Reader<'a> {
     /// Seconds east of Greenwich.
     offset: i64,
     west: bool,
+    /// The text says how far east.
+    zoned: bool,
 }
 
 impl<'a> Reader<'a> {
-    /// Days from 1970 and microseconds of the day.
-    fn read(text: &'a str, parts: &[Part]) -> EvalResult<(i64, i64)> {
+    /// Days from 1970, microseconds of the day, and whether they are universal time because the text names an offset.
+    fn read(text: &'a str, parts: &[Part]) -> EvalResult<(i64, i64, bool)> {
         let mut r = Reader { rest: text, ..Reader::default() };
         for (at, part) in parts.iter().enumerate() {
             match part {
@@ -602,6 +613,7 @@ impl<'a> Reader<'a> {
             Field::Era | Field::EraDots => self.before_christ = self.word(&["a.d.", "b.c.", "ad", "bc"], "AD")? % 2 == 1,
             Field::DayOfWeek | Field::IsoDayOfWeek | Field::WeekOfMonth | Field::Quarter => drop(self.number(1, cut, "D")?),
             Field::ZoneHour => {
+                self.zoned = true;
                 self.west = self.rest.starts_with('-');
                 self.offset += self.number(2, cut, "TZH")? * 3600;
             }
@@ -611,7 +623,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn finish(self, text: &str) -> EvalResult<(i64, i64)> {
+    fn finish(self, text: &str) -> EvalResult<(i64, i64, bool)> {
         let out = || date_range(text);
         let days = match (self.julian, self.day_of_year) {
             (Some(julian), _) => julian - 2_440_588,
@@ -656,7 +668,7 @@ impl<'a> Reader<'a> {
             Some(_) => return Err(out()),
             None => hour * 3600 + self.minute * 60 + self.second,
         };
-        Ok((days, (seconds - self.offset) * 1_000_000 + self.fraction_us))
+        Ok((days, (seconds - self.offset) * 1_000_000 + self.fraction_us, self.zoned))
     }
 }
 

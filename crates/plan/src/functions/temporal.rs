@@ -42,8 +42,14 @@ pub(super) fn binary(op: Arith, args: &Args<'_>) -> EvalResult<ArrayRef> {
             }
             a.checked_sub(b).ok_or_else(|| EvalError::out_of_range("integer"))
         }),
-        (Timestamp(..), Interval(_)) => both::<Ts, Span, Ts>(args, |t, s| add_span(t, if minus { negated(s)? } else { s })),
-        (Interval(_), Timestamp(..)) => both::<Span, Ts, Ts>(args, |s, t| add_span(t, s)),
+        (Timestamp(_, zone), Interval(_)) => {
+            let add = adder(zone.is_some());
+            both::<Ts, Span, Ts>(args, |t, s| add(t, if minus { negated(s)? } else { s }))
+        }
+        (Interval(_), Timestamp(_, zone)) => {
+            let add = adder(zone.is_some());
+            both::<Span, Ts, Ts>(args, |s, t| add(t, s))
+        }
         (Timestamp(..), Timestamp(..)) => both::<Ts, Ts, Span>(args, between),
         (Timestamp(..), Time64(_)) => both::<Ts, Time, Ts>(args, add_clock),
         (Time64(_), Timestamp(..)) => both::<Time, Ts, Ts>(args, |c, t| add_clock(t, c)),
@@ -110,6 +116,23 @@ pub(super) fn add_span(t: i64, s: IntervalMonthDayNano) -> EvalResult<i64> {
     }
     days += i64::from(s.days);
     finite(days.checked_mul(DAY_US).and_then(|d| d.checked_add(time)).and_then(|t| t.checked_add(us(s))))
+}
+
+/// `t + s` of moments with or without a zone: months and days are counted on the clocks of the zone that is in force.
+pub(super) fn adder(zoned: bool) -> impl Fn(i64, IntervalMonthDayNano) -> EvalResult<i64> {
+    let zone = crate::local::here();
+    move |t, s| {
+        if !zoned || zone.is_utc() || is_infinite(t) {
+            return add_span(t, s);
+        }
+        let mut t = t;
+        for part in [IntervalMonthDayNano::new(s.months, 0, 0), IntervalMonthDayNano::new(0, s.days, 0)] {
+            if part.months != 0 || part.days != 0 {
+                t = zone.instant(add_span(zone.local(t)?, part)?)?;
+            }
+        }
+        add_span(t, IntervalMonthDayNano::new(0, 0, s.nanoseconds))
+    }
 }
 
 /// `t + s`, or `t - s`.

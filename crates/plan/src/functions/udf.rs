@@ -16,6 +16,7 @@ use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArg
 use datafusion::scalar::ScalarValue;
 
 use super::error::{EvalError, EvalResult};
+use crate::pgtypes::type_name;
 
 /// Types a function was bound for.
 #[derive(Debug, Clone)]
@@ -24,6 +25,12 @@ pub struct Bound {
     pub args: Vec<DataType>,
     /// The result's type.
     pub ret: DataType,
+}
+
+/// 42883 of types that a call of `name` is not for.
+pub(crate) fn unfit(name: &str, types: &[DataType]) -> EvalError {
+    let types: Vec<String> = types.iter().map(type_name).collect();
+    EvalError::undefined(format!("function {name}({}) does not exist", types.join(", ")))
 }
 
 /// One argument: a whole column (`step` 1) or one value for all rows (`step` 0).
@@ -130,6 +137,7 @@ impl ScalarUDFImpl for PgFunction {
         Ok((self.def.bind)(arg_types)?.args)
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let _zone = crate::local::enter_option(args.config_options.execution.time_zone.as_deref());
         Ok(call(self.def, &args.args, args.number_rows, args.return_field.data_type())?)
     }
 }
@@ -142,7 +150,8 @@ pub fn call(def: &Builtin, args: &[ColumnarValue], n_rows: usize, ret: &DataType
     if n_rows == 0 {
         return Ok(ColumnarValue::Array(new_empty_array(ret)));
     }
-    let constant = !args.is_empty() && args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+    let constant =
+        !args.is_empty() && def.name != crate::host::VOLATILE && args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
     let cols = args.iter().map(Col::new).collect::<EvalResult<Vec<_>>>()?;
     let args = Args { cols, n: if constant { 1 } else { n_rows }, ret };
     let array = (def.kernel)(&args)?;
@@ -196,6 +205,18 @@ impl Args<'_> {
             Some(a) => Ok((a, col.step)),
             None => Err(EvalError::internal(format!("argument {i} has type {}", col.array.data_type()))),
         }
+    }
+
+    /// Argument `i` of `function`, a constant text.
+    ///
+    /// # Errors
+    /// XX000 when it is none.
+    pub(crate) fn word(&self, i: usize, function: &str) -> EvalResult<&str> {
+        let texts = self.texts(i)?.0;
+        if texts.is_empty() || texts.is_null(0) {
+            return Err(EvalError::internal(format!("argument {i} of {function} is no constant")));
+        }
+        Ok(texts.value(0))
     }
 
     /// Argument `i`.

@@ -5,28 +5,29 @@ use super::forms::{K, builtin};
 
 builtin!(UNISTR, "unistr", [], &[(&[K::Text], K::Text)], false, |a| {
     let (text, s) = a.texts(0)?;
-    a.rows_text(|i, out| unescape(text.value(i * s), out))
+    a.rows_text(|i, out| unescape(text.value(i * s), '\\', true, out))
 });
 
 fn wrong(what: &str) -> EvalError {
     EvalError::new("42601", what)
 }
 
-fn unescape(text: &str, out: &mut String) -> EvalResult<()> {
+/// Reads a text whose characters may be written by their numbers, behind this character; `long` with `u` and `U`, too.
+pub(crate) fn unescape(text: &str, escape: char, long: bool, out: &mut String) -> EvalResult<()> {
     let mut rest = text;
     let mut high: Option<u32> = None;
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
-        let unit = if c != '\\' {
+        let unit = if c != escape {
             None
-        } else if let Some(behind) = rest.strip_prefix('\\') {
+        } else if let Some(behind) = rest.strip_prefix(escape) {
             rest = behind;
             None
         } else {
             let (skip, n) = match rest.as_bytes().first() {
                 Some(b'+') => (1, 6),
-                Some(b'u') => (1, 4),
-                Some(b'U') => (1, 8),
+                Some(b'u') if long => (1, 4),
+                Some(b'U') if long => (1, 8),
                 _ => (0, 4),
             };
             let digits = rest.get(skip..skip + n).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));

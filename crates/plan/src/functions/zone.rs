@@ -40,7 +40,7 @@ builtin!(
 
 /// A zone of time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Zone {
+pub enum Zone {
     /// Seconds east of Greenwich.
     Fixed(i64),
     /// One with a history.
@@ -71,55 +71,29 @@ impl<'a> Zones<'a> {
     }
 }
 
-/// Abbreviations that PostgreSQL knows from the start and that people use, in hours east of Greenwich.
-const ABBREVIATIONS: &[(&str, i64)] = &[
-    ("utc", 0),
-    ("gmt", 0),
-    ("z", 0),
-    ("zulu", 0),
-    ("wet", 0),
-    ("west", 1),
-    ("bst", 1),
-    ("cet", 1),
-    ("met", 1),
-    ("cest", 2),
-    ("mest", 2),
-    ("eet", 2),
-    ("eest", 3),
-    ("msk", 3),
-    ("jst", 9),
-    ("kst", 9),
-    ("hst", -10),
-    ("akst", -9),
-    ("akdt", -8),
-    ("pst", -8),
-    ("pdt", -7),
-    ("mst", -7),
-    ("mdt", -6),
-    ("cst", -6),
-    ("cdt", -5),
-    ("est", -5),
-    ("edt", -4),
-];
-
 impl Zone {
+    /// Universal time.
+    pub const UTC: Zone = Zone::Fixed(0);
+
+    /// Whether local time is universal time.
+    #[must_use]
+    pub fn is_utc(self) -> bool {
+        matches!(self, Zone::Fixed(0))
+    }
+
     /// The zone of a name.
     ///
     /// # Errors
     /// 22023 when there is none.
     pub(crate) fn parse(name: &str) -> EvalResult<Zone> {
         let unknown = || EvalError::new("22023", format!("time zone \"{name}\" not recognized"));
-        if let Some((_, hours)) = ABBREVIATIONS.iter().find(|(short, _)| name.eq_ignore_ascii_case(short)) {
-            return Ok(Zone::Fixed(hours * 3600));
+        if let Some(zone) = super::abbreviations::find(name) {
+            return Ok(zone);
         }
         if let Some(seconds) = posix(name) {
             return Ok(Zone::Fixed(seconds));
         }
-        if let Ok(zone) = name.parse::<Tz>() {
-            return Ok(Zone::Named(zone));
-        }
-        let found = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(name));
-        found.map(|zone| Zone::Named(*zone)).ok_or_else(unknown)
+        crate::local::named(name).map(Zone::Named).ok_or_else(unknown)
     }
 
     /// # Errors
@@ -133,8 +107,33 @@ impl Zone {
         Ok(Zone::Fixed(s.nanoseconds / 1_000_000_000))
     }
 
+    /// How an instant is shown: local time, the seconds that it lies east of Greenwich, and what the zone is called then.
+    pub(crate) fn shown(self, t: i64) -> (i64, i64) {
+        if is_infinite(t) {
+            return (t, 0);
+        }
+        let seconds = match self {
+            Zone::Fixed(seconds) => seconds,
+            // PostgreSQL shows what lies beyond its tables in universal time; it lies beyond ours a little later.
+            Zone::Named(zone) => civil(t).map_or(0, |utc| offset_at(zone, utc)),
+        };
+        (t.saturating_add(seconds * 1_000_000), seconds)
+    }
+
+    /// What the zone is called at an instant: `CEST`, `+02`.
+    pub(crate) fn abbreviation(self, t: i64) -> String {
+        match self {
+            Zone::Fixed(0) => "UTC".to_owned(),
+            Zone::Fixed(seconds) => offset_text(seconds),
+            Zone::Named(zone) => match civil(t) {
+                Ok(utc) => zone.offset_from_utc_datetime(&within_tables(zone, utc)).to_string(),
+                Err(_) => "UTC".to_owned(),
+            },
+        }
+    }
+
     /// Local time of an instant.
-    pub(super) fn local(&self, t: i64) -> EvalResult<i64> {
+    pub(crate) fn local(&self, t: i64) -> EvalResult<i64> {
         if is_infinite(t) {
             return Ok(t);
         }
@@ -199,6 +198,17 @@ fn within_tables(zone: Tz, moment: NaiveDateTime) -> NaiveDateTime {
     year.and_then(|year| moment.with_year(year)).unwrap_or(moment)
 }
 
+/// `+02`, `-03:30`, `+00:53:28`.
+pub(crate) fn offset_text(seconds: i64) -> String {
+    let (sign, s) = (if seconds < 0 { '-' } else { '+' }, seconds.unsigned_abs());
+    let (h, m, s) = (s / 3600, s / 60 % 60, s % 60);
+    match (m, s) {
+        (0, 0) => format!("{sign}{h:02}"),
+        (_, 0) => format!("{sign}{h:02}:{m:02}"),
+        _ => format!("{sign}{h:02}:{m:02}:{s:02}"),
+    }
+}
+
 fn offset_at(zone: Tz, utc: NaiveDateTime) -> i64 {
     let utc = within_tables(zone, utc);
     zone.offset_from_utc_datetime(&utc).fix().local_minus_utc().into()
@@ -222,8 +232,10 @@ fn offset_of_local(zone: Tz, local: NaiveDateTime) -> i64 {
 }
 
 /// `+2`, `-05:30`, `UTC+3`, `<x>-1`: seconds east of Greenwich, the sign turned round.
-fn posix(name: &str) -> Option<i64> {
-    let at = name.find(['+', '-'])?;
+pub(crate) fn posix(name: &str) -> Option<i64> {
+    // what stands in angle brackets may hold signs of its own
+    let begin = if name.starts_with('<') { name.find('>')? } else { 0 };
+    let at = begin + name[begin..].find(['+', '-'])?;
     let (word, offset) = name.split_at(at);
     let plain = word.chars().all(|c| c.is_ascii_alphabetic()) && (word.is_empty() || word.len() >= 3);
     let quoted = word.len() > 2 && word.starts_with('<') && word.ends_with('>');

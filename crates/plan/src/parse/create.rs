@@ -9,6 +9,9 @@ use super::{P, Result, emit, fold, types};
 use crate::error::PlanError;
 use crate::interval;
 
+/// An option that is `SECRET name` is kept under its name with this behind it.
+pub const SECRET_OPTION: &str = "_secret";
+
 impl P<'_> {
     pub(super) fn create(&mut self) -> Result<Statement> {
         self.expect("create")?;
@@ -185,7 +188,9 @@ impl P<'_> {
 
     /// A table constraint: the primary key's columns, or a condition; anything else is refused.
     pub(super) fn constraint(&mut self) -> Result<Option<Constraint>> {
-        if !matches!(self.word_at(0).as_deref(), Some("constraint" | "primary" | "unique" | "foreign" | "check" | "exclude")) {
+        // a column may be called exclude
+        let excludes = self.word_at(0).as_deref() == Some("exclude") && self.word_at(1).as_deref() == Some("using");
+        if !excludes && !matches!(self.word_at(0).as_deref(), Some("constraint" | "primary" | "unique" | "foreign" | "check")) {
             return Ok(None);
         }
         let constraint = self.parser.parse_optional_table_constraint();
@@ -253,7 +258,16 @@ impl P<'_> {
             while self.symbol(&Token::Period) {
                 name = format!("{name}.{}", self.name()?.to_lowercase());
             }
-            let value = if self.symbol(&Token::Eq) { self.option_value()? } else { "true".to_owned() };
+            let value = match self.symbol(&Token::Eq) {
+                true => match self.secret_named()? {
+                    Some(secret) => {
+                        name.push_str(SECRET_OPTION);
+                        secret
+                    }
+                    None => self.option_value()?,
+                },
+                false => "true".to_owned(),
+            };
             if options.iter().any(|(n, _)| *n == name) {
                 return Err(PlanError::syntax(format!("option \"{name}\" specified more than once")));
             }
@@ -263,6 +277,17 @@ impl P<'_> {
                 return Ok(options);
             }
         }
+    }
+
+    /// `SECRET name`, the name quoted.
+    fn secret_named(&mut self) -> Result<Option<String>> {
+        let next = matches!(self.parser.peek_nth_token_ref(1).token, Token::Word(_));
+        if !next || !self.take("secret") {
+            return Ok(None);
+        }
+        let name = self.relation()?;
+        let quoted = |part: &String| format!("\"{}\"", part.replace('"', "\"\""));
+        Ok(Some(name.schema.iter().chain([&name.name]).map(quoted).collect::<Vec<_>>().join(".")))
     }
 
     fn option_value(&mut self) -> Result<String> {
@@ -367,7 +392,7 @@ pub(super) fn without_query(e: ast::Expr) -> Result<ast::Expr> {
             std::ops::ControlFlow::Break(())
         }
     }
-    if ast::Visit::visit(&e, &mut V).is_break() {
+    if crate::walk::Visit::visit(&e, &mut V).is_break() {
         return Err(PlanError::unsupported("cannot use subquery in DEFAULT expression", "name the value when you insert"));
     }
     Ok(e)

@@ -117,6 +117,10 @@ pub enum Alter {
     SetSchema(String),
     /// OWNER TO.
     Owner(RoleName),
+    /// SET (backfill_rate = n): rows a second of its history, none for as many as can be.
+    BackfillRate(Option<u64>),
+    /// SET (on_error = ..) of a stream; RESET is `fail`.
+    OnError(String),
     /// RENAME COLUMN.
     RenameColumn {
         /// The column.
@@ -199,6 +203,16 @@ const KINDS: [(&str, ObjectKind); 4] = [
     ("materialized view", ObjectKind::MaterializedView),
     ("view", ObjectKind::View),
 ];
+
+/// Rows a second, as an option has it; none for no limit.
+pub fn rate(value: &str) -> Result<Option<u64>> {
+    if ["null", "reset", "unlimited", "default"].iter().any(|none| value.eq_ignore_ascii_case(none)) {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|_| {
+        PlanError::invalid("22023", format!("backfill_rate is not a number of rows a second backfill_rate={value:?}"))
+    })
+}
 
 impl P<'_> {
     fn kind(&mut self) -> Option<ObjectKind> {
@@ -356,6 +370,12 @@ impl P<'_> {
         if self.take("owner to") {
             return Ok(Alter::Owner(self.role_name()?));
         }
+        if kind == ObjectKind::MaterializedView && (self.take("set") || self.word_at(0).as_deref() == Some("reset")) {
+            return self.backfill_rate();
+        }
+        if kind == ObjectKind::Stream && (self.take("set") || self.word_at(0).as_deref() == Some("reset")) {
+            return self.on_error();
+        }
         if !matches!(kind, ObjectKind::Table | ObjectKind::Stream) {
             return Err(PlanError::unsupported(
                 "a view can be renamed and set into another schema",
@@ -406,6 +426,42 @@ impl P<'_> {
             "this ALTER is not offered",
             "RENAME TO, SET SCHEMA, OWNER TO, RENAME COLUMN, ADD COLUMN, DROP COLUMN, ALTER COLUMN, ADD CHECK and DROP CONSTRAINT are",
         ))
+    }
+
+    /// `(backfill_rate = n)` behind SET, or RESET (backfill_rate).
+    fn backfill_rate(&mut self) -> Result<Alter> {
+        let unknown = |name: &str| {
+            let hint = "ALTER MATERIALIZED VIEW v SET (backfill_rate = n) is: n rows a second, 0 pauses, NULL is no limit";
+            PlanError::unsupported(format!("option \"{name}\" of a materialized view cannot be changed"), hint)
+        };
+        if self.take("reset") {
+            return match self.names_in_parens()?.as_slice() {
+                [name] if name == "backfill_rate" => Ok(Alter::BackfillRate(None)),
+                names => Err(unknown(&names.join(", "))),
+            };
+        }
+        match self.options()?.as_slice() {
+            [(name, value)] if name == "backfill_rate" => rate(value).map(Alter::BackfillRate),
+            options => Err(unknown(options.iter().find(|(n, _)| n != "backfill_rate").map_or("backfill_rate", |(n, _)| n))),
+        }
+    }
+
+    /// `(on_error = ..)` behind SET, or RESET (on_error).
+    fn on_error(&mut self) -> Result<Alter> {
+        let unknown = |name: &str| {
+            let hint = "ALTER STREAM s SET (on_error = 'dead_letter') is, and 'fail'; the number of partitions is fixed";
+            PlanError::unsupported(format!("option \"{name}\" of a stream cannot be changed"), hint)
+        };
+        if self.take("reset") {
+            return match self.names_in_parens()?.as_slice() {
+                [name] if name == "on_error" => Ok(Alter::OnError("fail".to_owned())),
+                names => Err(unknown(&names.join(", "))),
+            };
+        }
+        match self.options()?.as_slice() {
+            [(name, value)] if name == "on_error" => Ok(Alter::OnError(value.clone())),
+            options => Err(unknown(options.iter().find(|(n, _)| n != "on_error").map_or("on_error", |(n, _)| n))),
+        }
     }
 
     fn addition(&mut self) -> Result<Alter> {

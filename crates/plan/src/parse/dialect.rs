@@ -3,11 +3,14 @@
 //! sqlparser reads each argument twice to find whether it is such a name, so that calls within calls cost twice as much with each level:
 //! a statement of twenty took seconds, and a hundred would have taken a core for ever. PostgreSQL's names of arguments are plain ones.
 
+use super::keywords;
 use std::any::TypeId;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -40,12 +43,21 @@ impl Dialect for Postgres {
         BASE.is_identifier_part(ch)
     }
 
+    /// [`super::unicode`] reads these, and names of the same form.
     fn supports_unicode_string_literal(&self) -> bool {
-        BASE.supports_unicode_string_literal()
+        false
     }
 
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
         BASE.is_reserved_for_identifier(kw)
+    }
+
+    fn is_column_alias(&self, kw: &Keyword, _parser: &mut Parser) -> bool {
+        keywords::is_bare_label(*kw)
+    }
+
+    fn is_table_alias(&self, kw: &Keyword, _parser: &mut Parser) -> bool {
+        keywords::is_table_alias(*kw)
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
@@ -53,7 +65,19 @@ impl Dialect for Postgres {
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        if is_isnull(&parser.peek_token_ref().token) {
+            return Some(Ok(self.prec_value(Precedence::Is)));
+        }
         BASE.get_next_precedence(parser)
+    }
+
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        // sqlparser has no such word; without this it would be an alias
+        if is_isnull(&parser.peek_token_ref().token) {
+            parser.next_token();
+            return Some(Ok(Expr::IsNull(Box::new(expr.clone()))));
+        }
+        BASE.parse_infix(parser, expr, precedence)
     }
 
     fn supports_filter_during_aggregation(&self) -> bool {
@@ -171,4 +195,9 @@ impl Dialect for Postgres {
     fn supports_comment_optimizer_hint(&self) -> bool {
         BASE.supports_comment_optimizer_hint()
     }
+}
+
+/// The operator behind its operand that PostgreSQL has for IS NULL.
+fn is_isnull(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("isnull"))
 }

@@ -13,6 +13,8 @@ impl P<'_> {
         let parsed = self.parser.parse_insert(token);
         let ast::Statement::Insert(i) = self.repaired(parsed)? else { return Err(self.expected("INSERT")) };
         let mut insert = insert_of(i)?;
+        let mark = self.parser.peek_token_ref().token.clone();
+        insert.overriding = super::extras::overriding(&mark).filter(|_| self.symbol(&mark));
         if self.take("with sequence") {
             let n = self.parser.parse_literal_uint();
             insert.sequence = Some(self.sqlparser(n)?);
@@ -38,7 +40,10 @@ impl P<'_> {
     pub(super) fn copy(&mut self) -> Result<Statement> {
         self.expect("copy")?;
         let (table, columns, query) = if self.symbol(&Token::LParen) {
-            let query = self.query()?;
+            let mut query = self.query()?;
+            if let Some(epoch) = self.epoch()? {
+                super::epoch::set(&mut query, epoch)?;
+            }
             self.expect_symbol(&Token::RParen)?;
             (RelationName::bare(""), vec![], Some(query))
         } else {
@@ -59,6 +64,9 @@ impl P<'_> {
             };
             let given = self.given_options()?;
             let form = copy_options(table, columns, given)?;
+            if form.on_error.is_some() {
+                return Err(PlanError::invalid("22023", "COPY ON_ERROR cannot be used with COPY TO".to_owned()));
+            }
             return Ok(Statement::CopyTo(Box::new(CopyTo { query, form })));
         }
         self.expect("from")?;
@@ -138,9 +146,10 @@ pub(super) fn insert_of(i: ast::Insert) -> Result<Insert> {
         return Err(PlanError::syntax("INSERT names a table"));
     };
     let columns = i.columns.iter().map(|c| last_part(c, "a column")).collect::<Result<_>>()?;
+    let target = i.table_alias.as_ref().map(|a| a.alias.clone()).or_else(|| table.0.last().and_then(|p| p.as_ident()).cloned());
     let on_conflict = match i.on {
         None => None,
-        Some(ast::OnInsert::OnConflict(c)) => Some(on_conflict(c)?),
+        Some(ast::OnInsert::OnConflict(c)) => Some(on_conflict(c, &target)?),
         Some(_) => return Err(PlanError::unsupported("this clause is not offered", "write ON CONFLICT .. DO UPDATE")),
     };
     Ok(Insert {
@@ -151,6 +160,7 @@ pub(super) fn insert_of(i: ast::Insert) -> Result<Insert> {
         on_conflict,
         returning: i.returning.unwrap_or_default(),
         sequence: None,
+        overriding: None,
     })
 }
 
@@ -168,7 +178,7 @@ pub(super) fn update_of(u: ast::Update) -> Result<Update> {
     Ok(Update {
         table,
         alias,
-        assignments: assignments(u.assignments)?,
+        assignments: assignments(u.assignments, &target_of(&u.table))?,
         from: match u.from {
             Some(ast::UpdateTableFromKind::AfterSet(from)) => from,
             _ => vec![],
@@ -221,7 +231,7 @@ fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, O
         }
     };
     let (delimiter, null) = if csv { (',', String::new()) } else { ('\t', "\\N".to_owned()) };
-    let mut copy = Copy { table, columns, csv, header: false, delimiter, null, quote: '"' };
+    let mut copy = Copy { table, columns, csv, header: false, delimiter, null, quote: '"', on_error: None };
     for (name, value) in given {
         let one_char = || {
             let text = value.clone().unwrap_or_default();
@@ -244,6 +254,7 @@ fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, O
             }
             "delimiter" => copy.delimiter = one_char()?,
             "null" => copy.null = value.clone().unwrap_or_default(),
+            "on_error" => copy.on_error = Some(value.clone().unwrap_or_default().to_lowercase()),
             "quote" if csv => copy.quote = one_char()?,
             "escape" if csv && value.as_deref() == Some("\"") => {}
             "encoding" if value.as_deref().is_some_and(|v| v.eq_ignore_ascii_case("utf8") || v.eq_ignore_ascii_case("utf-8")) => {
@@ -251,7 +262,7 @@ fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, O
             other => {
                 return Err(PlanError::unsupported(
                     format!("COPY option \"{other}\" is not offered here"),
-                    "the options are FORMAT csv | text, HEADER, DELIMITER, NULL, QUOTE",
+                    "the options are FORMAT csv | text, HEADER, DELIMITER, NULL, QUOTE, ON_ERROR",
                 ));
             }
         }
@@ -275,10 +286,26 @@ fn one_table(t: &ast::TableWithJoins) -> Result<(RelationName, Option<String>)> 
     }
 }
 
-fn assignments(list: Vec<ast::Assignment>) -> Result<Vec<Assignment>> {
+/// The name of the table that a statement changes.
+fn target_of(t: &ast::TableWithJoins) -> Option<ast::Ident> {
+    match &t.relation {
+        ast::TableFactor::Table { alias: Some(alias), .. } => Some(alias.name.clone()),
+        ast::TableFactor::Table { name, .. } => name.0.last().and_then(|p| p.as_ident()).cloned(),
+        _ => None,
+    }
+}
+
+/// `target`: the table's name, which an array of its own is read by.
+fn assignments(list: Vec<ast::Assignment>, target: &Option<ast::Ident>) -> Result<Vec<Assignment>> {
     let mut out: Vec<Assignment> = vec![];
-    for (column, value) in super::assign::flat(list)? {
+    for (column, mut value) in super::assign::flat(list)? {
+        super::subscripts::qualify(&mut value, target);
         let column = last_part(&column, "a column")?;
+        if let Some(Assignment { value: Some(before), .. }) = out.iter_mut().find(|o| o.column == column)
+            && super::subscripts::onto(before, &mut value)
+        {
+            continue;
+        }
         if out.iter().any(|o| o.column == column) {
             return Err(PlanError::invalid("42601", format!("multiple assignments to same column \"{column}\"")));
         }
@@ -289,21 +316,19 @@ fn assignments(list: Vec<ast::Assignment>) -> Result<Vec<Assignment>> {
     Ok(out)
 }
 
-fn on_conflict(c: ast::OnConflict) -> Result<OnConflict> {
-    let columns = match c.conflict_target {
-        None => vec![],
-        Some(ast::ConflictTarget::Columns(c)) => c.iter().map(fold).collect(),
-        Some(ast::ConflictTarget::OnConstraint(_)) => {
-            return Err(PlanError::unsupported("ON CONFLICT ON CONSTRAINT is not offered", "name the primary key's columns"));
-        }
+fn on_conflict(c: ast::OnConflict, target: &Option<ast::Ident>) -> Result<OnConflict> {
+    let (columns, constraint) = match c.conflict_target {
+        None => (vec![], None),
+        Some(ast::ConflictTarget::Columns(c)) => (c.iter().map(fold).collect(), None),
+        Some(ast::ConflictTarget::OnConstraint(name)) => (vec![], Some(last_part(&name, "a constraint")?)),
     };
     let update = match c.action {
         ast::OnConflictAction::DoNothing => None,
-        ast::OnConflictAction::DoUpdate(_) if columns.is_empty() => {
+        ast::OnConflictAction::DoUpdate(_) if columns.is_empty() && constraint.is_none() => {
             return Err(PlanError::invalid("42601", "ON CONFLICT DO UPDATE requires the conflict target's columns")
                 .with_hint("name the primary key's columns: ON CONFLICT (id) DO UPDATE"));
         }
-        ast::OnConflictAction::DoUpdate(u) => Some((assignments(u.assignments)?, u.selection)),
+        ast::OnConflictAction::DoUpdate(u) => Some((assignments(u.assignments, target)?, u.selection)),
     };
-    Ok(OnConflict { columns, update })
+    Ok(OnConflict { columns, constraint, update })
 }

@@ -1,9 +1,10 @@
 //! Longer and shorter ways to say the same, turned into one when a query is read: `FETCH FIRST n ROWS ONLY` is `LIMIT n`, `GROUP BY ()`
 //! is the one empty grouping set. (`TABLE t` is `SELECT * FROM t` in the tokens already.)
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, LimitClause, Query, Select, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, LimitClause, Query, Select, Value, VisitorMut};
 
 /// Rewrites all queries of a statement, query or expression.
 pub(super) fn unify<T: VisitMut>(tree: &mut T) {

@@ -286,7 +286,7 @@ impl P<'_> {
 fn query_of(text: &str) -> Result<Box<ast::Query>> {
     let mut statements = super::parse(text, &ParseLimits::default())?;
     match (statements.pop(), statements.is_empty()) {
-        (Some(Statement::Query(query)), true) => Ok(query),
+        (Some(Statement::Query(query)), true) => super::epoch::none(query),
         _ => Err(PlanError::unsupported("the body of a function is one query", "AS 'SELECT ..'")),
     }
 }

@@ -6,32 +6,41 @@
 
 mod asof;
 mod assign;
+mod backup;
 mod create;
 mod ddl;
 mod dialect;
 mod dml;
 mod emit;
+mod epoch;
 mod exclude;
+mod extras;
 mod forms;
 mod function;
+mod keywords;
 mod limits;
+mod locked;
 mod numerals;
 mod precedence;
 mod prepared;
+mod redact;
 mod rights;
 mod session;
 mod session_window;
 mod sink;
 mod statement;
 mod strings;
+mod subscripts;
 pub(crate) mod types;
+mod unicode;
 mod watermark;
 mod weight;
 mod with;
 
 pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
-pub use create::column_name;
-pub use ddl::{Alter, Check, Ddl, SequenceSpec};
+pub use create::{SECRET_OPTION, column_name};
+pub use ddl::{Alter, Check, Ddl, SequenceSpec, rate};
+pub use epoch::{epoch_of, forget_epoch};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use function::{Body, CreateFunction, DroppedFunction};
 pub use limits::ParseLimits;
@@ -59,13 +68,20 @@ type Result<T> = std::result::Result<T, PlanError>;
 /// Reads all statements of a text; empty ones are left out.
 pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     limits::check(sql, limits)?;
+    read(sql, limits).map_err(|error| redact::quiet(sql, error))
+}
+
+fn read(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
     stacker::grow(STACK_BYTES, || {
         let dialect = dialect::Postgres;
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| tokenizer_error(sql, &e))?;
         numerals::check(sql, &tokens)?;
-        let tokens = strings::joined(sql, tokens)?;
-        let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(tokens))))?;
-        let tokens = emit::rewrite(tokens)?;
+        let tokens = keywords::plain(strings::joined(sql, unicode::rewrite(sql, tokens)?)?);
+        let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(subscripts::rewrite(
+            extras::rewrite(tokens),
+        )))))?;
+        let tokens = epoch::rewrite(emit::rewrite(tokens)?)?;
+        let locks = tokens.iter().any(|t| matches!(&t.token, Token::Word(w) if w.keyword == Keyword::FOR));
         // A bracket costs the parser up to four levels of its own.
         let recursion = limits.nesting_max * 6 + 50;
         let parser = Parser::new(&dialect).with_recursion_limit(recursion).with_tokens_with_locations(tokens);
@@ -76,7 +92,12 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
             if p.parser.peek_token_ref().token == Token::EOF {
                 return Ok(out);
             }
-            out.push(p.statement()?);
+            let statement = p.statement()?;
+            let statement = match p.epoch()? {
+                Some(epoch) => epoch::apply(statement, epoch)?,
+                None => statement,
+            };
+            out.push(if locks { locked::hoist(statement)? } else { statement });
             if p.parser.peek_token_ref().token == emit::MARK {
                 return Err(emit::misplaced());
             }
@@ -91,7 +112,7 @@ pub fn parse(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
 pub fn parse_query(sql: &str, limits: &ParseLimits) -> Result<Box<ast::Query>> {
     let mut statements = parse(sql, limits)?;
     match (statements.pop(), statements.is_empty()) {
-        (Some(Statement::Query(q)), true) => Ok(q),
+        (Some(Statement::Query(q)), true) => epoch::none(q),
         _ => Err(PlanError::syntax("expected one query")),
     }
 }
@@ -249,6 +270,7 @@ impl P<'_> {
                 self.parser.next_token();
                 Ok(Statement::Flush)
             }
+            ("backup", _) => self.backup(),
             ("show", _) => self.show(),
             ("set", _) => self.set(),
             ("reset", _) => self.reset(),
@@ -268,10 +290,7 @@ impl P<'_> {
             ("unlisten", _) => self.nothing(),
             ("grant" | "revoke", _) => self.grant(),
             ("reassign", _) => self.reassign(),
-            ("lock", _) => Err(PlanError::unsupported(
-                "LOCK is not offered",
-                "transactions are snapshot isolation; a conflict fails with 40001 and can be retried",
-            )),
+            ("lock", _) => self.lock(),
             ("prepare", _) => self.prepare(),
             ("execute", _) => self.execute(),
             ("declare", _) => self.declare(),
@@ -290,12 +309,22 @@ impl P<'_> {
         let q = self.parser.parse_query();
         self.repaired(q)
     }
+    /// The number behind [`epoch::MARK`], if that comes next.
+    fn epoch(&mut self) -> Result<Option<u64>> {
+        if !self.symbol(&epoch::MARK) {
+            return Ok(None);
+        }
+        match self.parser.next_token().token {
+            Token::Number(number, _) => Ok(number.parse().ok()),
+            _ => Err(self.expected("an epoch")),
+        }
+    }
     fn expr(&mut self) -> Result<ast::Expr> {
         let e = self.parser.parse_expr();
         self.repaired(e)
     }
     /// What sqlparser read, with PostgreSQL's precedence.
-    fn repaired<T: ast::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
+    fn repaired<T: crate::walk::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
         let mut tree = self.sqlparser(parsed)?;
         precedence::repair(&mut tree);
         forms::unify(&mut tree);
@@ -393,7 +422,7 @@ pub fn fold(i: &ast::Ident) -> String {
 }
 
 /// A relation's name out of a parsed object name.
-pub(crate) fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
+pub fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
     let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
     relation_of_parts(parts.ok_or_else(|| PlanError::syntax(format!("not a relation's name: {name}")))?)
 }

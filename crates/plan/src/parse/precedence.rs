@@ -5,9 +5,10 @@
 //! DISTINCT over a bare AND or OR) can only come from that mistake, and turning it is safe. Cost: one visit of each expression;
 //! each turn walks the left edge of the right side.
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value, VisitorMut};
 
 /// Repairs all expressions of a statement, query or expression.
 pub(super) fn repair<T: VisitMut>(tree: &mut T) {
@@ -72,7 +73,7 @@ mod tests {
 
     /// The tree of the same text with the parentheses that PostgreSQL would put, which are then taken off.
     fn meant(sql: &str) -> String {
-        use datafusion::sql::sqlparser::ast::{Expr, VisitMut, VisitorMut};
+        use datafusion::sql::sqlparser::ast::{Expr, VisitorMut};
         struct Bare;
         impl VisitorMut for Bare {
             type Break = ();
@@ -84,7 +85,7 @@ mod tests {
             }
         }
         let mut e = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).and_then(|mut p| p.parse_expr()).expect("parses");
-        let _ = VisitMut::visit(&mut e, &mut Bare);
+        let _ = crate::walk::VisitMut::visit(&mut e, &mut Bare);
         format!("{e:?}")
     }
 

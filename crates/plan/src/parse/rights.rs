@@ -133,6 +133,26 @@ pub enum Rights {
         /// CASCADE.
         cascade: bool,
     },
+    /// CREATE SECRET and ALTER SECRET .. AS.
+    SetSecret {
+        /// Its name.
+        name: RelationName,
+        /// ALTER: it is there.
+        alter: bool,
+        /// IF NOT EXISTS of CREATE, IF EXISTS of ALTER.
+        leniently: bool,
+        /// Its value.
+        value: Secret,
+    },
+    /// DROP SECRET.
+    DropSecret {
+        /// Which ones.
+        names: Vec<RelationName>,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE.
+        cascade: bool,
+    },
     /// ALTER SCHEMA, ALTER SEQUENCE and ALTER FUNCTION .. OWNER TO.
     Owner {
         /// The object.
@@ -179,6 +199,8 @@ pub enum GrantOn {
     Sequences(Vec<RelationName>),
     /// Schemas.
     Schemas(Vec<String>),
+    /// Secrets by name.
+    Secrets(Vec<RelationName>),
     /// Functions by name, and by the types of their parameters where they are given.
     Functions(Vec<DroppedFunction>),
     /// The database.
@@ -199,8 +221,12 @@ impl P<'_> {
         Ok(Statement::Rights(Box::new(rights)))
     }
 
-    /// After CREATE; none if it is not about a role.
+    /// After CREATE; none if it is not about a role or a secret.
     pub(super) fn create_role(&mut self) -> Result<Option<Statement>> {
+        if self.take("secret") {
+            let leniently = self.take("if not exists");
+            return self.set_secret(false, leniently).map(Some);
+        }
         let Some(word) = ROLE_WORDS.iter().find(|w| self.take(w)) else { return Ok(None) };
         let name = self.name()?;
         let _ = self.take("with");
@@ -246,6 +272,10 @@ impl P<'_> {
             }
             return Err(PlanError::unsupported("this ALTER SEQUENCE is not offered", "ALTER SEQUENCE .. OWNER TO is"));
         }
+        if self.take("secret") {
+            let leniently = self.take("if exists");
+            return self.set_secret(true, leniently).map(Some);
+        }
         if self.take("function") || self.take("routine") {
             let named = self.named_function()?;
             if self.take("owner to") {
@@ -282,6 +312,12 @@ impl P<'_> {
 
     /// After DROP; none if it is about something else.
     pub(super) fn drop_rights(&mut self) -> Result<Option<Statement>> {
+        if self.take("secret") {
+            let if_exists = self.take("if exists");
+            let names = self.list(Self::relation)?;
+            let cascade = self.cascades();
+            return Self::rights(Rights::DropSecret { names, if_exists, cascade }).map(Some);
+        }
         if self.take("owned by") {
             let of = self.list(Self::role_name)?;
             let cascade = self.cascades();
@@ -357,6 +393,26 @@ impl P<'_> {
             };
         }
         Ok(false)
+    }
+
+    /// After CREATE SECRET, ALTER SECRET. No error of it repeats a string of the text.
+    fn set_secret(&mut self, alter: bool, leniently: bool) -> Result<Statement> {
+        let name = match self.parser.peek_token_ref().token {
+            Token::Word(_) => self.relation()?,
+            _ => return Err(self.unexpected("a secret's name")),
+        };
+        if alter && self.take("owner to") {
+            let to = self.role_name()?;
+            return Self::rights(Rights::Owner { on: GrantOn::Secrets(vec![name]), to });
+        }
+        if !self.take("as") {
+            return Err(self.unexpected("AS"));
+        }
+        let value = self.text().map(Secret).map_err(|_| self.unexpected("a value in quotes"))?;
+        if !self.ended() {
+            return Err(self.unexpected("the end of the statement"));
+        }
+        Self::rights(Rights::SetSecret { name, alter, leniently, value })
     }
 
     fn secret(&mut self) -> Result<Secret> {
@@ -494,8 +550,14 @@ impl P<'_> {
                 return Ok(GrantOn::All { kind, schemas: self.list(Self::name)? });
             }
         }
+        let next = self.word_at(0).unwrap_or_default();
+        let is_name = matches!(self.parser.peek_nth_token_ref(1).token, Token::Comma | Token::Period)
+            || matches!(self.word_at(1).as_deref(), Some("to" | "from"));
         if self.take("schema") {
             return Ok(GrantOn::Schemas(self.list(Self::name)?));
+        }
+        if !is_name && self.take("secret") {
+            return Ok(GrantOn::Secrets(self.list(Self::relation)?));
         }
         if self.take("sequence") {
             return Ok(GrantOn::Sequences(self.list(Self::relation)?));
@@ -503,9 +565,6 @@ impl P<'_> {
         if self.take("database") {
             return Ok(GrantOn::Database(self.list(Self::name)?));
         }
-        let next = self.word_at(0).unwrap_or_default();
-        let is_name = matches!(self.parser.peek_nth_token_ref(1).token, Token::Comma | Token::Period)
-            || matches!(self.word_at(1).as_deref(), Some("to" | "from"));
         if !is_name && (self.take("function") || self.take("routine")) {
             return Ok(GrantOn::Functions(self.list(Self::named_function)?));
         }

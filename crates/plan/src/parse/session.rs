@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::statement::{ObjectKind, Statement, Subscribe};
+use super::statement::{ObjectKind, Statement, Subscribe, TableLock};
 use super::{P, Result};
 use crate::error::PlanError;
 
@@ -26,17 +26,13 @@ impl P<'_> {
                 let read_only = self.transaction_modes()?;
                 Ok(Statement::Begin { read_only })
             }
-            "commit" | "end" => {
-                self.refuse_chain()?;
-                Ok(Statement::Commit)
-            }
+            "commit" | "end" => Ok(if self.chain() { Statement::Chain { rollback: false } } else { Statement::Commit }),
             _ => {
                 if self.take("to") {
                     let _ = self.take("savepoint");
                     return Ok(Statement::RollbackTo { name: self.name()? });
                 }
-                self.refuse_chain()?;
-                Ok(Statement::Rollback)
+                Ok(if self.chain() { Statement::Chain { rollback: true } } else { Statement::Rollback })
             }
         }
     }
@@ -58,17 +54,37 @@ impl P<'_> {
         Ok(if release { Statement::Release { name } } else { Statement::Savepoint { name } })
     }
 
-    fn refuse_chain(&mut self) -> Result<()> {
-        let _ = self.take("and no chain");
-        if self.take("and chain") {
-            return Err(PlanError::unsupported("AND CHAIN is not offered", "write BEGIN again"));
-        }
-        Ok(())
+    /// AND CHAIN.
+    fn chain(&mut self) -> bool {
+        !self.take("and no chain") && self.take("and chain")
     }
 
-    /// Isolation levels at most as strong as what every transaction has; true for READ ONLY.
-    fn transaction_modes(&mut self) -> Result<bool> {
-        let mut read_only = false;
+    /// LOCK TABLE; without a mode the strongest.
+    pub(super) fn lock(&mut self) -> Result<Statement> {
+        self.expect("lock")?;
+        let _ = self.take("table");
+        let mut names = vec![self.relation()?];
+        while self.symbol(&Token::Comma) {
+            names.push(self.relation()?);
+        }
+        let modes = [
+            ("in access share mode", TableLock::Weak),
+            ("in row share mode", TableLock::Weak),
+            ("in row exclusive mode", TableLock::Weak),
+            ("in share update exclusive mode", TableLock::Alone),
+            ("in share mode", TableLock::Share),
+            ("in share row exclusive mode", TableLock::Exclusive),
+            ("in exclusive mode", TableLock::Exclusive),
+            ("in access exclusive mode", TableLock::Exclusive),
+        ];
+        let mode = modes.into_iter().find(|(words, _)| self.take(words)).map_or(TableLock::Exclusive, |(_, mode)| mode);
+        let nowait = self.take("nowait");
+        Ok(Statement::Lock { names, mode, nowait })
+    }
+
+    /// Isolation levels at most as strong as what every transaction has; true for READ ONLY, false for READ WRITE.
+    fn transaction_modes(&mut self) -> Result<Option<bool>> {
+        let mut read_only = None;
         loop {
             if self.take("isolation level") {
                 if self.take("serializable") {
@@ -82,8 +98,10 @@ impl P<'_> {
                     return Err(self.expected("an isolation level"));
                 }
             } else if self.take("read only") {
-                read_only = true;
-            } else if !(self.take("read write") || self.take("deferrable") || self.take("not deferrable")) {
+                read_only = Some(true);
+            } else if self.take("read write") {
+                read_only = Some(false);
+            } else if !(self.take("deferrable") || self.take("not deferrable")) {
                 return Ok(read_only);
             }
             let _ = self.symbol(&Token::Comma);
@@ -138,6 +156,9 @@ impl P<'_> {
         if self.take("sinks") {
             return Ok(Self::show_sinks());
         }
+        if self.take("secrets") {
+            return Ok(Statement::ShowSecrets);
+        }
         if self.take("transaction isolation level") {
             return Ok(Statement::Show { name: "transaction_isolation".into() });
         }
@@ -159,20 +180,32 @@ impl P<'_> {
         self.expect("set")?;
         let lasting = self.take("session characteristics as transaction");
         if lasting || self.take("transaction") {
-            if self.transaction_modes()? {
+            if let Some(read_only) = self.transaction_modes()? {
                 let name = if lasting { "default_transaction_read_only" } else { "transaction_read_only" };
-                return Ok(Statement::Set { local: !lasting, name: name.into(), value: Some("on".into()) });
+                let value = if read_only { "on" } else { "off" };
+                return Ok(Statement::Set { local: !lasting, name: name.into(), value: Some(value.into()) });
             }
             let value = Some("repeatable read".into());
             let name = if lasting { "default_transaction_isolation" } else { "transaction_isolation" };
             return Ok(Statement::Set { local: !lasting, name: name.into(), value });
         }
         let local = self.take("local");
+        if !local && self.take("constraints") {
+            return self.set_constraints();
+        }
         if !local {
             let _ = self.take("session");
         }
         if self.take("time zone") {
-            let value = self.setting_value()?;
+            let value = match () {
+                () if self.take("local") => None,
+                () if self.take("interval") => {
+                    let text = self.text()?;
+                    let _ = self.take("hour to minute");
+                    Some(format!("INTERVAL '{text}'"))
+                }
+                () => self.setting_value()?,
+            };
             return Ok(Statement::Set { local, name: "timezone".into(), value });
         }
         if let Some(role) = self.set_role(local)? {
@@ -188,6 +221,21 @@ impl P<'_> {
         }
         let value = self.setting_value()?;
         Ok(Statement::Set { local, name, value })
+    }
+
+    /// Constraints are judged at each statement; keys and CHECK are not deferrable in PostgreSQL either unless they say so, and none does.
+    fn set_constraints(&mut self) -> Result<Statement> {
+        let all = self.take("all");
+        if !all {
+            return Err(PlanError::unsupported(
+                "no constraint is deferrable: constraints are judged at each statement",
+                "SET CONSTRAINTS ALL is taken",
+            ));
+        }
+        if !(self.take("deferred") || self.take("immediate")) {
+            return Err(self.expected("DEFERRED or IMMEDIATE"));
+        }
+        Ok(Statement::Nothing { tag: "SET CONSTRAINTS" })
     }
 
     /// One or more values, joined by ", " as PostgreSQL shows lists.
@@ -248,7 +296,13 @@ impl P<'_> {
         } else {
             match self.word_at(0).as_deref() {
                 Some("insert" | "update" | "delete") => {
-                    return Err(PlanError::unsupported("EXPLAIN of a change is not offered", "explain its SELECT"));
+                    if analyze {
+                        return Err(PlanError::unsupported(
+                            "EXPLAIN ANALYZE of a change is not offered",
+                            "EXPLAIN shows its plan; EXPLAIN ANALYZE takes its SELECT",
+                        ));
+                    }
+                    return Ok(Statement::ExplainChange(Box::new(self.statement()?)));
                 }
                 _ => self.query()?,
             }
@@ -278,9 +332,16 @@ impl P<'_> {
 
     pub(super) fn discard(&mut self) -> Result<Statement> {
         self.expect("discard")?;
-        for what in ["all", "plans", "sequences", "temporary", "temp"] {
+        if self.take("all") {
+            return Ok(Statement::Discard);
+        }
+        if self.take("sequences") {
+            return Ok(Statement::DiscardSequences);
+        }
+        // plans are made anew whenever something has changed, and there are no temporary tables
+        for (what, tag) in [("plans", "DISCARD PLANS"), ("temporary", "DISCARD TEMP"), ("temp", "DISCARD TEMP")] {
             if self.take(what) {
-                return Ok(Statement::Discard);
+                return Ok(Statement::Nothing { tag });
             }
         }
         Err(self.expected("ALL"))

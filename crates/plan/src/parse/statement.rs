@@ -8,6 +8,19 @@ use super::ddl::{Check, Ddl, SequenceSpec};
 use super::rights::Rights;
 use super::with::With;
 
+/// What LOCK TABLE asks for, by what PostgreSQL's modes conflict with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableLock {
+    /// ACCESS SHARE, ROW SHARE, ROW EXCLUSIVE: nothing.
+    Weak,
+    /// SHARE UPDATE EXCLUSIVE: to be the only one who locks.
+    Alone,
+    /// SHARE: that nobody else writes.
+    Share,
+    /// SHARE ROW EXCLUSIVE, EXCLUSIVE, ACCESS EXCLUSIVE: both.
+    Exclusive,
+}
+
 /// A relation's name: folded to lower case unless quoted; `view@2` names a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelationName {
@@ -127,12 +140,26 @@ pub enum Statement {
     /// BEGIN, START TRANSACTION.
     Begin {
         /// READ ONLY.
-        read_only: bool,
+        read_only: Option<bool>,
     },
     /// COMMIT, END.
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
+    /// COMMIT AND CHAIN, ROLLBACK AND CHAIN: the next transaction begins at once.
+    Chain {
+        /// What the one that ends has done is taken back.
+        rollback: bool,
+    },
+    /// LOCK TABLE.
+    Lock {
+        /// Which.
+        names: Vec<RelationName>,
+        /// How.
+        mode: TableLock,
+        /// Fails instead of waiting.
+        nowait: bool,
+    },
     /// UNLISTEN: what drivers send to be rid of what cannot have been made here.
     Nothing {
         /// What the command is answered with.
@@ -159,11 +186,18 @@ pub enum Statement {
     Subscribe(Subscribe),
     /// FLUSH: wait until every view has caught up.
     Flush,
+    /// BACKUP TO.
+    Backup {
+        /// Where to: a folder.
+        to: String,
+    },
     /// SHOW of a setting.
     Show {
         /// The setting, lowercase, dots kept; `all` for all.
         name: String,
     },
+    /// SHOW SECRETS.
+    ShowSecrets,
     /// SHOW TABLES and its like.
     ShowObjects {
         /// Which kind.
@@ -213,8 +247,12 @@ pub enum Statement {
         /// The plan that this materialized view would have; the query is its.
         as_view: Option<Box<CreateView>>,
     },
+    /// EXPLAIN of INSERT, UPDATE or DELETE.
+    ExplainChange(Box<Statement>),
     /// DISCARD ALL.
     Discard,
+    /// DISCARD SEQUENCES.
+    DiscardSequences,
     /// DEALLOCATE; `None` for ALL.
     Deallocate {
         /// The prepared statement.
@@ -348,6 +386,17 @@ pub struct Insert {
     pub returning: Vec<ast::SelectItem>,
     /// WITH SEQUENCE n: the producer's sequence number.
     pub sequence: Option<u64>,
+    /// OVERRIDING .. VALUE.
+    pub overriding: Option<Overriding>,
+}
+
+/// What is to become of values that are given for identity columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overriding {
+    /// They are taken, of GENERATED ALWAYS as well.
+    System,
+    /// The sequence's are taken in their place.
+    User,
 }
 
 /// ON CONFLICT.
@@ -355,6 +404,8 @@ pub struct Insert {
 pub struct OnConflict {
     /// The conflict target; empty when not given.
     pub columns: Vec<String>,
+    /// ON CONSTRAINT.
+    pub constraint: Option<String>,
     /// DO UPDATE, or DO NOTHING.
     pub update: Option<(Vec<Assignment>, Option<ast::Expr>)>,
 }
@@ -417,6 +468,8 @@ pub struct Copy {
     pub null: String,
     /// csv's quote.
     pub quote: char,
+    /// What becomes of bad records, if it is said.
+    pub on_error: Option<String>,
 }
 
 /// SUBSCRIBE TO.

@@ -14,12 +14,20 @@ pub(crate) fn timestamptz() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// The Arrow type and, for varchar(n), n.
+/// The Arrow type and, for varchar(n) and for times whose seconds have n digits, n; of an array its elements'.
 pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>), PlanError> {
     use ast::DataType as T;
     let plain = |t| Ok((t, None));
-    if precision::written(ty) {
-        precision::of_column(ty)?;
+    if let T::Interval { fields: Some(_), .. } = ty {
+        return Err(PlanError::unsupported(
+            "a column of an interval of certain fields is not offered",
+            "use interval, and cast what is written",
+        ));
+    }
+    if let (true, false) = (precision::written(ty), matches!(ty, T::Array(_))) {
+        let mut plain = ty.clone();
+        let digits = precision::taken(&mut plain)?.and_then(|digits| u64::try_from(digits).ok());
+        return column_type(&plain).map(|(ty, _)| (ty, digits));
     }
     match ty {
         T::Boolean | T::Bool => plain(DataType::Boolean),
@@ -58,8 +66,7 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
             | ast::ArrayElemTypeDef::SquareBracket(of, _)
             | ast::ArrayElemTypeDef::Parenthesis(of) => match column_type(of)? {
                 (DataType::List(_), _) => Err(refused(ty, "an array has one dimension here: write the type with one []")),
-                (of, None) => plain(crate::pgtypes::list_of(of)),
-                (_, Some(_)) => Err(refused(ty, "write text[]")),
+                (of, modifier) => Ok((crate::pgtypes::list_of(of), modifier)),
             },
             ast::ArrayElemTypeDef::None => Err(refused(ty, "write integer[]")),
         },

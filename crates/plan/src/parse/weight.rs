@@ -1,10 +1,11 @@
 //! How many relations a query stands for, once its WITH queries and views are put in their places. Each place a name is used is planned
 //! anew, so names that use one another twice double the plan at each step: forty short lines would fill any memory.
 
+use crate::walk::Visit;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, Visitor};
 
 use super::fold;
 use crate::error::PlanError;

@@ -6,9 +6,10 @@
 //! ```
 //! A WITH that only reads stays the query's own. As in PostgreSQL only the outermost WITH of a statement may hold what writes.
 
+use crate::walk::Visit;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Query, SetExpr, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, Query, SetExpr, Visitor};
 
 use super::dml::{delete_of, insert_of, update_of};
 use super::statement::Statement;

@@ -152,11 +152,14 @@ pub(crate) fn write_timestamp(out: &mut String, us: i64, zoned: bool) {
         calendar::TS_MINUS_INFINITY => return out.push_str("-infinity"),
         _ => {}
     }
+    let (us, offset) = if zoned { crate::local::here().shown(us) } else { (us, 0) };
     let bc = write_civil(out, calendar::civil_from_days(us.div_euclid(DAY_US)));
     out.push(' ');
     write_time(out, us.rem_euclid(DAY_US));
-    if zoned {
-        out.push_str("+00");
+    match (zoned, offset) {
+        (true, 0) => out.push_str("+00"),
+        (true, offset) => out.push_str(&crate::functions::zone::offset_text(offset)),
+        (false, _) => {}
     }
     if bc {
         out.push_str(" BC");

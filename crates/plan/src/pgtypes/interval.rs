@@ -96,12 +96,21 @@ impl Fields {
 /// # Errors
 /// 22007 for text that is none, 22015 for fields beyond the range (292 years of hours, because time is in nanoseconds).
 pub fn parse_interval(text: &str) -> Result<(i32, i32, i64), EvalError> {
+    parse_within(text, None)
+}
+
+/// The same of `INTERVAL '4:05' HOUR TO MINUTE`: the fields say what a number without a unit counts, and what is cut off.
+///
+/// # Errors
+/// As [`parse_interval`].
+pub(crate) fn parse_within(text: &str, range: Option<Range>) -> Result<(i32, i32, i64), EvalError> {
     let bad = || EvalError::new("22007", format!("invalid input syntax for type interval: \"{text}\""));
+    let beyond = || EvalError::new("22015", format!("interval field value out of range: \"{text}\""));
     let lower = text.trim().to_ascii_lowercase();
     let mut fields = Fields::default();
     if let Some(iso) = lower.strip_prefix('p') {
         parse_iso(iso, &mut fields).ok_or_else(bad)?;
-        return fields.finish(text);
+        return fields.finish(text).map(|v| cut(v, range));
     }
     let mut body = lower.strip_prefix('@').unwrap_or(&lower).trim();
     let ago = body.strip_suffix("ago").map(|b| body = b.trim()).is_some();
@@ -118,10 +127,13 @@ pub fn parse_interval(text: &str) -> Result<(i32, i32, i64), EvalError> {
             continue;
         }
         let parts = if word.contains(':') {
-            fields.us += parse_clock(&word).ok_or_else(bad)?;
+            fields.us += parse_clock(&word, range).ok_or_else(bad)?.ok_or_else(beyond)?;
             unit = Some("day".into());
             TIME
         } else if let Some((years, months)) = years_and_months(&word) {
+            if months.abs() > 11.0 {
+                return Err(beyond());
+            }
             fields.months += years * 12.0 + months;
             unit = Some("month".into());
             part_of("month", false)
@@ -130,9 +142,14 @@ pub fn parse_interval(text: &str) -> Result<(i32, i32, i64), EvalError> {
             if !amount.is_finite() {
                 return Err(bad());
             }
-            let unit = unit.get_or_insert_with(|| "second".into());
-            fields.add(amount, unit).ok_or_else(bad)?;
-            part_of(unit, amount.fract() != 0.0)
+            let of = unit.get_or_insert_with(|| range.map_or("second", |range| range.last.name()).into());
+            fields.add(amount, of).ok_or_else(bad)?;
+            let part = part_of(of, amount.fract() != 0.0);
+            // what stands before hours without a unit is days
+            if part == part_of("hour", false) {
+                unit = Some("day".into());
+            }
+            part
         };
         if given & parts != 0 {
             return Err(bad());
@@ -145,7 +162,51 @@ pub fn parse_interval(text: &str) -> Result<(i32, i32, i64), EvalError> {
     if ago {
         fields = Fields { months: -fields.months, days: -fields.days, us: -fields.us };
     }
-    fields.finish(text)
+    fields.finish(text).map(|v| cut(v, range))
+}
+
+/// A field of an interval, the longest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Field {
+    Year,
+    Month,
+    Day,
+    Hour,
+    Minute,
+    Second,
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Field::Year => "year",
+            Field::Month => "month",
+            Field::Day => "day",
+            Field::Hour => "hour",
+            Field::Minute => "minute",
+            Field::Second => "second",
+        }
+    }
+}
+
+/// `HOUR TO MINUTE`; of a single field both are it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) first: Field,
+    pub(crate) last: Field,
+}
+
+/// What lies below the last field is cut off; what lies above the first stays.
+pub(crate) fn cut((months, days, nanos): (i32, i32, i64), range: Option<Range>) -> (i32, i32, i64) {
+    const MINUTE: i64 = 60_000_000_000;
+    match range.map(|range| range.last) {
+        None | Some(Field::Second) => (months, days, nanos),
+        Some(Field::Year) => (months / 12 * 12, 0, 0),
+        Some(Field::Month) => (months, 0, 0),
+        Some(Field::Day) => (months, days, 0),
+        Some(Field::Hour) => (months, days, nanos / (60 * MINUTE) * (60 * MINUTE)),
+        Some(Field::Minute) => (months, days, nanos / MINUTE * MINUTE),
+    }
 }
 
 /// A bit for each unit: microsecond, millisecond, second, minute, hour, day, week, month, year, decade, century, millennium.
@@ -178,8 +239,7 @@ fn years_and_months(word: &str) -> Option<(f64, f64)> {
     };
     let (years, months) = rest.split_once('-')?;
     let number = |s: &str| s.parse::<u32>().ok().map(f64::from);
-    let months = number(months).filter(|m| *m < 12.0)?;
-    Some((sign * number(years)?, sign * months))
+    Some((sign * number(years)?, sign * number(months)?))
 }
 
 /// Words of numbers and of letters, also where no blank stands between them (`1day`).
@@ -203,20 +263,23 @@ fn split(body: &str) -> Vec<String> {
     words
 }
 
-/// `[+-]h:mm[:ss[.f]]` in microseconds.
-fn parse_clock(word: &str) -> Option<f64> {
+/// `[+-]h:mm[:ss[.f]]` in microseconds, of which MINUTE TO SECOND reads `mm:ss[.f]`; `Some(None)` for minutes that no hour has.
+fn parse_clock(word: &str, range: Option<Range>) -> Option<Option<f64>> {
+    let minutes_first = range == Some(Range { first: Field::Minute, last: Field::Second });
     let (sign, rest) = match word.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, word.strip_prefix('+').unwrap_or(word)),
     };
     let parts: Vec<&str> = rest.split(':').collect();
     let number = |s: &str| s.parse::<u32>().ok().map(f64::from);
+    let digits = |s: &str| s.starts_with(|c: char| c.is_ascii_digit()).then(|| s.parse::<f64>().ok()).flatten();
     let (h, m, s) = match parts[..] {
+        [m, s] if minutes_first => (0.0, number(m)?, digits(s)?),
         [h, m] => (number(h)?, number(m)?, 0.0),
-        [h, m, s] if s.starts_with(|c: char| c.is_ascii_digit()) => (number(h)?, number(m)?, s.parse::<f64>().ok()?),
+        [h, m, s] => (number(h)?, number(m)?, digits(s)?),
         _ => return None,
     };
-    (m < 60.0 && s < 61.0).then(|| sign * (h * 3600.0 + m * 60.0) * SECOND + sign * (s * SECOND).round())
+    Some((m < 60.0 && s < 61.0).then(|| sign * (h * 3600.0 + m * 60.0) * SECOND + sign * (s * SECOND).round()))
 }
 
 /// ISO 8601 after its `p`: `1y2m3dt4h5m6s`, weeks too.
@@ -264,6 +327,30 @@ mod tests {
             ("1 day 10", "1 day 00:00:10"),
         ] {
             assert_eq!(read(text), Ok(means.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_say_what_numbers_count_and_cut_off_the_rest() {
+        use super::Field::{Day, Hour, Minute, Month, Second, Year};
+        for (text, first, last, means) in [
+            ("4:05", Hour, Minute, "04:05:00"),
+            ("4:05", Minute, Second, "00:04:05"),
+            ("1 2", Day, Hour, "1 day 02:00:00"),
+            ("1-2", Year, Month, "1 year 2 mons"),
+            ("3 4:05:06", Day, Minute, "3 days 04:05:00"),
+            ("1 day 2:03:04", Hour, Hour, "1 day 02:00:00"),
+            ("1.5", Hour, Hour, "01:00:00"),
+            ("14 months", Year, Year, "1 year"),
+            ("1y 2", Month, Month, "1 year 2 mons"),
+            ("10", Day, Second, "00:00:10"),
+        ] {
+            let range = Some(super::Range { first, last });
+            let read = super::parse_within(text, range).map(|(m, d, n)| format_interval(m, d, n)).map_err(|e| e.sqlstate);
+            assert_eq!(read, Ok(means.to_owned()), "{text}");
+        }
+        for text in ["3 4:65", "4:65", "4:05:61", "1-12"] {
+            assert_eq!(read(text), Err("22015"), "{text}");
         }
     }
 

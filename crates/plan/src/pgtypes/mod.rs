@@ -1,7 +1,7 @@
 //! SQL types, their Arrow types, and PostgreSQL's text form of their values, in and out.
 //!
 //! `parse_text` is PostgreSQL's input function of a type (its rules, its SQLSTATEs), `format_text` its output function
-//! with `DateStyle = ISO`, `IntervalStyle = postgres` and `extra_float_digits = 1`. The time zone of `timestamptz` is UTC.
+//! with `DateStyle = ISO`, `IntervalStyle = postgres` and `extra_float_digits = 1`. The time zone of `timestamptz` is [`crate::local::here`].
 //! `text` is Utf8 and nothing else: LargeUtf8 is jsonb, Utf8View json, FixedSizeBinary(16) uuid.
 //! Not here: `NaN` of numeric (a Decimal128 has none), `now` and `today` as dates.
 //! A numeric without precision is Decimal128(38,16); its text keeps all 16 digits.

@@ -184,7 +184,7 @@ fn month(word: &str) -> Option<i64> {
 fn is_word(word: &str) -> bool {
     month(word).is_some()
         || DAYS.contains(&word)
-        || ["am", "pm", "ad", "bc", "t", "j", "jd", "julian", "at", "on", "z", "utc", "gmt", "zulu"].contains(&word)
+        || ["am", "pm", "ad", "bc", "t", "j", "jd", "julian", "at", "on"].contains(&word)
 }
 
 /// What was read so far.

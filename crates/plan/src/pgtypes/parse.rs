@@ -21,7 +21,7 @@ pub fn parse_text(ty: &DataType, text: &str) -> EvalResult<Value> {
         DataType::Int64 => Datum::Int(parse_int(text, i64::MIN, i64::MAX, "bigint")?),
         DataType::Float32 => Datum::Float(parse_float4(text)?.into()),
         DataType::Float64 => Datum::Float(parse_float8(text)?),
-        DataType::Decimal128(p, s) => Datum::Decimal(parse_decimal(text, *p, *s)?),
+        DataType::Decimal128(p, s) => Datum::Decimal(parse_numeric(text, *p, *s)?),
         DataType::Utf8 => Datum::Text(text.to_string()),
         DataType::Binary => Datum::Bytes(parse_bytes(text)?),
         DataType::FixedSizeBinary(16) => Datum::Bytes(super::uuid::parse(text)?.to_vec()),
@@ -132,11 +132,37 @@ pub(crate) fn parse_float4(text: &str) -> EvalResult<f32> {
     if v.is_infinite() || (v == 0.0 && !says_zero(text)) { Err(float_range(text, TY)) } else { Ok(v) }
 }
 
+/// The same of what somebody writes: a numeric without a scale would keep all digits in PostgreSQL, so here it loses none in silence.
+///
+/// # Errors
+/// As [`parse_decimal`]; 22003 for digits that a numeric without a scale has no room for.
+pub(crate) fn parse_numeric(text: &str, precision: u8, scale: i8) -> EvalResult<i128> {
+    let (value, lost) = decimal(text, precision, scale)?;
+    if lost && (precision, scale) == (super::NUMERIC_PRECISION, super::NUMERIC_SCALE) {
+        return Err(too_fine(trim(text)));
+    }
+    Ok(value)
+}
+
+/// A number with more digits behind its point than a numeric without a scale keeps.
+pub(crate) fn too_fine(number: &str) -> EvalError {
+    let message = format!(
+        "\"{number}\" has more digits behind the point than numeric keeps, which is {}: round it, or declare numeric(38, s)",
+        super::NUMERIC_SCALE
+    );
+    EvalError::new("22003", message)
+}
+
 /// The unscaled integer of a numeric(precision, scale), rounded half away from zero.
 ///
 /// # Errors
 /// 22P02; 22003 when it has more digits than the type.
 pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> EvalResult<i128> {
+    decimal(text, precision, scale).map(|(value, _)| value)
+}
+
+/// With whether digits other than zeros were rounded away.
+fn decimal(text: &str, precision: u8, scale: i8) -> EvalResult<(i128, bool)> {
     let bad = || EvalError::invalid_text("numeric", text);
     let body = trim(text);
     let (negative, unsigned) = match body.strip_prefix('-') {
@@ -167,6 +193,7 @@ pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> EvalResult<i128> {
         }
         n += 1;
     }
+    let lost = digits().skip(usize::try_from(keep).unwrap_or(0)).any(|b| b != b'0');
     if value != 0 {
         while n < keep {
             value = value.checked_mul(10).ok_or_else(overflow)?;
@@ -177,7 +204,7 @@ pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> EvalResult<i128> {
     if value >= 10i128.pow(u32::from(precision.min(38))) {
         return Err(overflow());
     }
-    Ok(if negative { -value } else { value })
+    Ok((if negative { -value } else { value }, lost))
 }
 
 fn parse_bytes(text: &str) -> EvalResult<Vec<u8>> {
@@ -265,6 +292,7 @@ fn parse_timestamp(text: &str, zoned: bool) -> EvalResult<i64> {
             i64::try_from(us).ok().filter(|us| calendar::is_timestamp(*us)).ok_or_else(beyond)
         }
         (Some(zone), true) => zone.instant(local.ok_or_else(beyond)?).map_err(|_| beyond()),
+        (None, true) => crate::local::here().instant(local.ok_or_else(beyond)?).map_err(|_| beyond()),
         // Without a zone in the type, a zone in the text is ignored, as in PostgreSQL.
         _ => local.ok_or_else(beyond),
     }

@@ -17,8 +17,8 @@ use super::abi::{Signature, way};
 use super::instance::{Answer, Arg, Runner};
 use super::{blame, module};
 use crate::functions::error::{EvalError, EvalResult};
-use crate::functions::udf::{Args, Bound, Builtin};
-use crate::pgtypes::{calendar, type_name};
+use crate::functions::udf::{Args, Bound, Builtin, unfit};
+use crate::pgtypes::calendar;
 
 /// Its frozen name.
 pub const NAME: &str = "regauge_wasm";
@@ -26,12 +26,6 @@ pub const NAME: &str = "regauge_wasm";
 const LEADING: usize = 4;
 
 pub(crate) static CALL: Builtin = Builtin { name: NAME, aliases: &[], bind, refine: None, kernel, safe: false };
-
-/// 42883 of types that a call is not for.
-pub(super) fn unfit(name: &str, types: &[DataType]) -> EvalError {
-    let types: Vec<String> = types.iter().map(type_name).collect();
-    EvalError::undefined(format!("function {name}({}) does not exist", types.join(", ")))
-}
 
 fn bind(types: &[DataType]) -> EvalResult<Bound> {
     let [module, export, mode, ret, args @ ..] = types else { return Err(unfit(NAME, types)) };
@@ -44,17 +38,8 @@ fn bind(types: &[DataType]) -> EvalResult<Bound> {
     Ok(Bound { args, ret: ret.clone() })
 }
 
-/// A constant argument.
-pub(super) fn word<'a>(args: &'a Args<'_>, at: usize) -> EvalResult<&'a str> {
-    let texts = args.texts(at)?.0;
-    if texts.is_empty() || texts.is_null(0) {
-        return Err(EvalError::internal(format!("argument {at} of {NAME} is no constant")));
-    }
-    Ok(texts.value(0))
-}
-
 fn kernel(args: &Args<'_>) -> EvalResult<ArrayRef> {
-    let (hash, export, mode) = (word(args, 0)?, word(args, 1)?, word(args, 2)?);
+    let (hash, export, mode) = (args.word(0, NAME)?, args.word(1, NAME)?, args.word(2, NAME)?);
     let cols = args.cols.get(LEADING..).unwrap_or_default();
     let types: Vec<DataType> = cols.iter().map(|col| col.array.data_type().clone()).collect();
     let strict = mode == "strict";

@@ -12,11 +12,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
 use super::abi::{Signature, way};
-use super::call::{collected, unfit, value, word};
+use super::call::{collected, value};
 use super::instance::{Arg, Guest, fuel, outputs};
 use super::{blame, module};
 use crate::functions::error::EvalResult;
-use crate::functions::udf::{Args, Bound, Builtin};
+use crate::functions::udf::{Args, Bound, Builtin, unfit};
 
 /// Its frozen name.
 pub const FOLD: &str = "regauge_wasm_fold";
@@ -46,7 +46,7 @@ fn bind(types: &[DataType]) -> EvalResult<Bound> {
 }
 
 fn kernel(args: &Args<'_>) -> EvalResult<ArrayRef> {
-    let (hash, export, mode) = (word(args, 0)?, word(args, 1)?, word(args, 2)?);
+    let (hash, export, mode) = (args.word(0, FOLD)?, args.word(1, FOLD)?, args.word(2, FOLD)?);
     let cols = args.cols.get(LEADING..).unwrap_or_default();
     let types: Vec<DataType> = cols.iter().filter_map(|col| item(col.array.data_type()).cloned()).collect();
     let strict = mode == "strict";

@@ -95,6 +95,7 @@ fn copy_reads_both_forms_of_options() {
         delimiter: ';',
         null: "-".into(),
         quote: '"',
+        on_error: None,
     };
     assert_eq!(copy("COPY t (a, b) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL '-')"), csv);
     assert_eq!(copy("COPY t (a, b) FROM STDIN WITH CSV HEADER DELIMITER AS ';' NULL '-'"), csv);
@@ -102,8 +103,9 @@ fn copy_reads_both_forms_of_options() {
 
 #[test]
 fn session_statements_are_read() {
-    assert_eq!(one("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"), Statement::Begin { read_only: true });
-    assert_eq!(one("START TRANSACTION"), Statement::Begin { read_only: false });
+    assert_eq!(one("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"), Statement::Begin { read_only: Some(true) });
+    assert_eq!(one("START TRANSACTION"), Statement::Begin { read_only: None });
+    assert_eq!(one("BEGIN READ WRITE"), Statement::Begin { read_only: Some(false) });
     assert_eq!(one("END"), Statement::Commit);
     assert_eq!(one("ABORT WORK"), Statement::Rollback);
     let name = || "a".to_owned();
@@ -123,6 +125,9 @@ fn session_statements_are_read() {
     let lasting = one("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED");
     assert_eq!(lasting, set(false, "default_transaction_isolation", level));
     assert_eq!(one("SET TRANSACTION READ ONLY"), set(true, "transaction_read_only", Some("on")));
+    let lasting = one("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE");
+    assert_eq!(lasting, set(false, "default_transaction_read_only", Some("off")));
+    assert_eq!(one("DISCARD SEQUENCES"), Statement::DiscardSequences);
     assert_eq!(one("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"), set(true, "transaction_isolation", level));
     assert_eq!(one("RESET ALL"), Statement::Reset { name: None });
     assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { name: None });

@@ -11,7 +11,7 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use regauge_serve::records::BadRecords;
-use regauge_views::ProducerSeq;
+use regauge_views::{ProducerSeq, session::intake::OnError};
 use source::{FileFormat, Piece, Source};
 use std::{
     io::IsTerminal,
@@ -38,6 +38,9 @@ pub struct AppendArgs {
     /// Makes the run repeatable: batches are numbered under this id (`id#2` is its second incarnation), and stored once each.
     #[arg(long)]
     producer: Option<String>,
+    /// What becomes of bad records: `fail` refuses their batch, `dead_letter` stores them in `<stream>_dead`. By default as the stream says.
+    #[arg(long, value_name = "fail|dead_letter", value_parser = on_error)]
+    on_error: Option<OnError>,
     /// One line of JSON at the end, and no progress.
     #[arg(long)]
     json: bool,
@@ -46,7 +49,9 @@ pub struct AppendArgs {
 /// How far a run has come.
 #[derive(Default)]
 struct Tally {
+    /// Bad ones among them.
     rows: usize,
+    dead: usize,
     batches: u64,
     rows_before: usize,
     batches_before: u64,
@@ -95,9 +100,10 @@ async fn copy(
 ) -> anyhow::Result<()> {
     let mut producer = args.producer.as_deref().map(producer);
     while let Some(piece) = source.next()? {
-        match target.append(&args.topic, &piece, producer.as_ref()).await {
-            Ok(Stored::Now) => {
+        match target.append(&args.topic, &piece, producer.as_ref(), args.on_error).await {
+            Ok(Stored::Now(dead)) => {
                 tally.rows += piece.n_rows;
+                tally.dead += dead;
                 tally.batches += 1;
             }
             Ok(Stored::Before) => {
@@ -114,6 +120,10 @@ async fn copy(
         bar.set_message(format!("{} rows", tally.rows + tally.rows_before));
     }
     Ok(())
+}
+
+fn on_error(text: &str) -> Result<OnError, String> {
+    OnError::parse(text).map_err(|e| e.to_string())
 }
 
 fn producer(text: &str) -> ProducerSeq {
@@ -154,6 +164,7 @@ fn report(args: &AppendArgs, tally: &Tally, seconds: f64, server: bool) {
         let line = serde_json::json!({
             "topic": args.topic,
             "rows": tally.rows,
+            "dead_lettered": tally.dead,
             "batches": tally.batches,
             "rows_stored_before": tally.rows_before,
             "batches_stored_before": tally.batches_before,
@@ -164,6 +175,9 @@ fn report(args: &AppendArgs, tally: &Tally, seconds: f64, server: bool) {
         return println!("{line}");
     }
     println!("{} rows in {} commits, {seconds:.1} s, {per_s:.0} rows/s", tally.rows, tally.batches);
+    if tally.dead > 0 {
+        println!("{} of them are bad and went to {}_dead", tally.dead, args.topic);
+    }
     if tally.batches_before > 0 {
         println!("{} rows in {} commits had been stored before and were passed over", tally.rows_before, tally.batches_before);
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::bail;
 use regauge_serve::records::{self, BadRecords};
-use regauge_views::{Error, Instance, ProducerSeq, Session, SessionOptions, error::sqlstate as code};
+use regauge_views::{Error, Instance, ProducerSeq, Session, SessionOptions, error::sqlstate as code, session::intake::OnError};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -39,7 +39,8 @@ pub struct Server {
 /// What became of a piece.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stored {
-    Now,
+    /// With how many bad records among them, stored beside the stream.
+    Now(usize),
     Before,
 }
 
@@ -75,31 +76,57 @@ impl Target {
     }
 
     /// Stores a piece.
-    pub async fn append(&mut self, topic: &str, piece: &Piece, producer: Option<&ProducerSeq>) -> Result<Stored, NotStored> {
+    pub async fn append(
+        &mut self,
+        topic: &str,
+        piece: &Piece,
+        producer: Option<&ProducerSeq>,
+        on_error: Option<OnError>,
+    ) -> Result<Stored, NotStored> {
         match self {
-            Target::Folder(folder) => folder.append(topic, piece, producer).await,
-            Target::Server(server) => server.append(topic, piece, producer).await,
+            Target::Folder(folder) => folder.append(topic, piece, producer, on_error).await,
+            Target::Server(server) => server.append(topic, piece, producer, on_error).await,
         }
     }
 }
 
 impl Folder {
-    async fn append(&mut self, topic: &str, piece: &Piece, producer: Option<&ProducerSeq>) -> Result<Stored, NotStored> {
-        let rows = records::read(&mut self.session, topic, piece.format, piece.body.clone().into()).await;
-        let rows = rows.map_err(NotStored::Bad)?;
-        match self.session.append_records(topic, rows, producer.cloned()).await {
+    async fn append(
+        &mut self,
+        topic: &str,
+        piece: &Piece,
+        producer: Option<&ProducerSeq>,
+        on_error: Option<OnError>,
+    ) -> Result<Stored, NotStored> {
+        let intake = records::read(&mut self.session, topic, piece.format, piece.body.clone().into(), on_error).await;
+        let intake = match (intake, producer) {
+            (Ok(intake), _) => intake,
+            (Err(error), None) => return Err(NotStored::Bad(error)),
+            // What is stored may not read any more: columns and rules come and go.
+            (Err(error), Some(producer)) => match self.session.stored_before(topic, producer, None).await {
+                Ok(Some(_)) => return Ok(Stored::Before),
+                _ => return Err(NotStored::Bad(error)),
+            },
+        };
+        match self.session.append_intake(topic, intake, producer.cloned()).await {
             Ok(receipt) if receipt.duplicate => Ok(Stored::Before),
-            Ok(_) => Ok(Stored::Now),
+            Ok(receipt) => Ok(Stored::Now(receipt.n_dead)),
             Err(error) => stored_long_ago(error),
         }
     }
 }
 
 impl Server {
-    async fn append(&mut self, topic: &str, piece: &Piece, producer: Option<&ProducerSeq>) -> Result<Stored, NotStored> {
+    async fn append(
+        &mut self,
+        topic: &str,
+        piece: &Piece,
+        producer: Option<&ProducerSeq>,
+        on_error: Option<OnError>,
+    ) -> Result<Stored, NotStored> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.attempt(topic, piece, producer).await {
+            match self.attempt(topic, piece, producer, on_error).await {
                 Ok(outcome) => return outcome,
                 // Only a producer may send again what perhaps was stored.
                 Err(error) if producer.is_none() => {
@@ -122,6 +149,7 @@ impl Server {
         topic: &str,
         piece: &Piece,
         producer: Option<&ProducerSeq>,
+        on_error: Option<OnError>,
     ) -> anyhow::Result<Result<Stored, NotStored>> {
         let client = match &mut self.client {
             Some(client) => client,
@@ -136,10 +164,14 @@ impl Server {
         if let Some((id, sequence)) = &named {
             headers.extend([("regauge-producer", id.as_str()), ("regauge-sequence", sequence.as_str())]);
         }
+        if let Some(on_error) = on_error {
+            headers.push(("regauge-on-error", on_error.name()));
+        }
         let answer = client.post(&path, &headers, &piece.body).await?;
         let body: Value = serde_json::from_slice(&answer.body)?;
         if answer.status == 200 {
-            return Ok(Ok(if body["duplicate"] == true { Stored::Before } else { Stored::Now }));
+            let dead = body["dead_lettered"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+            return Ok(Ok(if body["duplicate"] == true { Stored::Before } else { Stored::Now(dead) }));
         }
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         let error = Told {

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::util::display::array_value_to_string;
 use nexmark::{EventGenerator, config::NexmarkConfig, event::Event};
 use std::sync::Arc;
 
@@ -115,6 +116,14 @@ impl Events {
     pub fn from(first: usize) -> Events {
         let config = NexmarkConfig { base_time: BASE_MS, ..NexmarkConfig::default() };
         Events(EventGenerator::new(config).with_offset(first as u64))
+    }
+
+    /// The event time of the next event, as a literal of SQL has it.
+    pub fn first_time_text(mut self) -> anyhow::Result<String> {
+        let events = self.next(1)?;
+        let first = events.iter().find(|rows| rows.num_rows() > 0).context("events without an end")?;
+        let time = first.column_by_name("date_time").context("events without a time")?;
+        Ok(array_value_to_string(time, 0)?)
     }
 
     /// The next `n` events, one batch for each of [`STREAMS`].

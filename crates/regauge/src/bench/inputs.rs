@@ -8,7 +8,7 @@ use crate::print;
 use anyhow::Context;
 use arrow::array::RecordBatch;
 use regauge_log::{Append, Committed, Log, Transaction};
-use regauge_types::{Lsn, TopicId};
+use regauge_types::{Lsn, TopicId, VersionNo};
 use regauge_views::{Config, Instance, Session, SessionOptions, version::trace::Trace};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -46,7 +46,12 @@ impl Drop for Scratch {
 impl Inputs {
     /// Opens a folder; makes the streams if it is new.
     pub async fn open(dir: &Path) -> anyhow::Result<Inputs> {
-        let instance = Instance::open(Config::new(dir)).map_err(print::explain)?;
+        Inputs::open_with(Config::new(dir)).await
+    }
+
+    /// The same with a configuration.
+    pub async fn open_with(config: Config) -> anyhow::Result<Inputs> {
+        let instance = Instance::open(config).map_err(print::explain)?;
         let mut session = instance.session(SessionOptions::default()).map_err(print::explain)?;
         if instance.catalog().relations().next().is_none() {
             execute(&mut session, INPUTS).await?;
@@ -99,11 +104,17 @@ impl Inputs {
         let catalog = self.instance.catalog();
         let relation = catalog.relations().find(|r| r.name.name == view).context("view is missing")?;
         let id = relation.view().context("not a view")?;
-        let version = match &relation.kind {
-            regauge_views::catalog::Kind::Materialized { routed, .. } => *routed,
+        self.instance.versions().reader((id, self.routed(view)?)).map_err(print::explain)
+    }
+
+    /// The version that a view's readers see.
+    pub fn routed(&self, view: &str) -> anyhow::Result<VersionNo> {
+        let catalog = self.instance.catalog();
+        let relation = catalog.relations().find(|r| r.name.name == view).context("view is missing")?;
+        match &relation.kind {
+            regauge_views::catalog::Kind::Materialized { routed, .. } => Ok(*routed),
             _ => anyhow::bail!("not a materialized view"),
-        };
-        self.instance.versions().reader((id, version)).map_err(print::explain)
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! alone: whoever runs it has the same events. Nothing is asserted about speed; what is compared with what, `xtask` knows.
 
 mod append;
+mod crowd;
 mod data;
 mod epoch;
 mod events;
 mod freshness;
 mod inputs;
+mod larger;
 mod live;
 mod lookup;
 mod memory;
@@ -45,6 +47,20 @@ pub enum Bench {
         /// After the rebuild append the further events and write what the view shows here.
         #[arg(long)]
         answer: Option<PathBuf>,
+        /// Threads of the engine; one for each processor by default.
+        #[arg(long)]
+        workers: Option<usize>,
+    },
+    /// Twenty views live at a steady rate, alone and beside a new view that is made over the whole history.
+    Crowd {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long, default_value_t = 50_000)]
+        rate: usize,
+        #[arg(long, default_value_t = 20)]
+        seconds: usize,
+        #[arg(long, default_value_t = 10)]
+        every_ms: usize,
     },
     /// A view first, then events in epochs of a given size.
     Live {
@@ -114,6 +130,30 @@ pub enum Bench {
         scale: f64,
         #[arg(long, default_value_t = 5)]
         refreshes: u32,
+        /// No checkpoints meanwhile: what the views alone cost.
+        #[arg(long)]
+        without_checkpoints: bool,
+    },
+    /// State larger than memory: rebuilds over the folder that `data` wrote, each without a budget and with a share of its state as the budget.
+    Larger {
+        #[arg(long)]
+        dir: PathBuf,
+        /// Which.
+        #[arg(long, value_delimiter = ',', default_value = "q4,join3")]
+        query: Vec<String>,
+        /// The state is so many times the budget.
+        #[arg(long, default_value_t = 4)]
+        share: u64,
+    },
+    /// One of those rebuilds.
+    Within {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        query: String,
+        /// The budget in bytes.
+        #[arg(long)]
+        memory: Option<usize>,
     },
     /// The texts of the queries, one JSON object.
     Queries,
@@ -123,7 +163,8 @@ pub enum Bench {
 pub async fn run(bench: Bench) -> anyhow::Result<()> {
     let line = match bench {
         Bench::Data { dir, events, more } => data::run(&dir, events, more).await?,
-        Bench::Rebuild { dir, query, answer } => rebuild::run(&dir, &query, answer.as_deref()).await?,
+        Bench::Rebuild { dir, query, answer, workers } => rebuild::run(&dir, &query, answer.as_deref(), workers).await?,
+        Bench::Crowd { dir, rate, seconds, every_ms } => crowd::run(&dir, rate, seconds, every_ms).await?,
         Bench::Live { query, events, epoch } => live::run(&query, events, epoch).await?,
         Bench::Freshness { rate, seconds, every_ms } => freshness::run(rate, seconds, every_ms).await?,
         Bench::Epoch { epochs, workers } => epoch::run(epochs, workers).await?,
@@ -131,7 +172,11 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Lookup { rows, requests } => lookup::run(rows, requests).await?,
         Bench::Memory { keys } => memory::run(keys).await?,
         Bench::Restart { keys, events, workers } => restart::run(keys, &events, workers).await?,
-        Bench::Tpch { dir, scale, refreshes } => tpch::run(&dir, scale, refreshes).await?,
+        Bench::Tpch { dir, scale, refreshes, without_checkpoints } => {
+            tpch::run(&dir, scale, refreshes, !without_checkpoints).await?
+        }
+        Bench::Larger { dir, query, share } => larger::run(&dir, &query, share)?,
+        Bench::Within { dir, query, memory } => larger::within(&dir, &query, memory).await?,
         Bench::Queries => queries::all(),
     };
     println!("{line}");

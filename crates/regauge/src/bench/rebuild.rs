@@ -12,17 +12,19 @@ use super::{
 use crate::print;
 use anyhow::Context;
 use parquet::arrow::ArrowWriter;
-use regauge_views::{Instance, Response, SessionOptions};
+use regauge_views::{Config, Instance, Response, SessionOptions};
 use serde_json::{Value, json};
 use std::{fs::File, path::Path};
 
-pub async fn run(dir: &Path, name: &str, answer: Option<&Path>) -> anyhow::Result<Value> {
+pub async fn run(dir: &Path, name: &str, answer: Option<&Path>, workers: Option<usize>) -> anyhow::Result<Value> {
     let query = query(name)?;
     let (n, more) = data::sizes(dir)?;
     let scratch = Scratch::new(Some(dir))?;
     let copy = scratch.path().join("log");
     copy_folder(&dir.join("log"), &copy)?;
-    let mut inputs = Inputs::open(&copy).await?;
+    let config = Config::new(&copy);
+    let config = workers.map_or(config.clone(), |n| config.workers(n));
+    let mut inputs = Inputs::open_with(config).await?;
     inputs.prepare(query).await?;
     let (before, meter) = (threads(), Meter::start());
     inputs.create(name, query.ours).await?;
@@ -34,7 +36,7 @@ pub async fn run(dir: &Path, name: &str, answer: Option<&Path>) -> anyhow::Resul
         write_answer(&inputs.instance, name, file).await?;
     }
     Ok(json!({
-        "bench": "rebuild", "query": name, "events": n, "cost": cost.json(), "peak_bytes": peak, "threads": spent,
+        "bench": "rebuild", "query": name, "events": n, "workers": workers, "cost": cost.json(), "peak_bytes": peak, "threads": spent,
         "cpu_s_per_million": cost.cpu_s_per_million(n),
     }))
 }
@@ -58,7 +60,7 @@ async fn write_answer(instance: &Instance, view: &str, file: &Path) -> anyhow::R
 }
 
 /// A data folder again. Archived segments and journal files other than the last are never written again, so links do.
-fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
     let last = std::fs::read_dir(from.join("journal"))?.flatten().map(|e| e.path());
     let last = last.filter(|p| p.extension().is_some_and(|e| e == "rgj")).max();
     copy(from, to, &|path| {

@@ -141,6 +141,8 @@ pub async fn run(keys: usize, lengths: &[usize], workers: usize) -> anyhow::Resu
         taken.push(json!({
             "seconds": took.as_secs_f64(), "bytes_written": status.n_bytes.0, "bytes_named_again": status.n_bytes.1,
             "written_to_changed": status.n_bytes.0 as f64 / changed as f64, "pause_ms": status.pause.as_secs_f64() * 1000.0,
+            "visible_ms_max": latencies.iter().max().map(|d| d.as_secs_f64() * 1000.0), "rows": latencies.len(),
+            "slowest_row": latencies.iter().enumerate().max_by_key(|(_, d)| **d).map(|(at, _)| at),
         }));
         during.extend(latencies);
     }

@@ -2,11 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod append;
+mod backfill;
+mod backup;
 mod demo;
 mod full_disk;
 mod inspect;
 mod kill;
+mod ledger;
+mod load;
+mod money;
+mod power;
 mod refusals;
+mod secrets;
 mod server;
 mod shell;
 mod sinks;

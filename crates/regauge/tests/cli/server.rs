@@ -30,8 +30,14 @@ impl Server {
     }
 
     /// Starts a command that becomes a server; `data` tells where its folder is to be seen from here.
-    pub fn spawn(mut command: Command, data: impl Fn(u32) -> PathBuf) -> Server {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    pub fn spawn(command: Command, data: impl Fn(u32) -> PathBuf) -> Server {
+        Server::spawn_logged(command, data, Path::new("/dev/null"))
+    }
+
+    /// The same, its standard error in a file.
+    pub fn spawn_logged(mut command: Command, data: impl Fn(u32) -> PathBuf, log: &Path) -> Server {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let pid = child.id();
         let data = &data(pid);
         let mut child = Some(child);
@@ -49,6 +55,18 @@ impl Server {
             assert!(begun.elapsed() < Duration::from_secs(60), "the server did not come up");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Starts one and kills it so long after, most often before it is up.
+    pub fn killed_after(data: &Path, args: &[&str], after: Duration) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regauge"));
+        command.args(["serve", "--pg-port", "0", "--http-port", "0"]).args(args).arg("--data").arg(data);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(after);
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none(), "the server ended by itself while it came up: {ended:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     pub fn sql(&self, sql: &str) -> Value {
@@ -79,6 +97,39 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// How to connect over the Postgres wire.
+pub fn wire(address: SocketAddr, authorization: &str) -> tokio_postgres::Config {
+    let password = STANDARD.decode(authorization.trim_start_matches("Basic ")).unwrap();
+    let password = String::from_utf8(password).unwrap().split_once(':').unwrap().1.to_owned();
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(address.port()).user("regauge").password(password).dbname("regauge");
+    config
+}
+
+/// Numbers from a seed (splitmix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// The seed is REGAUGE_SEED, or 1.
+    pub fn of_the_environment() -> Dice {
+        Dice(std::env::var("REGAUGE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1))
+    }
+
+    /// Below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n.max(1)
+    }
+
+    /// One of these.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
     }
 }
 

@@ -2,7 +2,7 @@
 //! run twice, and its documentation. Not offered: incremental models and snapshots, which make temporary tables.
 //! The second run swaps each relation for a new one under the name that others read.
 
-use crate::server::{Server, shown, start, text};
+use crate::server::{Server, shown, start_with, text};
 use std::path::{Path, PathBuf};
 
 /// The interpreter whose environment holds dbt.
@@ -58,7 +58,8 @@ fn asked(server: &Server, sql: &str) -> String {
 
 #[test]
 fn dbt_runs_a_small_project_again_and_again() {
-    let server = start();
+    // dbt, and who asks here, open a connection for each thing they do.
+    let server = start_with(&["--linearizable"]);
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("shop");
     copy(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients/dbt"), &project);

@@ -1,4 +1,4 @@
-//! The real binary and real clients: psql, psycopg, SQLAlchemy. `cargo xtask test` installs what is needed; a client that is missing
+//! The real binary and real clients: psql, psycopg, SQLAlchemy, asyncpg. `cargo xtask test` installs what is needed; a client that is missing
 //! fails its tests and says how to get it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 

@@ -70,6 +70,44 @@ for sql, error in [
         raise AssertionError(sql)
     except error as e:
         assert e.diag.message_primary and e.diag.severity == "ERROR"
+
+# What an error is about, in fields.
+c.execute("CREATE TABLE told (id INT PRIMARY KEY, n INT CHECK (n > 0), s TEXT NOT NULL)")
+c.execute("INSERT INTO told VALUES (1, 1, 'x')")
+for values, error, column, constraint in [
+    ((1, 1, "y"), errors.UniqueViolation, None, "told_pkey"),
+    ((2, 0, "y"), errors.CheckViolation, None, "told_n_check"),
+    ((2, 1, None), errors.NotNullViolation, "s", None),
+]:
+    try:
+        c.execute("INSERT INTO told VALUES (%s, %s, %s)", values)
+        raise AssertionError(values)
+    except error as e:
+        assert (e.diag.schema_name, e.diag.table_name) == ("public", "told"), e.diag.table_name
+        assert (e.diag.column_name, e.diag.constraint_name) == (column, constraint), e.diag.constraint_name
+        assert e.diag.message_detail, values
+try:
+    c.execute("SELECT nothing FROM told")
+    raise AssertionError("a column that is not there")
+except errors.UndefinedColumn as e:
+    assert e.diag.statement_position == "8"
+
+# A setting of one's own that is over is empty, as is one that was set to NULL.
+with c.transaction():
+    c.execute("SELECT set_config('app.once', 'x', true)")
+assert c.execute("SELECT current_setting('app.once')").fetchone() == ("",)
+c.execute("SELECT set_config('app.never', NULL, false)")
+assert c.execute("SELECT current_setting('app.never')").fetchone() == ("",)
+
+# Ten thousand rows in one INSERT, with parameters, literals and what is the same in each row.
+c.execute("CREATE TABLE batch (id INT PRIMARY KEY, n NUMERIC(8,2), at TIMESTAMPTZ, word TEXT DEFAULT 'none')")
+rows_of = [(i, decimal.Decimal(i) / 4) for i in range(5000)]
+holes = ", ".join(["(%s, %s, now(), DEFAULT)"] * len(rows_of))
+c.execute(f"INSERT INTO batch VALUES {holes}", [value for row in rows_of for value in row])
+literals = ", ".join(f"({i}, {i}.25, current_timestamp, 'w{i}')" for i in range(5000, 15000))
+c.execute(f"INSERT INTO batch VALUES {literals}")
+got = c.execute("SELECT count(*), sum(n), count(DISTINCT at), count(*) FILTER (WHERE word = 'none') FROM batch").fetchone()
+assert got == (15000, sum(n for _, n in rows_of) + sum(i for i in range(5000, 15000)) + 2500, 2, 5000), got
 try:
     with c.transaction():
         c.execute("INSERT INTO p (id) VALUES (5000)")

@@ -1,4 +1,4 @@
-//! psycopg and SQLAlchemy against the binary, from the environment that `cargo xtask test` makes in the user's cache folder.
+//! psycopg, SQLAlchemy and asyncpg against the binary, from the environment that `cargo xtask test` makes in the user's cache folder.
 
 use crate::server::{Server, shown, start, text};
 use std::path::PathBuf;
@@ -20,8 +20,8 @@ fn interpreter() -> PathBuf {
     let python = cache.unwrap_or_default().join("regauge/python/bin/python");
     assert!(
         python.exists(),
-        "no Python environment with the drivers: `cargo xtask test` makes it, or set REGAUGE_PYTHON to a python with psycopg[binary] \
-         and sqlalchemy; looked at {}",
+        "no Python environment with the drivers: `cargo xtask test` makes it, or set REGAUGE_PYTHON to a python with psycopg[binary], \
+         sqlalchemy and asyncpg; looked at {}",
         python.display()
     );
     python
@@ -35,4 +35,9 @@ fn psycopg_reads_what_it_wrote() {
 #[test]
 fn sqlalchemy_connects_reflects_and_maps() {
     run(&start(), "sqlalchemy_client.py");
+}
+
+#[test]
+fn asyncpg_asks_for_types_and_sends_arrays() {
+    run(&start(), "asyncpg_client.py");
 }

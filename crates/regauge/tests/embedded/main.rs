@@ -8,6 +8,12 @@ mod append_and_subscribe;
 #[path = "../../examples/embedded.rs"]
 mod embedded;
 
+#[allow(dead_code)]
+#[path = "../../examples/rust_functions.rs"]
+mod rust_functions;
+
+mod functions;
+
 use regauge::{
     Database, Param, ProducerSeq,
     arrow::array::{Int32Array, RecordBatch},
@@ -36,6 +42,29 @@ async fn the_examples_run_also_twice_over_one_folder() {
     let db = Database::open(dir.path()).unwrap();
     let rows = db.connect().unwrap().query("SELECT * FROM extremes ORDER BY sensor", &[]).await.unwrap();
     assert_eq!(rows.texts(), text(&[&["hall", "19", "21", "2"], &["roof", "-2", "4", "2"]]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_of_the_past_is_read_with_parameters_within_what_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = regauge::Config::new(dir.path()).workers(1);
+    config.limits.history_commits = 100;
+    let db = Database::with(config).unwrap();
+    let mut c = db.connect().unwrap();
+    c.execute("CREATE TABLE t (k INT PRIMARY KEY, n INT)", &[]).await.unwrap();
+    c.execute("CREATE MATERIALIZED VIEW v AS SELECT k, n * 2 AS n FROM t", &[]).await.unwrap();
+    c.execute("INSERT INTO t VALUES (1, 10), (2, 20)", &[]).await.unwrap();
+    c.execute("FLUSH", &[]).await.unwrap();
+    let epoch = c.query("SHOW regauge.epoch", &[]).await.unwrap().texts()[0][0].clone().unwrap();
+    c.execute("UPDATE t SET n = n + 1", &[]).await.unwrap();
+    for (of, then, now) in [("t", "10", "11"), ("v", "20", "22")] {
+        let sql = format!("SELECT n FROM {of} WHERE k = $1");
+        assert_eq!(c.query(&sql, &[Param::from(1)]).await.unwrap().texts(), text(&[&[now]]));
+        let past = format!("{sql} AS OF EPOCH {epoch}");
+        assert_eq!(c.query(&past, &[Param::from(1)]).await.unwrap().texts(), text(&[&[then]]));
+    }
+    let error = c.query("SELECT n FROM v AS OF EPOCH 1", &[]).await.unwrap_err();
+    assert!(["72000", "42P01"].contains(&error.sqlstate), "{error}");
 }
 
 #[tokio::test]
@@ -119,7 +148,7 @@ async fn a_connection_that_goes_away_rolls_back_and_its_subscription_stays_quiet
         "a change that nobody committed"
     );
     c.execute("INSERT INTO t VALUES ($1)", &[2.into()]).await.unwrap();
-    let batch = tokio::time::timeout(Duration::from_secs(20), changes.next_batch()).await.unwrap().unwrap().unwrap();
+    let batch = tokio::time::timeout(Duration::from_secs(60), changes.next_batch()).await.unwrap().unwrap().unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (1, 3));
     assert_eq!(c.query("SELECT * FROM t", &[]).await.unwrap().texts(), text(&[&["2"]]));
 }

@@ -1,7 +1,8 @@
 //! `POST /v1/topics/{name}/records`: one body, one commit.
 //!
 //! With `Regauge-Producer: id` (or `id#incarnation`) and `Regauge-Sequence: n` a retry is stored once: sequences are 0, 1, 2, ..
-//! per incarnation. Answer: how many rows, where they are, whether they had been stored before.
+//! per incarnation. `Regauge-On-Error: dead_letter` or `fail` says what becomes of bad records; without it the stream does. Answer: how many rows, where
+//! they are, how many bad records are stored beside the stream, whether all that had been stored before.
 
 use super::{Shared, failure::Failure, guard::Caller, visit, visit::Visit};
 use crate::records::{self, Format};
@@ -12,10 +13,15 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use regauge_views::{ProducerSeq, error::sqlstate as code};
+use regauge_views::{
+    ProducerSeq,
+    error::sqlstate as code,
+    session::{append::Receipt, intake::OnError},
+};
 use serde_json::json;
 
 pub(super) const PRODUCER: HeaderName = HeaderName::from_static("regauge-producer");
+pub(super) const ON_ERROR: HeaderName = HeaderName::from_static("regauge-on-error");
 pub(super) const SEQUENCE: HeaderName = HeaderName::from_static("regauge-sequence");
 
 pub(super) async fn records(
@@ -44,29 +50,42 @@ async fn store(
     let options = &door.options;
     let held = door.budget.read(headers, body, options.records_bytes_max, options.body_timeout).await?;
     let _share = held.share;
-    let rows = records::read(&mut visit.session, topic, format, held.bytes).await?;
-    let n_rows = rows.num_rows();
-    if n_rows == 0 && producer.is_some() {
+    let wished = visit::text(headers, &ON_ERROR)?.map(OnError::parse).transpose()?;
+    let intake = match records::read(&mut visit.session, topic, format, held.bytes, wished).await {
+        Ok(intake) => intake,
+        Err(error) => {
+            // What is stored may not read any more: columns and rules come and go. Then its receipt is the answer.
+            let Some(producer) = &producer else { return Err(error.into()) };
+            let Ok(Some(receipt)) = visit.session.stored_before(topic, producer, None).await else { return Err(error.into()) };
+            return Ok(answer(visit, &receipt));
+        }
+    };
+    if intake.n_records == 0 && producer.is_some() {
         let failure = Failure::bad(code::BAD_COPY, "the body holds no records, and so takes no sequence");
         return Err(failure.hint("send at least one record, under the same sequence"));
     }
-    let receipt = visit.session.append_records(topic, rows, producer).await.map_err(Failure::of_path)?;
+    let receipt = visit.session.append_intake(topic, intake, producer).await.map_err(Failure::of_path)?;
     if !receipt.duplicate {
-        door.counters.appended(n_rows as u64);
+        door.counters.appended(receipt.n_rows as u64);
     }
+    Ok(answer(visit, &receipt))
+}
+
+fn answer(visit: &Visit, receipt: &Receipt) -> Response {
     let placed: Vec<_> = receipt
         .placed
         .iter()
         .map(|p| json!({ "partition": p.partition, "first_offset": p.first_offset, "rows": p.n_rows }))
         .collect();
     let answer = json!({
-        "rows": n_rows,
+        "rows": receipt.n_rows,
+        "dead_lettered": receipt.n_dead,
         "duplicate": receipt.duplicate,
         "lsn": receipt.lsn.0,
         "placed": placed,
         "token": visit.session.token(),
     });
-    Ok(([(header::CONTENT_TYPE, "application/json")], format!("{answer}\n")).into_response())
+    ([(header::CONTENT_TYPE, "application/json")], format!("{answer}\n")).into_response()
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Failure> {

@@ -30,7 +30,7 @@ use axum::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use regauge_types::ErrorKind;
-use regauge_views::{Error, Response as Answer, RowStream, error::sqlstate as code};
+use regauge_views::{Error, Response as Answer, RowStream, error::sqlstate as code, response::Notice};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 
@@ -125,12 +125,13 @@ async fn whole(answers: Vec<Answer>, bytes_max: usize) -> Result<Response, Failu
         }
         match answer {
             Answer::Command { tag, notices } => {
+                let notices = messages(notices);
                 out.push_str(&json!({ "tag": tag, "columns": [], "rows": [], "notices": notices }).to_string());
             }
             Answer::Rows(rows) => {
                 out.push_str(&format!("{{\"columns\":{},\"rows\":[", json::columns(&rows.schema)));
                 let n = write_rows(&mut out, rows.stream, bytes_max).await?;
-                let end = json!({ "tag": format!("{} {n}", rows.tag), "notices": rows.notices }).to_string();
+                let end = json!({ "tag": format!("{} {n}", rows.tag), "notices": messages(rows.notices) }).to_string();
                 out.push_str("],");
                 out.push_str(end.trim_start_matches('{'));
             }
@@ -168,14 +169,18 @@ pub(super) async fn write_rows(out: &mut String, mut rows: RowStream, bytes_max:
     Ok(n)
 }
 
+fn messages(notices: Vec<Notice>) -> Vec<String> {
+    notices.into_iter().map(|notice| notice.message).collect()
+}
+
 /// Lines, as the rows come. The visit lives as long as the client reads.
 fn streamed(door: &Shared, visit: Visit, answers: Vec<Answer>) -> Response {
     let stopping = door.stopping.clone();
     let mut response = StatusCode::OK.into_response();
     visit.stamp(&mut response);
     let lines = stream::iter(answers).flat_map(|answer| match answer {
-        Answer::Command { tag, notices } => once(json!({ "tag": tag, "notices": notices })).boxed(),
-        Answer::Rows(rows) => lines_of(&rows.schema, rows.stream, Some((rows.tag, rows.notices))).boxed(),
+        Answer::Command { tag, notices } => once(json!({ "tag": tag, "notices": messages(notices) })).boxed(),
+        Answer::Rows(rows) => lines_of(&rows.schema, rows.stream, Some((rows.tag, messages(rows.notices)))).boxed(),
         Answer::Subscription(s) => lines_of(&s.schema, s.stream, None).boxed(),
         Answer::CopyIn(_) => once(json!({ "error": to_json(&no_copy()) })).boxed(),
         Answer::CopyOut(_) => once(json!({ "error": to_json(&no_copy_out()) })).boxed(),

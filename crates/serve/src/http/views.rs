@@ -1,4 +1,4 @@
-//! `GET /v1/views/{name}`: rows of a view, a table or a stream. `?key=` compares the key, any other parameter a column; `?limit=`.
+//! `GET /v1/views/{name}`: rows of a view, a table or a stream. `?key=` compares the key, any other parameter a column; `?limit=`; `?epoch=`: as of that one.
 
 use super::{Shared, failure::Failure, guard::Caller, json, sql::write_rows, visit::Visit};
 use crate::records;
@@ -57,11 +57,12 @@ pub(super) fn find(visit: &Visit, name: &str) -> Result<Arc<Relation>, Failure> 
 struct Wish {
     filters: Vec<(usize, String)>,
     limit: u64,
+    epoch: Option<u64>,
 }
 
 impl Wish {
     fn read(relation: &Relation, params: &[(String, String)]) -> Result<Wish, Failure> {
-        let mut wish = Wish { filters: vec![], limit: LIMIT };
+        let mut wish = Wish { filters: vec![], limit: LIMIT, epoch: None };
         for (name, value) in params {
             match (relation.position(name), name.as_str()) {
                 (Some(at), _) => wish.filters.push((at, value.clone())),
@@ -70,9 +71,15 @@ impl Wish {
                         .parse()
                         .map_err(|_| Failure::bad(code::INVALID_PARAMETER, format!("limit is not a number limit={value:?}")))?;
                 }
+                (None, "epoch") => {
+                    let bad = |_| Failure::bad(code::INVALID_PARAMETER, format!("epoch is not a number epoch={value:?}"));
+                    wish.epoch = Some(value.parse().map_err(bad)?);
+                }
                 (None, "key") => wish.filters.extend(key(relation, value)?),
                 (None, other) => {
-                    return Err(Error::no_column(other, &relation.name).hint("parameters are columns, key and limit").into());
+                    return Err(Error::no_column(other, &relation.name)
+                        .hint("parameters are columns, key, limit and epoch")
+                        .into());
                 }
             }
         }
@@ -85,7 +92,8 @@ impl Wish {
             let word = if no == 0 { "WHERE" } else { "AND" };
             sql += &format!(" {word} {} = ${}", quote(&relation.columns[*at].name), no + 1);
         }
-        sql + &format!(" LIMIT {}", self.limit)
+        let past = self.epoch.map_or_else(String::new, |epoch| format!(" AS OF EPOCH {epoch}"));
+        sql + &format!(" LIMIT {}{past}", self.limit)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::types::Shape;
 use bytes::{BufMut, BytesMut};
-use regauge_views::{Error, TransactionStatus, error::sqlstate};
+use regauge_views::{Error, TransactionStatus, error::sqlstate, response::Notice};
 
 /// How bad an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,12 @@ pub fn notice(out: &mut BytesMut, message: &str) {
     report(out, b'N', "NOTICE", &Error::invalid(sqlstate::SUCCESSFUL, message));
 }
 
+/// The same of an answer, which may be a warning.
+pub fn said(out: &mut BytesMut, notice: &Notice) {
+    let word = if notice.is_warning() { "WARNING" } else { "NOTICE" };
+    report(out, b'N', word, &Error::invalid(notice.sqlstate, notice.message.as_str()));
+}
+
 fn report(out: &mut BytesMut, kind: u8, severity: &str, error: &Error) {
     message(out, kind, |out| {
         let mut field = |letter: u8, value: &str| {
@@ -71,6 +77,15 @@ fn report(out: &mut BytesMut, kind: u8, severity: &str, error: &Error) {
         }
         if let Some(position) = error.position {
             field(b'P', &position.to_string());
+        }
+        if let Some(subject) = &error.subject {
+            field(b's', &subject.relation.schema);
+            field(b't', &subject.relation.name);
+            for (letter, value) in [(b'c', &subject.column), (b'n', &subject.constraint)] {
+                if let Some(value) = value {
+                    field(letter, value);
+                }
+            }
         }
         out.put_u8(0);
     });

@@ -14,7 +14,8 @@ use super::{
     extended::Extended,
     frame::{Fault, Io, Wire},
     message::{self, Front, violation},
-    rows::{Cursor, Ended},
+    place,
+    rows::{Cursor, Ended, attended},
     startup::{self, Admitted, REPORTED, Refused},
     types::Shape,
 };
@@ -150,7 +151,7 @@ impl Connection {
                         Ok(())
                     }
                     Err(Ended::Gone) => Err(Stop::Quiet),
-                    Err(Ended::Failed(error)) => Err(Stop::Refused(b'Q', error)),
+                    Err(Ended::Failed(error)) => Err(Stop::Refused(b'Q', place::placed(error, &sql))),
                 }
             }
             Front::Flush => wire.flush().await.map_err(|_| Stop::Quiet),
@@ -170,25 +171,27 @@ impl Connection {
             back::bare(&mut wire.output, b'I');
             return Ok(());
         }
-        while let Some(response) = self.session.step(&mut script).await? {
+        loop {
+            let cancel = self.session.cancel_handle();
+            let step = attended(self.session.step(&mut script), || cancel.cancel(), wire);
+            let Some(response) = step.await?? else { return Ok(()) };
             self.simple(wire, response).await?;
         }
-        Ok(())
     }
 
     async fn simple(&mut self, wire: &mut Wire, response: Response) -> Result<(), Ended> {
         let tag = match response {
             Response::Rows(rows) => {
-                rows.notices.iter().for_each(|n| back::notice(&mut wire.output, n));
+                rows.notices.iter().for_each(|n| back::said(&mut wire.output, n));
                 let shapes = Shape::of(&rows.schema);
-                self.all(wire, Cursor::new(rows.stream, shapes, rows.tag)).await?
+                self.all(wire, Cursor::new(rows.stream, shapes, rows.tag, self.session.zone())).await?
             }
             Response::Subscription(changes) => {
                 let shapes = Shape::of(&changes.schema);
-                self.all(wire, Cursor::live(changes.stream, shapes)).await?
+                self.all(wire, Cursor::live(changes.stream, shapes, self.session.zone())).await?
             }
             Response::Command { tag, notices } => {
-                notices.iter().for_each(|n| back::notice(&mut wire.output, n));
+                notices.iter().for_each(|n| back::said(&mut wire.output, n));
                 self.settle(wire, &tag);
                 tag
             }
@@ -225,6 +228,9 @@ impl Connection {
     }
 
     fn ready(&mut self, wire: &mut Wire) {
+        if self.session.settings_changed() {
+            self.settle(wire, "SET");
+        }
         if self.session.status() == TransactionStatus::Idle {
             self.extended.end();
             self.session.portals_ended();

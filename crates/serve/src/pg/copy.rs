@@ -30,7 +30,7 @@ pub async fn run(session: &mut Session, wire: &mut Wire, mut copy: Box<CopyIn>, 
             Front::CopyDone => {
                 return match session.finish_copy(*copy).await? {
                     Response::Command { tag, notices } => {
-                        notices.iter().for_each(|n| back::notice(&mut wire.output, n));
+                        notices.iter().for_each(|n| back::said(&mut wire.output, n));
                         Ok(tag)
                     }
                     _ => Err(Error::internal("COPY answered with something else than a tag").into()),

@@ -54,7 +54,7 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     let wrong = || Error::invalid("22P03", "incorrect binary data format for an array");
     let word = |rest: &mut Bytes| if rest.len() < 4 { Err(wrong()) } else { Ok(rest.get_i32()) };
     let n_dimensions = word(&mut rest)?;
-    let (_, _) = (word(&mut rest)?, word(&mut rest)?);
+    let (_, of) = (word(&mut rest)?, word(&mut rest)?);
     let n = match n_dimensions {
         0 => 0,
         1 => {
@@ -68,7 +68,7 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
         let len = word(&mut rest)?;
         values.push(match usize::try_from(len) {
             Err(_) => new_null_array(item, 1),
-            Ok(len) if len <= rest.len() => value(item, Some(&rest.split_to(len)), true)?,
+            Ok(len) if len <= rest.len() => value(item, Some(&widened(rest.split_to(len), of == 26)), true)?,
             Ok(_) => return Err(wrong()),
         });
     }
@@ -80,6 +80,14 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     let DataType::List(field) = ty else { return Err(wrong()) };
     let list = ListArray::try_new(field.clone(), OffsetBuffer::from_lengths([n]), values, None);
     Ok(Arc::new(list.map_err(Error::arrow)?))
+}
+
+/// An oid as the bigint that it is here.
+pub fn widened(bytes: Bytes, is_oid: bool) -> Bytes {
+    match <[u8; 4]>::try_from(&*bytes) {
+        Ok(four) if is_oid => Bytes::copy_from_slice(&u64::from(u32::from_be_bytes(four)).to_be_bytes()),
+        _ => bytes,
+    }
 }
 
 /// Text without NUL: no text of ours holds one.

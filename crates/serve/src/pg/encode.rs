@@ -20,7 +20,10 @@ use arrow::{
     },
 };
 use bytes::{BufMut, BytesMut};
-use regauge_plan::functions::cast::text_column;
+use regauge_plan::{
+    functions::cast::text_column,
+    local::{self, Zone},
+};
 use regauge_views::{
     Datum, Error, Result, Value,
     error::sqlstate as code,
@@ -43,6 +46,7 @@ pub struct Encoder {
     columns: Vec<(ArrayRef, Kind, bool)>,
     n_rows: usize,
     scratch: String,
+    zone: Zone,
 }
 
 /// How a column's values are read.
@@ -53,23 +57,30 @@ enum Kind {
 }
 
 impl Encoder {
-    /// Makes a batch's columns native.
-    pub fn new(batch: &RecordBatch, shapes: &[Shape]) -> Result<Encoder> {
+    /// Makes a batch's columns native; moments are shown in this zone.
+    pub fn new(batch: &RecordBatch, shapes: &[Shape], zone: Zone) -> Result<Encoder> {
+        let _zone = local::enter(zone);
         let columns = batch.columns().iter().zip(shapes).map(|(column, shape)| {
             let ty = native(column.data_type());
             let column = match column.data_type() {
                 own if *own == ty => column.clone(),
-                // an array of arrays goes as text
-                DataType::List(_) if ty == DataType::Utf8 => text_column(column).map_err(|e| Error::from_eval(&e))?,
+                // an array of arrays goes as text, and so does a row
+                DataType::List(_) | DataType::Struct(_) if ty == DataType::Utf8 => {
+                    text_column(column).map_err(|e| Error::from_eval(&e))?
+                }
                 _ => cast(column, &ty).map_err(Error::arrow)?,
             };
-            let kind = match Type::of(&ty) {
+            let told = if shape.ty == Type::Array(Scalar::Oid) { shape.ty } else { Type::of(&ty) };
+            if shape.binary && told == Type::Array(Scalar::Oid) {
+                are_oids(&column, &shape.name)?;
+            }
+            let kind = match told {
                 Type::Scalar(scalar) => Kind::Scalar(scalar),
                 Type::Array(scalar) => Kind::List(scalar),
             };
             Ok((column, kind, shape.binary))
         });
-        Ok(Encoder { columns: columns.collect::<Result<_>>()?, n_rows: batch.num_rows(), scratch: String::new() })
+        Ok(Encoder { columns: columns.collect::<Result<_>>()?, n_rows: batch.num_rows(), scratch: String::new(), zone })
     }
 
     /// Rows of the batch.
@@ -80,6 +91,7 @@ impl Encoder {
 
     /// Writes one row as a message; one that is too long is not written.
     pub fn row(&mut self, row: usize, out: &mut BytesMut) -> Result<()> {
+        let _zone = local::enter(self.zone);
         let start = out.len();
         let Encoder { columns, scratch, .. } = self;
         super::back::message(out, b'D', |out| {
@@ -102,6 +114,16 @@ impl Encoder {
     }
 }
 
+/// An array of bigint that was told to be one of oids holds numbers of 32 bits: others cannot be written as such.
+fn are_oids(column: &ArrayRef, name: &str) -> Result<()> {
+    let all = column.as_list_opt::<i32>().map(|lists| lists.values().as_primitive::<Int64Type>());
+    if all.is_some_and(|all| all.iter().flatten().any(|n| u32::try_from(n).is_err())) {
+        let message = format!("OID out of range column=\"{name}\"");
+        return Err(Error::invalid(code::NUMERIC_OUT_OF_RANGE, message).hint("ask for the array as text: (..)::text"));
+    }
+    Ok(())
+}
+
 fn value(out: &mut BytesMut, column: &dyn Array, kind: Kind, row: usize, binary: bool, scratch: &mut String) {
     match (kind, binary) {
         (Kind::Scalar(scalar), false) => text(out, column, scalar, row, scratch),
@@ -116,7 +138,7 @@ fn text(out: &mut BytesMut, column: &dyn Array, scalar: Scalar, row: usize, scra
     let _ = match scalar {
         Scalar::Int2 => write!(out, "{}", at::<Int16Array>(column).value(row)),
         Scalar::Int4 => write!(out, "{}", at::<Int32Array>(column).value(row)),
-        Scalar::Int8 => write!(out, "{}", at::<Int64Array>(column).value(row)),
+        Scalar::Int8 | Scalar::Oid => write!(out, "{}", at::<Int64Array>(column).value(row)),
         Scalar::Text => {
             out.put_slice(at::<StringArray>(column).value(row).as_bytes());
             Ok(())
@@ -144,7 +166,7 @@ fn datum(column: &dyn Array, scalar: Scalar, row: usize) -> Datum {
         Scalar::Bool => Datum::Bool(column.as_boolean().value(row)),
         Scalar::Int2 => Datum::Int(column.as_primitive::<Int16Type>().value(row).into()),
         Scalar::Int4 => Datum::Int(column.as_primitive::<Int32Type>().value(row).into()),
-        Scalar::Int8 => Datum::Int(column.as_primitive::<Int64Type>().value(row)),
+        Scalar::Int8 | Scalar::Oid => Datum::Int(column.as_primitive::<Int64Type>().value(row)),
         Scalar::Float4 => Datum::Float(column.as_primitive::<Float32Type>().value(row).into()),
         Scalar::Float8 => Datum::Float(column.as_primitive::<Float64Type>().value(row)),
         Scalar::Numeric => Datum::Decimal(column.as_primitive::<Decimal128Type>().value(row)),
@@ -169,6 +191,8 @@ fn binary_value(out: &mut BytesMut, column: &dyn Array, scalar: Scalar, row: usi
         Scalar::Int2 => out.put_i16(at::<Int16Array>(column).value(row)),
         Scalar::Int4 => out.put_i32(at::<Int32Array>(column).value(row)),
         Scalar::Int8 => out.put_i64(at::<Int64Array>(column).value(row)),
+        // Numbers of 32 bits, as the catalogs make them.
+        Scalar::Oid => out.put_u32(u32::try_from(at::<Int64Array>(column).value(row)).unwrap_or(0)),
         Scalar::Float4 => out.put_f32(at::<Float32Array>(column).value(row)),
         Scalar::Float8 => out.put_f64(at::<Float64Array>(column).value(row)),
         Scalar::Numeric => {
@@ -339,7 +363,7 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("l", column.data_type().clone(), true)]));
         let batch = RecordBatch::try_new(schema.clone(), vec![column]).expect("batch");
         let mut out = BytesMut::new();
-        Encoder::new(&batch, &Shape::of(&schema)).expect("native").row(0, &mut out).expect("small");
+        Encoder::new(&batch, &Shape::of(&schema), Zone::UTC).expect("native").row(0, &mut out).expect("small");
         assert_eq!(&out[11..], br#"{a,NULL,"","nUll","b c","q\"\\"}"#);
     }
 }

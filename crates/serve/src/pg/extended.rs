@@ -14,7 +14,8 @@ use super::{
     copy, decode,
     frame::Wire,
     message::{Bind, Front, Target, violation},
-    rows::{Cursor, Ended},
+    place,
+    rows::{Cursor, Ended, attended},
     types::{self, Shape, Type},
 };
 use arrow::{array::ArrayRef, datatypes::Schema};
@@ -37,6 +38,8 @@ pub struct Extended {
 
 struct Statement {
     prepared: Prepared,
+    /// As it came, for the places of errors.
+    sql: String,
     oids: Vec<u32>,
     /// Columns as text; none for what gives no rows.
     shapes: Option<Vec<Shape>>,
@@ -117,7 +120,10 @@ impl Connection {
             Front::Execute { portal, rows_max } => self.run_portal(wire, portal, rows_max).await?,
             Front::Close(target) => {
                 match target {
-                    Target::Statement(name) => self.extended.deallocate(Some(&name)),
+                    Target::Statement(name) => {
+                        self.extended.deallocate(Some(&name));
+                        self.session.statement_kept(&name, false);
+                    }
                     Target::Portal(name) => {
                         self.extended.close(&name);
                         self.session.portal_closed(&name);
@@ -146,16 +152,19 @@ impl Connection {
         // The unnamed statement goes even when the new one fails.
         self.extended.statements.remove(&name);
         let known: Vec<_> = oids.iter().map(|oid| types::parameter(*oid)).collect();
-        let prepared = self.session.prepare(sql, &known).await?;
+        let prepared = self.session.prepare(sql, &known).await.map_err(|e| place::placed(e, sql))?;
         self.check_failed(&prepared)?;
         let oids = prepared.params.iter().enumerate().map(|(at, ty)| match oids.get(at) {
             Some(oid) if *oid != 0 && types::parameter(*oid).is_some() => *oid,
-            _ => Type::of(ty).oid(),
+            _ => types::told(ty, prepared.oid_params.contains(&at)),
         });
         let oids = oids.collect();
-        let shapes = prepared.columns.as_deref().map(Shape::of);
+        let shapes = prepared.columns.as_deref().map(|columns| Shape::of_prepared(columns, prepared.reads_catalogs_only));
         check_width(shapes.as_deref().unwrap_or_default())?;
-        self.extended.statements.insert(name, Arc::new(Statement { prepared, oids, shapes }));
+        if !name.is_empty() {
+            self.session.statement_kept(&name, true);
+        }
+        self.extended.statements.insert(name, Arc::new(Statement { prepared, sql: sql.to_owned(), oids, shapes }));
         Ok(())
     }
 
@@ -175,9 +184,13 @@ impl Connection {
             let (n, needed) = (bind.values.len(), params.len());
             return Err(violation(format!("bind message supplies {n} parameters, but the prepared statement requires {needed}")));
         }
+        let _zone = regauge_plan::local::enter(self.session.zone());
         let formats = spread(&bind.formats, params.len(), "parameter")?;
-        let values = bind.values.iter().zip(params).zip(&formats);
-        let values = values.map(|((value, ty), binary)| decode::value(ty, value.as_ref(), *binary));
+        let values = bind.values.iter().zip(params).zip(&formats).zip(&statement.oids);
+        let values = values.map(|(((value, ty), binary), oid)| {
+            let value = value.as_ref().map(|bytes| decode::widened(bytes.clone(), *binary && *oid == 26));
+            decode::value(ty, value.as_ref(), *binary)
+        });
         let values = values.collect::<Result<Vec<_>, _>>()?;
         let mut shapes = statement.shapes.clone();
         let results = spread(&bind.results, shapes.as_ref().map_or(0, Vec::len), "result")?;
@@ -222,7 +235,7 @@ impl Connection {
         let shapes = self.cursor(name)?;
         let (batches, ended) = self.session.advance_cursor(name, (rows_max > 0).then_some(rows_max as u64)).await?;
         let rows = futures::stream::iter(batches.into_iter().map(Ok)).boxed();
-        let tag = Cursor::new(rows, shapes, "SELECT".to_owned()).send(wire, 0).await?.unwrap_or_default();
+        let tag = Cursor::new(rows, shapes, "SELECT".to_owned(), self.session.zone()).send(wire, 0).await?.unwrap_or_default();
         if ended {
             back::complete(&mut wire.output, &tag);
         } else {
@@ -242,20 +255,22 @@ impl Connection {
             if self.session.status() == TransactionStatus::Idle && self.peek(wire).await? != b'S' {
                 self.session.open_implicit();
             }
-            match self.session.run(prepared, &portal.values).await? {
+            let cancel = self.session.cancel_handle();
+            let ran = attended(self.session.run(prepared, &portal.values), || cancel.cancel(), wire).await?;
+            match ran.map_err(|e| place::placed(e, &portal.statement.sql))? {
                 Response::Rows(rows) => {
-                    rows.notices.iter().for_each(|n| back::notice(&mut wire.output, n));
+                    rows.notices.iter().for_each(|n| back::said(&mut wire.output, n));
                     check_columns(prepared, &rows.schema)?;
                     let shapes = portal.shapes.clone().unwrap_or_default();
-                    portal.state = State::Running(Cursor::new(rows.stream, shapes, rows.tag));
+                    portal.state = State::Running(Cursor::new(rows.stream, shapes, rows.tag, self.session.zone()));
                 }
                 Response::Subscription(changes) => {
                     check_columns(prepared, &changes.schema)?;
                     let shapes = portal.shapes.clone().unwrap_or_default();
-                    portal.state = State::Running(Cursor::live(changes.stream, shapes));
+                    portal.state = State::Running(Cursor::live(changes.stream, shapes, self.session.zone()));
                 }
                 Response::Command { tag, notices } => {
-                    notices.iter().for_each(|n| back::notice(&mut wire.output, n));
+                    notices.iter().for_each(|n| back::said(&mut wire.output, n));
                     self.settle(wire, &tag);
                     back::complete(&mut wire.output, &tag);
                     portal.state = State::Done;

@@ -14,6 +14,8 @@ mod encode;
 mod extended;
 mod frame;
 mod message;
+mod place;
+pub mod probe;
 mod registry;
 mod rows;
 mod scram;
@@ -142,6 +144,12 @@ impl Server {
     /// Answers until it is told to stop; then statements are cancelled and clients told.
     pub async fn run(self, instance: Instance, passwords: Passwords, stop: CancellationToken) {
         let Options { connections_max, statement_bytes, tls, tls_only } = self.options;
+        if let Ok(address) = self.listener.local_addr() {
+            instance.tell("port", address.port().to_string());
+            instance.tell("listen_addresses", address.ip().to_string());
+        }
+        instance.tell("max_connections", connections_max.to_string());
+        instance.tell("ssl", if tls.is_some() { "on" } else { "off" });
         let registry = Registry::new(Env::real(), connections_max);
         let logins = Logins::new(instance.clone(), passwords);
         let door = Arc::new(Door { instance, logins, registry, tls, tls_only, statement_bytes, stop: stop.clone() });

@@ -9,7 +9,9 @@ use super::{
     types::Shape,
 };
 use futures::StreamExt;
+use regauge_plan::local::Zone;
 use regauge_views::{Error, response::RowStream};
+use std::{future::Future, time::Duration};
 
 /// Why rows ended early.
 pub enum Ended {
@@ -39,19 +41,20 @@ pub struct Cursor {
     tag: String,
     /// Rows come when they come: each batch is sent at once, and a client that has gone is noticed.
     live: bool,
+    zone: Zone,
 }
 
 impl Cursor {
     /// Rows of a query.
     #[must_use]
-    pub fn new(stream: RowStream, shapes: Vec<Shape>, tag: String) -> Cursor {
-        Cursor { stream, shapes, batch: None, tag, live: false }
+    pub fn new(stream: RowStream, shapes: Vec<Shape>, tag: String, zone: Zone) -> Cursor {
+        Cursor { stream, shapes, batch: None, tag, live: false, zone }
     }
 
     /// Changes without end.
     #[must_use]
-    pub fn live(stream: RowStream, shapes: Vec<Shape>) -> Cursor {
-        Cursor { stream, shapes, batch: None, tag: "SUBSCRIBE".to_owned(), live: true }
+    pub fn live(stream: RowStream, shapes: Vec<Shape>, zone: Zone) -> Cursor {
+        Cursor { stream, shapes, batch: None, tag: "SUBSCRIBE".to_owned(), live: true, zone }
     }
 
     /// Its columns.
@@ -65,9 +68,12 @@ impl Cursor {
         let mut sent = 0;
         loop {
             let Some((encoder, next)) = &mut self.batch else {
-                let item = if self.live { watched(&mut self.stream, wire).await? } else { self.stream.next().await };
+                let item = match self.live {
+                    true => watched(&mut self.stream, wire).await?,
+                    false => attended(self.stream.next(), || (), wire).await?,
+                };
                 let Some(batch) = item else { return Ok(Some(self.tagged(sent))) };
-                self.batch = Some((Encoder::new(&batch?, &self.shapes)?, 0));
+                self.batch = Some((Encoder::new(&batch?, &self.shapes, self.zone)?, 0));
                 continue;
             };
             while *next < encoder.n_rows() {
@@ -91,13 +97,40 @@ impl Cursor {
     }
 }
 
+/// What some work comes to. When its client goes meanwhile, it is told to end, and is waited for.
+pub async fn attended<T>(work: impl Future<Output = T>, end: impl FnOnce(), wire: &mut Wire) -> Result<T, Ended> {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return Ok(done),
+        () = departed(wire) => {}
+    }
+    end();
+    work.await;
+    Err(Ended::Gone)
+}
+
+/// Ends when the client has gone; what it sends meanwhile is read later.
+async fn departed(wire: &mut Wire) {
+    /// What takes less is not watched.
+    const AFTER: Duration = Duration::from_secs(1);
+    tokio::time::sleep(AFTER).await;
+    while wire.n_waiting() < AHEAD_BYTES {
+        if wire.fill().await.is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Bytes that a client may send ahead.
+const AHEAD_BYTES: usize = 1 << 20;
+
 /// The next batch, all before it sent; meanwhile the client may go, and may send what is read later.
 async fn watched(
     stream: &mut RowStream,
     wire: &mut Wire,
 ) -> Result<Option<regauge_views::Result<arrow::array::RecordBatch>>, Ended> {
-    /// Bytes that a client may send ahead.
-    const AHEAD_BYTES: usize = 1 << 20;
     wire.flush().await?;
     loop {
         if wire.n_waiting() >= AHEAD_BYTES {

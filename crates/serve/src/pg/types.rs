@@ -17,6 +17,8 @@ pub enum Scalar {
     Int4,
     /// bigint
     Int8,
+    /// oid: a bigint of the catalogs, see [`Shape::of_prepared`]
+    Oid,
     /// real
     Float4,
     /// double precision
@@ -61,6 +63,7 @@ const fn numbers(scalar: Scalar) -> (u32, u32, i16) {
         Scalar::Int2 => (21, 1005, 2),
         Scalar::Int4 => (23, 1007, 4),
         Scalar::Int8 => (20, 1016, 8),
+        Scalar::Oid => (26, 1028, 4),
         Scalar::Float4 => (700, 1021, 4),
         Scalar::Float8 => (701, 1022, 8),
         Scalar::Numeric => (1700, 1231, -1),
@@ -163,7 +166,7 @@ fn arrow_of(scalar: Scalar) -> DataType {
         Scalar::Bool => DataType::Boolean,
         Scalar::Int2 => DataType::Int16,
         Scalar::Int4 => DataType::Int32,
-        Scalar::Int8 => DataType::Int64,
+        Scalar::Int8 | Scalar::Oid => DataType::Int64,
         Scalar::Float4 => DataType::Float32,
         Scalar::Float8 => DataType::Float64,
         Scalar::Numeric => regauge_views::pgtypes::numeric(),
@@ -245,7 +248,27 @@ pub struct Shape {
     pub binary: bool,
 }
 
+/// The number by which a parameter's type is told.
+#[must_use]
+pub fn told(ty: &DataType, is_oid: bool) -> u32 {
+    match Type::of(ty) {
+        Type::Scalar(Scalar::Int8) if is_oid => Type::Scalar(Scalar::Oid).oid(),
+        Type::Array(Scalar::Int8) if is_oid => Type::Array(Scalar::Oid).oid(),
+        other => other.oid(),
+    }
+}
+
 impl Shape {
+    /// Columns of a prepared statement. The catalogs hold no array of bigint but arrays of oids: those are told to be what
+    /// they are, because asyncpg knows no other array before it has asked the catalogs for it, and asks for oids then.
+    #[must_use]
+    pub fn of_prepared(schema: &Schema, reads_catalogs_only: bool) -> Vec<Shape> {
+        let mut shapes = Shape::of(schema);
+        let arrays = shapes.iter_mut().filter(|shape| reads_catalogs_only && shape.ty == Type::Array(Scalar::Int8));
+        arrays.for_each(|shape| shape.ty = Type::Array(Scalar::Oid));
+        shapes
+    }
+
     /// Columns of an answer, all as text.
     #[must_use]
     pub fn of(schema: &Schema) -> Vec<Shape> {

@@ -245,7 +245,7 @@ fn of_relation(catalog: &Catalog, relation: &Arc<Relation>) -> Vec<Object> {
         .collect();
     let (schema, name) = (relation.name.schema.clone(), relation.name.name.clone());
     let comment = catalog.comment(relation.id, None).map(str::to_owned);
-    let rights = Some(rights::Object::Relation(relation.id));
+    let rights = Some(regauge_views::catalog::dead::object(relation));
     let relation = Some(relation.clone());
     let (index_of, of, own) = (None, schema.clone(), name.clone());
     let object = Object { oid, schema: of, name: own, kind, columns, key, index_of, relation, rights, comment };
@@ -255,7 +255,7 @@ fn of_relation(catalog: &Catalog, relation: &Arc<Relation>) -> Vec<Object> {
     let index = Object {
         oid: oids::key_index(oid),
         schema,
-        name: format!("{name}_pkey"),
+        name: regauge_views::catalog::key_constraint(&name),
         kind: "i",
         columns: object.key.iter().filter_map(|at| object.columns.get(*at)).cloned().collect(),
         index_of: Some(oid),

@@ -15,8 +15,9 @@ use super::{
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray},
-    datatypes::{DataType, Float32Type, Float64Type},
+    datatypes::DataType,
 };
+use regauge_plan::functions::cast::text_column;
 use regauge_views::{Error, read::system::SystemFunction};
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ pub fn find(name: &str) -> Option<&'static Function> {
 
 /// Whether a call of this name, without a schema, is meant for us. Names that ordinary statements use too are left to them.
 pub fn is_system(name: &str) -> bool {
-    find(name).is_some() && !text::SHARED.contains(&name) && !arrays::SHARED.contains(&name)
+    find(name).is_some() && !arrays::SHARED.contains(&name)
 }
 
 /// All functions, bound to what their statement sees.
@@ -135,8 +136,6 @@ fn cell(array: &ArrayRef, row: usize) -> Cell {
         DataType::Int16 => Cell::Int(array.as_primitive::<Int16Type>().value(row).into()),
         DataType::Int32 => Cell::Int(array.as_primitive::<Int32Type>().value(row).into()),
         DataType::Int64 => Cell::Int(array.as_primitive::<Int64Type>().value(row)),
-        DataType::Float32 => Cell::Text(array.as_primitive::<Float32Type>().value(row).to_string()),
-        DataType::Float64 => Cell::Text(array.as_primitive::<Float64Type>().value(row).to_string()),
         DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
         DataType::Utf8View => Cell::Text(array.as_string_view().value(row).to_owned()),
         DataType::LargeUtf8 => Cell::Text(array.as_string::<i64>().value(row).to_owned()),
@@ -145,7 +144,10 @@ fn cell(array: &ArrayRef, row: usize) -> Cell {
             Cell::List((0..items.len()).map(|i| cell(&items, i)).collect())
         }
         DataType::Null => Cell::Null,
-        _ => arrow::util::display::array_value_to_string(array, row).map_or(Cell::Null, Cell::Text),
+        _ => match text_column(&array.slice(row, 1)) {
+            Ok(text) => text.as_string_opt::<i32>().map_or(Cell::Null, |t| Cell::Text(t.value(0).to_owned())),
+            Err(_) => Cell::Null,
+        },
     }
 }
 

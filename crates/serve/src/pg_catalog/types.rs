@@ -128,14 +128,26 @@ pub fn format(oid: i64, typmod: Option<i64>) -> String {
     let modifier = match (oid, typmod.filter(|m| *m >= 4)) {
         (1042 | 1043, Some(m)) => format!("({})", m - 4),
         (1700, Some(m)) => format!("({},{})", ((m - 4) >> 16) & 0xffff, (m - 4) & 0xffff),
-        _ => String::new(),
+        _ => match (oid, typmod) {
+            // the digits of seconds stand behind the first word
+            (1083 | 1114 | 1184, Some(digits @ 0..=6)) => {
+                let (word, rest) = ty.sql.split_once(' ').unwrap_or((ty.sql, ""));
+                return format!("{word}({digits}) {rest}");
+            }
+            (1186, Some(m)) if m >> 16 == INTERVAL_FIELDS => format!("({})", m & 0xffff),
+            _ => String::new(),
+        },
     };
     format!("{}{modifier}", ty.sql)
 }
 
+/// What an interval of all fields has above its digits of seconds.
+const INTERVAL_FIELDS: i64 = 0x7fff;
+
 /// Oid and typmod of a column's type.
 pub fn of_column(ty: &DataType, chars_max: Option<u64>) -> (i64, i64) {
     let plain = |oid| (oid, -1);
+    let digits = || chars_max.and_then(|n| i64::try_from(n).ok());
     match ty {
         DataType::Boolean => plain(16),
         DataType::Int16 => plain(21),
@@ -149,15 +161,15 @@ pub fn of_column(ty: &DataType, chars_max: Option<u64>) -> (i64, i64) {
         DataType::LargeUtf8 => plain(3802),
         DataType::Utf8View => plain(114),
         DataType::Date32 => plain(1082),
-        DataType::Time64(_) => plain(1083),
-        DataType::Timestamp(TimeUnit::Microsecond, None) => plain(1114),
-        DataType::Timestamp(..) => plain(1184),
-        DataType::Interval(IntervalUnit::MonthDayNano) => plain(1186),
+        DataType::Time64(_) => (1083, digits().unwrap_or(-1)),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => (1114, digits().unwrap_or(-1)),
+        DataType::Timestamp(..) => (1184, digits().unwrap_or(-1)),
+        DataType::Interval(IntervalUnit::MonthDayNano) => (1186, digits().map_or(-1, |n| INTERVAL_FIELDS << 16 | n)),
         // numeric without precision
         DataType::Decimal128(38, 16) => plain(1700),
         DataType::Decimal128(p, s) => (1700, ((i64::from(*p) << 16) | i64::from(*s & 0x7f)) + 4),
         DataType::List(item) => {
-            let (oid, typmod) = of_column(item.data_type(), None);
+            let (oid, typmod) = of_column(item.data_type(), chars_max);
             (by_oid(oid).map_or(0, |t| t.array), typmod)
         }
         _ => plain(25),

@@ -2,9 +2,9 @@
 
 use arrow::{
     array::{
-        ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
-        Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, LargeStringBuilder, StringBuilder,
-        StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+        ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
+        Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder,
+        LargeStringBuilder, StringBuilder, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit},
 };
@@ -70,6 +70,28 @@ impl Cells {
     /// Whether the column holds JSON, which takes any value as the JSON it is.
     pub(super) fn is_json(&self) -> bool {
         matches!(self.builder, Builder::Json(_) | Builder::Jsonb(_))
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        match &self.builder {
+            Builder::Bool(b) => b.len(),
+            Builder::Int16(b) => b.len(),
+            Builder::Int32(b) => b.len(),
+            Builder::Int64(b) => b.len(),
+            Builder::Float32(b) => b.len(),
+            Builder::Float64(b) => b.len(),
+            Builder::Decimal(b) => b.len(),
+            Builder::Text(b) => b.len(),
+            Builder::Bytes(b) => b.len(),
+            Builder::Uuid(b) => b.len(),
+            Builder::Json(b) => b.len(),
+            Builder::Jsonb(b) => b.len(),
+            Builder::Date(b) => b.len(),
+            Builder::Time(b) => b.len(),
+            Builder::Timestamp(b) => b.len(),
+            Builder::Interval(b) => b.len(),
+        }
     }
 
     pub(super) fn push_null(&mut self) {

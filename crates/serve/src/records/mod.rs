@@ -3,7 +3,7 @@
 //! ```text
 //!   bytes ─▶ format ─▶ a batch of the columns that the bytes name ─▶ Session::append_records (defaults, checks, one commit)
 //! ```
-//! Invariant: a body is taken whole or not at all; what is wrong with it names the line (from 1) and the column. Values follow
+//! Invariant: a body is taken whole or not at all, or, where a stream's bad records are stored beside it, without those that are bad; what is wrong with it names the line (from 1) and the column. Values follow
 //! PostgreSQL's input rules of their type. Cost: one pass over the bytes; memory is a small multiple of the body, which its door
 //! bounds. It does not know HTTP nor files.
 
@@ -12,10 +12,15 @@ mod cells;
 mod ndjson;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringArray},
+    array::{ArrayRef, StringArray},
     datatypes::DataType,
 };
-use regauge_views::{Error, Session, catalog::Relation, error::sqlstate as code};
+use regauge_views::{
+    Error, Session,
+    catalog::Relation,
+    error::sqlstate as code,
+    session::intake::{Intake, OnError},
+};
 use std::{fmt, sync::Arc};
 
 /// How records are written.
@@ -90,15 +95,22 @@ impl fmt::Display for BadRecords {
     }
 }
 
-/// Reads a body into rows of a relation.
-pub async fn read(session: &mut Session, name: &str, format: Format, bytes: bytes::Bytes) -> Result<RecordBatch, BadRecords> {
+/// Reads a body into records of a relation; bad ones fare as it is wished, or as the stream says.
+pub async fn read(
+    session: &mut Session,
+    name: &str,
+    format: Format,
+    bytes: bytes::Bytes,
+    wished: Option<OnError>,
+) -> Result<Intake, BadRecords> {
     let relation = session.takes_records(name)?;
+    let on_error = session.on_error(&relation, wished)?;
     if format == Format::Csv {
-        return read_csv(session, &relation, bytes).await;
+        return read_csv(session, &relation, bytes, on_error).await;
     }
     let work = tokio::task::spawn_blocking(move || match format {
-        Format::Ndjson => ndjson::read(&relation, &bytes),
-        _ => arrow_ipc::read(&bytes).map_err(BadRecords::from),
+        Format::Ndjson => ndjson::read(&relation, &bytes, on_error),
+        _ => Ok(Intake::of_rows(arrow_ipc::read(&bytes)?, on_error, "records")),
     });
     match work.await {
         Ok(rows) => rows,
@@ -108,7 +120,12 @@ pub async fn read(session: &mut Session, name: &str, format: Format, bytes: byte
 }
 
 /// CSV is COPY's: one reader for both doors.
-async fn read_csv(session: &mut Session, relation: &Relation, bytes: bytes::Bytes) -> Result<RecordBatch, BadRecords> {
+async fn read_csv(
+    session: &mut Session,
+    relation: &Relation,
+    bytes: bytes::Bytes,
+    on_error: OnError,
+) -> Result<Intake, BadRecords> {
     let end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
     let header = std::str::from_utf8(&bytes[..end]).map_err(|_| {
         BadRecords::at(1, None, Error::invalid(code::NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\""))
@@ -118,13 +135,13 @@ async fn read_csv(session: &mut Session, relation: &Relation, bytes: bytes::Byte
         let error = Error::no_column(unknown, &relation.name).hint("the first line of a CSV body names the columns");
         return Err(BadRecords::at(1, Some(unknown), error));
     }
-    let mut copy = session.read_csv(&relation.name.to_string(), &names)?;
+    let mut copy = session.read_csv(&relation.name.to_string(), &names, on_error)?;
     let work = tokio::task::spawn_blocking(move || {
         copy.push(&bytes)?;
-        copy.into_rows()
+        copy.into_intake()
     });
     match work.await {
-        Ok(rows) => rows.map_err(|error| BadRecords { line: line_of(&error), column: None, error: Box::new(error) }),
+        Ok(intake) => intake.map_err(|error| BadRecords { line: line_of(&error), column: None, error: Box::new(error) }),
         Err(_) => Err(Error::internal("reading CSV panicked").into()),
     }
 }

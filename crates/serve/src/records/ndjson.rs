@@ -3,30 +3,55 @@
 //! Rules: a field that is not there is NULL, or its column's DEFAULT if no line of the body has it; a column with a DEFAULT that
 //! only some lines have is refused, because `null` and "not said" would look alike. Numbers are read from their digits, never
 //! through a double. A text column takes any value, other than strings as the JSON it is; a json or jsonb column takes every value as the
-//! JSON it is, but `null`, which is NULL. An unknown or doubled field is refused.
+//! JSON it is, but `null`, which is NULL. An unknown or doubled field is refused. Where a stream's bad records are stored beside it, a line with an
+//! error is one of them: its row is filled up with NULLs and taken out at the end.
 
 use super::{BadRecords, cells::Cells};
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
     datatypes::{Field, Schema},
 };
+use bytes::Bytes;
 use regauge_views::{
     Error,
     catalog::{Kind, Relation},
     error::sqlstate as code,
+    session::intake::{self, DeadLetter, Door, Intake, OnError, Raw},
 };
 use serde::de::IgnoredAny;
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-pub(super) fn read(relation: &Relation, bytes: &[u8]) -> Result<RecordBatch, BadRecords> {
+pub(super) fn read(relation: &Relation, bytes: &Bytes, on_error: OnError) -> Result<Intake, BadRecords> {
     let mut table = Table::new(relation)?;
+    let (mut raws, mut bad, mut letters, mut n_records) = (vec![], vec![], vec![], 0);
     for (at, line) in bytes.split(|b| *b == b'\n').enumerate() {
         let line = line.trim_ascii();
-        if !line.is_empty() {
-            table.line(at as u64 + 1, line)?;
+        if line.is_empty() {
+            continue;
         }
+        n_records += 1;
+        let position = at as u64 + 1;
+        let read = table.line(position, line);
+        if on_error == OnError::Fail {
+            read?;
+            continue;
+        }
+        let raw = Raw { bytes: bytes.slice_ref(line), position };
+        bad.push(read.is_err());
+        if let Err(why) = read {
+            table.take_out();
+            letters.push(DeadLetter { raw: raw.clone(), error: *why.error, column: why.column });
+            intake::check_room(letters.len())?;
+        }
+        raws.push(raw);
     }
-    table.finish()
+    let n_bad = letters.len();
+    let mut rows = table.finish(n_bad)?;
+    if n_bad > 0 {
+        (rows, raws) = intake::without(&rows, raws, &bad)?;
+    }
+    let door = Door { source: "records", format: "ndjson" };
+    Ok(Intake { rows, raws, letters, n_records, on_error, door })
 }
 
 struct Column<'a> {
@@ -35,6 +60,8 @@ struct Column<'a> {
     cells: Cells,
     /// Rows that were filled.
     filled: usize,
+    /// The line that is being read has it.
+    here: bool,
     /// How many lines had the field.
     given: usize,
 }
@@ -52,14 +79,16 @@ impl<'a> Table<'a> {
         let key: &[usize] = if let Kind::Table { key } = &relation.kind { key } else { &[] };
         let column = |(at, c): (usize, &'a regauge_views::catalog::Column)| {
             let not_null = c.not_null || key.contains(&at);
-            Ok(Column { relation: c, not_null, cells: Cells::new(&c.ty)?, filled: 0, given: 0 })
+            Ok(Column { relation: c, not_null, cells: Cells::new(&c.ty)?, filled: 0, here: false, given: 0 })
         };
         let columns = relation.columns.iter().enumerate().map(column).collect::<Result<Vec<_>, Error>>()?;
         let by_name = relation.columns.iter().enumerate().map(|(at, c)| (c.name.as_str(), at)).collect();
         Ok(Table { relation, columns, by_name, n_rows: 0, lines: vec![] })
     }
 
+    /// After an error the row is not whole, see [`Table::take_out`].
     fn line(&mut self, no: u64, bytes: &[u8]) -> Result<(), BadRecords> {
+        self.columns.iter_mut().for_each(|column| column.here = false);
         let text = std::str::from_utf8(bytes).map_err(|_| {
             BadRecords::at(no, None, Error::invalid(code::NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\""))
         })?;
@@ -81,6 +110,18 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// Makes a row of NULLs of what is there of a line with an error; whoever reads on takes it out of what [`Table::finish`] gives.
+    fn take_out(&mut self) {
+        for column in &mut self.columns {
+            if column.cells.len() == self.n_rows {
+                column.cells.push_null();
+            }
+            column.filled = self.n_rows + 1;
+            column.given -= usize::from(std::mem::take(&mut column.here));
+        }
+        self.n_rows += 1;
+    }
+
     fn field(&mut self, no: u64, name: &str, value: Json<'_>) -> Result<(), BadRecords> {
         let Some(at) = self.by_name.get(name) else {
             let error = Error::no_column(name, &self.relation.name).hint("every field of a record is a column of that name");
@@ -93,6 +134,7 @@ impl<'a> Table<'a> {
         }
         column.filled += 1;
         column.given += 1;
+        column.here = true;
         let pushed = match value {
             Json::Null if column.not_null => Err(null_in(column, self.relation)),
             Json::Null => {
@@ -100,7 +142,7 @@ impl<'a> Table<'a> {
                 Ok(())
             }
             Json::Text(_, raw) if column.cells.is_json() => column.cells.push(raw),
-            Json::Text(text, _) => match column.relation.chars_max {
+            Json::Text(text, _) => match column.relation.chars_max.filter(|_| column.cells.is_text()) {
                 Some(max) if text.chars().count() as u64 > max => {
                     Err(Error::invalid(code::STRING_TOO_LONG, format!("value too long for type character varying({max})")))
                 }
@@ -116,15 +158,16 @@ impl<'a> Table<'a> {
         pushed.map_err(|e| BadRecords::at(no, Some(name), e))
     }
 
-    fn finish(self) -> Result<RecordBatch, BadRecords> {
-        let n_rows = self.n_rows;
+    /// All rows, `n_bad` of which were taken out.
+    fn finish(self, n_bad: usize) -> Result<RecordBatch, BadRecords> {
+        let (n_rows, n_good) = (self.n_rows, self.n_rows - n_bad);
         let mut fields = Vec::new();
         let mut arrays = Vec::new();
         for column in self.columns {
-            if column.given == 0 && n_rows > 0 {
+            if column.given == 0 && n_good > 0 {
                 continue;
             }
-            if column.relation.default.is_some() && column.given != n_rows {
+            if column.relation.default.is_some() && column.given != n_good {
                 let message =
                     format!("field \"{}\" is missing in some records, and its column has a default", column.relation.name);
                 let error = Error::invalid(code::BAD_COPY, message).hint("write it in every record of the body, or in none");
@@ -145,9 +188,9 @@ impl<'a> Table<'a> {
 fn null_in(column: &Column<'_>, relation: &Relation) -> Error {
     let message = format!(
         "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
-        column.relation.name, relation.name
+        column.relation.name, relation.name.name
     );
-    Error::invalid(code::NOT_NULL, message)
+    Error::invalid(code::NOT_NULL, message).of_column(&relation.name, &column.relation.name)
 }
 
 fn short(raw: &str) -> String {

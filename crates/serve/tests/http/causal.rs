@@ -48,7 +48,7 @@ async fn what_a_token_has_seen_and_is_not_here_is_waited_for_and_then_refused() 
         seen = server.post("/v1/topics/t/records", &[], format!("{{\"k\": {k}}}\n").as_bytes()).await.token().to_owned();
     }
     server.stop().await;
-    let restored = Server::over(backup, HttpOptions::default()).await;
+    let restored = Server::patient(backup, HttpOptions::default(), std::time::Duration::from_secs(2)).await;
     restored.post("/v1/sql", &[("regauge-token", &seen)], b"{\"sql\": \"SELECT count(*) FROM t\"}").await.fails(504, "RG001");
     restored.post("/v1/topics/t/records", &[("regauge-token", &seen)], b"{\"k\": 1}\n").await.fails(504, "RG001");
     assert_eq!(restored.sql("SELECT count(*) FROM t").await.rows(), json!([[0]]));

@@ -29,7 +29,15 @@ impl Server {
     }
 
     pub async fn over(dir: tempfile::TempDir, options: HttpOptions) -> Server {
-        let instance = Instance::open(Config::new(dir.path())).unwrap();
+        // a machine may be slow
+        Server::patient(dir, options, Duration::from_secs(40)).await
+    }
+
+    /// Waits so long for what a token has seen.
+    pub async fn patient(dir: tempfile::TempDir, options: HttpOptions, causal_timeout: Duration) -> Server {
+        let mut config = Config::new(dir.path());
+        config.limits.causal_timeout = causal_timeout;
+        let instance = Instance::open(config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -4,6 +4,7 @@
 mod causal;
 mod client;
 mod guard;
+mod ledger;
 mod limits;
 mod records;
 mod roles;

@@ -190,6 +190,22 @@ async fn a_retry_of_a_producer_is_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_answered_also_when_it_does_not_read_any_more() {
+    let server = server("CREATE STREAM t (k INT, v TEXT)").await;
+    let first = [("regauge-producer", "p"), ("regauge-sequence", "0")];
+    let body = b"{\"k\": 1, \"v\": \"a\"}\n{\"k\": 2}\n";
+    let stored = server.post(PATH, &first, body).await.json();
+    server.sql("ALTER STREAM t DROP COLUMN v").await.rows();
+    let again = server.post(PATH, &first, body).await.json();
+    assert_eq!(again["duplicate"], true, "{again}");
+    assert_eq!((&stored["lsn"], &stored["placed"], &stored["rows"]), (&again["lsn"], &again["placed"], &again["rows"]));
+    let next = [("regauge-producer", "p"), ("regauge-sequence", "1")];
+    assert_ne!(server.post(PATH, &next, body).await.status, 200, "it was never stored");
+    assert_eq!(server.sql("SELECT k FROM t ORDER BY k").await.rows(), json!([[1], [2]]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_takes_no_records_says_so() {
     let server = server("CREATE TABLE t (k INT PRIMARY KEY); CREATE MATERIALIZED VIEW v AS SELECT k FROM t").await;
     server.post("/v1/topics/nothing/records", &[], b"{}\n").await.fails(404, "42P01");

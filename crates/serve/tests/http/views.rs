@@ -30,6 +30,24 @@ async fn rows_are_found_by_key_and_by_column() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_shown_at_an_epoch_is_shown_again() {
+    let server = server().await;
+    let rows = |answer: crate::client::Answer| answer.json()["rows"].clone();
+    let epoch = server.sql("SHOW regauge.epoch").await.rows()[0][0].to_string();
+    let epoch = epoch.trim_matches('"');
+    server.sql("DELETE FROM t WHERE k < 3").await.rows();
+    server.sql("FLUSH").await;
+    assert_eq!(rows(server.get("/v1/views/v?key=a").await), json!([]));
+    assert_eq!(rows(server.get(&format!("/v1/views/v?key=a&epoch={epoch}")).await), json!([["a", "15"]]));
+    assert_eq!(rows(server.get(&format!("/v1/views/t?g=a&n=5&epoch={epoch}")).await), json!([[2, "a", 5]]));
+    let sql = format!("SELECT v.total, t.k FROM v JOIN t USING (g) ORDER BY t.k AS OF EPOCH {epoch}");
+    assert_eq!(server.sql(&sql).await.rows(), json!([["15", 1], ["15", 2], ["1", 3]]));
+    server.get("/v1/views/v?epoch=x").await.fails(400, "22023");
+    server.get("/v1/views/v?epoch=9000000000").await.fails(400, "22023");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_come_as_events_and_sum_up_to_the_view() {
     let server = server().await;
     let mut stream = server.begin("GET", "/v1/views/v/changes", &[], b"").await;

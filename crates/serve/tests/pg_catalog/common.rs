@@ -11,7 +11,10 @@ pub struct Site {
 
 pub async fn site() -> (Site, Session) {
     let dir = tempfile::tempdir().unwrap();
-    let instance = Instance::open(Config::new(dir.path()).workers(1)).unwrap();
+    let mut config = Config::new(dir.path()).workers(1);
+    // a machine may be slow
+    config.limits.causal_timeout = std::time::Duration::from_secs(120);
+    let instance = Instance::open(config).unwrap();
     regauge_serve::pg_catalog::install(&instance);
     let mut session = instance.session(SessionOptions::default()).unwrap();
     for sql in [

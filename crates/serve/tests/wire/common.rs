@@ -26,7 +26,10 @@ pub async fn site_with(options: Options) -> Site {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let address = server.address().unwrap();
-    let instance = Instance::open(Config::new(dir.path())).unwrap();
+    let mut config = Config::new(dir.path());
+    // a machine may be slow
+    config.limits.causal_timeout = std::time::Duration::from_secs(120);
+    let instance = Instance::open(config).unwrap();
     regauge_serve::pg_catalog::install(&instance);
     let passwords = Passwords::open(&Env::real(), dir.path()).unwrap();
     let stop = CancellationToken::new();

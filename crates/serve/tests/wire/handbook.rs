@@ -1,23 +1,76 @@
-//! `docs/sql.md` and `docs/wasm.md`, run: each block of SQL gives the block of text after it, and each row of a table of calls what it says.
+//! `docs/sql.md`, `docs/functions.md` and `docs/wasm.md`, run: each block of SQL gives the block of text after it, and each row of a table of calls what it says.
 
 use crate::common::{Site, site, sqlstate};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, TryStreamExt, pin_mut};
+use std::time::Duration;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 const PAGE: &str = include_str!("../../../../docs/sql.md");
+const FUNCTIONS_PAGE: &str = include_str!("../../../../docs/functions.md");
 const WASM_PAGE: &str = include_str!("../../../../docs/wasm.md");
 
 /// What a block is answered with: the rows of its last statement, or the error. Statements end where a line ends with `;`; each is
-/// sent by itself, because several in one message are one transaction.
-async fn answer(client: &Client, block: &str) -> String {
-    let mut lines = vec![];
-    for sql in block.split(";\n").filter(|sql| !sql.trim().is_empty()) {
-        lines.clear();
-        match client.simple_query(sql).await {
-            Ok(messages) => lines.extend(messages.iter().filter_map(line)),
-            Err(error) => return format!("ERROR {}", sqlstate(&error)),
+/// sent by itself, because several in one message are one transaction. Data of COPY .. FROM STDIN follows up to `\\.`, as in psql. Of a
+/// SUBSCRIBE as many rows are waited for as are `wanted`. `:epoch` is what SHOW regauge.epoch gave last.
+async fn answer(client: &Client, block: &str, wanted: usize) -> String {
+    let (mut rest, mut lines) = (block, Ok(vec![]));
+    let mut epoch = String::new();
+    while !rest.trim().is_empty() {
+        let (sql, after) = rest.split_once(";\n").unwrap_or((rest, ""));
+        rest = after;
+        let sql = &sql.replace(":epoch", &epoch);
+        let words = sql.trim().to_uppercase();
+        lines = if words.starts_with("COPY") && words.contains("FROM STDIN") {
+            let (data, after) = rest.split_once("\\.\n").expect("data of COPY ends");
+            rest = after;
+            copied_in(client, sql, data).await
+        } else if words.starts_with("COPY") && words.contains("TO STDOUT") {
+            copied_out(client, sql).await
+        } else if words.starts_with("SUBSCRIBE") {
+            subscribed(client, sql, wanted).await
+        } else {
+            client.simple_query(sql).await.map(|messages| messages.iter().filter_map(line).collect())
+        };
+        if let (true, Ok([shown])) = (words == "SHOW REGAUGE.EPOCH", lines.as_deref()) {
+            epoch.clone_from(shown);
+        }
+        if let Err(error) = &lines {
+            return format!("ERROR {}", sqlstate(error));
         }
     }
-    lines.join("\n")
+    lines.unwrap_or_default().join("\n")
+}
+
+async fn copied_in(client: &Client, sql: &str, data: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+    let sink = client.copy_in::<_, Bytes>(sql).await?;
+    pin_mut!(sink);
+    sink.send(Bytes::copy_from_slice(data.as_bytes())).await?;
+    sink.finish().await?;
+    Ok(vec![])
+}
+
+async fn copied_out(client: &Client, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+    let parts: Vec<Bytes> = client.copy_out(sql).await?.try_collect().await?;
+    Ok(String::from_utf8_lossy(&parts.concat()).lines().map(str::to_owned).collect())
+}
+
+/// The first rows of a subscription, whose epochs depend on what happened before.
+async fn subscribed(client: &Client, sql: &str, wanted: usize) -> Result<Vec<String>, tokio_postgres::Error> {
+    let messages = client.simple_query_raw(sql).await?;
+    pin_mut!(messages);
+    let mut lines = vec![];
+    while lines.len() < wanted {
+        let next = tokio::time::timeout(Duration::from_secs(60), messages.next()).await.expect("a row in time");
+        let Some(message) = next else { break };
+        if let Some(row) = line(&message?) {
+            let (_, columns) = row.split_once('|').expect("an epoch before the columns");
+            lines.push(format!("..|{columns}"));
+        }
+    }
+    client.cancel_token().cancel_query(NoTls).await?;
+    while let Some(Ok(_)) = messages.next().await {}
+    Ok(lines)
 }
 
 fn line(message: &SimpleQueryMessage) -> Option<String> {
@@ -78,7 +131,8 @@ async fn differences(site: &Site, title: &str, section: &str) -> Vec<String> {
             Part::Block { sql, gives } => (sql, gives),
             Part::Call { expr, gives } => (format!("SELECT {expr}"), Some(gives)),
         };
-        let got = answer(&client, &sql).await;
+        let wanted = gives.as_ref().map_or(0, |gives| gives.lines().count());
+        let got = answer(&client, &sql, wanted).await;
         match gives {
             Some(gives) if gives == got => {}
             Some(gives) => differ.push(format!("{title}: {sql}\n  page says:\n{gives}\n  it gives:\n{got}")),
@@ -92,7 +146,7 @@ async fn differences(site: &Site, title: &str, section: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_of_the_page_gives_what_the_page_says() {
     let (mut differ, mut n) = (vec![], 0);
-    for section in PAGE.split("\n## ").skip(1) {
+    for section in [PAGE, FUNCTIONS_PAGE].iter().flat_map(|page| page.split("\n## ").skip(1)) {
         let (title, text) = section.split_once('\n').unwrap();
         let site = site().await;
         n += parts(text).len();

@@ -2,13 +2,16 @@
 //! own in this process, on a free port.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod advisory;
 mod bad_input;
 mod cancel;
 mod common;
 mod copy;
+mod coverage;
 mod cursors;
 mod daily;
 mod drivers;
+mod fields;
 mod handbook;
 mod hostile;
 mod json;
@@ -18,3 +21,4 @@ mod roles;
 mod sessions;
 mod tls;
 mod transactions;
+mod zones;

@@ -56,15 +56,15 @@ async fn what_would_be_ignored_is_refused() {
     let site = site().await;
     let client = site.client().await;
     for sql in [
-        "SET TimeZone = 'Europe/Berlin'",
         "SET DateStyle = 'German'",
+        "SET DateStyle = 'ISO, DMY'",
         "SET IntervalStyle = 'iso_8601'",
         "SET bytea_output = 'escape'",
         "SET extra_float_digits = 0",
     ] {
         assert_eq!(code(&client, sql).await, "0A000", "{sql}");
     }
-    for sql in ["SET TimeZone = 'Etc/UTC'", "SET TIME ZONE 'UTC'", "SET DateStyle = 'ISO, DMY'", "SET extra_float_digits = 3"] {
+    for sql in ["SET TimeZone = 'Etc/UTC'", "SET TIME ZONE 'UTC'", "SET DateStyle = 'ISO, MDY'", "SET extra_float_digits = 3"] {
         assert_eq!(code(&client, sql).await, "00000", "{sql}");
     }
 }

@@ -89,3 +89,37 @@ async fn what_one_connection_wrote_another_sees_when_it_carries_the_token() {
     }
     assert_eq!(code(&reader, "SET regauge.token = 'made up'").await, "22023");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_columns_share_a_name_are_locked() {
+    let site = site().await;
+    let client = site.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE a (id INT PRIMARY KEY, name TEXT); CREATE TABLE b (id INT PRIMARY KEY, a_id INT, name TEXT); \
+             INSERT INTO a VALUES (1, 'x'), (2, 'y'); INSERT INTO b VALUES (1, 1, 'p'), (2, 2, 'q'), (3, 1, 'r'); FLUSH",
+        )
+        .await
+        .unwrap();
+    let joined = "SELECT b.id, a.id, b.name, a.name FROM b JOIN a ON a.id = b.a_id ORDER BY b.id DESC LIMIT 2";
+    for lock in ["FOR UPDATE OF b", "FOR UPDATE", "FOR SHARE SKIP LOCKED"] {
+        client.batch_execute("BEGIN").await.unwrap();
+        assert_eq!(rows(&client, &format!("{joined} {lock}")).await, ["3|1|r|x", "2|2|q|y"], "{lock}");
+        client.batch_execute("COMMIT").await.unwrap();
+    }
+    // As Django sends it: prepared, and in a cursor.
+    client.batch_execute("BEGIN").await.unwrap();
+    let statement = client.prepare(&format!("{joined} FOR UPDATE OF b")).await.unwrap();
+    let names: Vec<&str> = statement.columns().iter().map(|c| c.name()).collect();
+    assert_eq!(names, ["id", "id", "name", "name"]);
+    assert_eq!(client.query(&statement, &[]).await.unwrap().len(), 2);
+    client.batch_execute(&format!("DECLARE c CURSOR FOR {joined} FOR UPDATE OF b")).await.unwrap();
+    assert_eq!(rows(&client, "FETCH ALL c").await, ["3|1|r|x", "2|2|q|y"]);
+    client.batch_execute("COMMIT").await.unwrap();
+    // And they are locked: who changes one of them meanwhile makes the other's commit fail.
+    let other = site.client().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    assert_eq!(rows(&client, &format!("{joined} FOR UPDATE OF b")).await.len(), 2);
+    other.batch_execute("UPDATE b SET name = 'z' WHERE id = 3").await.unwrap();
+    assert_eq!(code(&client, "COMMIT").await, "40001");
+}

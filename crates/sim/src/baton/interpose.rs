@@ -83,6 +83,7 @@ pub unsafe extern "C" fn pthread_create(
         thread: 0,
         ending: 0,
     });
+    t.live.push(task);
     let baton: *const AtomicU32 = &*t.tasks[task].baton;
     let birth = Box::into_raw(Box::new(Birth { start, arg, task, baton }));
     let mut thread = 0;
@@ -90,7 +91,7 @@ pub unsafe extern "C" fn pthread_create(
     let made = unsafe { real::create()(&raw mut thread, attr, born, birth.cast()) };
     let t = table();
     if made != 0 {
-        t.tasks[task].state = State::Gone;
+        t.end(task, State::Gone);
         return made;
     }
     t.tasks[task].thread = thread;
@@ -125,10 +126,13 @@ extern "C" fn ending(value: *mut c_void) {
         unsafe { libc::pthread_setspecific(key(), value) };
         return;
     }
-    t.tasks[me].state = State::Gone;
+    t.end(me, State::Gone);
     t.ended.push(t.tasks[me].thread);
-    for task in t.tasks.iter_mut().filter(|t| t.state == State::Joining(me)) {
-        task.state = State::Ready;
+    for at in &t.live {
+        let task = &mut t.tasks[*at];
+        if task.state == State::Joining(me) {
+            task.state = State::Ready;
+        }
     }
     let chosen = t.choose(me, false);
     hand_to(chosen);

@@ -69,6 +69,8 @@ struct Task {
 
 struct Table {
     tasks: Vec<Task>,
+    /// Those that are neither gone nor stopped, in order: a run has thousands of tasks in its time, and some forty at a time.
+    live: Vec<usize>,
     pace: Pace,
     random: u64,
     now_ns: u64,
@@ -146,7 +148,7 @@ impl Table {
             self.pass_deadline(horizon);
         }
         loop {
-            let ready = self.tasks.iter().filter(|t| t.state == State::Ready).count() as u64;
+            let ready = self.live.iter().filter(|at| self.tasks[**at].state == State::Ready).count() as u64;
             if ready == 0 {
                 if !self.pass_deadline(u64::MAX) {
                     give_up("deadlock: everybody waits for ever", self);
@@ -158,13 +160,18 @@ impl Table {
             let stays = mine && (others == 0 || (!gives_way && self.below(1000) >= self.pace.hand_on));
             let nth = if stays { None } else { Some(self.below(others)) };
             let chosen = nth.map_or(me, |nth| {
-                let ready = |(at, t): &(usize, &Task)| t.state == State::Ready && *at != me;
-                let mut ready = self.tasks.iter().enumerate().filter(ready);
-                ready.nth(nth as usize).map_or(me, |(at, _)| at)
+                let ready = |at: &usize| *at != me && self.tasks[*at].state == State::Ready;
+                self.live.iter().copied().filter(ready).nth(nth as usize).unwrap_or(me)
             });
             self.note(chosen as u64);
             return chosen;
         }
+    }
+
+    /// A task's last state.
+    fn end(&mut self, task: usize, state: State) {
+        self.tasks[task].state = state;
+        self.live.retain(|at| *at != task);
     }
 
     /// The earliest deadline passes, if there is one up to then.
@@ -173,7 +180,7 @@ impl Table {
             State::Waiting { until: Some(until), .. } if until <= up_to => Some(until),
             _ => None,
         };
-        let first = self.tasks.iter().enumerate().filter_map(|(at, t)| Some((until(t)?, t.turn, at))).min();
+        let first = self.live.iter().filter_map(|at| Some((until(&self.tasks[*at])?, self.tasks[*at].turn, *at))).min();
         let Some((until, _, at)) = first else { return false };
         self.now_ns = self.now_ns.max(until);
         let task = &mut self.tasks[at];
@@ -299,8 +306,10 @@ pub fn stop_machine(machine: u32) {
     let t = table();
     t.stopped = true;
     t.note(word(b"stop"));
-    for task in t.tasks.iter_mut().filter(|t| t.machine == machine && t.state != State::Gone) {
-        task.state = State::Stopped;
+    for at in t.live.clone() {
+        if t.tasks[at].machine == machine {
+            t.end(at, State::Stopped);
+        }
     }
     signal();
     if let Some(me) = me() {
@@ -369,8 +378,8 @@ fn wake(at: usize, n: u32) -> u32 {
     let t = table();
     let mut woken = 0;
     while woken < n {
-        let waits = |t: &Task| matches!(t.state, State::Waiting { at: a, .. } if a == at);
-        let first = t.tasks.iter().enumerate().filter(|(_, t)| waits(t)).min_by_key(|(_, t)| t.turn).map(|(i, _)| i);
+        let waits = |i: &usize| matches!(t.tasks[*i].state, State::Waiting { at: a, .. } if a == at);
+        let first = t.live.iter().copied().filter(waits).min_by_key(|i| t.tasks[*i].turn);
         let Some(first) = first else { break };
         t.tasks[first].state = State::Ready;
         woken += 1;
@@ -393,6 +402,7 @@ pub fn run(pace: Pace, body: impl FnOnce() + Send + 'static) {
     };
     let table = Table {
         tasks: vec![task("main")],
+        live: vec![0],
         pace,
         random: pace.seed,
         now_ns: 0,

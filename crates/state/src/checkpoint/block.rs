@@ -5,9 +5,10 @@
 //! | 4 | number of tables |
 //! | 8 + n | of each: its length, then its stream (version 5, buffers in zstd) |
 //!
-//! Decoding expects bytes that a checksum has vouched for; others are an error, too, as far as Arrow checks them.
+//! Decoding expects bytes that a checksum has vouched for. Others are an error as well: what they ask for is held against what they bring
+//! ([`super::bounds`]), and what Arrow asserts of them is caught.
 
-use super::CheckpointError;
+use super::{CheckpointError, bounds};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::{
@@ -15,12 +16,18 @@ use arrow::ipc::{
     reader::StreamReader,
     writer::{IpcWriteOptions, StreamWriter},
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Tables as bytes.
 pub fn encode(tables: &[RecordBatch]) -> Result<Vec<u8>, CheckpointError> {
+    Ok(encode_with(tables, Some(CompressionType::ZSTD))?)
+}
+
+/// The same with another compression; [`decode`] reads any.
+pub(crate) fn encode_with(tables: &[RecordBatch], compression: Option<CompressionType>) -> Result<Vec<u8>, ArrowError> {
     let mut bytes = u32::try_from(tables.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
     for table in tables {
-        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
+        let options = IpcWriteOptions::default().try_with_compression(compression)?;
         let at = bytes.len();
         bytes.extend_from_slice(&[0; 8]);
         let mut writer = StreamWriter::try_new_with_options(&mut bytes, &table.schema(), options)?;
@@ -43,8 +50,10 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<RecordBatch>, CheckpointError> {
         let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| broken())?;
         let (own, behind) = behind.split_at_checked(len).ok_or_else(broken)?;
         rest = behind;
-        let mut reader = StreamReader::try_new(own, None)?;
-        tables.push(reader.next().ok_or_else(broken)??);
+        bounds::check(own).map_err(|what| ArrowError::ParseError(format!("a block contradicts itself: {what}")))?;
+        let read = || StreamReader::try_new(own, None)?.next().ok_or_else(broken)?;
+        let asserted = |_| ArrowError::ParseError("a block does not have the columns that it says".to_owned());
+        tables.push(catch_unwind(AssertUnwindSafe(read)).map_err(asserted)??);
     }
     if rest.is_empty() { Ok(tables) } else { Err(broken().into()) }
 }
@@ -71,5 +80,67 @@ mod tests {
         assert_eq!(decode(&encode(&[]).unwrap()).unwrap(), vec![]);
         assert!((0..bytes.len()).step_by(97).all(|n| decode(&bytes[..n]).is_err()));
         assert!(decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn what_compresses_best_reads_back_and_a_length_that_lies_is_refused_before_it_is_reserved() {
+        let zeros = Arc::new(Int64Array::from_iter_values(std::iter::repeat_n(0, 3_000_000))) as ArrayRef;
+        let texts = Arc::new(StringArray::from_iter_values(std::iter::repeat_n("the same", 100_000))) as ArrayRef;
+        let empty = Arc::new(StringArray::from_iter_values(std::iter::repeat_n("", 100_000))) as ArrayRef;
+        let table = RecordBatch::try_from_iter([("z", zeros)]).unwrap();
+        let other = RecordBatch::try_from_iter([("t", texts), ("e", empty)]).unwrap();
+        for compression in [None, Some(CompressionType::ZSTD), Some(CompressionType::LZ4_FRAME)] {
+            let bytes = encode_with(&[table.clone(), other.clone()], compression).unwrap();
+            assert_eq!(decode(&bytes).unwrap(), [table.clone(), other.clone()], "{compression:?}");
+        }
+        // The length before compression, wherever it stands.
+        let bytes = encode(&[table]).unwrap();
+        let said = 24_000_000i64.to_le_bytes();
+        let places: Vec<usize> = (0..bytes.len() - 8).filter(|at| bytes[*at..at + 8] == said).collect();
+        assert!(!places.is_empty(), "the length is there");
+        for length in [i64::MAX, 1 << 46, -2, i64::MIN, 24_000_000 * 100] {
+            let mut lying = bytes.clone();
+            places.iter().for_each(|at| lying[*at..at + 8].copy_from_slice(&length.to_le_bytes()));
+            assert!(decode(&lying).is_err(), "length={length}");
+        }
+    }
+
+    #[test]
+    fn no_change_of_some_bytes_makes_it_panic_or_ask_for_more_than_is_there() {
+        let column = Arc::new(Int64Array::from_iter((0..500).map(|n| (n % 3 > 0).then_some(n)))) as ArrayRef;
+        let text = Arc::new(StringArray::from_iter((0..500).map(|n| (n % 5 > 0).then(|| format!("text {n}"))))) as ArrayRef;
+        let flags = Arc::new(arrow::array::BooleanArray::from_iter((0..500).map(|n| Some(n % 2 > 0)))) as ArrayRef;
+        let lists = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int32Type, _, _>(
+            (0..500).map(|n| Some((0..n % 4).map(Some).collect::<Vec<_>>())),
+        );
+        let columns = [("a", column), ("b", text), ("c", flags), ("l", Arc::new(lists) as ArrayRef)];
+        let bytes = encode(&[RecordBatch::try_from_iter(columns).unwrap()]).unwrap();
+        let mut seed = 1u64;
+        let mut next = |n: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(seed >> 33).unwrap() % n
+        };
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..3000 {
+            let mut changed = bytes.clone();
+            for _ in 0..1 + next(3) {
+                let at = next(changed.len());
+                match next(4) {
+                    0 => changed[at] ^= 1 << next(8),
+                    1 => changed[at] = [0, 1, 127, 128, 255][next(5)],
+                    2 => changed.truncate(at.max(1)),
+                    _ => {
+                        let n = [i64::MAX, -1, 1 << 47, 0][next(4)].to_le_bytes();
+                        let end = (at + 8).min(changed.len());
+                        changed[at..end].copy_from_slice(&n[..end - at]);
+                    }
+                }
+            }
+            match decode(&changed) {
+                Ok(_) => read += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 100 && read > 0, "read={read} refused={refused}");
     }
 }

@@ -27,7 +27,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// Another release's format.
-    #[error("checkpoint has a format of another release version={version} file={}", path.display())]
+    #[error("checkpoint has a format of another release version={version} supported={} file={}", super::FORMAT_VERSION, path.display())]
     OtherFormat {
         /// Which file.
         path: PathBuf,

@@ -92,7 +92,7 @@ pub(super) enum NotOne {
     Version(u32),
 }
 
-pub(super) fn checksum(parts: &[&[u8]]) -> [u8; HASH] {
+pub(crate) fn checksum(parts: &[&[u8]]) -> [u8; HASH] {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(part);

@@ -11,15 +11,18 @@
 //! who uses the folder is its owner's affair (the data folder's lock).
 
 mod block;
+mod bounds;
 mod error;
 mod manifest;
 mod store;
 mod wire;
 
+pub(crate) use block::encode_with;
 pub use block::{decode, encode};
 pub use error::CheckpointError;
+pub(crate) use manifest::checksum;
 pub use manifest::{Block, Label, Manifest, Place, Section};
-pub use store::{Store, Writer};
+pub use store::{Held, Store, Writer};
 
 /// The format that this program writes; it reads no other.
 pub const FORMAT_VERSION: u32 = 2;

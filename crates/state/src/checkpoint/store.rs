@@ -4,12 +4,14 @@ use super::{
     CheckpointError,
     manifest::{Block, Label, Manifest, NotOne, Place, checksum},
 };
+use parking_lot::Mutex;
 use regauge_types::{
     DataSetId,
     env::{Env, File, OpenMode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,12 +27,52 @@ const BUFFER: usize = 1 << 20;
 /// The largest manifest that is read.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
+/// A number from here on is no name of ours: none could follow it for ever.
+const NUMBERS_END: u64 = 1 << 63;
+
 /// A folder of checkpoints.
 #[derive(Clone)]
 pub struct Store {
     env: Env,
     dir: PathBuf,
     dataset: DataSetId,
+    /// Manifests that somebody reads, and how many do. Held while old ones are removed.
+    held: Arc<Mutex<BTreeMap<u64, usize>>>,
+}
+
+/// A checkpoint that somebody reads: neither it nor its runs are removed as long as this lives.
+pub struct Held {
+    store: Store,
+    manifest: Manifest,
+}
+
+impl Held {
+    /// The checkpoint.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its files: their names and where they are, the manifest last.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let blocks = self.manifest.sections.iter().flat_map(|s| &s.blocks);
+        let runs: BTreeSet<u64> = blocks.map(|b| b.place.run).collect();
+        let runs = runs.into_iter().map(|no| self.store.run_path(no));
+        runs.chain([self.store.manifest_path(self.manifest.no)]).collect()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.store.held.lock();
+        if let Some(n) = held.get_mut(&self.manifest.no) {
+            *n -= 1;
+            if *n == 0 {
+                held.remove(&self.manifest.no);
+            }
+        }
+    }
 }
 
 /// A checkpoint that is being written.
@@ -63,7 +105,8 @@ impl Drop for Writer<'_> {
 
 fn number(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
-    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+    let number: Option<u64> = (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?;
+    number.filter(|n| *n < NUMBERS_END)
 }
 
 impl Store {
@@ -73,7 +116,13 @@ impl Store {
         if let Some(parent) = dir.parent() {
             env.disk.sync_dir(parent).map_err(CheckpointError::io("sync folder", parent))?;
         }
-        Ok(Store { env, dir: dir.to_owned(), dataset })
+        Ok(Store { env, dir: dir.to_owned(), dataset, held: Arc::default() })
+    }
+
+    /// As [`Store::open`], to look only: nothing is made.
+    #[must_use]
+    pub fn look(env: Env, dir: &Path, dataset: DataSetId) -> Store {
+        Store { env, dir: dir.to_owned(), dataset, held: Arc::default() }
     }
 
     fn manifest_path(&self, no: u64) -> PathBuf {
@@ -86,7 +135,11 @@ impl Store {
 
     /// Numbers of manifests and of runs, ascending.
     fn numbers(&self) -> Result<(Vec<u64>, Vec<u64>), CheckpointError> {
-        let names = self.env.disk.list(&self.dir).map_err(CheckpointError::io("list", &self.dir))?;
+        let names = match self.env.disk.list(&self.dir) {
+            // somebody removed the folder under a running instance
+            Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
+            listed => listed.map_err(CheckpointError::io("list", &self.dir))?,
+        };
         let of = |prefix, suffix| {
             let mut numbers: Vec<u64> = names.iter().filter_map(|n| number(n, prefix, suffix)).collect();
             numbers.sort_unstable();
@@ -120,6 +173,45 @@ impl Store {
         Ok(manifest)
     }
 
+    /// Keeps the newest checkpoint that reads from being removed; `None` if there is none.
+    pub fn hold(&self) -> Result<Option<Held>, CheckpointError> {
+        let mut held = self.held.lock();
+        for no in self.manifests()? {
+            match self.load(no) {
+                Ok(manifest) => {
+                    *held.entry(no).or_default() += 1;
+                    drop(held);
+                    return Ok(Some(Held { store: self.clone(), manifest }));
+                }
+                Err(error @ CheckpointError::Io { .. }) => return Err(error),
+                Err(error) => tracing::warn!(%error, "a checkpoint that does not read is passed over"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a checkpoint that was published is still there, its runs included; what is in them is another question.
+    pub fn has(&self, manifest: &Manifest) -> Result<bool, CheckpointError> {
+        let (manifests, runs) = self.numbers()?;
+        let mut blocks = manifest.sections.iter().flat_map(|s| &s.blocks);
+        Ok(manifests.contains(&manifest.no) && blocks.all(|b| runs.contains(&b.place.run)))
+    }
+
+    /// Compares the first bytes of a run with what stands there in every run.
+    pub fn check_run(&self, no: u64) -> Result<u64, CheckpointError> {
+        let path = self.run_path(no);
+        let file = self.env.disk.open(&path, OpenMode::Read).map_err(CheckpointError::io("open", &path))?;
+        let len = file.len().map_err(CheckpointError::io("read the length of", &path))?;
+        let corrupt = |reason: &str| CheckpointError::Corrupt { path: path.clone(), offset: 0, reason: reason.to_owned() };
+        if len < RUN_HEAD {
+            return Err(corrupt("a run is cut off before its first block"));
+        }
+        let wanted = [RUN_MAGIC.as_slice(), &no.to_le_bytes()].concat();
+        let mut head = vec![0; wanted.len()];
+        file.read_exact_at(&mut head, 0).map_err(CheckpointError::io("read", &path))?;
+        if head[..] == wanted[..] { Ok(len) } else { Err(corrupt("it does not begin as a run of this number")) }
+    }
+
     /// The bytes of a block, verified.
     pub fn read(&self, block: &Block) -> Result<Vec<u8>, CheckpointError> {
         let Place { run, offset, len } = block.place;
@@ -138,7 +230,15 @@ impl Store {
     /// Begins a checkpoint beside `last`, the newest one, whose blocks may be named again.
     pub fn begin(&self, last: Option<&Manifest>) -> Result<Writer<'_>, CheckpointError> {
         let (manifests, runs) = self.numbers()?;
+        if manifests.is_empty() && runs.is_empty() {
+            // it may have been removed with all that was in it
+            Store::open(self.env.clone(), &self.dir, self.dataset)?;
+        }
         let no = manifests.last().max(runs.last()).copied().unwrap_or(0) + 1;
+        if no >= NUMBERS_END {
+            let path = self.manifest_path(no);
+            return Err(CheckpointError::Io { what: "number a checkpoint", path, source: io::ErrorKind::InvalidInput.into() });
+        }
         let leaving = last.map(|last| self.leaving(last)).transpose()?.unwrap_or_default();
         let blocks = last.into_iter().flat_map(|m| &m.sections).flat_map(|s| &s.blocks);
         let known = blocks.filter(|b| !leaving.contains(&b.place.run)).map(|b| (b.hash, b.place)).collect();
@@ -168,11 +268,17 @@ impl Store {
 
     /// Removes what the last manifests do not name. A manifest that does not read keeps all runs: what it names is not known.
     fn collect(&self) -> Result<(), CheckpointError> {
+        // nobody begins to hold one between the look and the removal
+        let held = self.held.lock();
         let (manifests, runs) = self.numbers()?;
-        let (old, kept) = manifests.split_at(manifests.len().saturating_sub(KEPT));
+        let newest = manifests.len().saturating_sub(KEPT);
+        let stays = |at: usize, no: u64| at >= newest || held.contains_key(&no);
+        let numbers =
+            |of: bool| manifests.iter().copied().enumerate().filter(move |(at, no)| stays(*at, *no) == of).map(|(_, no)| no);
+        let (kept, old): (Vec<u64>, Vec<u64>) = (numbers(true).collect(), numbers(false).collect());
         let remove = |path: PathBuf| self.env.disk.remove(&path).map_err(CheckpointError::io("remove", &path));
         let mut needed = BTreeSet::new();
-        for no in kept {
+        for no in &kept {
             let manifest = self.load(*no)?;
             needed.extend(manifest.sections.iter().flat_map(|s| &s.blocks).map(|b| b.place.run));
         }

@@ -9,8 +9,8 @@
 //! Cost of a sum: the rows that are not in the base, and the hashes of the base, which are computed once; when the rest is not
 //! much smaller than the base, everything is hashed. A look-up by key costs one probe a layer; the index is made by the first one.
 
-use super::{RowError, TraceError, key_index::KeyIndex};
-use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
+use super::{RowError, TraceError, held::Held, key_index::KeyIndex};
+use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashMap;
 use regauge_types::{Delta, Diffs, Epoch, hash::hash_columns, key};
@@ -34,6 +34,8 @@ pub(super) struct Layer {
     pub pieces: Vec<Delta>,
     pub errors: Vec<(RowError, i64)>,
     n_rows: usize,
+    /// Of memory that the rows hold.
+    n_bytes: OnceLock<usize>,
     /// Of each row, over all columns.
     hashes: OnceLock<Vec<u64>>,
     by_key: OnceLock<KeyIndex>,
@@ -48,7 +50,7 @@ impl Layer {
 
     fn of(epoch: Epoch, pieces: Vec<Delta>, errors: Vec<(RowError, i64)>) -> Layer {
         let n_rows = pieces.iter().map(Delta::n_rows).sum();
-        Layer { epoch, pieces, errors, n_rows, hashes: OnceLock::new(), by_key: OnceLock::new() }
+        Layer { epoch, pieces, errors, n_rows, n_bytes: OnceLock::new(), hashes: OnceLock::new(), by_key: OnceLock::new() }
     }
 
     pub fn n_rows(&self) -> usize {
@@ -64,16 +66,19 @@ impl Layer {
         self.size() == 0
     }
 
-    /// Bytes of memory held: rows, hashes and index. What pieces share is counted for each.
+    /// Bytes of memory held: rows, hashes and index. What pieces share is counted once.
     pub fn n_bytes(&self) -> usize {
-        let of_piece = |piece: &Delta| {
-            let diffs = match &piece.diffs {
-                Diffs::Ones => 0,
-                Diffs::Each(diffs) => diffs.get_array_memory_size(),
-            };
-            piece.rows.get_array_memory_size() + diffs
+        let count = || {
+            let mut held = Held::default();
+            for piece in &self.pieces {
+                piece.rows.columns().iter().for_each(|column| held.add(column));
+                if let Diffs::Each(diffs) = &piece.diffs {
+                    held.add(&(Arc::new(diffs.clone()) as ArrayRef));
+                }
+            }
+            held.bytes()
         };
-        let rows: usize = self.pieces.iter().map(of_piece).sum();
+        let rows = *self.n_bytes.get_or_init(count);
         rows + self.hashes.get().map_or(0, |h| h.capacity() * 8) + self.by_key.get().map_or(0, KeyIndex::n_bytes)
     }
 

@@ -14,6 +14,7 @@
 
 mod error;
 mod follow;
+mod held;
 mod key_index;
 mod layer;
 mod reader;

@@ -6,7 +6,7 @@
 
 use super::{
     Catalog, Check, Column, Definition, DefinitionSpec, Event, Kind, Made, Name, ObjectId, Relation, SequenceSpec, WatermarkSpec,
-    diverted,
+    dead, diverted,
     drops::{drops, is_beside},
     fold::{free, specs},
     late, retext, ty,
@@ -42,6 +42,12 @@ pub(super) fn rename(catalog: &Catalog, object: ObjectId, to: Name) -> Result<Ve
         names.insert(beside.id, name.clone());
         events.push(Event::Renamed { object: beside.id, name });
     }
+    if let Some(letters) = dead::beside(catalog, relation) {
+        let name = dead::name(&to);
+        free(catalog, &name)?;
+        names.insert(letters.id, name.clone());
+        events.push(Event::Renamed { object: letters.id, name });
+    }
     let aside = catalog.dependants(object).find(|d| diverted::is_of(d, relation));
     if let Some(aside) = aside {
         let name = diverted::name(&to);
@@ -66,9 +72,13 @@ pub(super) fn rename(catalog: &Catalog, object: ObjectId, to: Name) -> Result<Ve
 /// Refuses the view over the rows set aside of another: it goes with that one.
 fn stands_alone(catalog: &Catalog, relation: &Relation) -> Result<()> {
     let Some(whole) = catalog.relations().find(|of| is_beside(relation, of)) else { return Ok(()) };
-    let message = format!("view {} belongs to materialized view {}", relation.name, whole.name);
-    Err(Error::invalid(code::DEPENDENT_OBJECTS, message)
-        .hint(format!("ALTER MATERIALIZED VIEW {} RENAME TO renames both", whole.name)))
+    let (kind, of) = (relation.kind_name(), whole.kind_name());
+    let message = format!("{kind} {} belongs to {of} {}", relation.name, whole.name);
+    Err(Error::invalid(code::DEPENDENT_OBJECTS, message).hint(format!(
+        "ALTER {} {} RENAME TO renames both",
+        of.to_uppercase(),
+        whole.name
+    )))
 }
 
 fn redefine(view: &Relation, events: &mut Vec<Event>, text: &mut dyn FnMut(&Definition) -> Result<Option<String>>) -> Result<()> {
@@ -197,6 +207,9 @@ pub(super) fn change(catalog: &Catalog, object: ObjectId, change: Change) -> Res
         }
         _ => return Err(Error::invalid(code::WRONG_OBJECT, format!("\"{}\" is not a table or stream", relation.name))),
     };
+    if dead::of(relation).is_some() {
+        stands_alone(catalog, relation)?;
+    }
     let (columns, checks) = (relation.columns.clone(), relation.checks.clone());
     let mut next = Next { relation, columns, key, checks, watermark, schema_id: relation.schema_id };
     let place = |name: &str| relation.position(name).ok_or_else(|| Error::no_column(name, &relation.name));

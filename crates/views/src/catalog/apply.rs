@@ -28,6 +28,7 @@ impl Catalog {
                     | Event::SchemaDropped { .. }
                     | Event::SequenceDropped { .. }
                     | Event::FunctionDropped { .. }
+                    | Event::SecretDropped { .. }
                     | Event::Altered { .. }
             )
         };
@@ -49,12 +50,14 @@ impl Catalog {
             return;
         }
         let (relations, sequences, schemas, functions) = (&self.relations, &self.sequences, &self.schemas, &self.functions);
+        let secrets = &self.secrets;
         let schema = |name: &str| name == PUBLIC || schemas.contains(name);
         let there = |object: &Object| match object {
             Object::Relation(id) => relations.contains_key(id),
             Object::Sequence(id) => sequences.contains_key(id),
             Object::Schema(name) => schema(name),
             Object::Database => true,
+            Object::Secret(name) => secrets.contains_key(name),
             Object::Function { name, params } => {
                 functions.get(name).is_some_and(|all| all.iter().any(|f| f.spec.params.len() == *params))
             }
@@ -122,6 +125,9 @@ impl Catalog {
                 let gone = self.relations.remove(object).ok_or_else(|| misfit("no such relation"))?;
                 self.names.remove(&gone.name);
                 self.comments.retain(|(of, _), _| of != object);
+                if let ObjectId::View(view) = object {
+                    self.paces.remove(view);
+                }
                 self.sequences.retain(|_, s| s.spec.owner.is_none_or(|(owner, _)| owner != *object));
                 Ok(())
             }
@@ -194,6 +200,14 @@ impl Catalog {
                 Some(_) => Ok(()),
                 None => Err(misfit("no such sequence")),
             },
+            Event::SecretSet { name, file } => {
+                self.secrets.insert(name.clone(), file.clone());
+                Ok(())
+            }
+            Event::SecretDropped { name } => match self.secrets.remove(name) {
+                Some(_) => Ok(()),
+                None => Err(misfit("no such secret")),
+            },
             Event::ModuleAdded { module, .. } => {
                 let module = module.clone().ok_or_else(|| misfit("module without its bytes"))?;
                 self.modules.insert(module.hash().to_owned(), module);
@@ -248,6 +262,21 @@ impl Catalog {
                 Some(_) => Ok(()),
                 None => Err(misfit("no such sink")),
             },
+            Event::BackfillPaced { view, rate } => {
+                if self.get(ObjectId::View(*view)).is_none() {
+                    return Err(misfit("no such view"));
+                }
+                match rate {
+                    Some(rate) => drop(self.paces.insert(*view, *rate)),
+                    None => drop(self.paces.remove(view)),
+                }
+                Ok(())
+            }
+            Event::OnErrorSet { topic, on_error } => {
+                let stream = self.relations.get_mut(&ObjectId::Topic(*topic)).ok_or_else(|| misfit("no such stream"))?;
+                Arc::make_mut(stream).options.insert(super::dead::OPTION.to_owned(), on_error.clone());
+                Ok(())
+            }
             Event::Rights { change } => Arc::make_mut(&mut self.rights).apply(change).map_err(misfit),
         }
     }

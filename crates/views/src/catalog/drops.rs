@@ -2,7 +2,7 @@
 //!
 //! Cost: DROP .. CASCADE visits every relation per level.
 
-use super::{Catalog, Event, ObjectId, Relation, Sink, diverted, late};
+use super::{Catalog, Event, ObjectId, Relation, Sink, dead, diverted, late};
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_types::ErrorKind;
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ pub(super) fn drops(catalog: &Catalog, objects: &[ObjectId], cascade: bool) -> R
 
 /// Whether a relation was made with another and goes with it.
 pub(super) fn is_beside(relation: &Relation, of: &Relation) -> bool {
-    diverted::is_of(relation, of) || late::is_of(relation, of)
+    diverted::is_of(relation, of) || late::is_of(relation, of) || dead::is_of(relation, of)
 }
 
 fn in_use(relation: &Relation, dependant: &Relation) -> Error {
@@ -65,7 +65,11 @@ fn followed(relation: &Relation, sink: &Sink) -> Error {
 }
 
 fn belongs(relation: &Relation, whole: &Relation) -> Error {
-    let message = format!("cannot drop view {} because materialized view {} requires it", relation.name, whole.name);
-    Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
-        .hint(format!("DROP MATERIALIZED VIEW {} drops both", whole.name))
+    let (kind, of) = (relation.kind_name(), whole.kind_name());
+    let message = format!("cannot drop {kind} {} because {of} {} requires it", relation.name, whole.name);
+    Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message).hint(format!(
+        "DROP {} {} drops both",
+        of.to_uppercase(),
+        whole.name
+    ))
 }

@@ -32,7 +32,7 @@ pub struct ColumnSpec {
     /// NOT NULL.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_null: bool,
-    /// `varchar(n)`.
+    /// `varchar(n)`, `timestamp(n)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chars_max: Option<u64>,
     /// DEFAULT.
@@ -271,6 +271,15 @@ pub enum Event {
     SequenceDropped {
         sequence: u32,
     },
+    /// CREATE SECRET, ALTER SECRET .. AS: the value is in a file of its own, encrypted.
+    SecretSet {
+        name: Name,
+        /// The file's name.
+        file: String,
+    },
+    SecretDropped {
+        name: Name,
+    },
     /// A WebAssembly module, for functions that are made after it.
     ModuleAdded {
         /// Of its content.
@@ -305,6 +314,16 @@ pub enum Event {
     SinkDropped {
         sink: u32,
     },
+    /// How many rows a second versions of a view may read of their history; none: as many as they can.
+    BackfillPaced {
+        view: u32,
+        rate: Option<u64>,
+    },
+    /// What becomes of a stream's bad records from now on.
+    OnErrorSet {
+        topic: u32,
+        on_error: String,
+    },
     /// Numbers up to `last` may have been given; none: none has.
     SequenceReserved {
         sequence: u32,
@@ -338,12 +357,16 @@ impl Event {
             Event::SequenceCreated { .. } => "sequence_created",
             Event::SequenceDropped { .. } => "sequence_dropped",
             Event::SequenceReserved { .. } => "sequence_reserved",
+            Event::SecretSet { .. } => "secret_set",
+            Event::SecretDropped { .. } => "secret_dropped",
             Event::ModuleAdded { .. } => "module_added",
             Event::FunctionCreated { .. } => "function_created",
             Event::FunctionDropped { .. } => "function_dropped",
             Event::SinkCreated { .. } => "sink_created",
             Event::SinkAltered { .. } => "sink_altered",
             Event::SinkDropped { .. } => "sink_dropped",
+            Event::BackfillPaced { .. } => "backfill_paced",
+            Event::OnErrorSet { .. } => "on_error_set",
             Event::Rights { change } => change.kind(),
         }
     }
@@ -361,6 +384,8 @@ impl Event {
             | Event::SequenceCreated { name, .. }
             | Event::FunctionCreated { name, .. }
             | Event::FunctionDropped { name, .. }
+            | Event::SecretSet { name, .. }
+            | Event::SecretDropped { name }
             | Event::SinkCreated { name, .. } => Some(name),
             Event::VersionAdded { .. }
             | Event::Routed { .. }
@@ -374,6 +399,8 @@ impl Event {
             | Event::ModuleAdded { .. }
             | Event::SinkAltered { .. }
             | Event::SinkDropped { .. }
+            | Event::BackfillPaced { .. }
+            | Event::OnErrorSet { .. }
             | Event::Rights { .. } => None,
         }
     }

@@ -5,7 +5,7 @@
 
 use super::{
     Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, FunctionSpec, Made, Name, ObjectId, PUBLIC, SequenceSpec,
-    SinkSpec, VersionSpec, WatermarkSpec, alter, diverted, drops::drops, late,
+    SinkSpec, VersionSpec, WatermarkSpec, alter, dead, diverted, drops::drops, late, secret,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_plan::wasm::Module;
@@ -105,8 +105,26 @@ pub enum Wish {
         sink: u32,
         spec: SinkSpec,
     },
+    Pace {
+        view: u32,
+        rate: Option<u64>,
+    },
     DropSink {
         sink: u32,
+    },
+    /// What becomes of a stream's bad records.
+    OnError {
+        stream: ObjectId,
+        diverts: bool,
+    },
+    /// A secret, new or with another value.
+    Secret {
+        name: Name,
+        file: String,
+    },
+    DropSecret {
+        name: Name,
+        cascade: bool,
     },
     Reserve {
         sequence: u32,
@@ -129,7 +147,13 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             let topic = catalog.last_topic + 1;
             let mut events = counted(catalog, ObjectId::Topic(topic), &name, &mut columns, sequences)?;
             let columns = specs(&columns)?;
+            let aside = options.get(dead::OPTION).is_some_and(|v| v == dead::DEAD_LETTER);
+            let aside = aside.then(|| dead::made(topic + 1, topic, &name));
+            if let Some(Event::StreamCreated { name, .. }) = &aside {
+                free(catalog, name)?;
+            }
             events.push(Event::StreamCreated { topic, name, columns, partition_by, partitions, watermark, options, checks });
+            events.extend(aside);
             Ok(events)
         }
         Wish::View { name, columns, definition } => {
@@ -199,12 +223,16 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
             let added = new.map(|module| Event::ModuleAdded { hash: module.hash().to_owned(), module: Some(module) });
             Ok(added.into_iter().chain([Event::FunctionCreated { name, spec }]).collect())
         }
+        Wish::Secret { name, file } => secret::set(catalog, name, file),
+        Wish::DropSecret { name, cascade } => secret::drop(catalog, name, cascade),
         Wish::DropFunction { name, params } => Ok(vec![Event::FunctionDropped { name, params }]),
         Wish::Sink { name, spec } => {
             free(catalog, &name)?;
             Ok(vec![Event::SinkCreated { sink: catalog.last_sink + 1, name, spec }])
         }
         Wish::AlterSink { sink, spec } => Ok(vec![Event::SinkAltered { sink, spec }]),
+        Wish::Pace { view, rate } => Ok(vec![Event::BackfillPaced { view, rate }]),
+        Wish::OnError { stream, diverts } => dead::set(catalog, stream, diverts),
         Wish::DropSink { sink } => Ok(vec![Event::SinkDropped { sink }]),
         Wish::Reserve { sequence, last } => Ok(vec![Event::SequenceReserved { sequence, last }]),
     }
@@ -235,14 +263,16 @@ fn drop_schema(catalog: &Catalog, name: String, cascade: bool) -> Result<Vec<Eve
             .hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
     let functions = catalog.functions().filter(|f| f.name.schema == name);
+    let secrets: Vec<Name> = catalog.secrets().map(|(of, _)| of.clone()).filter(|of| of.schema == name).collect();
     let functions: Vec<Event> =
         functions.map(|f| Event::FunctionDropped { name: f.name.clone(), params: f.spec.params.len() }).collect();
-    if !cascade && !functions.is_empty() {
+    if !cascade && (!functions.is_empty() || !secrets.is_empty()) {
         let message = format!("cannot drop schema {name} because other objects depend on it");
         return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
             .hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
-    let mut sinks: Vec<u32> = catalog.sinks().filter(|s| s.name.schema == name).map(|s| s.id).collect();
+    let uses_one = |sink: &super::Sink| sink.spec.secrets().any(|(_, secret)| secrets.contains(&secret));
+    let mut sinks: Vec<u32> = catalog.sinks().filter(|s| s.name.schema == name || uses_one(s)).map(|s| s.id).collect();
     if !cascade && !sinks.is_empty() {
         let message = format!("cannot drop schema {name} because other objects depend on it");
         return Err(Error::new(ErrorKind::Conflict, code::DEPENDENT_OBJECTS, message)
@@ -252,6 +282,7 @@ fn drop_schema(catalog: &Catalog, name: String, cascade: bool) -> Result<Vec<Eve
     sinks.retain(|id| !events.iter().any(|e| matches!(e, Event::SinkDropped { sink } if sink == id)));
     events.extend(sinks.into_iter().map(|sink| Event::SinkDropped { sink }));
     events.extend(functions);
+    events.extend(secrets.into_iter().map(|name| Event::SecretDropped { name }));
     events.extend(free.into_iter().map(|sequence| Event::SequenceDropped { sequence }));
     events.push(Event::SchemaDropped { schema: name });
     Ok(events)

@@ -42,6 +42,16 @@ pub struct WasmSpec {
     pub aggregate: bool,
 }
 
+/// A function of the program that has the folder open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSpec {
+    /// Its name, version and types.
+    pub key: String,
+    /// It is an aggregate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aggregate: bool,
+}
+
 /// What a function is, in text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionSpec {
@@ -57,6 +67,9 @@ pub struct FunctionSpec {
     /// What it is an export of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wasm: Option<WasmSpec>,
+    /// What it is of the program's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostSpec>,
     /// Who owned it when it was made, in events of earlier releases: who does now is said by [`super::rights::Rights::owner`].
     #[serde(default = "bootstrap", skip_serializing_if = "is_bootstrap")]
     pub owner: RoleId,
@@ -94,7 +107,7 @@ impl FunctionSpec {
     /// Whether it is an aggregate.
     #[must_use]
     pub fn is_aggregate(&self) -> bool {
-        self.wasm.as_ref().is_some_and(|wasm| wasm.aggregate)
+        self.wasm.as_ref().is_some_and(|wasm| wasm.aggregate) || self.host.as_ref().is_some_and(|host| host.aggregate)
     }
 
     /// A function that was read from a statement, whose body names relations whole.
@@ -117,6 +130,7 @@ impl FunctionSpec {
             strict: function.strict,
             body: function.body.to_string(),
             wasm: None,
+            host: None,
             owner: RoleId::BOOTSTRAP,
         }
     }
@@ -137,8 +151,8 @@ impl FunctionSpec {
         };
         let body = parse::parse_query(&self.body, &ParseLimits::default()).map_err(|_| "a function's body cannot be read")?;
         let params = self.params.iter().map(param).collect::<Result<_, _>>()?;
-        // The call of an export sees to NULLs itself, and so does not name its arguments twice.
-        let strict = self.strict && self.wasm.is_none();
+        // The call of an export, or of a closure, sees to NULLs itself, and so does not name its arguments twice.
+        let strict = self.strict && self.wasm.is_none() && self.host.is_none();
         let fold = self.is_aggregate();
         Ok(Arc::new(UserFunction { name: name.name.clone(), params, returns, strict, fold, body }))
     }
@@ -190,9 +204,13 @@ impl UserFunctions for Found<'_> {
     }
 
     fn may_call(&self, module: &str) -> bool {
-        let of = |f: &Arc<Function>| f.spec.wasm.as_ref().is_some_and(|wasm| wasm.module == module);
+        let of = |f: &Arc<Function>| {
+            f.spec.wasm.as_ref().is_some_and(|wasm| wasm.module == module)
+                || f.spec.host.as_ref().is_some_and(|host| host.key == module)
+        };
         let may = |f: &Arc<Function>| self.who.schema(&f.name.schema, Privileges::USAGE).is_ok() && self.who.execute(f).is_ok();
-        self.catalog.module(module).is_some() && (self.who.is_superuser() || self.catalog.functions().filter(|f| of(f)).any(may))
+        let there = self.catalog.module(module).is_some() || regauge_plan::host::find(module).is_some();
+        there && (self.who.is_superuser() || self.catalog.functions().filter(|f| of(f)).any(may))
     }
 
     fn columns(&self, relation: &RelationName) -> Vec<String> {

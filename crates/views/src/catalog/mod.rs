@@ -13,6 +13,7 @@
 
 mod alter;
 mod apply;
+pub mod dead;
 pub(crate) mod diverted;
 mod drops;
 mod event;
@@ -25,6 +26,7 @@ mod rebase;
 pub mod recursion;
 pub mod retext;
 pub mod rights;
+pub mod secret;
 mod sequence;
 mod sink;
 pub mod ty;
@@ -71,6 +73,15 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.schema == PUBLIC { f.write_str(&self.name) } else { write!(f, "{}.{}", self.schema, self.name) }
     }
+}
+
+/// The name of a table's key as a constraint: PostgreSQL's, which cuts the table's name so that the whole has 63 bytes.
+#[must_use]
+pub fn key_constraint(table: &str) -> String {
+    const BYTES_MAX: usize = 63;
+    const END: &str = "_pkey";
+    let cut = (0..=table.len().min(BYTES_MAX - END.len())).rev().find(|at| table.is_char_boundary(*at));
+    format!("{}{END}", &table[..cut.unwrap_or(0)])
 }
 
 /// A relation's identity: stable under rename, never used again after a drop.
@@ -334,7 +345,7 @@ impl Relation {
             Kind::Materialized { versions, .. } => Box::new(versions.values().map(|v| &v.definition)),
             Kind::Table { .. } | Kind::Stream { .. } => Box::new(std::iter::empty()),
         };
-        one.flat_map(|d| d.depends_on.iter().copied())
+        one.flat_map(|d| d.depends_on.iter().copied()).chain(dead::of(self))
     }
 }
 
@@ -365,10 +376,14 @@ pub struct Catalog {
     sequences: BTreeMap<u32, Arc<Sequence>>,
     last_sequence: u32,
     functions: BTreeMap<Name, Vec<Arc<Function>>>,
+    /// Secrets by name: where each one's value is kept.
+    secrets: BTreeMap<Name, String>,
     /// WebAssembly modules by their hashes.
     modules: BTreeMap<String, Arc<regauge_plan::wasm::Module>>,
     sinks: BTreeMap<u32, Arc<Sink>>,
     last_sink: u32,
+    /// Rows a second of views whose histories are not read as fast as they can be.
+    paces: BTreeMap<u32, u64>,
     /// Who may do what.
     pub rights: Arc<Rights>,
 }
@@ -389,6 +404,12 @@ impl Catalog {
     #[must_use]
     pub fn has_functions(&self) -> bool {
         !self.functions.is_empty() || !self.modules.is_empty()
+    }
+
+    /// How many rows a second versions of a view may read of their history.
+    #[must_use]
+    pub fn backfill_rate(&self, view: ViewId) -> Option<u64> {
+        self.paces.get(&view.0).copied()
     }
 
     /// All sinks in the order of their ids.

@@ -5,7 +5,7 @@
 //! over all for those that it changes.
 
 use super::{
-    Catalog, Event, Name, ObjectId, Wish, diverted,
+    Catalog, Event, Name, ObjectId, Wish, dead, diverted,
     rights::{Change, Object},
 };
 use std::{
@@ -38,7 +38,9 @@ impl Ids {
     #[must_use]
     pub fn claim(&self, catalog: &Catalog, wish: &Wish) -> Catalog {
         let (topics, views, sequences) = match wish {
-            Wish::Table { sequences, .. } | Wish::Stream { sequences, .. } => (1, 0, sequences.len()),
+            Wish::Table { sequences, .. } => (1, 0, sequences.len()),
+            Wish::Stream { sequences, options, .. } => (1 + usize::from(options.contains_key(dead::OPTION)), 0, sequences.len()),
+            Wish::OnError { .. } => (1, 0, 0),
             Wish::View { .. } => (0, 1, 0),
             Wish::Materialized { version, late, .. } => {
                 let diverts = version.options.get(diverted::OPTION).is_some_and(|v| v == diverted::DIVERT);
@@ -77,6 +79,7 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
         | Event::MaterializedViewCreated { name, .. }
         | Event::Renamed { name, .. }
         | Event::SequenceCreated { name, .. }
+        | Event::SecretSet { name, .. }
         | Event::FunctionCreated { name, .. }
         | Event::SinkCreated { name, .. } = event
         {
@@ -92,7 +95,10 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
                 touched.insert(ObjectId::View(*view));
                 touched.extend(spec.definition.depends_on.iter().copied());
             }
-            Event::Routed { view, .. } | Event::VersionRetired { view, .. } => drop(touched.insert(ObjectId::View(*view))),
+            Event::Routed { view, .. } | Event::VersionRetired { view, .. } | Event::BackfillPaced { view, .. } => {
+                touched.insert(ObjectId::View(*view));
+            }
+            Event::OnErrorSet { topic, .. } => drop(changed.insert(ObjectId::Topic(*topic))),
             Event::Dropped { object, .. } | Event::Renamed { object, .. } | Event::Altered { object, .. } => {
                 changed.insert(*object);
             }
@@ -106,13 +112,29 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
             | Event::SequenceDropped { .. }
             | Event::ModuleAdded { .. }
             | Event::SequenceReserved { .. } => {}
+            Event::SecretSet { name, .. } | Event::SecretDropped { name } => {
+                let used = |of: &Catalog| of.sinks_with(name).map(|s| s.id).collect::<BTreeSet<_>>();
+                if base.secret(name) != now.secret(name) || used(base) != used(now) {
+                    return false;
+                }
+            }
             Event::FunctionCreated { name, .. } | Event::FunctionDropped { name, .. } => {
                 if base.functions_named(name) != now.functions_named(name) {
                     return false;
                 }
             }
-            Event::SinkCreated { spec, .. } => drop(touched.insert(spec.of)),
+            Event::SinkCreated { spec, .. } => {
+                if spec.secrets().any(|(_, name)| base.secret(&name).is_some() && now.secret(&name).is_none()) {
+                    return false;
+                }
+                touched.insert(spec.of);
+            }
             Event::SinkAltered { sink, .. } | Event::SinkDropped { sink } => {
+                if let Event::SinkAltered { spec, .. } = event
+                    && spec.secrets().any(|(_, name)| base.secret(&name).is_some() && now.secret(&name).is_none())
+                {
+                    return false;
+                }
                 let of = |catalog: &Catalog| catalog.sinks.get(sink).cloned();
                 if of(base) != of(now) && of(base).is_some() {
                     return false;

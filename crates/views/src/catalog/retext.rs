@@ -15,7 +15,8 @@ use crate::{
     error::{Error, Result},
     syntax,
 };
-use datafusion::sql::sqlparser::ast::{self, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, VisitorMut};
+use regauge_plan::walk::VisitMut;
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 /// A name as a text writes it.

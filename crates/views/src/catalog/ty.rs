@@ -4,6 +4,17 @@
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
+/// The type of a column as it is declared: `varchar(9)`, `timestamp(3)`; the modifier of an array is its elements'.
+#[must_use]
+pub fn written(ty: &DataType, modifier: Option<u64>) -> String {
+    let Some(n) = modifier else { return name(ty) };
+    match ty {
+        DataType::List(item) => format!("{}[]", written(item.data_type(), modifier)),
+        DataType::Utf8 => format!("varchar({n})"),
+        _ => format!("{}({n})", name(ty)),
+    }
+}
+
 /// The SQL name of a column's type, or Arrow's where SQL has none.
 #[must_use]
 pub fn name(ty: &DataType) -> String {

@@ -3,7 +3,7 @@
 //! Every block is verified before anything is built from it, so a damaged checkpoint is never half used: the one before is taken, or
 //! none, with a warning that names file and place. Cost: reading the checkpoint once.
 
-use super::{board::Board, folder, kind, of_table, of_version, own, rows, tables, version};
+use super::{board::Board, folder, kind, of_table, of_version, own, rows, tables, version, within};
 use crate::{
     error::{Error, Result},
     event_time::Times,
@@ -26,6 +26,8 @@ use std::{path::Path, sync::Arc};
 pub struct Found {
     store: Store,
     manifest: Arc<Manifest>,
+    /// Operators' states are read when operators take them in: there may not be memory for a whole one.
+    pub reads_later: bool,
     /// How far event time had come.
     pub times: Times,
 }
@@ -76,7 +78,7 @@ pub fn open(
         }
         let last = (manifest.no, manifest.lsn);
         board.tell(|s| s.last = Some(last));
-        return Ok((store.clone(), Some(Found { store, manifest: Arc::new(manifest), times })));
+        return Ok((store.clone(), Some(Found { store, manifest: Arc::new(manifest), reads_later: false, times })));
     }
     Ok((store, None))
 }
@@ -115,6 +117,13 @@ impl Found {
         self.restore(section).map_err(|e| e.to_string())
     }
 
+    /// What a half-built version of this plan had, at which commit, and how many rows it had read; none if it was not being built.
+    pub fn within(&self, key: Key, fingerprint: &[u8; 32]) -> Option<std::result::Result<(Restore, Lsn, u64), String>> {
+        let of = |s: &Section| Some((s.clone(), within(&s.name, key)?));
+        let (section, (at, rows)) = self.manifest.sections.iter().find_map(of).filter(|(s, _)| s.fingerprint == *fingerprint)?;
+        Some(self.restore(&section).map(|restore| (restore, at, rows)).map_err(|e| e.to_string()))
+    }
+
     fn restore(&self, section: &Section) -> Result<Restore> {
         let mut restore = Restore::default();
         let mut digest = None;
@@ -122,7 +131,11 @@ impl Found {
             match block.label.kind {
                 kind::IMAGE | kind::IMAGE_GONE | kind::IMAGE_CHANGED => {
                     let node = usize::try_from(block.label.node).map_err(|_| odd())?;
-                    restore.images.entry(node).or_default().push(version::image(&self.store, block)?);
+                    if self.reads_later {
+                        restore.later.entry(node).or_default().push(version::later(&self.store, block)?);
+                    } else {
+                        restore.images.entry(node).or_default().push(version::image(&self.store, block)?);
+                    }
                 }
                 kind::ROWS | kind::ROWS_CHANGED => {
                     restore.rows.extend(self.tables(block)?.iter().map(rows::to_delta).collect::<Result<Vec<_>>>()?);

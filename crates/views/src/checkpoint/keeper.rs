@@ -20,7 +20,7 @@ use regauge_types::{
     env::{Env, Joining},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -57,6 +57,10 @@ pub struct Keeper {
     last: Option<Arc<Manifest>>,
     /// The last save of each version that is in `last`.
     saved: HashMap<Key, u64>,
+    /// Those of them that are half-built there.
+    half: BTreeSet<Key>,
+    /// Versions that kept up when the last one was begun, or that it has.
+    asked: BTreeSet<Key>,
     running: Option<Running>,
     stop: Arc<AtomicBool>,
     /// Versions that were never saved, or whose last save was lost: copied between epochs before they are asked for.
@@ -65,6 +69,8 @@ pub struct Keeper {
     waits: Option<Duration>,
     /// An epoch was made for want of one, then.
     nudged: Duration,
+    /// Versions that will be asked.
+    wished: BTreeSet<Key>,
     /// Names saves.
     next: u64,
     /// When the last one was begun, and how far the log had come.
@@ -91,11 +97,14 @@ impl Keeper {
             board,
             last,
             saved: HashMap::new(),
+            half: BTreeSet::new(),
+            asked: BTreeSet::new(),
             running: None,
             stop: Arc::default(),
             preparing: HashMap::new(),
             waits: None,
             nudged: Duration::ZERO,
+            wished: BTreeSet::new(),
             next: RESTORED + 1,
             since,
             at,
@@ -105,12 +114,20 @@ impl Keeper {
     /// These versions go on from the last checkpoint: what changes since will do.
     pub fn restored(&mut self, keys: impl IntoIterator<Item = Key>) {
         self.saved = keys.into_iter().map(|key| (key, RESTORED)).collect();
+        self.asked = self.saved.keys().copied().collect();
+    }
+
+    /// Whether a version that keeps up began to do so after the last checkpoint was begun.
+    pub fn is_new(&self, key: Key) -> bool {
+        !self.asked.contains(&key)
     }
 
     /// Whether nothing but an epoch is wanting for a checkpoint, of what was fed up to `at`; asked while there is none. Says so now and
-    /// then only, so that a log that refuses is not asked without end.
-    pub fn wants_epoch(&mut self, at: Lsn, log_bytes: u64) -> bool {
+    /// then only, so that a log that refuses is not asked without end. `building`: there is more to keep though nothing is written.
+    pub fn wants_epoch(&mut self, at: Lsn, log_bytes: u64, building: bool) -> bool {
         let now = self.env.clock.steady();
+        // a history that is being read, or a version that is new
+        self.at = if building && at == self.at { Lsn(at.0.saturating_sub(1)) } else { self.at };
         if now.saturating_sub(self.nudged) < NUDGE || !self.is_due(at, log_bytes) || !self.is_prepared() {
             return false;
         }
@@ -127,6 +144,7 @@ impl Keeper {
     /// Sees to it that these versions, all that will be asked, have been copied; whether they have.
     pub fn prepare(&mut self, flows: &[(Key, FlowId)], begin: impl Fn(FlowId) -> Option<Arc<Preparing>>) -> bool {
         self.preparing.retain(|key, _| flows.iter().any(|(k, _)| k == key));
+        self.wished = flows.iter().map(|(key, _)| *key).collect();
         for (key, flow) in flows.iter().filter(|(key, _)| !self.saved.contains_key(key)) {
             if !self.preparing.contains_key(key)
                 && let Some(preparing) = begin(*flow)
@@ -151,9 +169,14 @@ impl Keeper {
         old || much || self.board.open_wish().is_some()
     }
 
-    /// Whether the last checkpoint has a version's state.
+    /// Whether one is being taken.
+    pub fn is_taking(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether the last checkpoint has a version's state, up to its commit.
     pub fn has(&self, key: Key) -> bool {
-        self.saved.contains_key(&key)
+        self.saved.contains_key(&key) && !self.half.contains(&key)
     }
 
     /// Whether one is due for so long that it is not to wait for versions that catch up.
@@ -175,6 +198,7 @@ impl Keeper {
         let begun = self.env.clock.steady();
         self.preparing.clear();
         self.waits = None;
+        self.asked = std::mem::take(&mut self.wished);
         (self.since, self.at) = ((begun, log_bytes), at);
         let wish = self.board.open_wish();
         let job = job(self.store.clone(), self.last.clone(), self.stop.clone());
@@ -205,9 +229,10 @@ impl Keeper {
         }
         let took = self.env.clock.steady().saturating_sub(begun);
         match outcome.lock().take() {
-            Some(Ok(Taken { manifest, n_bytes, versions, pause })) => {
+            Some(Ok(Taken { manifest, n_bytes, versions, building, pause })) => {
                 tracing::info!(checkpoint = manifest.no, lsn = %at, bytes = n_bytes.0, reused = n_bytes.1, took_ms = took.as_millis(), pause_us = pause.as_micros(), "checkpoint");
                 self.saved = versions.keys().map(|key| (*key, no)).collect();
+                self.half.clone_from(&building);
                 let n_sections = manifest.sections.len();
                 let last = (manifest.no, at);
                 self.last = Some(Arc::new(manifest));
@@ -218,12 +243,21 @@ impl Keeper {
                     s.pauses.push_back(pause);
                     let n_old = s.pauses.len().saturating_sub(PAUSES);
                     s.pauses.drain(..n_old);
-                    s.digests = versions.into_iter().map(|(key, digest)| (key, (at, digest))).collect();
+                    s.digests = versions
+                        .into_iter()
+                        .filter(|(key, _)| !building.contains(key))
+                        .map(|(key, digest)| (key, (at, digest)))
+                        .collect();
                 });
             }
             Some(Err(error)) => {
                 // what the versions gave went with it
                 self.saved.clear();
+                self.asked.clear();
+                // and if what it was to stand on is gone from the disk, the next one stands by itself
+                if let Some(last) = self.last.take() {
+                    self.last = Some(last).filter(|last| self.store.has(last).unwrap_or(true));
+                }
                 tracing::warn!(%error, lsn = %at, "checkpoint came to nothing; the next one is tried when it is due");
                 self.board.tell(|s| s.failed = Some(error.to_string()));
             }

@@ -23,7 +23,7 @@ mod version;
 pub use board::{Board, Status};
 
 use crate::version::registry::Key;
-use regauge_types::TopicId;
+use regauge_types::{Lsn, TopicId};
 use std::{path::PathBuf, time::Duration};
 
 /// When checkpoints are taken, and whether.
@@ -83,6 +83,18 @@ fn is_much(base: u64, changes: u64) -> bool {
 /// The name of a version's section.
 fn of_version((view, no): Key) -> Vec<u8> {
     format!("version {view} {no}").into_bytes()
+}
+
+/// The name of a half-built version's section: it is of another commit than the checkpoint, when so many rows had been read.
+fn of_backfill((view, no): Key, at: Lsn, rows: u64) -> Vec<u8> {
+    format!("backfill {view} {no} {at} {rows}").into_bytes()
+}
+
+/// The commit and the rows of such a section, if it is this version's.
+fn within(name: &[u8], (view, no): Key) -> Option<(Lsn, u64)> {
+    let rest = std::str::from_utf8(name).ok()?.strip_prefix(&format!("backfill {view} {no} "))?;
+    let (at, rows) = rest.split_once(' ')?;
+    Some((Lsn(at.parse().ok()?), rows.parse().ok()?))
 }
 
 /// The name of a table's section.

@@ -64,13 +64,13 @@ impl Writing<'_, '_> {
         let mut after: Option<RowKey> = None;
         loop {
             self.job.wanted()?;
-            let (page, schema) = {
+            let ((page, last), schema) = {
                 let head = head.read();
-                (head.page(self.job.at, after.as_ref(), PAGE_ROWS), head.schema().clone())
+                (head.page(self.job.at, after.as_ref(), PAGE_ROWS, |_| false), head.schema().clone())
             };
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            let batch = gather(&schema, page.iter().map(|(_, row)| Some(row)))?;
+            let Some(last) = last else { return Ok(()) };
+            after = Some(last);
+            let batch = page.all(&schema)?;
             blocks.push(self.writer.put(label(kind::HEAD), &encode(&[batch]).map_err(failed)?).map_err(failed)?);
         }
     }

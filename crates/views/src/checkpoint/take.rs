@@ -4,7 +4,7 @@
 //! did not change since the checkpoint before is named again and not written. Cost: reading what it writes; it holds a pin on its commit
 //! meanwhile, and a head's lock for one page at a time.
 
-use super::{tables, version};
+use super::{tables, version, within};
 use crate::{
     error::{Error, Result},
     judge::SharedHead,
@@ -12,10 +12,10 @@ use crate::{
     version::{registry::Key, trace::Trace},
 };
 use regauge_flow::engine::{Saved, Saving};
-use regauge_state::checkpoint::{CheckpointError, Manifest, Store};
+use regauge_state::checkpoint::{CheckpointError, Manifest, Section, Store};
 use regauge_types::{DataSetId, Digest, Lsn, TopicId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,6 +25,9 @@ use std::{
 
 /// How long a wait for a version's state lasts before it is looked whether anybody still wants it.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// So many of them for one that reads its history: others are not kept waiting for longer.
+const BUILDING_LOOKS: u32 = 400;
 
 /// A version whose state is asked for.
 pub struct OfVersion {
@@ -38,6 +41,10 @@ pub struct OfVersion {
     pub saving: Arc<Saving>,
     /// Its output.
     pub trace: Arc<dyn Trace>,
+    /// Of which commit: the checkpoint's, or one within the history that it is reading.
+    pub at: Lsn,
+    /// Of one that reads its history: the rows that it has read.
+    pub building: Option<u64>,
 }
 
 /// What is to be taken.
@@ -54,6 +61,8 @@ pub struct Job {
     pub own: Vec<u8>,
     /// Versions.
     pub versions: Vec<OfVersion>,
+    /// Versions of which it is to have what the last one has of them, half-built as they are.
+    pub carried: Vec<(Key, [u8; 32])>,
     /// Tables, and whether their rows have no keys of their own.
     pub heads: Vec<(TopicId, SharedHead, bool)>,
     /// Keeps the commit readable.
@@ -70,6 +79,8 @@ pub struct Taken {
     pub n_bytes: (u64, u64),
     /// The versions whose operators' states are in it, and the digests of their rows.
     pub versions: BTreeMap<Key, Digest>,
+    /// Those of them that are half-built.
+    pub building: BTreeSet<Key>,
     /// For how long at most a worker did nothing else.
     pub pause: Duration,
 }
@@ -82,9 +93,17 @@ impl Job {
     /// Does it.
     pub fn run(self) -> Result<Taken> {
         let mut states = Vec::with_capacity(self.versions.len());
-        for version in &self.versions {
-            match self.state(version)? {
+        let mut carried = self.carried.clone();
+        // those that are live first: the others may take as long as is given to all of them together
+        let (live, building): (Vec<_>, Vec<_>) = self.versions.iter().partition(|version| version.building.is_none());
+        let mut looks = 0;
+        for version in live.into_iter().chain(building) {
+            match self.state(version, &mut looks)? {
                 Ok(saved) => states.push((version, saved)),
+                Err(why) if version.building.is_some() => {
+                    tracing::debug!(view = %version.key.0, version = %version.key.1, %why, "of a version that reads its history the checkpoint before is kept");
+                    carried.push((version.key, version.fingerprint));
+                }
                 Err(why) => {
                     tracing::warn!(view = %version.key.0, version = %version.key.1, %why, "version is left out of the checkpoint; it will be rebuilt from the log");
                 }
@@ -96,11 +115,20 @@ impl Job {
         }
         let last = self.last.as_deref();
         let mut writer = self.store.begin(last).map_err(failed)?;
-        let (mut sections, mut versions) = (vec![], BTreeMap::new());
+        let (mut sections, mut versions, mut building) = (vec![], BTreeMap::new(), BTreeSet::new());
         for (version, saved) in states {
             let (section, digest) = version::Writing { job: &self, version, writer: &mut writer }.section(saved)?;
             sections.push(section);
             versions.insert(version.key, digest);
+            building.extend(version.building.map(|_| version.key));
+        }
+        for (key, fingerprint) in carried {
+            let half = last
+                .and_then(|last| last.sections.iter().find(|s| within(&s.name, key).is_some() && s.fingerprint == fingerprint));
+            if let Some(half) = half {
+                let blocks = half.blocks.iter().map(|block| writer.keep(block).map_err(failed)).collect::<Result<_>>()?;
+                sections.push(Section { name: half.name.clone(), fingerprint, blocks });
+            }
         }
         for (topic, head, copies) in &self.heads {
             sections.push(tables::Writing { job: &self, writer: &mut writer }.section(*topic, head, *copies)?);
@@ -113,7 +141,7 @@ impl Job {
         for (_, head, _) in &self.heads {
             head.write().forget_changed(self.at);
         }
-        Ok(Taken { manifest, n_bytes, versions, pause: pauses.into_values().max().unwrap_or_default() })
+        Ok(Taken { manifest, n_bytes, versions, building, pause: pauses.into_values().max().unwrap_or_default() })
     }
 
     /// Fails once nobody wants it any more.
@@ -121,12 +149,16 @@ impl Job {
         if self.stop.load(Ordering::Acquire) { Err(Error::internal("instance is closing")) } else { Ok(()) }
     }
 
-    /// The state of a version's operators, or why there is none.
-    fn state(&self, version: &OfVersion) -> Result<Result<Saved, String>> {
+    /// The state of a version's operators, or why there is none. `looks` counts those at versions that read their history.
+    fn state(&self, version: &OfVersion, looks: &mut u32) -> Result<Result<Saved, String>> {
         loop {
             self.wanted()?;
             if let Some(given) = version.saving.wait(LOOK) {
                 return Ok(given);
+            }
+            *looks += u32::from(version.building.is_some());
+            if version.building.is_some() && *looks >= BUILDING_LOOKS {
+                return Ok(Err("it has not come to the next part of its history in time".to_owned()));
             }
             if let Some(why) = version.trace.failure() {
                 return Ok(Err(why));

@@ -9,18 +9,19 @@
 //! Cost: what changed; and now and then, amortised, what is there. It knows neither operators nor files.
 
 use super::{
-    is_much, kind, of_version, rows,
+    is_much, kind, of_backfill, of_version, rows,
     take::{Job, OfVersion, failed},
+    within,
 };
 use crate::error::{Error, Result};
 use regauge_flow::{
-    engine::{Given, NodeImages, Saved, merge},
+    engine::{Given, Later, NodeImages, Saved, merge},
     image::{Image, Of, Step},
 };
 use regauge_plan::FlowPlan;
 use regauge_state::checkpoint::{Block, Label, Section, Store, Writer, decode, encode};
 use regauge_types::{Delta, Digest};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Rows of one block.
 const BLOCK_ROWS: usize = 65_536;
@@ -46,8 +47,7 @@ fn is_image(block: &Block) -> bool {
     matches!(block.label.kind, kind::IMAGE | kind::IMAGE_GONE | kind::IMAGE_CHANGED)
 }
 
-/// The image that a block of that kind holds.
-pub(super) fn image(store: &Store, block: &Block) -> Result<Image> {
+fn step_and_owner(block: &Block) -> Result<(Step, Of)> {
     let step = match block.label.kind {
         kind::IMAGE => Step::Whole,
         kind::IMAGE_GONE => Step::Gone,
@@ -55,6 +55,19 @@ pub(super) fn image(store: &Store, block: &Block) -> Result<Image> {
         _ => return Err(odd()),
     };
     let of = if block.label.of == 256 { Of::All } else { Of::Bucket(u8::try_from(block.label.of).map_err(|_| odd())?) };
+    Ok((step, of))
+}
+
+/// As [`image`], read when it is needed.
+pub(super) fn later(store: &Store, block: &Block) -> Result<Later> {
+    let (step, of) = step_and_owner(block)?;
+    let (store, block) = (store.clone(), *block);
+    Ok(Later { of, step, read: Arc::new(move || image(&store, &block).map_err(|e| e.to_string())) })
+}
+
+/// The image that a block of that kind holds.
+pub(super) fn image(store: &Store, block: &Block) -> Result<Image> {
+    let (step, of) = step_and_owner(block)?;
     let tables = decode(&store.read(block).map_err(failed)?).map_err(failed)?;
     Ok(Image { part: block.label.part, of, step, tables })
 }
@@ -85,9 +98,12 @@ fn n_bytes(blocks: &[Block], is_base: bool, base: u8) -> u64 {
 impl<'a> Writing<'a, '_> {
     /// The section, and the digest of the version's rows.
     pub fn section(mut self, saved: Saved) -> Result<(Section, Digest)> {
-        let (name, fingerprint) = (of_version(self.version.key), self.version.fingerprint);
-        let job = self.job;
-        let before = job.last.as_deref().and_then(|last| last.section(&name)).filter(|s| s.fingerprint == fingerprint);
+        let (key, fingerprint, job) = (self.version.key, self.version.fingerprint, self.job);
+        let whole = of_version(key);
+        let name = self.version.building.map_or_else(|| whole.clone(), |rows| of_backfill(key, self.version.at, rows));
+        let sections = job.last.as_deref().map(|last| &last.sections).into_iter().flatten();
+        let mut before = sections.filter(|s| s.name == whole || within(&s.name, key).is_some());
+        let before = before.find(|s| s.fingerprint == fingerprint);
         let mut nodes: BTreeMap<usize, Vec<NodeImages>> = BTreeMap::new();
         saved.nodes.into_iter().for_each(|n| nodes.entry(n.node).or_default().push(n));
         let mut blocks = vec![];
@@ -120,6 +136,14 @@ impl<'a> Writing<'a, '_> {
                 Given::Same => {
                     for block in old().filter(|b| b.label.worker == worker) {
                         blocks.push(self.writer.keep(block).map_err(failed)?);
+                    }
+                }
+                Given::Copied(copied) => {
+                    for block in copied.read() {
+                        self.job.wanted()?;
+                        let ((part, bucket), bytes) = block.map_err(|e| Error::internal(e.to_string()))?;
+                        let label = Label { kind: kind::IMAGE, node: number, worker, part: *part, of: (*bucket).into() };
+                        blocks.push(self.writer.put(label, &bytes).map_err(failed)?);
                     }
                 }
                 Given::Whole(images) | Given::Changes(images) => {
@@ -173,7 +197,7 @@ impl<'a> Writing<'a, '_> {
 
     /// The output; its digest.
     fn rows(&mut self, changed: Option<Vec<Delta>>, before: Option<&Section>, blocks: &mut Vec<Block>) -> Result<Digest> {
-        let at = self.job.at.into();
+        let at = self.version.at.into();
         let errors = self.version.trace.all_errors(at).map_err(|f| Error::internal(f.to_string()))?;
         if !errors.is_empty() {
             let bytes = encode(&[rows::of_errors(&errors)?]).map_err(failed)?;

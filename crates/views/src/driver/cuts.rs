@@ -16,13 +16,39 @@ pub struct Cuts {
     taken: Lsn,
     requested: BTreeSet<Lsn>,
     closed: VecDeque<Lsn>,
+    /// How many of them, if more than [`RECENT`].
+    kept: usize,
 }
 
 impl Cuts {
     /// Begins at a boundary.
     #[must_use]
     pub fn new(at: Lsn) -> Cuts {
-        Cuts { taken: at, requested: BTreeSet::new(), closed: VecDeque::from([at]) }
+        Cuts { taken: at, requested: BTreeSet::new(), closed: VecDeque::from([at]), kept: RECENT }
+    }
+
+    /// Remembers so many boundaries, if more than it would anyhow.
+    pub fn keep(&mut self, n: usize) {
+        self.kept = self.kept.max(n);
+    }
+
+    /// Makes a commit a boundary, if it is not decided yet where epochs end about there.
+    pub fn ask(&mut self, at: Lsn) {
+        if at > self.taken {
+            self.requested.insert(at);
+        }
+    }
+
+    /// The first boundary at or behind a commit, among those that are remembered.
+    #[must_use]
+    pub fn ceiling(&self, at: Lsn) -> Option<Lsn> {
+        self.closed.get(self.closed.partition_point(|b| *b < at)).copied()
+    }
+
+    /// The oldest boundary that is remembered.
+    #[must_use]
+    pub fn first(&self) -> Lsn {
+        self.closed.front().copied().unwrap_or_default()
     }
 
     /// A commit at or beyond `durable` that is or will be a boundary.
@@ -40,21 +66,21 @@ impl Cuts {
         std::mem::replace(&mut self.requested, beyond)
     }
 
-    /// An epoch was fed.
+    /// An epoch is about to be fed.
     pub fn close(&mut self, at: Lsn) {
-        if self.closed.len() == RECENT {
+        while self.closed.len() >= self.kept.max(1) {
             self.closed.pop_front();
         }
         self.closed.push_back(at);
     }
 
-    /// Boundaries that were fed, as far as they are remembered, ascending.
+    /// Boundaries, as far as they are remembered, ascending.
     #[must_use]
     pub fn recent(&self) -> Vec<Lsn> {
         self.closed.iter().copied().collect()
     }
 
-    /// The last boundary that was fed.
+    /// The last boundary: it is fed, or is being fed.
     #[must_use]
     pub fn last(&self) -> Lsn {
         self.closed.back().copied().unwrap_or_default()
@@ -97,6 +123,10 @@ mod tests {
         }
         assert_eq!(cuts.floor(Lsn(6)), Some(Lsn(5)));
         assert_eq!(cuts.floor(Lsn(2)), None);
+        assert_eq!((cuts.ceiling(Lsn(6)), cuts.ceiling(Lsn(8)), cuts.first()), (Some(Lsn(7)), None, Lsn(3)));
+        cuts.ask(Lsn(7));
+        cuts.ask(Lsn(9));
+        assert_eq!(cuts.take(Lsn(12)), BTreeSet::from([Lsn(9)]), "one that is decided is not asked for");
         assert_eq!((cuts.n_beyond(Lsn(3)), cuts.before_last(1)), (2, Lsn(5)));
     }
 }

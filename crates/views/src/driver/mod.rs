@@ -14,6 +14,7 @@ pub mod clock;
 pub mod cuts;
 pub mod deltas;
 pub mod marks;
+pub mod pace;
 pub mod past;
 
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
 };
 use deltas::Gathered;
 use marks::Marks;
+use pace::{Pace, Paced};
 use regauge_flow::engine::Restore;
 use regauge_log::{Commit, Log, Tail, Transaction};
 use regauge_plan::{FlowPlan, Op, SourceId};
@@ -57,10 +59,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_millis(100);
 /// Sleep while a version is on its way.
 const BUSY: Duration = Duration::from_millis(1);
-/// Traces are allowed to forget each time so many commits have passed.
-const FORGET_EVERY: u64 = 512;
-/// Heads are compacted each time so many commits have passed.
-const COMPACT_EVERY: u64 = 4096;
 
 /// What the driver shares with the rest of the instance.
 pub struct Parts {
@@ -121,6 +119,45 @@ struct Running {
     fed: Lsn,
     alone: bool,
     marks: Marks,
+    /// How far it is with its history.
+    pace: Arc<Pace>,
+    /// Where its history is cut.
+    cuts: Vec<Lsn>,
+    /// The last of them that a checkpoint was asked for.
+    asked: Lsn,
+}
+
+/// What a dataflow that was started reads, and how.
+struct Started {
+    topics: BTreeSet<TopicId>,
+    marks: Marks,
+    pace: Arc<Pace>,
+    cuts: Vec<Lsn>,
+}
+
+/// A version that reads its history, at a cut, with the rows that it has read.
+type Building = (Key, FlowId, Lsn, Option<u64>);
+
+/// What a version begins with.
+enum Begins<'a> {
+    /// Nothing: it reads all of its history.
+    Anew,
+    /// What it was at the commit that it begins at.
+    At(Restore, &'a Times),
+    /// What it was at a commit within its history, when so many rows had been read.
+    Within(Restore, Lsn, u64),
+}
+
+/// What is told of a version that goes on reading its history.
+pub(crate) const RESUMED: &str = "it was being built; its history goes on behind a checkpoint";
+/// Most parts of a history.
+const PARTS_MAX: u64 = 1024;
+
+impl Drop for Driver {
+    /// Threads that read history slowly, or not at all for now, are let go before the engine waits for them.
+    fn drop(&mut self) {
+        self.running.values().for_each(|r| r.pace.stop());
+    }
 }
 
 impl Driver {
@@ -135,6 +172,7 @@ impl Driver {
     ) -> Driver {
         let Parts { log, env, judged, pins, versions, limits, stop, board } = parts;
         let tail = log.tail(at);
+        versions.cuts().keep(usize::try_from(limits.history_commits).unwrap_or(usize::MAX).saturating_add(1));
         let running = BTreeMap::new();
         let began = (log.durable(), log.last_hlc());
         let mut driver = Driver {
@@ -168,17 +206,22 @@ impl Driver {
             })
             .collect();
         let mut restored = BTreeSet::new();
-        for key in all {
+        let n = all.len();
+        for (no, key) in (1..).zip(all) {
+            let begun = driver.env.clock.wall_ms();
             let whence = found.as_ref().map(|found| driver.restore(key, found, &restored));
-            if let Some(Ok(())) = &whence {
-                restored.insert(key);
-            } else {
-                driver.install(key, at);
+            let whence = whence.map(|whence| whence.or_else(|why| Err(driver.resume(key, found.as_ref(), at)?.unwrap_or(why))));
+            match &whence {
+                Some(Ok(())) => drop(restored.insert(key)),
+                Some(Err(why)) if why.starts_with(RESUMED) => {}
+                _ => driver.install(key, at),
             }
             if let Some(whence) = whence {
                 if let Err(why) = &whence {
                     tracing::warn!(view = %key.0, version = %key.1, %why, "version is rebuilt from the log, not restored");
                 }
+                let ms = driver.env.clock.wall_ms().saturating_sub(begun);
+                tracing::info!(view = driver.called(key).1, version = %key.1, no, of = n, ms, "version is begun");
                 let at = found.as_ref().map(Found::at).unwrap_or_default();
                 driver.board.tell(|s| drop(s.opened.insert(key, whence.map(|()| at))));
             }
@@ -202,8 +245,27 @@ impl Driver {
                 return Err(format!("a version that it reads is rebuilt view={view} version={no}"));
             }
         }
+        if let Some(why) = self.lacks(key) {
+            return Err(why);
+        }
         let restore = found.version(key, &version.fingerprint)?;
-        self.begin(key, found.at(), Some((restore, &found.times)))
+        self.begin(key, found.at(), Begins::At(restore, &found.times))
+    }
+
+    /// Installs a version that was being built when a checkpoint was taken: its history goes on behind what was read by then. None if there is
+    /// nothing of the kind.
+    fn resume(&mut self, key: Key, found: Option<&Found>, at: Lsn) -> Result<Option<String>, String> {
+        if self.lacks(key).is_some() {
+            return Ok(None);
+        }
+        let Some((fingerprint, _)) = self.plan(key) else { return Ok(None) };
+        let Some(within) = found.and_then(|found| found.within(key, &fingerprint)) else { return Ok(None) };
+        let (restore, from, rows) = within?;
+        if from >= at {
+            return Ok(None);
+        }
+        self.begin(key, at, Begins::Within(restore, from, rows))?;
+        Ok(Some(format!("{RESUMED} lsn={from}")))
     }
 
     /// Takes part in a checkpoint if one is due: versions that keep up are asked for what they have at the end of the epoch that is fed next.
@@ -219,12 +281,14 @@ impl Driver {
             && let Some(pin) = self.pins.pin(at)
         {
             let mut asked = vec![];
-            for (key, flow) in flows {
+            let (building, carried) = self.building();
+            let live = flows.into_iter().map(|(key, flow)| (key, flow, at, None));
+            for (key, flow, at, building) in live.chain(building) {
                 let Some((fingerprint, plan)) = self.plan(key) else { continue };
                 let Ok(trace) = self.versions.reader(key) else { continue };
                 let (no, base) = keeper.numbers(key);
                 if let Some(saving) = self.versions.flows().save(flow, at.into(), no, base) {
-                    asked.push(OfVersion { key, fingerprint, plan, saving, trace });
+                    asked.push(OfVersion { key, fingerprint, plan, saving, trace, at, building });
                 }
             }
             let table = |r: &Arc<Relation>| {
@@ -240,12 +304,34 @@ impl Driver {
                 at,
                 own,
                 versions: asked,
+                carried,
                 heads,
                 pin,
                 stop,
             });
         }
         self.keeper = Some(keeper);
+    }
+
+    /// Versions that read their history: those that are asked for what they have at a cut that they have yet to begin, with the rows that they have
+    /// read; and those of which a checkpoint has to go on having what the last one has.
+    fn building(&mut self) -> (Vec<Building>, Vec<(Key, [u8; 32])>) {
+        let (mut asked, mut carried) = (vec![], vec![]);
+        let keys: Vec<Key> = self.running.iter().filter(|(_, r)| r.alone).map(|(key, _)| *key).collect();
+        for key in keys {
+            let (state, plan) = (self.versions.state(key), self.plan(key));
+            let Some(running) = self.running.get_mut(&key) else { continue };
+            let progress = running.pace.progress();
+            let next = running.cuts.get(running.pace.allowed() + 1).copied();
+            match (state, next) {
+                (Some(State::Backfilling { .. }), Some(cut)) if progress.rate != Some(0) => {
+                    running.asked = cut;
+                    asked.push((key, running.flow, cut, Some(progress.done)));
+                }
+                _ => carried.extend(plan.map(|(fingerprint, _)| (key, fingerprint))),
+            }
+        }
+        (asked, carried)
     }
 
     /// Whether versions that are in the last checkpoint still catch up: one without them would send them back to the log at the next opening.
@@ -265,7 +351,11 @@ impl Driver {
         if self.keeper.as_ref().is_some_and(|keeper| self.waits_for_behind(keeper, log_bytes)) {
             return;
         }
-        if self.keeper.as_mut().is_some_and(|keeper| keeper.wants_epoch(at, log_bytes))
+        let building = self.running.values().any(|r| r.alone && !r.cuts.is_empty() && r.pace.progress().rate != Some(0));
+        // one that went live since the last checkpoint is in none, and would be built again
+        let building = building
+            || self.keeper.as_ref().is_some_and(|keeper| self.running.iter().any(|(key, r)| !r.alone && keeper.is_new(*key)));
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.wants_epoch(at, log_bytes, building))
             && let Err(error) = self.log.commit(Transaction::default())
         {
             tracing::debug!(%error, "no epoch for a checkpoint");
@@ -331,13 +421,14 @@ impl Driver {
         self.hold_for_slow();
         self.checkpoint(at);
         let versions = self.versions.clone();
+        // Before any version can show it: a reader that finds every trace beyond `at` reads at `at`, not at the boundary before it.
+        versions.cuts().close(at);
         for running in self.running.values_mut().filter(|r| !r.alone) {
             let mut fed = of_topics(&deltas, &running.topics);
             fed.extend(running.marks.advance(&self.catalog, &times));
             versions.flows().feed(running.flow, at.into(), &fed);
             running.fed = at;
         }
-        versions.cuts().close(at);
     }
 
     /// Waits for versions that have too many epochs before them; leaves behind who does not come.
@@ -376,8 +467,17 @@ impl Driver {
                 State::Backfilling { as_of } => {
                     busy = true;
                     let upper = trace.upper();
+                    if let Some(running) = self.running.get(&key) {
+                        let passed = running.cuts.partition_point(|cut| Epoch::from(*cut) <= upper);
+                        running.pace.allow(passed + 1);
+                    }
                     if upper >= as_of {
                         self.tell(key, &Fact::Reached { upper });
+                    } else if upper > Epoch(0) {
+                        // nobody reads what it was before, but a checkpoint what it was asked for
+                        let taken = self.keeper.as_ref().is_some_and(Keeper::is_taking);
+                        let asked = self.running.get(&key).filter(|_| taken).map(|r| Epoch::from(r.asked));
+                        trace.forget_before(asked.filter(|at| *at > Epoch(0)).map_or(upper, |at| at.min(upper)));
                     }
                 }
                 State::CatchingUp { .. } => {
@@ -470,6 +570,10 @@ impl Driver {
                     self.tell(key, &Fact::Routed(key.1.0 == *version));
                 }
             }
+            Event::BackfillPaced { view, rate } => {
+                let of = self.running.iter().filter(|((v, _), _)| v.0 == *view);
+                of.for_each(|(_, running)| running.pace.set(*rate));
+            }
             Event::VersionRetired { view, version } => self.retire((ViewId(*view), VersionNo(*version))),
             Event::Dropped { object: ObjectId::View(view), .. } => {
                 let keys: Vec<Key> = self.running.keys().filter(|(v, _)| v.0 == *view).copied().collect();
@@ -480,33 +584,55 @@ impl Driver {
     }
 
     fn install(&mut self, key: Key, at: Lsn) {
-        if let Err(why) = self.begin(key, at, None) {
+        if let Some(why) = self.lacks(key) {
+            tracing::warn!(view = %key.0, version = %key.1, %why, "version does not run");
+            let (routed, name) = self.called(key);
+            let flow = self.next_flow;
+            self.next_flow += 1;
+            self.versions.add(key, name, flow, routed);
+            self.tell(key, &Fact::Lacks { why });
+        } else if let Err(why) = self.begin(key, at, Begins::Anew) {
             tracing::error!(view = %key.0, version = %key.1, %why, "version cannot be installed");
             self.tell(key, &Fact::Broke { why });
         }
     }
 
-    fn begin(&mut self, key: Key, at: Lsn, restore: Option<(Restore, &Times)>) -> Result<(), String> {
-        let flow = self.next_flow;
-        self.next_flow += 1;
+    /// What a version calls, or what it reads calls, that the program has not registered: without it even what goes could not be told. A plan
+    /// that cannot be read is told of by who installs it.
+    fn lacks(&self, key: Key) -> Option<String> {
+        let (_, plan) = self.plan(key)?;
+        let (plan, host) = FlowPlan::with_host_functions(&plan).ok()?;
+        let of_sources = || {
+            source_columns(&plan).into_keys().find_map(|source| match source {
+                SourceId::Version(view, no) => self.versions.lacks((view, no)),
+                _ => None,
+            })
+        };
+        regauge_plan::host::missing(&host).or_else(of_sources)
+    }
+
+    /// Whether reads of its view go to a version, and what the view is called.
+    fn called(&self, key: Key) -> (bool, String) {
         let relation = self.catalog.get(ObjectId::View(key.0.0));
         let routed = relation.and_then(|r| r.routed()).is_some_and(|v| v.no == key.1);
-        let name = relation.map(|r| r.name.to_string()).unwrap_or_default();
+        (routed, relation.map(|r| r.name.to_string()).unwrap_or_default())
+    }
+
+    fn begin(&mut self, key: Key, at: Lsn, begins: Begins<'_>) -> Result<(), String> {
+        let flow = self.next_flow;
+        self.next_flow += 1;
+        let (routed, name) = self.called(key);
         self.versions.add(key, name, flow, routed);
-        let (topics, marks) = self.try_install(key, flow, at, restore)?;
-        self.running.insert(key, Running { flow, topics, fed: at, alone: true, marks });
+        let Started { topics, marks, pace, cuts } = self.try_install(key, flow, at, begins)?;
+        self.versions.set_pace(key, pace.clone());
+        self.running.insert(key, Running { flow, topics, fed: at, alone: true, marks, pace, cuts, asked: Lsn::ZERO });
         self.tell(key, &Fact::Installed { as_of: at.into() });
         Ok(())
     }
 
-    fn try_install(
-        &mut self,
-        key: Key,
-        flow: FlowId,
-        at: Lsn,
-        restore: Option<(Restore, &Times)>,
-    ) -> Result<(BTreeSet<TopicId>, Marks), String> {
-        let is_restored = restore.is_some();
+    fn try_install(&mut self, key: Key, flow: FlowId, at: Lsn, begins: Begins<'_>) -> Result<Started, String> {
+        let is_restored = matches!(begins, Begins::At(..));
+        let (from, done) = if let Begins::Within(_, from, done) = &begins { (*from, *done) } else { (Lsn::ZERO, 0) };
         let relation = self.catalog.get(ObjectId::View(key.0.0)).ok_or("view is not in the catalog")?;
         let Kind::Materialized { versions, .. } = &relation.kind else { return Err("view has no versions".to_owned()) };
         let version = versions.get(&key.1).ok_or("version is not in the catalog")?;
@@ -514,6 +640,13 @@ impl Driver {
         let mut sources = HashMap::new();
         let mut topics = BTreeSet::new();
         let mut marks = Marks::default();
+        let rate = self.catalog.backfill_rate(key.0).filter(|_| self.limits.obeys_backfill_rates);
+        let all = self.n_past(&plan, is_restored);
+        let pace = Arc::new(Pace::new(self.env.clock.clone(), (done, all), rate));
+        let bounds = self.bounds(&plan, (from, at), all.saturating_sub(done), rate);
+        if from > Lsn::ZERO && !self.is_cut(&plan) {
+            return Err("its history has no parts".to_owned());
+        }
         for (id, columns) in source_columns(&plan) {
             let start = match id {
                 SourceId::Topic(topic) if is_restored => {
@@ -532,10 +665,11 @@ impl Driver {
                         self.catalog.get(ObjectId::Topic(topic.0)).ok_or_else(|| format!("topic is gone topic={topic}"))?;
                     topics.insert(topic);
                     let pin = self.pins.pin(at);
-                    Start::Past(past::past(relation, &columns, at, &self.log, self.judged.head(topic), pin)?)
+                    let past = past::past(relation, &columns, &bounds, &self.log, self.judged.head(topic), pin)?;
+                    Start::Past(Arc::new(Paced { past, pace: pace.clone() }))
                 }
                 SourceId::Watermark(topic) => {
-                    let times = restore.as_ref().map_or(&self.times, |(_, times)| *times);
+                    let times = if let Begins::At(_, times) = &begins { *times } else { &self.times };
                     Start::Past(marks.begin(&self.catalog, topic, times))
                 }
                 SourceId::Version(view, no) => Start::Flow(
@@ -545,11 +679,48 @@ impl Driver {
             sources.insert(id, start);
         }
         let diverts = version.diverts();
-        let restore = restore.map(|(restore, _)| restore);
+        let restore = match begins {
+            Begins::Anew => None,
+            Begins::At(restore, _) => Some(restore),
+            Begins::Within(restore, from, _) => Some(Restore { at: Some(from.into()), ..restore }),
+        };
         let begin = Begin { id: flow, plan: &plan, sources, as_of: at.into(), diverts, restore };
         let trace = self.versions.flows().install(begin).map_err(|e| e.to_string())?;
         self.versions.set_trace(key, trace);
-        Ok((topics, marks))
+        let cuts = bounds.get(1..bounds.len().saturating_sub(1)).unwrap_or_default().to_vec();
+        Ok(Started { topics, marks, pace, cuts })
+    }
+
+    /// Whether a plan's history can be read in parts: that of streams can; what a table was at a commit of long ago nobody knows any more.
+    fn is_cut(&self, plan: &FlowPlan) -> bool {
+        let of = |id: SourceId| matches!(id, SourceId::Topic(topic) if topic != CLOCK_TOPIC && self.judged.head(topic).is_none());
+        source_columns(plan).into_keys().all(of)
+    }
+
+    /// Commits at which a history between two of them, of about so many rows, is cut; these two among them.
+    fn bounds(&self, plan: &FlowPlan, (from, at): (Lsn, Lsn), rows: u64, rate: Option<u64>) -> Vec<Lsn> {
+        // at a low rate, what is read within two seconds
+        let step =
+            rate.filter(|r| *r > 0).map_or(u64::MAX, |rate| rate.saturating_mul(2)).min(self.limits.backfill_step_rows).max(1);
+        let n = if self.is_cut(plan) { (rows / step).min(PARTS_MAX) } else { 0 };
+        let within =
+            (1..n).map(|i| Lsn(from.0 + u64::try_from(u128::from(at.0 - from.0) * u128::from(i) / u128::from(n)).unwrap_or(0)));
+        let mut bounds: Vec<Lsn> =
+            std::iter::once(from).chain(within.filter(|cut| *cut > from && *cut < at)).chain([at]).collect();
+        bounds.dedup();
+        bounds
+    }
+
+    /// About how many rows of topics a version reads before it is fed.
+    fn n_past(&self, plan: &FlowPlan, is_restored: bool) -> u64 {
+        let of = |id: SourceId| match id {
+            SourceId::Topic(topic) if !is_restored && topic != CLOCK_TOPIC => match self.judged.head(topic) {
+                Some(head) => head.read().n_keys() as u64,
+                None => self.log.next_offsets(topic).iter().sum(),
+            },
+            _ => 0,
+        };
+        source_columns(plan).into_keys().map(of).sum()
     }
 
     fn retire(&mut self, key: Key) {
@@ -572,6 +743,7 @@ impl Driver {
                 Action::FeedWithOthers { .. } => self.set_alone(key, false),
                 Action::Stop => {
                     if let Some(running) = self.running.remove(&key) {
+                        running.pace.stop();
                         self.versions.flows().stop(running.flow);
                     }
                 }
@@ -589,25 +761,36 @@ impl Driver {
     /// Traces forget what no reader could ask for the last time that this was looked at: who chose an epoch just now has until
     /// the next time to pin it.
     fn forget(&mut self, last: Lsn) {
-        if last.0 < self.forgotten.0.0 + FORGET_EVERY {
+        if last.0 < self.forgotten.0.0 + self.limits.forget_every {
             return;
         }
-        for key in self.running.keys() {
+        let since = self.pins.advance(self.since());
+        // a history of its own leaves those who are on their way more time than this
+        let nobody = if self.limits.history_commits >= self.limits.forget_every { since } else { self.forgotten.1 };
+        for (key, running) in &self.running {
+            if running.alone && matches!(self.versions.state(*key), Some(State::Backfilling { .. })) {
+                continue;
+            }
             if let Ok(trace) = self.versions.reader(*key) {
-                trace.forget_before(self.forgotten.1.into());
+                trace.forget_before(nobody.into());
             }
         }
-        self.forgotten = (last, self.pins.advance(self.versions.visible().into()));
+        self.forgotten = (last, since);
+    }
+
+    /// What nobody asks for who asks from now on: the history that is kept ends with what is shown.
+    fn since(&self) -> Lsn {
+        Lsn(Lsn::from(self.versions.visible()).0.saturating_sub(self.limits.history_commits))
     }
 
     /// Heads forget what no reader can ask for any more.
     fn compact(&mut self, last: Lsn) {
-        if last.0 < self.compacted.0 + COMPACT_EVERY {
+        if last.0 < self.compacted.0 + self.limits.compact_every {
             return;
         }
         self.compacted = last;
         self.times.retain(&self.catalog);
-        let since = self.pins.advance(self.versions.visible().into());
+        let since = self.pins.advance(self.since());
         self.judged.forget_before(since, self.log.durable());
     }
 }

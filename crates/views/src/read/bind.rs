@@ -6,6 +6,7 @@
 //!   tables and streams only    the last durable commit (nothing to wait for)
 //!   with views                 the last epoch that all of them have in common, if the session has seen no more; else wait
 //!   a write's own look-ups     the last judged commit: it becomes durable before the write does
+//!   AS OF EPOCH n              that epoch, see [`super::past`]
 //! ```
 
 use super::Reading;
@@ -56,7 +57,7 @@ impl Core {
     }
 
     /// No version that a statement uses may have rows that fail; which record it is may have to be looked for in the log.
-    async fn refuse_errored(&self, reading: &Reading, versions: &[(ViewId, VersionNo)]) -> Result<()> {
+    pub(super) async fn refuse_errored(&self, reading: &Reading, versions: &[(ViewId, VersionNo)]) -> Result<()> {
         let errored = |key: &(ViewId, VersionNo)| Some((*key, reading.versions.get(key).filter(|r| !r.errors().is_empty())?));
         let Some((key, rows)) = versions.iter().find_map(errored) else { return Ok(()) };
         let (culprits, reading, rows) = (self.culprits.clone(), reading.clone(), rows.clone());

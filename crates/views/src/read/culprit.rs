@@ -15,7 +15,7 @@ use super::reading::Reading;
 use crate::{
     catalog::{Catalog, Kind, ObjectId, Relation},
     error::Error,
-    table::writes::{Key as RowKey, gather},
+    table::writes::Key as RowKey,
     version::{errors, registry::Key},
 };
 use arrow::{
@@ -209,14 +209,14 @@ fn of_table(reading: &Reading, relation: &Relation, key: &[usize], way: &mut Way
     let head = reading.judged.head(way.topic)?;
     let (mut after, mut n_rows) = (None::<RowKey>, 0);
     loop {
-        let page = head.read().page(reading.at, after.as_ref(), PAGE_ROWS);
-        after = Some(page.last()?.0.clone());
-        let whole = gather(&relation.schema(), page.iter().map(|(_, row)| Some(row))).ok()?;
+        let (page, last) = head.read().page(reading.at, after.as_ref(), PAGE_ROWS, |_| false);
+        after = Some(last?);
+        let whole = page.all(&relation.schema()).ok()?;
         if let Some(row) = way.first(&columns_of(&Delta::ones(whole.clone()), &places)?, error) {
             let values = key.iter().map(|at| format!(" {}={}", relation.columns[*at].name, show::value(whole.column(*at), row)));
             return Some(format!("table={}{}", relation.name, values.collect::<String>()));
         }
-        n_rows += page.len();
+        n_rows += page.n_rows();
         if n_rows >= ROWS_MAX {
             return None;
         }

@@ -4,13 +4,17 @@
 //! stream is read by a blocking thread with a bounded channel, so a slow consumer holds it up and nothing else.
 
 use super::{
+    hint::{Hint, worth_copying},
     reading::Reading,
     records::Records,
     relation::{Source, system_fields},
 };
 use crate::{
     catalog::{ObjectId, diverted},
-    table::writes::{Key as RowKey, RowRef, gather},
+    table::{
+        runs::Runs,
+        writes::{Key as RowKey, RowRef},
+    },
 };
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray},
@@ -27,7 +31,7 @@ use datafusion::{
         stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use regauge_log::ScanSpec;
 use regauge_state::trace::RowError;
 use regauge_types::{TopicId, ViewId};
@@ -43,6 +47,7 @@ pub struct RelationExec {
     schema: SchemaRef,
     projection: Vec<usize>,
     point: Option<RowKey>,
+    hints: Arc<[Hint]>,
     properties: Arc<PlanProperties>,
 }
 
@@ -57,7 +62,13 @@ impl RelationExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(RelationExec { source, schema, projection, point, properties: Arc::new(properties) })
+        Ok(RelationExec { source, schema, projection, point, hints: Arc::default(), properties: Arc::new(properties) })
+    }
+
+    /// The same, that need not give rows for which one of these is false.
+    #[must_use]
+    pub(super) fn hinted(self, hints: Vec<Hint>) -> RelationExec {
+        RelationExec { hints: hints.into(), ..self }
     }
 
     /// Where the rows come from.
@@ -85,26 +96,24 @@ impl RelationExec {
         }
         let pin = reading.pin.clone();
         let own_rows: Vec<RowRef> = own.iter().flat_map(|own| own.changes().iter().filter_map(|c| c.after.clone())).collect();
+        let hints = Arc::clone(&self.hints);
         let (schema_, projection_, output_) = (schema.clone(), projection.clone(), output.clone());
+        // A page of which no row is worth copying goes out empty, so that whoever reads gives way now and then.
         let pages = stream::try_unfold((head, None::<RowKey>), move |(head, after)| {
-            let own = own.clone();
             let _keep = &pin;
-            let page = head.as_ref().map(|head| head.read().page(at, after.as_ref(), PAGE_ROWS)).unwrap_or_default();
-            let next = page.last().map(|(key, _)| key.clone());
-            let rows = page.iter().filter(|(key, _)| own.as_ref().is_none_or(|own| own.own(key).is_none()));
-            let batch = one_batch(&schema_, rows.map(|(_, row)| row)).and_then(|b| project(&b, &projection_, &output_));
+            let is_own = |key: &RowKey| own.as_ref().is_some_and(|own| own.own(key).is_some());
+            let page = head.as_ref().map(|head| head.read().page(at, after.as_ref(), PAGE_ROWS, is_own));
+            let (page, next) = page.unwrap_or_default();
+            let batch = check_columns(&page, &schema_).and_then(|()| {
+                let page = worth_copying(&hints, page);
+                page.columns(&output_, &projection_).map_err(|e| DataFusionError::External(Box::new(e)))
+            });
             async move { batch.map(|batch| next.map(|key| (batch, (head, Some(key))))) }
         });
         let output_ = output.clone();
         let own = stream::iter(own_rows.chunks(PAGE_ROWS).map(<[RowRef]>::to_vec).collect::<Vec<_>>())
             .map(move |rows| one_batch(&schema, rows.iter()).and_then(|b| project(&b, &projection, &output_)));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            output,
-            pages.chain(own).try_filter(|b| {
-                let some = b.num_rows() > 0;
-                async move { some }
-            }),
-        )))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output, pages.chain(own))))
     }
 
     fn stream(&self, topic: TopicId, reading: &Reading) -> Result<SendableRecordBatchStream> {
@@ -147,15 +156,20 @@ fn set_aside(reading: &Reading, view: ViewId, errors: &[(RowError, i64)]) -> Res
 }
 
 fn one_batch<'a>(schema: &SchemaRef, rows: impl Iterator<Item = &'a RowRef>) -> Result<RecordBatch> {
-    let mut rows = rows.peekable();
-    if let Some(first) = rows.peek()
-        && !same_columns(&first.batch.schema(), schema)
-    {
-        let error = crate::Error::conflict("columns of the table were changed after this statement was planned")
-            .detail("A transaction that changed them reads the table after it is committed.");
-        return Err(DataFusionError::External(Box::new(error)));
+    let mut all = Runs::default();
+    rows.for_each(|row| all.push(row));
+    check_columns(&all, schema)?;
+    all.all(schema).map_err(|e| DataFusionError::External(Box::new(e)))
+}
+
+/// Whether rows have the columns that the plan was made for.
+fn check_columns(rows: &Runs, schema: &SchemaRef) -> Result<()> {
+    if rows.batches().all(|batch| same_columns(&batch.schema(), schema)) {
+        return Ok(());
     }
-    gather(schema, rows.map(Some)).map_err(|e| DataFusionError::External(Box::new(e)))
+    let error = crate::Error::conflict("columns of the table were changed after this statement was planned")
+        .detail("A transaction that changed them reads the table after it is committed.");
+    Err(DataFusionError::External(Box::new(error)))
 }
 
 fn same_columns(rows: &Schema, wanted: &Schema) -> bool {

@@ -26,7 +26,7 @@ impl Error {
             _ => ErrorKind::Invalid,
         };
         let told = Error::new(kind, error.sqlstate, error.message.clone());
-        match regauge_plan::wasm::hint(error) {
+        match regauge_plan::wasm::hint(error).or_else(|| regauge_plan::host::hint(error)) {
             Some(hint) => told.hint(hint),
             None => told,
         }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     catalog::{Catalog, Definition, Kind, Relation, Who, diverted},
     error::{Error, Result},
+    stack::within,
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
@@ -18,7 +19,10 @@ use datafusion::{
     common::DataFusionError,
     datasource::ViewTable,
 };
-use regauge_plan::parse::RelationName;
+use regauge_plan::{
+    local::{self, Zone},
+    parse::RelationName,
+};
 use regauge_types::{VersionNo, ViewId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -65,8 +69,27 @@ pub struct About {
     pub session_user: String,
     /// Its settings, by name.
     pub settings: Arc<BTreeMap<String, String>>,
+    /// Its open cursors.
+    pub cursors: Vec<CursorAbout>,
     /// What it was given of sequences.
     pub(crate) sequences: Option<Arc<crate::sequences::Mine>>,
+    /// What functions that change it reach.
+    pub(crate) calls: Option<Arc<crate::session::calls::Calls>>,
+}
+
+/// An open cursor, as `pg_cursors` tells of it.
+#[derive(Clone, Debug)]
+pub struct CursorAbout {
+    /// Its name.
+    pub name: String,
+    /// The statement that declared it.
+    pub statement: String,
+    /// WITH HOLD.
+    pub holdable: bool,
+    /// It can be read backwards.
+    pub scrollable: bool,
+    /// When it was declared, in microseconds from 1970.
+    pub created_us: i64,
 }
 
 impl Scope {
@@ -160,7 +183,9 @@ impl Names {
         let schema = relation.schema();
         if let Some(definition) = self.scope.definition(relation) {
             let scope = self.scope.of_definition(relation, definition);
-            let plan = Box::pin(self.planner.plan_text(&definition.sql, scope)).await?;
+            // Its literals are of the zone that it was made in, as PostgreSQL has them; what it computes is of the reader's.
+            let zone = local::setting(&definition.time_zone).map_or(Zone::UTC, |(zone, _)| zone);
+            let plan = within(zone, self.planner.plan_text(&definition.sql, scope)).await?;
             let plan = super::planner::renamed(plan, &schema)?;
             return Ok(Arc::new(ViewTable::new(plan, Some(definition.sql.clone()))));
         }

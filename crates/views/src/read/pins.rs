@@ -24,6 +24,18 @@ pub struct Pin {
 }
 
 impl Pins {
+    /// None pinned; what commits before `since` saw is not there.
+    #[must_use]
+    pub fn new(since: Lsn) -> Pins {
+        Pins(Arc::new(Mutex::new(State { since, pinned: BTreeMap::new() })))
+    }
+
+    /// The first commit that can be pinned.
+    #[must_use]
+    pub fn since(&self) -> Lsn {
+        self.0.lock().since
+    }
+
     /// Pins a commit; `None` when what it saw may be gone.
     #[must_use]
     pub fn pin(&self, at: Lsn) -> Option<Pin> {
@@ -88,5 +100,6 @@ mod tests {
         drop(again);
         assert_eq!(pins.advance(Lsn(9)), Lsn(9));
         assert!(pins.pin(Lsn(8)).is_none());
+        assert!(Pins::new(Lsn(4)).pin(Lsn(3)).is_none(), "what was before the opening is not there");
     }
 }

@@ -41,7 +41,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 use parking_lot::RwLock;
-use regauge_plan::{batch, functions::clock_timestamp};
+use regauge_plan::{batch, functions::clock_timestamp, local};
 use regauge_types::env::Clock;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -143,6 +143,11 @@ impl Planner {
 
     /// `open`: see [`regauge_plan::batch::total_orders`].
     async fn bound(&self, mut query: ast::Query, mut scope: Scope, open: bool) -> Result<LogicalPlan> {
+        let as_of = regauge_plan::parse::epoch_of(&query).map_err(Error::from)?;
+        if as_of.is_some() && !open {
+            return Err(Error::unsupported("a view is of the newest epoch").hint("SELECT .. FROM the view AS OF EPOCH n"));
+        }
+        regauge_plan::parse::forget_epoch(&mut query);
         let dialect = self.system(&mut query, &scope)?;
         self.weigh(&query, &scope)?;
         let references = self.references(&query)?;
@@ -161,6 +166,7 @@ impl Planner {
         scope.system_columns |= super::records::names_system_column(&query.to_string());
         batch::prepare(&mut query, &|name| scope.columns(name)).map_err(Error::from)?;
         let counting = crate::session::sequence::functions(&query, &scope);
+        let calling = crate::session::calls::functions(&query, &scope)?;
         let statement = statement(query);
         let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
         let mut state = self.state(scope);
@@ -169,6 +175,10 @@ impl Planner {
         }
         for function in functions {
             state.register_udf(system::planned(function)).map_err(Error::from_datafusion)?;
+        }
+        // Behind those of the dialect: its `current_setting` does not know what a statement is about to set.
+        for function in calling {
+            state.register_udf(function).map_err(Error::from_datafusion)?;
         }
         let plan = state.statement_to_plan(statement).await.map_err(Error::from_datafusion)?;
         let plan = match dialect {
@@ -266,6 +276,13 @@ impl Planner {
         Ok(uses)
     }
 
+    /// Whether a query reads system relations and nothing else.
+    pub fn reads_catalogs_only(&self, query: &ast::Query, scope: &Scope) -> Result<bool> {
+        let references = self.references(query)?;
+        let of_ours = references.iter().any(|name| name.schema() == Some("regauge"));
+        Ok(!references.is_empty() && !of_ours && self.names(query, scope)?.is_empty() && scope.own.is_empty())
+    }
+
     fn collect_uses(&self, query: &ast::Query, scope: &Scope, uses: &mut BTreeSet<ObjectId>, depth: usize) -> Result<()> {
         if depth > VIEW_DEPTH_MAX {
             let message = format!("views are nested too deeply max={VIEW_DEPTH_MAX}");
@@ -287,7 +304,7 @@ impl Planner {
     }
 
     /// Names of relations in a query, those that windows are over among them.
-    fn references(&self, query: &ast::Query) -> Result<Vec<TableReference>> {
+    pub(super) fn references(&self, query: &ast::Query) -> Result<Vec<TableReference>> {
         let read = window::unwindowed(query).unwrap_or_else(|| query.clone());
         self.0.base.resolve_table_references(&statement(read)).map_err(Error::from_datafusion)
     }
@@ -324,7 +341,7 @@ impl Planner {
             }
         }
         let mut v = V(&self.0.base, 0);
-        match items.iter().try_for_each(|item| ast::Visit::visit(item, &mut v)) {
+        match items.iter().try_for_each(|item| regauge_plan::walk::Visit::visit(item, &mut v)) {
             ControlFlow::Break(error) => Err(error.hint("read the rows with a SELECT: WITH d AS (.. RETURNING ..) SELECT ..")),
             ControlFlow::Continue(()) => Ok(()),
         }
@@ -352,12 +369,18 @@ impl Planner {
 
     /// A plan that can run, any number of times.
     pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let immutable = is_immutable(plan);
+        let plan = &batch::unfold_series(plan.clone()).map_err(Error::from)?;
         let plan = aside(Box::pin(async {
-            if is_immutable(plan) {
+            let zone = local::here();
+            if immutable && zone.is_utc() {
                 self.0.base.create_physical_plan(plan).await
             } else {
-                // now() and its kin are the moment of planning
+                // now() and its kin are the moment of planning; calls that other tasks make find the zone among the options
                 let mut state = self.0.base.clone();
+                if !zone.is_utc() {
+                    state.config_mut().options_mut().execution.time_zone = Some(local::option_of(zone));
+                }
                 state.mark_start_execution();
                 state.create_physical_plan(plan).await
             }
@@ -398,7 +421,8 @@ impl Planner {
         let schema = plan.schema();
         let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
         let tx = builder.tx();
-        builder.spawn(async move {
+        let zone = local::here();
+        builder.spawn(crate::stack::within(zone, async move {
             let mut stream = start(plan, Arc::new(context), in_order)?;
             while let Some(batch) = stream.next().await {
                 if tx.send(batch).await.is_err() {
@@ -406,7 +430,7 @@ impl Planner {
                 }
             }
             Ok(())
-        });
+        }));
         Ok(builder.build())
     }
 

@@ -1,9 +1,12 @@
 //! A relation as DataFusion sees it: columns, and which filters it can answer by itself.
 //!
-//! Only equality with a constant on every key column of a table is taken over (as a hint: DataFusion filters again), which turns
-//! a scan into one look-up. Columns are declared nullable throughout; statistics are never given.
+//! Equality with a constant on every key column of a table turns a scan into one look-up; other conditions spare it the copying of rows
+//! that will go (see [`super::hint`]). Both are hints: DataFusion filters again. Columns are declared nullable throughout; statistics are never given.
 
-use super::exec::RelationExec;
+use super::{
+    exec::RelationExec,
+    hint::{self, Hint},
+};
 use crate::table::writes::{Key, keys_of};
 use arrow::{
     array::{ArrayRef, RecordBatch, new_null_array},
@@ -139,7 +142,9 @@ impl TableProvider for RelationTable {
             Source::Table { key, .. } => key.iter().map(|at| self.schema.field(*at).name().as_str()).collect(),
             _ => vec![],
         };
-        let of = |filter: &&Expr| match key.iter().any(|column| equal_to(filter, column).is_some()) {
+        let is_table = matches!(self.source, Source::Table { .. });
+        let is_point = |filter: &Expr| key.iter().any(|column| equal_to(filter, column).is_some());
+        let of = |filter: &&Expr| match is_point(filter) || (is_table && hint::may_be(filter)) {
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
         };
@@ -152,12 +157,14 @@ impl TableProvider for RelationTable {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let point = self.point(filters);
-        Ok(Arc::new(RelationExec::new(self.source.clone(), self.schema.clone(), projection.cloned(), point)?))
+        let hints = filters.iter().filter_map(|filter| Hint::new(filter, &self.schema, state.execution_props())).collect();
+        let exec = RelationExec::new(self.source.clone(), self.schema.clone(), projection.cloned(), point)?;
+        Ok(Arc::new(exec.hinted(hints)))
     }
 }

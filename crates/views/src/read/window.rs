@@ -11,8 +11,9 @@
 use crate::{error::Result, syntax};
 use datafusion::{
     common::TableReference,
-    sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, TableFactor, VisitMut, VisitorMut},
+    sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, TableFactor, VisitorMut},
 };
+use regauge_plan::walk::VisitMut;
 use std::ops::ControlFlow;
 
 /// The same query with each window's input in the window's place; `None` when there is no window over a relation or a subquery.

@@ -15,7 +15,7 @@ use super::{
     txn::Txn,
 };
 use crate::{
-    catalog::{Change, Event, Kind, Made, Name, ObjectId, Relation, SequenceSpec, Wish, ty},
+    catalog::{Change, Event, Kind, Made, Name, ObjectId, Relation, SequenceSpec, Wish, dead, ty},
     error::{Error, Result, sqlstate as code},
     response::Response,
     syntax,
@@ -89,7 +89,7 @@ impl Session {
                         None => return Err(Error::no_relation(name).hint("DROP SEQUENCE IF EXISTS takes no notice")),
                     }
                 }
-                Ok(Response::Command { tag: "DROP SEQUENCE".to_owned(), notices })
+                Ok(Response::told("DROP SEQUENCE", notices))
             }
         }
     }
@@ -109,7 +109,7 @@ impl Session {
                 self.forget(txn, &event, &mut notices, &[]);
             }
         }
-        Ok(Response::Command { tag: "DROP SCHEMA".to_owned(), notices })
+        Ok(Response::told("DROP SCHEMA", notices))
     }
 
     /// A relation that must be of a kind. ALTER TABLE and COMMENT ON TABLE are of tables; SHOW CREATE too.
@@ -132,7 +132,9 @@ impl Session {
         actions: &[Alter],
     ) -> Result<Response> {
         let tag = format!("ALTER {}", kind_words(kind));
-        let renames = actions.iter().all(|a| matches!(a, Alter::Rename(_) | Alter::SetSchema(_) | Alter::Owner(_)));
+        let renames = actions.iter().all(|a| {
+            matches!(a, Alter::Rename(_) | Alter::SetSchema(_) | Alter::Owner(_) | Alter::BackfillRate(_) | Alter::OnError(_))
+        });
         // As in PostgreSQL ALTER TABLE gives any relation another name.
         let kind = if renames && kind == ObjectKind::Table { ObjectKind::Any } else { kind };
         let known =
@@ -144,7 +146,9 @@ impl Session {
         let id = before.id;
         let mut notices = vec![];
         let mut work = Work::default();
-        if !renames {
+        // A default says nothing of rows that are there.
+        let defaults = actions.iter().all(|a| matches!(a, Alter::Default { .. }));
+        if !renames && !defaults {
             untouched(txn, &before)?;
         }
         for action in actions {
@@ -155,6 +159,14 @@ impl Session {
                     self.rename(txn, id, to).await?;
                 }
                 Alter::Owner(to) => self.give(txn, id, to)?,
+                Alter::BackfillRate(rate) => {
+                    let view = relation.view().ok_or_else(|| Error::internal("a rate of what has no history"))?;
+                    txn.wish(Wish::Pace { view: view.0, rate: *rate })?;
+                }
+                Alter::OnError(value) => {
+                    let diverts = dead::option(value)?;
+                    self.define_topics(txn, Wish::OnError { stream: id, diverts })?;
+                }
                 Alter::SetSchema(schema) if *schema == relation.name.schema => {}
                 Alter::SetSchema(schema) => {
                     let to = Name { schema: schema.clone(), ..relation.name.clone() };
@@ -166,7 +178,7 @@ impl Session {
         if !renames {
             self.finish_columns(txn, &before, work).await?;
         }
-        Ok(Response::Command { tag, notices })
+        Ok(Response::told(tag, notices))
     }
 
     async fn rename(&mut self, txn: &mut Txn, object: ObjectId, to: Name) -> Result<()> {
@@ -241,7 +253,9 @@ impl Session {
             }
             Alter::DropColumn { column, cascade, .. } => Change::Drop { column: column.clone(), cascade: *cascade },
             Alter::Default { column, default } => {
-                Change::Default { column: column.clone(), default: default.as_ref().map(ToString::to_string) }
+                let ty = relation.position(column).map_or(arrow::datatypes::DataType::Null, |at| relation.columns[at].ty.clone());
+                let default = default.as_ref().map(|e| super::zoned::default(e, &ty));
+                Change::Default { column: column.clone(), default }
             }
             Alter::NotNull { column, not_null } => {
                 if *not_null && matches!(relation.kind, Kind::Stream { .. }) {
@@ -266,7 +280,9 @@ impl Session {
                 }
                 Change::DropCheck(name.clone())
             }
-            Alter::Rename(_) | Alter::SetSchema(_) | Alter::Owner(_) => return Ok(()),
+            Alter::Rename(_) | Alter::SetSchema(_) | Alter::Owner(_) | Alter::BackfillRate(_) | Alter::OnError(_) => {
+                return Ok(());
+            }
         };
         let events = txn.wish(Wish::Alter { object: relation.id, change })?;
         for event in &events {
@@ -407,7 +423,7 @@ fn named_only(c: &crate::catalog::Column) -> regauge_plan::parse::ColumnSpec {
 
 /// A row that is there has NULL where it may not: PostgreSQL's words for it.
 fn present(error: Error, of: &Relation) -> Error {
-    match error.message.split('"').nth(1).map(str::to_owned) {
+    match error.column().map(str::to_owned) {
         Some(column) if error.sqlstate == code::NOT_NULL => {
             Error { message: format!("column \"{column}\" of relation \"{}\" contains null values", of.name.name), ..error }
         }
@@ -417,7 +433,7 @@ fn present(error: Error, of: &Relation) -> Error {
 
 /// A row that is there breaks a condition: PostgreSQL's words for it.
 fn broken(error: Error, of: &Relation) -> Error {
-    match error.message.rsplit('"').nth(1).map(str::to_owned) {
+    match error.constraint().map(str::to_owned) {
         Some(check) if error.sqlstate == code::CHECK => {
             let message = format!("check constraint \"{check}\" of relation \"{}\" is violated by some row", of.name.name);
             Error { message, detail: None, ..error }

@@ -1,10 +1,10 @@
 //! Rows from doors other than SQL: one body of records is one commit, with a receipt.
 //!
 //! Invariant: a producer's append is stored once (I2): a retry is answered with the first receipt, also where the rows would by
-//! now collide with the ones that it stored itself. Columns are found by name; one that the rows do not have takes its DEFAULT,
+//! now collide with the ones that it stored itself, or be refused by rules that came later ([`super::again`]). Columns are found by name; one that the rows do not have takes its DEFAULT,
 //! evaluated for each row as INSERT does. Cost: one commit; against a table as often again as a concurrent commit was first.
 
-use super::{Session, rows, txn::Mode};
+use super::{Session, again, intake::Intake, rows, sift::Sifted, txn::Mode};
 use crate::{
     catalog::{Relation, rights::Privileges, ty},
     core::NotCommitted,
@@ -39,22 +39,42 @@ pub struct Receipt {
     pub duplicate: bool,
     /// Where the rows are.
     pub placed: Vec<PlacedRows>,
+    /// Rows that are stored, now or before.
+    pub n_rows: usize,
+    /// Bad records that are stored beside the stream, now or before.
+    pub n_dead: usize,
 }
 
 impl Session {
     /// Appends rows to a stream, or inserts them into a table, as one commit of its own.
     pub async fn append_records(&mut self, name: &str, rows: RecordBatch, producer: Option<ProducerSeq>) -> Result<Receipt> {
         let relation = self.takes_records(name)?;
-        let producer = producer.map(|p| ProducerSeq { id: self.producer_name(p.id), ..p });
-        let rows = self.with_defaults(&relation, rows).await?;
-        let rows = rows::by_name(&relation, &rows)?;
+        let on_error = self.on_error(&relation, None)?;
+        self.append_intake(name, Intake::of_rows(rows, on_error, "records"), producer).await
+    }
+
+    /// The same of records that a door has read.
+    pub async fn append_intake(&mut self, name: &str, intake: Intake, producer: Option<ProducerSeq>) -> Result<Receipt> {
+        let relation = self.takes_records(name)?;
+        if let Some(producer) = &producer
+            && let Some(receipt) = self.stored_before(name, producer, Some(intake.n_records)).await?
+        {
+            return Ok(receipt);
+        }
+        let rows = self.with_defaults(&relation, intake.rows.clone()).await?;
         let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
-        let rows = self.ruled(&mut txn, &relation, rows).await?;
-        let outcome = self.append_again(&relation, rows, producer.clone()).await;
-        let committed = match (outcome, producer) {
-            (Err(error), Some(producer)) => self.stored_before(producer).await.ok_or(error).map(Some)?,
-            (outcome, _) => outcome?,
-        };
+        let guard = self.guard();
+        let sifting = self.sifted(&mut txn, &relation, Intake { rows, ..intake }, producer.as_ref());
+        let sifted = guard.run(Box::pin(sifting)).await?;
+        let producer = producer.map(|p| ProducerSeq { id: self.producer_name(p.id), ..p });
+        let committed = self.append_again(&relation, &sifted, producer.clone()).await?;
+        if let (Some(producer), Some(first)) = (&producer, committed.as_ref().filter(|c| c.duplicate)) {
+            // Sent twice side by side.
+            again::is_of(&self.core.judged.catalog(), &relation, producer, first)?;
+            let receipt = self.receipt(&relation, first);
+            self.committed(committed);
+            return Ok(receipt);
+        }
         let topic = relation.topic();
         let placed = committed.iter().flat_map(|c| &c.placed).filter(|p| Some(p.topic) == topic);
         let placed = placed.map(|p| PlacedRows { partition: p.partition, first_offset: p.first_offset, n_rows: p.n_rows });
@@ -62,6 +82,8 @@ impl Session {
             lsn: committed.as_ref().map_or(Lsn::ZERO, |c| c.lsn),
             duplicate: committed.as_ref().is_some_and(|c| c.duplicate),
             placed: placed.collect(),
+            n_rows: sifted.rows.num_rows(),
+            n_dead: sifted.n_dead(),
         };
         self.committed(committed);
         Ok(receipt)
@@ -76,13 +98,13 @@ impl Session {
     async fn append_again(
         &mut self,
         relation: &Arc<Relation>,
-        rows: RecordBatch,
+        sifted: &Sifted,
         producer: Option<ProducerSeq>,
     ) -> Result<Option<Committed>> {
         let mut at_least = self.seen.lsn;
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(Mode::Autocommit, at_least);
-            self.core.append_rows(&mut txn, relation, rows.clone())?;
+            self.core.append_sifted(&mut txn, relation, sifted)?;
             match self.core.commit(&txn, self.seen, producer.clone()).await {
                 Ok(committed) => return Ok(committed),
                 // The relation itself moved: its name may mean something else by now.
@@ -91,14 +113,6 @@ impl Session {
             }
         }
         Err(Error::conflict("could not serialize access: too many concurrent updates"))
-    }
-
-    /// The receipt of an append that a producer sent before. A table judges its rows before the log sees who sent them, so a
-    /// retry meets its own rows first.
-    async fn stored_before(&self, producer: ProducerSeq) -> Option<Committed> {
-        let log = self.core.log.clone();
-        let found = tokio::task::spawn_blocking(move || log.find(&producer)).await;
-        found.ok()?.ok()?
     }
 
     /// Adds the columns that the rows lack and that have a DEFAULT.

@@ -3,10 +3,18 @@
 //! ```text
 //!   bytes ─▶ fields (records may span chunks) ─▶ columns of text ─▶ every 8,192 rows: typed, checked ─▶ finish: one write
 //! ```
-//! Invariant: an error names line and column, and leaves nothing. Cost: one pass over the bytes, one typed batch per 8,192 rows.
+//! Invariant: an error names line and column, and leaves nothing; where a stream's bad records are stored beside it, a record with an error is one of
+//! them, and the next begins behind it. Cost: one pass over the bytes, one typed batch per 8,192 rows.
 //! It does not know the protocol that brings the bytes.
 
-use super::{Session, insert::named_columns, rows::not_writable, txn::Txn};
+use super::{
+    Session,
+    insert::named_columns,
+    intake::{self, DeadLetter, Door, Intake, OnError, Raw},
+    rows::not_writable,
+    sift::{on_error, written_by_doors},
+    txn::Txn,
+};
 use crate::{
     catalog::{Kind, Relation},
     core::NotCommitted,
@@ -14,18 +22,20 @@ use crate::{
     response::Response,
 };
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringArray, new_null_array},
+    array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array},
     compute::concat_batches,
     datatypes::DataType,
 };
+use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use regauge_plan::{
     functions::cast::cast_column,
+    local::{self, Zone},
     parse::{Copy, RelationName},
     pgtypes::parse_text,
 };
 use regauge_types::ErrorKind;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 const BATCH_ROWS: usize = 8192;
 
@@ -36,11 +46,21 @@ pub struct CopyIn {
     reader: Reader,
     columns: Vec<Vec<Option<String>>>,
     lines: Vec<u64>,
+    /// How the records of `lines` came, if bad ones are stored.
+    pending: Vec<Raw>,
     batches: Vec<RecordBatch>,
-    n_rows: usize,
+    /// How the rows of the batches came, if bad ones are stored.
+    raws: Vec<Raw>,
+    letters: Vec<DeadLetter>,
+    /// Cut so far, whatever became of them.
+    n_records: u64,
+    on_error: OnError,
+    source: &'static str,
     /// Memory of the batches, and its limit: nothing is written before all bytes are there.
     bytes: usize,
     bytes_max: usize,
+    /// What moments without a zone are of.
+    zone: Zone,
 }
 
 impl CopyIn {
@@ -52,26 +72,84 @@ impl CopyIn {
 
     /// Takes in more bytes. After an error the copy is over.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        let _zone = local::enter(self.zone);
         self.reader.take(bytes)?;
         self.read(false)
     }
 
-    /// No more bytes come: all rows, of the columns that the copy names, for a door that commits them itself.
-    pub fn into_rows(mut self) -> Result<RecordBatch> {
+    /// No more bytes come: all records, of the columns that the copy names, for a door that commits them itself.
+    pub fn into_intake(mut self) -> Result<Intake> {
+        self.all()
+    }
+
+    fn all(&mut self) -> Result<Intake> {
+        let _zone = local::enter(self.zone);
         self.read(true)?;
         self.flush()?;
         let rows = concat_batches(&self.relation.schema(), &self.batches).map_err(Error::arrow)?;
-        rows.project(&self.named).map_err(Error::arrow)
+        self.batches.clear();
+        Ok(Intake {
+            rows: rows.project(&self.named).map_err(Error::arrow)?,
+            raws: std::mem::take(&mut self.raws),
+            letters: std::mem::take(&mut self.letters),
+            n_records: self.n_records,
+            on_error: self.on_error,
+            door: Door { source: self.source, format: if self.reader.csv { "csv" } else { "text" } },
+        })
     }
 
     fn read(&mut self, end: bool) -> Result<()> {
-        while let Some(record) = self.reader.next(end).map_err(|e| self.at(self.reader.record_line, None, e))? {
+        loop {
+            let record = self.reader.next(end);
             if std::mem::take(&mut self.reader.header) {
-                continue;
+                match record.map_err(|e| self.at(self.reader.record_line, None, e))? {
+                    Some(_) => continue,
+                    None => {
+                        self.reader.header = true;
+                        return Ok(());
+                    }
+                }
             }
-            self.row(record)?;
+            let record = match record {
+                Ok(None) => return Ok(()),
+                Ok(Some(record)) => self.row(record),
+                Err(error) => Err(self.at(self.reader.record_line, None, error)),
+            };
+            self.n_records += 1;
+            match (record, self.on_error) {
+                (Ok(()), OnError::Fail) => {}
+                (Ok(()), OnError::DeadLetter) => {
+                    let raw = self.raw()?;
+                    self.pending.push(raw);
+                }
+                (Err(error), OnError::Fail) => return Err(error),
+                (Err(error), OnError::DeadLetter) => {
+                    let raw = self.raw()?;
+                    self.letters.push(DeadLetter { raw, error, column: None });
+                    intake::check_room(self.letters.len())?;
+                }
+            }
+            if self.lines.len() >= BATCH_ROWS {
+                self.flush()?;
+            }
         }
-        Ok(())
+    }
+
+    /// The record that was read last, as it came.
+    fn raw(&mut self) -> Result<Raw> {
+        let raw = Raw { bytes: Bytes::copy_from_slice(self.reader.record()), position: self.reader.record_line };
+        self.hold(raw.bytes.len() + size_of::<Raw>())?;
+        Ok(raw)
+    }
+
+    /// Memory that is held until the end.
+    fn hold(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        if self.bytes <= self.bytes_max {
+            return Ok(());
+        }
+        let message = format!("the rows of one COPY are too many to be held at once bytes_max={}", self.bytes_max);
+        Err(Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, message).hint("split the file: each COPY is one transaction"))
     }
 
     fn row(&mut self, record: Vec<Option<String>>) -> Result<()> {
@@ -87,7 +165,7 @@ impl CopyIn {
             column.push(value);
         }
         self.lines.push(line);
-        if self.lines.len() >= BATCH_ROWS { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
     fn at(&self, line: u64, column: Option<&str>, error: Error) -> Error {
@@ -101,21 +179,39 @@ impl CopyIn {
         }
         let lines = std::mem::take(&mut self.lines);
         let mut columns: Vec<ArrayRef> = self.relation.columns.iter().map(|c| new_null_array(&c.ty, lines.len())).collect();
+        let mut bad: BTreeMap<usize, (Error, String)> = BTreeMap::new();
         for (i, at) in self.named.iter().enumerate() {
             let texts = StringArray::from(std::mem::take(&mut self.columns[i]));
             let column = &self.relation.columns[*at];
-            columns[*at] = typed(&texts, &column.ty).map_err(|(row, error)| self.at(lines[row], Some(&column.name), error))?;
+            columns[*at] = match typed(&texts, &column.ty) {
+                Ok(values) => values,
+                Err((row, error)) if self.on_error == OnError::Fail => {
+                    return Err(self.at(lines[row], Some(&column.name), error));
+                }
+                Err(_) => {
+                    let (values, failed) = typed_each(&texts, &column.ty)?;
+                    for (row, error) in failed {
+                        bad.entry(row).or_insert((error, column.name.clone()));
+                    }
+                    values
+                }
+            };
         }
-        let batch = RecordBatch::try_new(self.relation.schema(), columns).map_err(Error::arrow)?;
-        self.n_rows += batch.num_rows();
-        self.bytes += batch.get_array_memory_size();
+        let mut batch = RecordBatch::try_new(self.relation.schema(), columns).map_err(Error::arrow)?;
+        let mut raws = std::mem::take(&mut self.pending);
+        if !bad.is_empty() {
+            let is_bad: Vec<bool> = (0..lines.len()).map(|row| bad.contains_key(&row)).collect();
+            for (row, (error, column)) in bad {
+                let raw = raws.get(row).cloned().ok_or_else(|| Error::internal("a bad record that was not kept"))?;
+                self.letters.push(DeadLetter { raw, error, column: Some(column) });
+            }
+            intake::check_room(self.letters.len())?;
+            (batch, raws) = intake::without(&batch, raws, &is_bad)?;
+        }
+        self.raws.extend(raws);
+        let bytes = batch.get_array_memory_size();
         self.batches.push(batch);
-        if self.bytes > self.bytes_max {
-            let message = format!("the rows of one COPY are too many to be held at once bytes_max={}", self.bytes_max);
-            return Err(Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, message)
-                .hint("split the file: each COPY is one transaction"));
-        }
-        Ok(())
+        self.hold(bytes)
     }
 }
 
@@ -125,6 +221,9 @@ impl Session {
         if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
             return Err(not_writable(&relation));
         }
+        written_by_doors(&relation)?;
+        let wished = copy.on_error.as_deref().map(OnError::parse).transpose()?;
+        let on_error = on_error(&txn.catalog, &relation, wished)?;
         let named = match copy.columns.is_empty() {
             // Columns that are computed take no values.
             true => {
@@ -137,20 +236,43 @@ impl Session {
             let message = format!("column \"{}\" is a generated column", relation.columns[*at].name);
             return Err(Error::invalid("42P10", message).detail("Generated columns cannot be used in COPY."));
         }
-        Ok(Response::CopyIn(Box::new(self.copy_in(relation, named, copy))))
+        Ok(Response::CopyIn(Box::new(self.copy_in(relation, named, copy, on_error, "copy"))))
     }
 
-    fn copy_in(&self, relation: Arc<Relation>, named: Vec<usize>, copy: &Copy) -> CopyIn {
+    fn copy_in(
+        &self,
+        relation: Arc<Relation>,
+        named: Vec<usize>,
+        copy: &Copy,
+        on_error: OnError,
+        source: &'static str,
+    ) -> CopyIn {
         let limits = &self.core.config.limits;
         let reader = Reader::new(copy, limits.row_bytes);
         let columns = vec![vec![]; named.len()];
         let bytes_max = limits.query_memory_bytes;
-        CopyIn { relation, named, reader, columns, lines: vec![], batches: vec![], n_rows: 0, bytes: 0, bytes_max }
+        CopyIn {
+            relation,
+            named,
+            reader,
+            columns,
+            lines: vec![],
+            pending: vec![],
+            batches: vec![],
+            raws: vec![],
+            letters: vec![],
+            n_records: 0,
+            on_error,
+            source,
+            bytes: 0,
+            bytes_max,
+            zone: self.zone(),
+        }
     }
 
-    /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_rows`]). Unlike
+    /// Reads CSV whose first line names these columns, for a door that appends the rows itself ([`CopyIn::into_intake`]). Unlike
     /// COPY's, the columns that are not named may have a DEFAULT.
-    pub fn read_csv(&self, relation: &str, columns: &[String]) -> Result<CopyIn> {
+    pub fn read_csv(&self, relation: &str, columns: &[String], on_error: OnError) -> Result<CopyIn> {
         let catalog = self.catalog();
         let relation = catalog.named(relation).cloned().ok_or_else(|| Error::no_relation(relation))?;
         if matches!(relation.kind, Kind::View { .. } | Kind::Materialized { .. }) {
@@ -158,43 +280,54 @@ impl Session {
         }
         let named = named_columns(&relation, columns)?;
         let table = RelationName { schema: None, name: relation.name.name.clone(), version: None };
-        let copy =
-            Copy { table, columns: columns.to_vec(), csv: true, header: true, delimiter: ',', null: String::new(), quote: '"' };
-        Ok(self.copy_in(relation, named, &copy))
+        let copy = Copy {
+            table,
+            columns: columns.to_vec(),
+            csv: true,
+            header: true,
+            delimiter: ',',
+            null: String::new(),
+            quote: '"',
+            on_error: None,
+        };
+        Ok(self.copy_in(relation, named, &copy, on_error, "records"))
     }
 
     /// All bytes were sent: writes the rows, as one transaction unless the session is in one.
     pub async fn finish_copy(&mut self, mut copy: CopyIn) -> Result<Response> {
-        let outcome = crate::stack::roomy(self.write_copy(&mut copy)).await;
+        let outcome = crate::stack::roomy((copy.zone, self.moment.clone()), self.write_copy(&mut copy)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
     async fn write_copy(&mut self, copy: &mut CopyIn) -> Result<Response> {
-        copy.read(true)?;
-        copy.flush()?;
-        let mut rows = concat_batches(&copy.relation.schema(), &copy.batches).map_err(Error::arrow)?;
-        copy.batches.clear();
+        let intake = copy.all()?;
+        let mut rows = intake.rows.clone();
         let defaulted = |(at, c): (usize, &crate::catalog::Column)| c.absent().is_some() && !copy.named.contains(&at);
         if copy.relation.columns.iter().enumerate().any(defaulted) {
-            let given = rows.project(&copy.named).map_err(Error::arrow)?;
-            let given = self.with_defaults(&copy.relation, given).await?;
-            rows = super::rows::by_name(&copy.relation, &given)?;
+            rows = self.with_defaults(&copy.relation, rows).await?;
         }
+        // Within a transaction the stream may be as that has made it.
+        let catalog = self.txn.as_ref().map(|txn| txn.catalog.clone());
         let mut judging = self.fresh(super::Mode::Autocommit, self.seen.lsn);
-        let rows = self.ruled(&mut judging, &copy.relation, rows).await?;
-        let tag = format!("COPY {}", copy.n_rows);
+        if let Some(catalog) = catalog {
+            judging.catalog = catalog;
+        }
+        let guard = self.guard();
+        let sifted = guard.run(Box::pin(self.sifted(&mut judging, &copy.relation, Intake { rows, ..intake }, None))).await?;
+        let tag = format!("COPY {}", sifted.rows.num_rows());
+        let answer = Response::command(tag).with_notice(sifted.notice(&copy.relation));
         if let Some(mut txn) = self.txn.take() {
-            let outcome = self.core.append_rows(&mut txn, &copy.relation, rows);
+            let outcome = self.core.append_sifted(&mut txn, &copy.relation, &sifted);
             self.txn = Some(txn);
-            return outcome.map(|()| Response::command(tag));
+            return outcome.map(|()| answer);
         }
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(super::Mode::Autocommit, self.seen.lsn);
-            self.core.append_rows(&mut txn, &copy.relation, rows.clone())?;
+            self.core.append_sifted(&mut txn, &copy.relation, &sifted)?;
             match self.core.commit(&txn, self.seen, None).await {
                 Ok(committed) => {
                     self.committed(committed);
-                    return Ok(Response::command(tag));
+                    return Ok(answer);
                 }
                 Err(NotCommitted::Conflict { .. }) => {}
                 Err(NotCommitted::Failed(error)) => return Err(error),
@@ -228,6 +361,24 @@ fn typed(texts: &StringArray, ty: &DataType) -> Result<ArrayRef, (usize, Error)>
     ScalarValue::iter_to_array(values).map_err(|e| (0, Error::from_datafusion(e)))
 }
 
+/// The same value by value: NULL where there is none, and why there is none.
+fn typed_each(texts: &StringArray, ty: &DataType) -> Result<(ArrayRef, Vec<(usize, Error)>)> {
+    let mut failed = vec![];
+    let mut values: Vec<ArrayRef> = Vec::with_capacity(texts.len());
+    for row in 0..texts.len() {
+        match typed(&texts.slice(row, 1), ty) {
+            Ok(value) => values.push(value),
+            Err((_, error)) if error.kind == ErrorKind::Internal => return Err(error),
+            Err((_, error)) => {
+                failed.push((row, error));
+                values.push(new_null_array(ty, 1));
+            }
+        }
+    }
+    let all: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    Ok((arrow::compute::concat(&all).map_err(Error::arrow)?, failed))
+}
+
 /// Cuts bytes into records of fields.
 struct Reader {
     csv: bool,
@@ -247,6 +398,8 @@ struct Reader {
     line: u64,
     /// The line that the last record began on.
     record_line: u64,
+    /// Where the last record is, up to the next bytes.
+    last: (usize, usize),
     /// `\.` was read: what follows is no row.
     ended: bool,
 }
@@ -266,6 +419,7 @@ impl Reader {
             record_bytes_max,
             line: 1,
             record_line: 1,
+            last: (0, 0),
             ended: false,
         }
     }
@@ -295,7 +449,18 @@ impl Reader {
             return Ok(None);
         }
         self.record_line = self.line;
-        let Some(stop) = self.record_end(end)? else { return Ok(None) };
+        let stop = match self.record_end(end) {
+            Ok(Some(stop)) => stop,
+            Ok(None) => return Ok(None),
+            // All that is left is this record.
+            Err(error) => {
+                self.last = (self.start, self.pending.len());
+                self.start = self.pending.len();
+                self.seen = (self.start, false);
+                return Err(error);
+            }
+        };
+        self.last = (self.start, stop);
         let whole = std::mem::take(&mut self.pending);
         let record = &whole[self.start..stop];
         self.start = stop;
@@ -304,6 +469,13 @@ impl Reader {
         let fields = self.fields(record);
         self.pending = whole;
         fields
+    }
+
+    /// The last record, without its line end.
+    fn record(&self) -> &[u8] {
+        let record = self.pending.get(self.last.0..self.last.1).unwrap_or_default();
+        let record = record.strip_suffix(b"\n").unwrap_or(record);
+        record.strip_suffix(b"\r").unwrap_or(record)
     }
 
     fn fields(&mut self, record: &[u8]) -> Result<Option<Vec<Option<String>>>> {

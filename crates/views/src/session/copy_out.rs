@@ -13,6 +13,7 @@ use arrow::{
 };
 use regauge_plan::{
     functions::cast::text_column,
+    local::{self, Zone},
     parse::{Copy, CopyTo},
 };
 
@@ -24,6 +25,8 @@ pub struct CopyOut {
     pub stream: RowStream,
     /// How they are written.
     pub form: Copy,
+    /// Where moments are shown.
+    pub zone: Zone,
 }
 
 impl Session {
@@ -31,7 +34,12 @@ impl Session {
         let Response::Rows(rows) = self.select(txn, &copy.query, None).await? else {
             return Err(Error::internal("a query gave no rows"));
         };
-        Ok(Response::CopyOut(Box::new(CopyOut { schema: rows.schema, stream: rows.stream, form: copy.form.clone() })))
+        Ok(Response::CopyOut(Box::new(CopyOut {
+            schema: rows.schema,
+            stream: rows.stream,
+            form: copy.form.clone(),
+            zone: self.zone(),
+        })))
     }
 }
 
@@ -59,6 +67,7 @@ impl CopyOut {
     /// # Errors
     /// 0A000 for a column whose type has no text form.
     pub fn lines(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+        let _zone = local::enter(self.zone);
         let columns: Vec<ArrayRef> =
             batch.columns().iter().map(text_column).collect::<Result<_, _>>().map_err(|e| Error::from_eval(&e))?;
         let mut lines = Vec::with_capacity(batch.num_rows());

@@ -13,6 +13,7 @@
 use super::{Session, scroll::Scroll, txn::Mode};
 use crate::{
     error::{Error, Result, sqlstate as code},
+    read::names::CursorAbout,
     response::{Response, Rows},
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -43,6 +44,7 @@ struct OpenCursor {
     held: bool,
     /// How many savepoints there were when it was declared: those whose ROLLBACK TO ends it.
     depth: usize,
+    about: CursorAbout,
 }
 
 impl Cursors {
@@ -69,6 +71,14 @@ impl Cursors {
         for cursor in self.open.values_mut() {
             cursor.depth = cursor.depth.min(savepoints);
         }
+    }
+
+    /// What is open, by name.
+    pub(super) fn about(&self, in_transaction: bool) -> Vec<CursorAbout> {
+        let open = self.open.values().filter(|cursor| cursor.held || in_transaction);
+        let mut all: Vec<CursorAbout> = open.map(|cursor| cursor.about.clone()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     fn get(&mut self, name: &str) -> Result<&mut OpenCursor> {
@@ -113,7 +123,12 @@ impl Session {
             // Each FETCH is watched, so the rows are not: statement_timeout means one statement.
             Some(mut txn) => {
                 let guard = self.guard();
-                let response = guard.run(Box::pin(self.select(&mut txn, query, None))).await;
+                self.calls_begin(&txn);
+                let selected = async {
+                    let response = Box::pin(self.select(&mut txn, query, None)).await?;
+                    self.calls_done(&mut txn, response).await
+                };
+                let response = guard.run(selected).await;
                 self.txn = Some(txn);
                 response?
             }
@@ -121,8 +136,17 @@ impl Session {
         };
         let Response::Rows(rows) = response else { return Err(Error::internal("a query gave no rows")) };
         let kept = (scroll || hold).then(|| self.core.planner.holding("cursor"));
-        let mut cursor =
-            OpenCursor { rows: Scroll::new(rows.stream, scroll, kept), schema: rows.schema, hold, held: false, depth };
+        let words = (if scroll { "SCROLL " } else { "" }, if hold { "WITH HOLD " } else { "" });
+        let ms = self.core.config.env.clock.wall_ms();
+        let about = CursorAbout {
+            name: name.to_owned(),
+            statement: format!("DECLARE {} {}CURSOR {}FOR {query}", crate::syntax::quote(name), words.0, words.1),
+            holdable: hold,
+            scrollable: scroll,
+            created_us: i64::try_from(ms.saturating_mul(1000)).unwrap_or(i64::MAX),
+        };
+        let rows = (Scroll::new(rows.stream, scroll, kept), rows.schema);
+        let mut cursor = OpenCursor { rows: rows.0, schema: rows.1, hold, held: false, depth, about };
         if hold {
             let guard = self.guard();
             guard.run(cursor.rows.read_all()).await?;

@@ -7,7 +7,7 @@ use super::{Session, txn::Txn};
 use crate::{
     catalog::{
         Check, Column, DefinitionSpec, Event, Kind, Made, Name, ObjectId, PUBLIC, Relation, SequenceSpec, VersionSpec,
-        WatermarkSpec, Wish, diverted, hex,
+        WatermarkSpec, Wish, dead, diverted, hex,
         late::{self, Late},
         recursion, retext, schema_of, ty,
     },
@@ -48,7 +48,11 @@ impl Session {
         }
         let sequences = sequences(&create.columns)?;
         let checks = named_checks(&name, &create.columns, &create.checks, &[]);
-        let mut options = options(&create.options);
+        let (mut options, mut kept) = (options(&create.options), BTreeMap::new());
+        if !create.stream && options.contains_key(dead::OPTION) {
+            let error = Error::unsupported("on_error is an option of streams");
+            return Err(error.hint("a table refuses what brings a bad row; CREATE STREAM s (..) WITH (on_error = 'dead_letter')"));
+        }
         let partitions = match options.remove("partitions") {
             None if create.stream => self.core.config.limits.stream_partitions,
             None => 1,
@@ -59,8 +63,17 @@ impl Session {
                 Error::unsupported("a table has one partition").hint("leave partitions out; only streams are partitioned")
             );
         }
+        if let Some(on_error) = options.remove(dead::OPTION).filter(|_| create.stream)
+            && dead::option(&on_error)?
+        {
+            kept.insert(dead::OPTION.to_owned(), dead::DEAD_LETTER.to_owned());
+        }
         if let Some(unknown) = options.keys().next() {
-            let hint = if create.stream { "a stream takes WITH (partitions = n)" } else { "a table takes no options" };
+            let hint = if create.stream {
+                "a stream takes WITH (partitions = n, on_error = 'fail' or 'dead_letter')"
+            } else {
+                "a table takes no options"
+            };
             return Err(Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\"")).hint(hint));
         }
         let wish = if create.stream {
@@ -70,6 +83,7 @@ impl Session {
                 Some(WatermarkSpec { column: of.id.0, sql })
             });
             let partition_by = create.partition_by.clone();
+            let options = kept;
             Wish::Stream { name, columns, partition_by, partitions, watermark, options, checks, sequences }
         } else {
             Wish::Table { name, columns, key: create.primary_key.clone(), options, checks, sequences }
@@ -81,12 +95,12 @@ impl Session {
         Ok(Response::command(format!("CREATE {kind}")))
     }
 
-    /// A wish for a table or stream, and its topic.
-    fn define_topics(&self, txn: &mut Txn, wish: Wish) -> Result<Option<Arc<Relation>>> {
+    /// A wish for a table or stream, and its topic. Streams of dead letters come after their own.
+    pub(super) fn define_topics(&self, txn: &mut Txn, wish: Wish) -> Result<Option<Arc<Relation>>> {
         let mut made = None;
         for event in txn.wish(wish)? {
             if let Some(spec) = self.topic_spec(txn, &event) {
-                made = txn.catalog.get(ObjectId::Topic(spec.id.0)).cloned();
+                made = made.or_else(|| txn.catalog.get(ObjectId::Topic(spec.id.0)).cloned());
                 txn.defines.push(Definition::Topic(spec));
             }
         }
@@ -162,10 +176,14 @@ impl Session {
             true => create.query_sql.clone(),
             false => retext::qualified(&create.query, &txn.catalog, &scope.search_path)?.to_string(),
         };
-        let definition =
-            DefinitionSpec { sql, search_path: scope.search_path.clone(), time_zone: scope.time_zone.clone(), depends_on };
+        let time_zone = if create.materialized { "UTC".to_owned() } else { scope.time_zone.clone() };
+        let definition = DefinitionSpec { sql, search_path: scope.search_path.clone(), time_zone, depends_on };
         if create.materialized {
-            return self.create_materialized(txn, create, definition).map(|()| Response::command(tag));
+            self.create_materialized(txn, create, definition)?;
+            return Ok(match self.zone().is_utc() {
+                true => Response::command(tag),
+                false => Response::noticed(tag, "a materialized view counts in UTC, whatever TimeZone its readers have"),
+            });
         }
         let plan = self.core.planner.plan_view(create.query.as_ref().clone(), scope).await?;
         let fields = plan.schema().fields();
@@ -189,11 +207,12 @@ impl Session {
         let diverts = diverted::option(given.remove(diverted::OPTION).as_deref())?;
         let late = late::option(given.remove(late::OPTION).as_deref())?;
         let recursion = recursion::option(&mut given)?;
+        let rate = given.remove("backfill_rate").map(|text| regauge_plan::parse::rate(&text)).transpose()?.flatten();
         if let Some(unknown) = given.keys().next() {
             let error = Error::invalid(code::INVALID_PARAMETER, format!("unknown option \"{unknown}\""));
             return Err(error.hint(
                 "a materialized view takes WITH (async, on_error = 'fail' or 'divert', late = 'correct', 'divert' or 'drop', \
-                 recursion_steps = n, recursion_rows = n)",
+                 recursion_steps = n, recursion_rows = n, backfill_rate = n)",
             ));
         }
         let scope = self.scope(Some(txn));
@@ -231,12 +250,12 @@ impl Session {
             options.insert(late::EMIT.to_owned(), "final".to_owned());
         }
         let late = if late == Late::Divert { streams } else { vec![] };
-        Ok((Created { options, wait, late }, plan))
+        Ok((Created { options, wait, late, rate }, plan))
     }
 
     fn create_materialized(&mut self, txn: &mut Txn, create: &CreateView, definition: DefinitionSpec) -> Result<()> {
         self.core.versions.flows().ready()?;
-        let (Created { options, wait, late }, plan) = self.plan_created(txn, create)?;
+        let (Created { options, wait, late, rate }, plan) = self.plan_created(txn, create)?;
         let outputs = plan.output.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
         let columns = output_columns(outputs, &create.columns)?;
         let version = VersionSpec {
@@ -251,6 +270,9 @@ impl Session {
         for event in txn.wish(Wish::Materialized { name, version, late })? {
             if let Event::VersionAdded { view, version, .. } = event {
                 txn.created.push((ViewId(view), VersionNo(version), wait));
+                if rate.is_some() {
+                    txn.wish(Wish::Pace { view, rate })?;
+                }
             }
         }
         Ok(())
@@ -310,7 +332,7 @@ impl Session {
         for event in txn.wish(Wish::Drop { objects, cascade })? {
             self.forget(txn, &event, &mut notices, names);
         }
-        Ok(Response::Command { tag, notices })
+        Ok(Response::told(tag, notices))
     }
 
     /// What a dropped relation leaves in the transaction: nothing.
@@ -330,6 +352,7 @@ impl Session {
                 let topic = TopicId(*id);
                 txn.tables.remove(&topic);
                 txn.appends.retain(|a| a.topic != topic);
+                txn.consumed.remove(&topic);
                 let before = txn.defines.len();
                 txn.defines.retain(|d| !matches!(d, Definition::Topic(spec) if spec.id == topic));
                 if txn.defines.len() == before {
@@ -356,7 +379,7 @@ pub(super) fn sequences(columns: &[ColumnSpec]) -> Result<Vec<(usize, SequenceSp
 pub(super) fn named_checks(of: &Name, columns: &[ColumnSpec], checks: &[parse::Check], taken: &[Check]) -> Vec<Check> {
     let mut all: Vec<Check> = vec![];
     for check in checks {
-        let sql = check.condition.to_string();
+        let sql = super::zoned::condition(&check.condition, columns);
         let read: Vec<&str> =
             columns.iter().map(|c| c.name.as_str()).filter(|c| retext::reads_column(&sql, c).unwrap_or(false)).collect();
         // PostgreSQL names a condition after its column wherever it stands, if it reads one alone.
@@ -380,6 +403,8 @@ pub(super) struct Created {
     wait: bool,
     /// Streams whose late records are set aside.
     late: Vec<ObjectId>,
+    /// Rows a second of its history.
+    rate: Option<u64>,
 }
 
 pub(super) fn column(id: ColumnId, spec: &ColumnSpec) -> Column {
@@ -389,7 +414,7 @@ pub(super) fn column(id: ColumnId, spec: &ColumnSpec) -> Column {
         ty: spec.ty.clone(),
         not_null: spec.not_null,
         chars_max: spec.chars_max,
-        default: spec.default.as_ref().map(ToString::to_string),
+        default: spec.default.as_ref().map(|e| super::zoned::default(e, &spec.ty)),
         made: match &spec.made {
             parse::Made::Given => Made::Given,
             parse::Made::Computed(e) => Made::Computed(e.to_string()),

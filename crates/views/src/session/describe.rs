@@ -22,7 +22,7 @@ impl Session {
             .iter()
             .enumerate()
             .map(|(at, c)| {
-                let ty = c.chars_max.map_or_else(|| ty::name(&c.ty), |n| format!("varchar({n})"));
+                let ty = ty::written(&c.ty, c.chars_max);
                 let not_null = c.not_null || matches!(relation.kind, Kind::Table { .. }) && key.contains(&at);
                 let yes = |b: bool| Some(if b { "yes" } else { "no" }.to_owned());
                 vec![Some(c.name.clone()), Some(ty), yes(!not_null), yes(key.contains(&at)), c.default.clone()]

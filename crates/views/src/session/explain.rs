@@ -8,12 +8,13 @@ use crate::{
     },
     error::{Error, Result, sqlstate as code},
     response::Response,
+    syntax,
 };
 use datafusion::{physical_plan::displayable, sql::sqlparser::ast};
 use futures::TryStreamExt;
 use regauge_plan::{
     FlowPlan,
-    parse::{CreateView, RelationName},
+    parse::{CreateView, RelationName, Statement},
 };
 use std::sync::Arc;
 
@@ -55,6 +56,61 @@ impl Session {
         plan_lines(lines)
     }
 
+    /// What a change reads and which table it writes to; nothing of it is done.
+    pub(super) async fn explain_change(&mut self, txn: &mut Txn, change: &Statement) -> Result<Response> {
+        let (word, table, query) = match change {
+            Statement::Insert(insert) => ("Insert", &insert.table, insert.source.as_deref().cloned()),
+            Statement::Update(update) => {
+                let name = update.alias.as_deref().unwrap_or(&update.table.name);
+                let values = update.assignments.iter().enumerate();
+                let values = values.filter_map(|(i, a)| Some(syntax::expr_as(a.value.clone()?, &format!("new_{i}"))));
+                let items = std::iter::once(syntax::all_of(name)).chain(values).collect();
+                ("Update", &update.table, Some(self.changed(txn, &update.table, name, items, &update.from, &update.selection)?))
+            }
+            Statement::Delete(delete) => {
+                let name = delete.alias.as_deref().unwrap_or(&delete.table.name);
+                let items = vec![syntax::all_of(name)];
+                ("Delete", &delete.table, Some(self.changed(txn, &delete.table, name, items, &delete.using, &delete.selection)?))
+            }
+            _ => return Err(Error::unsupported("EXPLAIN of this statement is not offered")),
+        };
+        let relation = self.target(txn, table)?;
+        let mut lines = vec![format!("{word} on {}", relation.name)];
+        let query = query.filter(|q| !matches!(q.body.as_ref(), ast::SetExpr::Values(_)));
+        match query {
+            Some(query) => {
+                let mut scope = self.scope(Some(txn));
+                let who = Arc::make_mut(&mut scope.who);
+                who.opened = true;
+                who.judged.insert(relation.id);
+                let kept = self.planned(txn, query, scope, None, None).await?;
+                let plan = displayable(kept.plan.as_ref()).indent(false).to_string();
+                lines.extend(plan.lines().map(|line| format!("  {line}")));
+            }
+            None => lines.push("  Values".to_owned()),
+        }
+        plan_lines(lines)
+    }
+
+    /// The rows that an UPDATE or a DELETE finds, as a query.
+    fn changed(
+        &self,
+        txn: &Txn,
+        table: &RelationName,
+        name: &str,
+        items: Vec<ast::SelectItem>,
+        with: &[ast::TableWithJoins],
+        selection: &Option<ast::Expr>,
+    ) -> Result<ast::Query> {
+        let relation = self.target(txn, table)?;
+        let (schema, of) = (syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name));
+        let mut query = syntax::select(items, &format!("{schema}.{of} AS {}", syntax::quote(name)), selection.clone())?;
+        if let ast::SetExpr::Select(select) = query.body.as_mut() {
+            select.from.extend(with.iter().cloned());
+        }
+        Ok(query)
+    }
+
     pub(super) async fn explain_query(
         &mut self,
         txn: &mut Txn,
@@ -70,11 +126,13 @@ impl Session {
             let (_, plan) = self.plan_created(txn, create)?;
             return plan_lines(plan.explain().lines().map(str::to_owned).collect());
         }
-        let kept = self.planned(txn, query.clone(), scope, None, None).await?;
+        let kept = self.planned(txn, syntax::unlocked(query), scope, None, None).await?;
+        let past = kept.as_of.map(|at| format!("as of epoch {at}"));
         if !analyze {
-            return plan_lines(displayable(kept.plan.as_ref()).indent(false).to_string().lines().map(str::to_owned).collect());
+            let plan = displayable(kept.plan.as_ref()).indent(false).to_string();
+            return plan_lines(plan.lines().map(str::to_owned).chain(past).collect());
         }
-        let reading = self.bind(txn, &kept.uses, true).await?;
+        let reading = self.bind_kept(txn, &kept, true).await?;
         let at = reading.at;
         let n_rows = self.core.planner.run(&kept.plan, reading)?.try_fold(0, |n, b| async move { Ok(n + b.num_rows()) }).await;
         let n_rows = n_rows.map_err(Error::from_datafusion)?;

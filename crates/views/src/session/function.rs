@@ -11,7 +11,6 @@ use crate::{
     response::Response,
 };
 use arrow::datatypes::DataType;
-use datafusion::sql::sqlparser::ast;
 use regauge_plan::{
     parse::{Alter, Body, Check, ColumnSpec, CreateFunction, Ddl, DroppedFunction, Made, Statement},
     user_function::{self, Returns, UserFunction, UserFunctions},
@@ -113,7 +112,7 @@ impl Session {
             }
         }
         let tag = if aggregate { "DROP AGGREGATE" } else { "DROP FUNCTION" };
-        Ok(Response::Command { tag: tag.to_owned(), notices })
+        Ok(Response::told(tag, notices))
     }
 
     /// The one function that DROP, GRANT or ALTER names.
@@ -203,12 +202,12 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn tree<T: ast::VisitMut>(&mut self, tree: &mut T) -> Result<()> {
+    fn tree<T: regauge_plan::walk::VisitMut>(&mut self, tree: &mut T) -> Result<()> {
         self.n += user_function::expand(tree, self.functions)?;
         Ok(())
     }
 
-    fn trees<'t, T: ast::VisitMut + 't>(&mut self, trees: impl IntoIterator<Item = &'t mut T>) -> Result<()> {
+    fn trees<'t, T: regauge_plan::walk::VisitMut + 't>(&mut self, trees: impl IntoIterator<Item = &'t mut T>) -> Result<()> {
         trees.into_iter().try_for_each(|tree| self.tree(tree))
     }
 
@@ -224,6 +223,7 @@ impl Places<'_> {
         match statement {
             Statement::Query(query) | Statement::Declare { query, .. } => self.tree(&mut **query)?,
             Statement::CopyTo(copy) => self.tree(&mut *copy.query)?,
+            Statement::ExplainChange(change) => return self.statement(change),
             Statement::ExplainQuery { query, as_view, .. } => {
                 self.tree(&mut **query)?;
                 if let Some(view) = as_view {

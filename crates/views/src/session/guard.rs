@@ -8,6 +8,7 @@ use crate::{
 };
 use futures::{FutureExt, StreamExt, future};
 use parking_lot::Mutex;
+use regauge_plan::local;
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -79,7 +80,13 @@ impl Guard {
         }
     }
 
-    fn watched(&self, stream: RowStream) -> RowStream {
+    fn watched(&self, mut stream: RowStream) -> RowStream {
+        // Rows come after the statement's own step: they are of its zone all the same.
+        let zone = local::here();
+        let stream = futures::stream::poll_fn(move |context| {
+            let _zone = local::enter(zone);
+            stream.poll_next_unpin(context)
+        });
         let ended = self.ended().shared();
         let whole = AssertUnwindSafe(stream).catch_unwind();
         let stream = whole.map(|item| item.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))).take_until(ended.clone());

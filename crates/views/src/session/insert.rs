@@ -6,11 +6,13 @@
 
 use super::{
     Session,
+    intake::{Intake, OnError},
     rows::{need_table, not_writable, one, provider, under},
     txn::Txn,
+    values,
 };
 use crate::{
-    catalog::{Column, Kind, Made, Relation},
+    catalog::{Column, Kind, Made, Relation, key_constraint},
     error::{Error, Result, sqlstate as code},
     response::Response,
     syntax,
@@ -20,13 +22,11 @@ use arrow::{
     array::{AsArray, Int64Array, RecordBatch},
     datatypes::{Field, Int64Type, Schema, SchemaRef},
 };
-use datafusion::{
-    common::ScalarValue,
-    sql::sqlparser::ast::{self, Visit},
-};
+use datafusion::sql::sqlparser::ast;
+use regauge_plan::walk::Visit;
 use regauge_plan::{
     functions::assign::{assignable, mismatch},
-    parse::{Assignment, Insert, OnConflict},
+    parse::{Assignment, Insert, OnConflict, Overriding},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -50,11 +50,22 @@ impl Session {
             Kind::View { .. } | Kind::Materialized { .. } => return Err(not_writable(&relation)),
             _ => {}
         }
+        let counted = overridden(insert, &relation, &named)?;
+        let insert = counted.as_ref().unwrap_or(insert);
         taken_only_by_default(insert, &relation, &named)?;
         if let Some(conflict) = &insert.on_conflict {
             self.check_conflict(txn, &relation, conflict, insert.alias.as_deref()).await?;
         }
         let rows = self.insert_rows(txn, insert, &relation, &named).await?;
+        if crate::catalog::dead::diverts(&relation) {
+            let producer = self.producer_of(insert)?;
+            let intake = Intake::of_rows(rows, OnError::DeadLetter, "insert");
+            let sifted = self.sifted(txn, &relation, intake, producer.as_ref()).await?;
+            self.core.append_sifted(txn, &relation, &sifted)?;
+            let alias = insert.alias.as_deref();
+            let answer = self.returning(txn, &insert.returning, &relation, alias, &sifted.rows, "INSERT 0").await?;
+            return Ok(answer.with_notice(sifted.notice(&relation)));
+        }
         let rows = self.ruled(txn, &relation, rows).await?;
         let written = match &insert.on_conflict {
             Some(conflict) => self.insert_on_conflict(txn, &relation, rows, conflict, insert.alias.as_deref()).await?,
@@ -81,6 +92,11 @@ impl Session {
         };
         if let Some(given) = literal_rows(source, relation, named) {
             let targets = given.schema();
+            return self.widen(txn, relation, named, &targets, given).await;
+        }
+        if let Some(given) = self.mixed_rows(txn, source, relation, named).await? {
+            let fields = named.iter().map(|at| &relation.columns[*at]).map(|c| Field::new(&c.name, c.ty.clone(), true));
+            let targets: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
             return self.widen(txn, relation, named, &targets, given).await;
         }
         let mut source = source.as_ref().clone();
@@ -367,6 +383,26 @@ pub(super) fn named_columns(relation: &Relation, names: &[String]) -> Result<Vec
     names.iter().map(position).collect()
 }
 
+/// INSERT .. OVERRIDING USER VALUE with DEFAULT in the place of what is given for identity columns.
+fn overridden(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<Option<Insert>> {
+    if insert.overriding != Some(Overriding::User) {
+        return Ok(None);
+    }
+    let mut insert = insert.clone();
+    let Some(source) = insert.source.as_mut() else { return Ok(Some(insert)) };
+    let ast::SetExpr::Values(values) = source.body.as_mut() else {
+        let error = Error::unsupported("OVERRIDING USER VALUE before a query is not offered");
+        return Err(error.hint("leave the identity column out"));
+    };
+    for (i, at) in named.iter().enumerate() {
+        if matches!(relation.columns[*at].made, Made::Counted { serial: false, .. }) {
+            let given = values.rows.iter_mut().filter_map(|row| row.get_mut(i));
+            given.for_each(|value| *value = ast::Expr::Identifier(ast::Ident::new("DEFAULT")));
+        }
+    }
+    Ok(Some(insert))
+}
+
 /// Columns that are computed, or counted ALWAYS, take no value but DEFAULT.
 fn taken_only_by_default(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<()> {
     let Some(source) = &insert.source else { return Ok(()) };
@@ -374,7 +410,9 @@ fn taken_only_by_default(insert: &Insert, relation: &Relation, named: &[usize]) 
         let Some(column) = relation.columns.get(*at) else { continue };
         let detail = match &column.made {
             Made::Computed(_) => "is a generated column",
-            Made::Counted { always: true, .. } => "is an identity column defined as GENERATED ALWAYS",
+            Made::Counted { always: true, .. } if insert.overriding != Some(Overriding::System) => {
+                "is an identity column defined as GENERATED ALWAYS"
+            }
             _ => continue,
         };
         let given = match source.body.as_ref() {
@@ -408,6 +446,16 @@ pub(super) fn check_assigned(relation: &Relation, assignments: &[Assignment]) ->
 fn check_target(relation: &Relation, conflict: &OnConflict) -> Result<()> {
     need_table(relation, "use ON CONFLICT on")?;
     let Kind::Table { key } = &relation.kind else { return Ok(()) };
+    if let Some(name) = &conflict.constraint {
+        // The key's constraint has the name that PostgreSQL gives it.
+        let own = key_constraint(&relation.name.name);
+        if key.is_empty() || *name != own {
+            let message = format!("constraint \"{name}\" for table \"{}\" does not exist", relation.name.name);
+            let hint = if key.is_empty() { "the table has no primary key".to_owned() } else { format!("its key's is {own}") };
+            return Err(Error::invalid("42704", message).hint(hint));
+        }
+        return Ok(());
+    }
     if conflict.columns.is_empty() {
         return match conflict.update {
             None => Ok(()),
@@ -431,16 +479,9 @@ fn check_target(relation: &Relation, conflict: &OnConflict) -> Result<()> {
 
 /// The rows of a VALUES that holds nothing but literals that fit their columns: no plan is needed for them.
 fn literal_rows(query: &ast::Query, relation: &Relation, named: &[usize]) -> Option<RecordBatch> {
-    let ast::SetExpr::Values(values) = query.body.as_ref() else { return None };
-    let more = query.with.is_some() || query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some();
-    if more || values.rows.is_empty() || values.rows.iter().any(|row| row.len() != named.len()) {
-        return None;
-    }
+    let values = values::plain_rows(query, named)?;
     let columns = named.iter().map(|at| &relation.columns[*at]);
-    let arrays = columns.clone().enumerate().map(|(i, column)| {
-        let cells = values.rows.iter().map(|row| regauge_plan::literal(&row[i], &column.ty)?.to_scalar());
-        ScalarValue::iter_to_array(cells.collect::<Option<Vec<_>>>()?).ok()
-    });
+    let arrays = columns.clone().enumerate().map(|(i, column)| values::literals(values, i, &column.ty));
     let arrays = arrays.collect::<Option<Vec<_>>>()?;
     let fields: Vec<Field> = columns.map(|column| Field::new(&column.name, column.ty.clone(), true)).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).ok()
@@ -456,7 +497,7 @@ fn width_of(query: &ast::Query) -> Option<usize> {
 
 /// The word DEFAULT within VALUES becomes the column's default. Each value is cast to its column by itself: rows of an INSERT
 /// need no type in common.
-fn fill_values(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> Result<()> {
+pub(super) fn fill_values(query: &mut ast::Query, relation: &Relation, named: &[usize]) -> Result<()> {
     let ast::SetExpr::Values(values) = query.body.as_mut() else { return Ok(()) };
     let columns = named.iter().map(|at| &relation.columns[*at]);
     // One template for each column: there may be many rows.

@@ -12,7 +12,8 @@ use arrow::{
     array::{RecordBatch, UInt32Array},
     compute::take_record_batch,
 };
-use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, Visitor};
+use regauge_plan::walk::Visit;
 use std::{collections::HashSet, ops::ControlFlow};
 
 /// Of rows that begin with the table's columns, the first for each row of the table.

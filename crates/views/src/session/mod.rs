@@ -8,8 +8,11 @@
 //! left no trace; within a transaction it leaves the transaction failed. Rows that are still being streamed hold what they need
 //! themselves and do not borrow the session.
 
+mod again;
 mod alter;
 pub mod append;
+mod backup;
+pub(crate) mod calls;
 pub mod copy;
 pub mod copy_out;
 mod cursor;
@@ -20,7 +23,9 @@ mod explain;
 mod function;
 mod guard;
 mod insert;
+pub mod intake;
 mod joined;
+mod lock;
 mod point;
 mod prepare;
 mod rights;
@@ -29,17 +34,22 @@ mod rows;
 mod rules;
 mod script;
 mod scroll;
+mod secret;
 mod select;
 pub(crate) mod sequence;
+mod settings;
 mod show;
 mod show_create;
+mod sift;
 pub(crate) mod sink;
 pub mod subscribe;
 pub(crate) mod txn;
 mod update;
+mod values;
 mod variables;
 mod watermark;
 mod with;
+mod zoned;
 
 pub use guard::CancelHandle;
 pub use prepare::Prepared;
@@ -53,17 +63,20 @@ use crate::{
         Reading,
         names::{About, Scope},
     },
-    response::Response,
+    response::{Notice, Response},
     token::Seen,
 };
 use arrow::array::RecordBatch;
 use guard::Guard;
 pub(crate) use guard::panicked;
 use regauge_log::ProducerSeq;
-use regauge_plan::parse::{Ddl, ParseLimits, RelationName, SinkDdl, Statement, parse};
+use regauge_plan::{
+    local,
+    parse::{Ddl, ParseLimits, RelationName, SinkDdl, Statement, parse},
+};
 use regauge_types::Lsn;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
 };
 use txn::{Mode, Txn};
@@ -106,6 +119,8 @@ pub struct Session {
     login: RoleId,
     variables: Variables,
     seen: Seen,
+    /// When its transaction began.
+    moment: local::Moment,
     txn: Option<Txn>,
     cancel: CancelHandle,
     texts: HashMap<String, Arc<Vec<Statement>>>,
@@ -118,12 +133,19 @@ pub struct Session {
     own: HashMap<String, Arc<dyn datafusion::catalog::TableProvider>>,
     /// What it was given of sequences.
     counted: Arc<crate::sequences::Mine>,
+    /// What functions that change it, or wait, have done in the statement at hand.
+    calls: Arc<calls::Calls>,
+    /// `set_config` has changed a setting since somebody last asked.
+    told: bool,
+    /// Statements that the protocol has prepared, by their names.
+    prepared: BTreeSet<String>,
     /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
     deallocated: Vec<Option<String>>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.calls.close();
         self.core.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -132,15 +154,22 @@ impl Session {
     pub(crate) fn new(core: Arc<Core>, options: SessionOptions, login: RoleId) -> Session {
         core.sessions.fetch_add(1, Ordering::Relaxed);
         let superuser = core.judged.catalog().rights.is_superuser(login);
-        let variables = Variables::new(&core.config.limits, &options.user, superuser);
+        let mut facts = BTreeMap::clone(&core.facts.read());
+        if superuser {
+            facts.insert("data_directory".to_owned(), core.config.dir.display().to_string());
+        }
+        let variables = Variables::new(&core.config.limits, Arc::new(facts), &options.user, superuser);
         let counted = Arc::new(crate::sequences::Mine::new(core.sequences.clone()));
+        let calls = Arc::new(calls::Calls::new(core.advisory.clone(), core.config.env.clock.clone()));
         Session {
             counted,
+            calls,
             core,
             options,
             login,
             variables,
             seen: Seen::default(),
+            moment: local::Moment::default(),
             txn: None,
             cancel: CancelHandle::default(),
             texts: HashMap::new(),
@@ -148,6 +177,8 @@ impl Session {
             named: HashMap::new(),
             cursors: cursor::Cursors::default(),
             own: HashMap::new(),
+            told: false,
+            prepared: BTreeSet::new(),
             deallocated: vec![],
         }
     }
@@ -221,6 +252,11 @@ impl Session {
         std::mem::take(&mut self.deallocated)
     }
 
+    /// Whether `set_config` has changed a setting since this was last asked.
+    pub fn settings_changed(&mut self) -> bool {
+        std::mem::take(&mut self.told)
+    }
+
     /// Who opened it.
     #[must_use]
     pub fn options(&self) -> &SessionOptions {
@@ -233,7 +269,18 @@ impl Session {
         if name.eq_ignore_ascii_case("is_superuser") {
             return Some(if self.who_at_all(None).is_superuser() { "on" } else { "off" }.to_owned());
         }
+        if name.eq_ignore_ascii_case("transaction_read_only") {
+            let own = self.txn.as_ref().and_then(|txn| txn.read_only);
+            let own = own.map(|on| if on { "on" } else { "off" }.to_owned());
+            return own.or_else(|| self.variables.get("default_transaction_read_only"));
+        }
         self.variables.get(name)
+    }
+
+    /// The zone of its `TimeZone`: what moments are read, shown and taken apart in.
+    #[must_use]
+    pub fn zone(&self) -> local::Zone {
+        self.variables.zone()
     }
 
     /// How long a transaction may wait for its client; `None` for ever.
@@ -273,23 +320,46 @@ impl Session {
     fn fail(&mut self, error: Error) -> Error {
         match &mut self.txn {
             Some(txn) if txn.mode == Mode::Explicit => txn.failed = true,
-            _ => self.txn = None,
+            _ => {
+                if self.txn.take().is_some() {
+                    self.variables.roll_back();
+                }
+            }
         }
         error
     }
 
-    fn deallocate(&mut self, name: Option<&str>) -> Response {
+    /// The protocol has prepared a statement of this name, or closed it.
+    pub fn statement_kept(&mut self, name: &str, kept: bool) {
+        if kept {
+            self.prepared.insert(name.to_owned());
+        } else {
+            self.prepared.remove(name);
+        }
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Result<Response> {
         match name {
-            Some(name) => drop(self.named.remove(name)),
-            None => self.named.clear(),
+            Some(name) => {
+                let (named, prepared) = (self.named.remove(name).is_some(), self.prepared.remove(name));
+                if !named && !prepared {
+                    let message = format!("prepared statement \"{name}\" does not exist");
+                    return Err(Error::new(regauge_types::ErrorKind::NotFound, "26000", message));
+                }
+            }
+            None => {
+                self.named.clear();
+                self.prepared.clear();
+            }
         }
         self.deallocated.push(name.map(str::to_owned));
-        Response::command(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
+        Ok(Response::command(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" }))
     }
 
     async fn statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         if self.txn.is_none() {
             self.cursors.outside();
+            self.look_around();
         }
         if let Statement::Execute { .. } = statement
             && !self.txn.as_ref().is_some_and(|t| t.failed)
@@ -304,6 +374,7 @@ impl Session {
         match statement {
             Statement::Commit => return self.end().await,
             Statement::Rollback => return Ok(self.rollback()),
+            Statement::Chain { rollback } => return self.chain(*rollback).await,
             Statement::RollbackTo { name } => {
                 let txn = self.block("ROLLBACK TO SAVEPOINT")?;
                 txn.roll_back_to(name)?;
@@ -325,7 +396,7 @@ impl Session {
             Statement::Begin { read_only } => {
                 let begun = self.start();
                 if let Some(txn) = &mut self.txn {
-                    txn.read_only |= *read_only;
+                    txn.read_only = read_only.or(txn.read_only);
                 }
                 Ok(begun)
             }
@@ -344,15 +415,21 @@ impl Session {
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local).await,
             Statement::Reset { name } => self.reset(name.as_deref()),
             Statement::Discard => self.discard(),
-            Statement::Deallocate { name } => Ok(self.deallocate(name.as_deref())),
+            Statement::DiscardSequences => {
+                self.counted.forget();
+                Ok(Response::command("DISCARD SEQUENCES"))
+            }
+            Statement::Deallocate { name } => self.deallocate(name.as_deref()),
             Statement::Prepare { name, types, statement } => Box::pin(self.prepare_named(name, types, statement)).await,
             Statement::Declare { name, query, scroll, hold } => Box::pin(self.declare(name, query, *scroll, *hold)).await,
             Statement::Fetch { name, direction, moves } => Box::pin(self.fetch(name, *direction, *moves)).await,
             Statement::Close { name } => self.close_cursor(name.as_deref()),
             Statement::Show { name } => self.show(name),
             Statement::ShowObjects { kind } => self.show_objects(*kind),
+            Statement::ShowSecrets => self.show_secrets(),
             Statement::Describe { name } => self.describe(name),
             Statement::Flush => self.flush().await,
+            Statement::Backup { to } => self.backup(to).await,
             Statement::Subscribe(subscribe) => {
                 // It has no end of its own, so statement_timeout does not mean it.
                 let guard = Guard::new(&self.cancel, None);
@@ -379,6 +456,9 @@ impl Session {
             self.txn = Some(txn);
             return outcome.map(|response| guard.watch(response));
         }
+        if let Some(response) = guard.run(Box::pin(self.inserted_before(statement))).await? {
+            return Ok(response);
+        }
         let mut at_least = self.seen.lsn;
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(Mode::Autocommit, at_least);
@@ -386,14 +466,21 @@ impl Session {
             self.reserve(&mut txn, response.is_ok())?;
             let response = response?;
             let producer = self.producer(statement)?;
-            match self.core.commit(&txn, self.seen, producer).await {
+            match self.core.commit(&txn, self.seen, producer.clone()).await {
                 Ok(committed) => {
+                    if let (Some(producer), Some(first)) = (&producer, committed.as_ref().filter(|c| c.duplicate))
+                        && let Statement::Insert(insert) = statement
+                    {
+                        let relation = self.target(&txn, &insert.table)?;
+                        again::is_of(&self.core.judged.catalog(), &relation, producer, first)?;
+                    }
                     self.committed(committed);
                     self.await_created(&txn, &guard).await?;
                     return Ok(guard.watch(response));
                 }
                 Err(NotCommitted::Conflict { lsn, error }) => {
                     tracing::trace!(%error, "statement is run again");
+                    self.calls.again();
                     at_least = at_least.max(lsn);
                 }
                 Err(NotCommitted::Failed(error)) => return Err(error),
@@ -402,10 +489,10 @@ impl Session {
         Err(Error::conflict("could not serialize access: too many concurrent updates"))
     }
 
-    /// Whether a transaction only reads: it said so, or the session's settings do.
+    /// Whether a transaction only reads: it said so, or the session's default does.
     fn reads_only(&self, txn: &Txn) -> bool {
-        let on = |name: &str| self.variables.get(name).is_some_and(|v| ["on", "true", "1", "yes"].contains(&v.as_str()));
-        txn.read_only || on("transaction_read_only") || on("default_transaction_read_only")
+        let default = || self.variables.get("default_transaction_read_only").is_some_and(|on| on == "on");
+        txn.read_only.unwrap_or_else(default)
     }
 
     async fn work(&mut self, txn: &mut Txn, statement: &Statement, text: Option<&str>) -> Result<Response> {
@@ -417,11 +504,18 @@ impl Session {
         }
         // What a statement that was cut off has left.
         txn.before = None;
+        txn.locks = false;
         self.own.clear();
+        self.calls_begin(txn);
         let expanded = self.expanded(&txn.catalog, statement)?;
         // Bodies of functions are read with the rights of who calls them.
         let statement = expanded.as_ref().unwrap_or(statement);
         txn.role = self.judge(Some(txn), statement)?.role;
+        let response = self.done(txn, statement, text).await;
+        self.calls_done(txn, response.map_err(calls::misplaced)?).await
+    }
+
+    async fn done(&mut self, txn: &mut Txn, statement: &Statement, text: Option<&str>) -> Result<Response> {
         match statement {
             Statement::Query(query) => Box::pin(self.select(txn, query, text)).await,
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
@@ -437,6 +531,8 @@ impl Session {
             Statement::Drop { kind, names, if_exists, cascade } => self.drop_objects(txn, *kind, names, *if_exists, *cascade),
             Statement::ExplainView { name, analyze } => self.explain_view(txn, name, *analyze),
             Statement::AdvanceWatermark { stream, partition, to } => self.advance_watermark(txn, stream, *partition, to),
+            Statement::ExplainChange(change) => Box::pin(self.explain_change(txn, change)).await,
+            Statement::Lock { names, mode, nowait } => Box::pin(self.lock(txn, names, *mode, *nowait)).await,
             Statement::ExplainQuery { query, analyze, as_view } => {
                 Box::pin(self.explain_query(txn, query, *analyze, as_view.as_deref())).await
             }
@@ -449,10 +545,29 @@ impl Session {
     }
 
     fn fresh(&self, mode: Mode, at_least: Lsn) -> Txn {
-        Txn::new(mode, self.core.judged.catalog(), self.core.ids.clone(), at_least)
+        let mut txn = Txn::new(mode, self.core.judged.catalog(), self.core.ids.clone(), at_least);
+        txn.advisory = Some(self.calls.transaction());
+        txn
+    }
+
+    /// What its statements plan by: the zone, and when the transaction began.
+    fn here(&self) -> (local::Zone, local::Moment) {
+        (self.zone(), self.moment.clone())
+    }
+
+    /// A statement, or the transaction that it begins, begins now; who reads linearizably has seen all that anybody was told to be written.
+    fn look_around(&mut self) {
+        if self.txn.is_some() {
+            return;
+        }
+        self.moment.set(i64::try_from(self.core.config.env.clock.wall_us()).unwrap_or(i64::MAX));
+        if self.variables.linearizable() {
+            self.seen.observe(self.core.log.durable(), self.core.log.last_hlc());
+        }
     }
 
     fn begin(&mut self, mode: Mode) {
+        self.look_around();
         self.txn = Some(self.fresh(mode, self.seen.lsn));
     }
 
@@ -466,19 +581,30 @@ impl Session {
                 txn.mode = Mode::Explicit;
                 Response::command("BEGIN")
             }
-            Some(_) => Response::noticed("BEGIN", "there is already a transaction in progress"),
+            Some(_) => Response::noticed("BEGIN", Notice::warning("25001", "there is already a transaction in progress")),
         }
     }
 
     async fn end(&mut self) -> Result<Response> {
         match &self.txn {
-            None => Ok(Response::noticed("COMMIT", "there is no transaction in progress")),
+            None => Ok(Response::noticed("COMMIT", outside())),
             Some(txn) if txn.failed => Ok(self.rollback()),
             Some(_) => {
                 self.commit().await?;
                 Ok(Response::command("COMMIT"))
             }
         }
+    }
+
+    /// COMMIT AND CHAIN and its kin: the next transaction reads and writes as the one that ends.
+    async fn chain(&mut self, rollback: bool) -> Result<Response> {
+        let read_only = self.block(if rollback { "ROLLBACK AND CHAIN" } else { "COMMIT AND CHAIN" })?.read_only;
+        let ended = if rollback { self.rollback() } else { self.end().await? };
+        self.begin(Mode::Explicit);
+        if let Some(txn) = &mut self.txn {
+            txn.read_only = read_only;
+        }
+        Ok(ended)
     }
 
     /// The transaction that BEGIN opened.
@@ -489,10 +615,10 @@ impl Session {
     }
 
     fn rollback(&mut self) -> Response {
-        self.variables.end_transaction();
+        self.variables.roll_back();
         let _ = self.counted.settle();
         match self.txn.take() {
-            None => Response::noticed("ROLLBACK", "there is no transaction in progress"),
+            None => Response::noticed("ROLLBACK", outside()),
             Some(_) => Response::command("ROLLBACK"),
         }
     }
@@ -548,7 +674,9 @@ impl Session {
                 user: who.rights.name(who.role),
                 session_user: who.rights.name(who.session),
                 settings: self.variables.shared(),
+                cursors: self.cursors.about(self.txn.is_some() || txn.is_some()),
                 sequences: Some(self.counted.clone()),
+                calls: Some(self.calls.clone()),
             }),
             who: Arc::new(who),
         }
@@ -557,6 +685,11 @@ impl Session {
     /// The producer's place that INSERT .. WITH SEQUENCE names.
     fn producer(&self, statement: &Statement) -> Result<Option<ProducerSeq>> {
         let Statement::Insert(insert) = statement else { return Ok(None) };
+        Ok(self.producer_of(insert)?.map(|p| ProducerSeq { id: self.producer_name(p.id), ..p }))
+    }
+
+    /// The same under the name that the session gave it.
+    fn producer_of(&self, insert: &regauge_plan::parse::Insert) -> Result<Option<ProducerSeq>> {
         let Some(sequence) = insert.sequence else { return Ok(None) };
         let id = self.variables.get("regauge.producer").filter(|p| !p.is_empty());
         let Some(id) = id else {
@@ -565,16 +698,36 @@ impl Session {
         };
         // `id#3` is the third incarnation of a producer, `id` its first.
         let (id, incarnation) = id.rsplit_once('#').and_then(|(id, n)| Some((id.to_owned(), n.parse().ok()?))).unwrap_or((id, 0));
-        Ok(Some(ProducerSeq { id: self.producer_name(id), incarnation, sequence }))
+        Ok(Some(ProducerSeq { id, incarnation, sequence }))
     }
 
     /// Binds a statement to its epoch; `settled` reads what is durable, otherwise tables are read where the judge has them.
     async fn bind(&mut self, txn: &mut Txn, uses: &BTreeSet<ObjectId>, settled: bool) -> Result<Reading> {
         let timeout = self.variables.causal_timeout();
+        if !uses.is_empty() {
+            self.calls.read();
+        }
         let reading = self.core.bind(txn, uses, settled, timeout).await;
         let reading = reading.map_err(|e| self.veiled(txn, uses.iter().copied(), e))?;
         if txn.mode == Mode::Autocommit && settled {
             self.seen.lsn = self.seen.lsn.max(reading.at);
+        }
+        Ok(reading)
+    }
+
+    /// Binds a planned query: at the newest epoch, or at the one that it names. A change that is made of what an old epoch had is judged, like
+    /// any other, by what is there now.
+    async fn bind_kept(&mut self, txn: &mut Txn, kept: &select::Kept, settled: bool) -> Result<Reading> {
+        let Some(at) = kept.as_of else { return self.bind(txn, &kept.uses, settled).await };
+        if !settled {
+            self.bind(txn, &BTreeSet::new(), settled).await?;
+        }
+        self.calls.read();
+        let timeout = self.variables.causal_timeout();
+        let reading = self.core.bind_past(&txn.catalog, &kept.uses, at, timeout).await;
+        let reading = reading.map_err(|e| self.veiled(txn, kept.uses.iter().copied(), e))?;
+        if txn.mode == Mode::Autocommit && settled {
+            self.seen.lsn = self.seen.lsn.max(at);
         }
         Ok(reading)
     }
@@ -601,6 +754,11 @@ impl Session {
         };
         Ok(Name { schema, name: name.name.clone() })
     }
+}
+
+/// PostgreSQL's word for the end of a transaction that has not begun.
+fn outside() -> Notice {
+    Notice::warning("25P01", "there is no transaction in progress")
 }
 
 /// The name of a statement that changes something, as errors have it.

@@ -105,6 +105,7 @@ impl Session {
             return Ok(None);
         }
         let guard = self.guard();
+        self.look_around();
         let found = match (point.relation.topic(), point.relation.view()) {
             (Some(_), _) => guard.run(self.of_table(point, &keys)).await?,
             (None, Some(view)) => {

@@ -16,14 +16,14 @@ use arrow::{
 };
 use datafusion::{
     scalar::ScalarValue,
-    sql::sqlparser::ast::{self, VisitMut},
+    sql::sqlparser::ast::{self},
 };
 use regauge_plan::{
     Value,
     parse::{Assignment, Ddl, SinkDdl, Statement},
     pgtypes::{format_text, type_by_name},
 };
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Statements that PREPARE may keep in one session.
 const NAMED_MAX: usize = 10_000;
@@ -34,11 +34,16 @@ const PARAMS_MAX: usize = 65_535;
 #[derive(Clone, Debug)]
 pub struct Prepared {
     statement: Option<Statement>,
-    sql: String,
+    /// What plans of it are kept by; `None` where the text alone does not say what is meant.
+    text: Option<String>,
     /// Types of `$1`, `$2`, ..
     pub params: Vec<DataType>,
     /// What it answers with; `None` when it gives no rows.
     pub columns: Option<SchemaRef>,
+    /// Parameters that are cast to oid, or an array of it, where they stand.
+    pub oid_params: Vec<usize>,
+    /// It reads system relations and nothing else.
+    pub reads_catalogs_only: bool,
     /// It looks one row up by its key.
     point: Option<super::point::Point>,
 }
@@ -59,14 +64,17 @@ impl Prepared {
     /// Whether it ends a transaction or its failure, and so may run in a failed one.
     #[must_use]
     pub fn ends_transaction(&self) -> bool {
-        matches!(self.statement, Some(Statement::Commit | Statement::Rollback | Statement::RollbackTo { .. }))
+        matches!(
+            self.statement,
+            Some(Statement::Commit | Statement::Rollback | Statement::Chain { .. } | Statement::RollbackTo { .. })
+        )
     }
 }
 
 impl Session {
     /// Prepares one statement. `types` are those that the client knows, `None` where it leaves them open.
     pub async fn prepare(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
-        let outcome = crate::stack::roomy(self.prepare_inner(sql, types)).await;
+        let outcome = crate::stack::roomy(self.here(), self.prepare_inner(sql, types)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
@@ -74,8 +82,22 @@ impl Session {
         self.own.clear();
         let statements = self.parse(sql)?;
         let statement = match statements.as_slice() {
-            [] => return Ok(Prepared { statement: None, sql: sql.to_owned(), params: vec![], columns: None, point: None }),
-            [one] => one.clone(),
+            [] => {
+                return Ok(Prepared {
+                    statement: None,
+                    text: None,
+                    params: vec![],
+                    columns: None,
+                    oid_params: vec![],
+                    reads_catalogs_only: false,
+                    point: None,
+                });
+            }
+            [one] => {
+                let mut one = one.clone();
+                each_expr(&mut one, &mut super::zoned::cast);
+                one
+            }
             _ => return Err(Error::invalid(code::SYNTAX, "cannot insert multiple commands into a prepared statement")),
         };
         // What is prepared is the call; the body is put in again with each run, as it is then.
@@ -96,10 +118,17 @@ impl Session {
             }
         }
         let params: Vec<DataType> = known.into_iter().map(|ty| ty.unwrap_or(DataType::Utf8)).collect();
-        let nulls: Vec<ast::Expr> = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<_>>()?;
+        let mut casts = syntax::Casts::default();
+        let nulls: Vec<ast::Expr> = params.iter().map(|ty| casts.to(syntax::null(), ty)).collect::<Result<_>>()?;
         let columns = self.columns_of(&filled(seen, &nulls)).await?;
         let point = self.point_of(&statement, &params, columns.as_ref());
-        Ok(Prepared { statement: Some(statement), sql: sql.to_owned(), params, columns, point })
+        let oid_params = oid_params(&statement);
+        let reads_catalogs_only = match &statement {
+            Statement::Query(query) => self.core.planner.reads_catalogs_only(query, &self.scope(None))?,
+            _ => false,
+        };
+        let text = matches!(statements.as_slice(), [as_written] if *as_written == statement).then(|| sql.to_owned());
+        Ok(Prepared { statement: Some(statement), text, params, columns, oid_params, reads_catalogs_only, point })
     }
 
     /// Runs a prepared statement. `values` are arrays of one element each.
@@ -112,7 +141,7 @@ impl Session {
                 Err(error) => return Err(self.fail(error)),
             }
         }
-        let outcome = crate::stack::roomy(self.run_inner(prepared, statement, values)).await;
+        let outcome = crate::stack::roomy(self.here(), self.run_inner(prepared, statement, values)).await;
         outcome.map_err(|e| self.fail(e))
     }
 
@@ -123,9 +152,11 @@ impl Session {
             return Err(Error::invalid(code::PROTOCOL_VIOLATION, message));
         }
         if values.is_empty() {
-            return self.statement(statement, Some(&prepared.sql)).await;
+            return self.statement(statement, prepared.text.as_deref()).await;
         }
-        let literals = values.iter().zip(&prepared.params).map(|(v, ty)| literal(v, ty)).collect::<Result<Vec<_>>>()?;
+        let mut casts = syntax::Casts::default();
+        let literals =
+            values.iter().zip(&prepared.params).map(|(v, ty)| literal(v, ty, &mut casts)).collect::<Result<Vec<_>>>()?;
         self.statement(&filled(statement, &literals), None).await
     }
 
@@ -156,7 +187,9 @@ impl Session {
         // what cannot be planned is refused now, as PostgreSQL does
         let nulls = params.iter().map(|ty| syntax::cast_to(syntax::null(), ty)).collect::<Result<Vec<_>>>()?;
         self.columns_of_plain(&filled(seen, &nulls)).await?;
-        self.named.insert(name.to_owned(), (statement.clone(), params));
+        let mut kept = statement.clone();
+        each_expr(&mut kept, &mut super::zoned::cast);
+        self.named.insert(name.to_owned(), (kept, params));
         Ok(Response::command("PREPARE"))
     }
 
@@ -208,7 +241,9 @@ impl Session {
                         }
                     }
                 }
-                self.infer_query(source, scope, &mut types).await;
+                if has_open(source, &types) {
+                    self.infer_query(source, scope, &mut types).await;
+                }
                 if let Some((assignments, _)) = insert.on_conflict.as_ref().and_then(|c| c.update.as_ref()) {
                     infer_assignments(assignments, &relation, &mut types);
                 }
@@ -269,7 +304,7 @@ impl Session {
 
     async fn infer_query(&mut self, query: &ast::Query, scope: Scope, types: &mut BTreeMap<usize, DataType>) {
         // What cannot be planned with open parameters may still run with values: then they are text.
-        let Ok(plan) = self.core.planner.untyped(query.clone(), scope).await else { return };
+        let Ok(plan) = self.core.planner.untyped(syntax::unlocked(query), scope).await else { return };
         let Ok(found) = plan.get_parameter_types() else { return };
         for (name, ty) in found {
             let no = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
@@ -281,7 +316,7 @@ impl Session {
                 types.entry(no).or_insert(ty);
             }
         }
-        for (name, ty) in regauge_plan::batch::open_parameters(&plan) {
+        for (name, ty) in super::calls::open_parameters(&plan).into_iter().chain(regauge_plan::batch::open_parameters(&plan)) {
             let no = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
             if let Some(no) = no {
                 types.entry(no).or_insert(ty);
@@ -304,7 +339,7 @@ impl Session {
         let scope = self.scope(None);
         match statement {
             Statement::Query(query) => {
-                let plan = self.core.planner.plan(query.as_ref().clone(), scope).await?;
+                let plan = self.core.planner.plan(syntax::unlocked(query), scope).await?;
                 // The types are those of the plan that will run, after our own functions took their places.
                 Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
             }
@@ -329,12 +364,14 @@ impl Session {
             }
             Statement::Show { .. }
             | Statement::ShowObjects { .. }
+            | Statement::ShowSecrets
             | Statement::Describe { .. }
             | Statement::ExplainView { .. } => {
                 let mut txn = self.fresh(Mode::Autocommit, self.seen.lsn);
                 let response = match statement {
                     Statement::Show { name } => self.show(name)?,
                     Statement::ShowObjects { kind } => self.show_objects(*kind)?,
+                    Statement::ShowSecrets => self.show_secrets()?,
                     Statement::Describe { name } => self.describe(name)?,
                     Statement::ExplainView { name, analyze } => self.explain_view(&mut txn, name, *analyze)?,
                     _ => return Ok(None),
@@ -355,11 +392,12 @@ impl Session {
                 Ok(Some(Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))))
             }
             Statement::Fetch { name, .. } => Ok(self.cursor_columns(name)),
+            Statement::Backup { .. } => Ok(Some(super::backup::columns())),
             Statement::Subscribe(subscribe) => {
                 let relation = scope.relation(subscribe.name.schema.as_deref(), &subscribe.name.name)?;
                 Ok(Some(super::subscribe::columns(relation, subscribe.progress)))
             }
-            Statement::ExplainQuery { .. } => {
+            Statement::ExplainQuery { .. } | Statement::ExplainChange(_) => {
                 let field = arrow::datatypes::Field::new("QUERY PLAN", DataType::Utf8, true);
                 Ok(Some(Arc::new(arrow::datatypes::Schema::new(vec![field]))))
             }
@@ -400,8 +438,11 @@ fn cast_types(statement: &Statement) -> BTreeMap<usize, DataType> {
 
 /// The Arrow type of a cast's type.
 fn cast_type(ty: &ast::DataType) -> Option<DataType> {
-    let name = ty.to_string().to_lowercase();
+    let name = ty.to_string().to_lowercase().replace('"', "");
+    // As asyncpg writes them.
+    let name = name.strip_prefix("pg_catalog.").map_or(name.clone(), str::to_owned);
     if let Some(item) = name.strip_suffix("[]") {
+        let item = if item == "oid" { "bigint" } else { item };
         return type_by_name(item, &[]).ok().map(regauge_plan::pgtypes::list_of);
     }
     let (plain, modifiers) = match (name.split_once('('), name.rsplit_once(')')) {
@@ -412,7 +453,9 @@ fn cast_type(ty: &ast::DataType) -> Option<DataType> {
         }
         _ => (name, vec![]),
     };
-    type_by_name(&plain, &modifiers).ok()
+    // A number of the catalogs is a bigint here.
+    let plain = if plain == "oid" { "bigint" } else { plain.as_str() };
+    type_by_name(plain, &modifiers).ok()
 }
 
 fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {
@@ -429,6 +472,29 @@ pub(super) fn placeholder(expr: &ast::Expr) -> Option<usize> {
     let ast::Expr::Value(value) = expr else { return None };
     let ast::Value::Placeholder(name) = &value.value else { return None };
     name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// Whether a query has a parameter whose type nobody has told yet.
+fn has_open(query: &ast::Query, types: &BTreeMap<usize, DataType>) -> bool {
+    let mut open = false;
+    regauge_plan::walk::expressions_mut(&mut query.clone(), &mut |expr| {
+        open |= placeholder(expr).is_some_and(|no| !types.contains_key(&no));
+    });
+    open
+}
+
+/// Parameters that are an oid, or several, by what they are cast to.
+fn oid_params(statement: &Statement) -> Vec<usize> {
+    let mut found = vec![];
+    each_expr(&mut statement.clone(), &mut |expr| {
+        if let ast::Expr::Cast { expr, data_type, .. } = expr
+            && let Some(no) = placeholder(expr)
+            && ["oid", "oid[]"].contains(&data_type.to_string().to_lowercase().trim_start_matches("pg_catalog."))
+        {
+            found.push(no);
+        }
+    });
+    found
 }
 
 fn count_params(statement: &Statement) -> Result<usize> {
@@ -470,12 +536,7 @@ fn filled(statement: &Statement, values: &[ast::Expr]) -> Statement {
 
 /// Visits every expression of a statement, inner ones first.
 fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
-    fn walk<T: VisitMut>(part: &mut T, visit: &mut dyn FnMut(&mut ast::Expr)) {
-        let _: ControlFlow<()> = ast::visit_expressions_mut(part, |expr| {
-            visit(expr);
-            ControlFlow::Continue(())
-        });
-    }
+    use regauge_plan::walk::expressions_mut as walk;
     fn assignments(list: &mut [Assignment], visit: &mut dyn FnMut(&mut ast::Expr)) {
         list.iter_mut().filter_map(|a| a.value.as_mut()).for_each(|e| walk(e, visit));
     }
@@ -484,6 +545,7 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
             walk(query.as_mut(), visit);
         }
         Statement::CopyTo(copy) => walk(copy.query.as_mut(), visit),
+        Statement::ExplainChange(change) => each_expr(change, visit),
         Statement::Execute { args, .. } => args.iter_mut().for_each(|e| walk(e, visit)),
         Statement::Insert(insert) => {
             if let Some(source) = &mut insert.source {
@@ -521,9 +583,9 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
 }
 
 /// A value of a client as an expression of its type.
-fn literal(value: &ArrayRef, ty: &DataType) -> Result<ast::Expr> {
+fn literal(value: &ArrayRef, ty: &DataType, casts: &mut syntax::Casts) -> Result<ast::Expr> {
     if value.len() != 1 || value.is_null(0) {
-        return syntax::cast_to(syntax::null(), ty);
+        return casts.to(syntax::null(), ty);
     }
     if let Some(bytes) = value.as_binary_opt::<i32>() {
         let hex: String = bytes.value(0).iter().map(|b| format!("{b:02X}")).collect();
@@ -532,7 +594,7 @@ fn literal(value: &ArrayRef, ty: &DataType) -> Result<ast::Expr> {
     if let DataType::List(_) = value.data_type() {
         let text = regauge_plan::functions::cast::text_column(value).map_err(|e| Error::from_eval(&e))?;
         let text = text.as_string_opt::<i32>().map(|text| text.value(0).to_owned()).unwrap_or_default();
-        return syntax::cast_to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty);
+        return casts.to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty);
     }
     let text = match value.as_string_opt::<i32>() {
         Some(text) => text.value(0).to_owned(),
@@ -542,5 +604,5 @@ fn literal(value: &ArrayRef, ty: &DataType) -> Result<ast::Expr> {
             known.ok_or_else(|| Error::unsupported(format!("type {} has no text form", value.data_type())))?
         }
     };
-    syntax::cast_to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty)
+    casts.to(ast::Expr::Value(ast::Value::SingleQuotedString(text).into()), ty)
 }

@@ -16,8 +16,9 @@ use crate::{
     },
     error::{Error, Result, sqlstate as code},
 };
-use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, Visitor};
 use regauge_plan::parse::{Alter, Ddl, Insert, RelationName, Rights, SinkDdl, Statement};
+use regauge_plan::walk::Visit;
 use regauge_types::ErrorKind;
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -89,10 +90,16 @@ pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
         // A watermark is a record of the stream: who appends records can move it by one of them.
         Statement::AdvanceWatermark { stream, .. } => vec![Need::Hold(Privileges::INSERT, stream)],
         Statement::ExplainQuery { as_view, .. } => as_view.iter().map(|create| Need::Make(&create.name)).collect(),
+        Statement::ExplainChange(change) => needs(change),
+        Statement::Lock { names, .. } => names.iter().map(|name| Need::Hold(Privileges::SELECT, name)).collect(),
         // Judged where their names are found.
         Statement::Query(_) | Statement::CopyTo(_) | Statement::Declare { .. } => vec![],
         // Judged when they are executed, as the statements that they keep.
         Statement::Prepare { .. } | Statement::Execute { .. } => vec![],
+        Statement::Rights(rights) if matches!(rights.as_ref(), Rights::SetSecret { alter: false, .. }) => match rights.as_ref() {
+            Rights::SetSecret { name, .. } => vec![Need::Make(name)],
+            _ => vec![],
+        },
         // Judged by what decides them.
         Statement::Rights(_) | Statement::Set { .. } | Statement::Reset { .. } => vec![],
         // Of the session alone.
@@ -101,15 +108,19 @@ pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
         | Statement::Begin { .. }
         | Statement::Commit
         | Statement::Rollback
+        | Statement::Chain { .. }
         | Statement::Nothing { .. }
         | Statement::Savepoint { .. }
         | Statement::Release { .. }
         | Statement::RollbackTo { .. }
         | Statement::Show { .. }
         | Statement::Discard
+        | Statement::DiscardSequences
         | Statement::Deallocate { .. } => vec![],
+        // Judged where it is done: for superusers.
+        Statement::Backup { .. } => vec![],
         // Lists what the role is shown; waits for everything and tells nothing of it.
-        Statement::ShowObjects { .. } | Statement::Flush => vec![],
+        Statement::ShowObjects { .. } | Statement::ShowSecrets | Statement::Flush => vec![],
     }
 }
 
@@ -123,8 +134,11 @@ fn of_ddl(ddl: &Ddl) -> Vec<Need<'_>> {
                 match action {
                     Alter::Rename(_) => needs.push(Need::MakeBeside(name)),
                     Alter::SetSchema(schema) => needs.push(Need::MakeIn(schema)),
+                    // It may make a stream beside it.
+                    Alter::OnError(_) => needs.push(Need::MakeBeside(name)),
                     // Whether the new owner may have it is judged with the change itself.
                     Alter::Owner(_)
+                    | Alter::BackfillRate(_)
                     | Alter::RenameColumn { .. }
                     | Alter::AddColumn { .. }
                     | Alter::DropColumn { .. }
@@ -414,6 +428,7 @@ pub(super) fn object(catalog: &Catalog, path: &[String], name: &RelationName, se
         if sequence {
             return Err(Error::invalid(code::WRONG_OBJECT, format!("\"{}\" is not a sequence", name.name)));
         }
+        crate::catalog::dead::no_rights_of_its_own(relation)?;
         return Ok(Object::Relation(relation.id));
     }
     let found = catalog.resolve_sequence(schema, &name.name, path);
@@ -445,6 +460,10 @@ pub(super) fn tag(rights: &Rights) -> &'static str {
         Rights::DropOwned { .. } => "DROP OWNED",
         Rights::Owner { on: regauge_plan::parse::GrantOn::Sequences(_), .. } => "ALTER SEQUENCE",
         Rights::Owner { on: regauge_plan::parse::GrantOn::Functions(_), .. } => "ALTER FUNCTION",
+        Rights::Owner { on: regauge_plan::parse::GrantOn::Secrets(_), .. } => "ALTER SECRET",
         Rights::Owner { .. } => "ALTER SCHEMA",
+        Rights::SetSecret { alter: false, .. } => "CREATE SECRET",
+        Rights::SetSecret { .. } => "ALTER SECRET",
+        Rights::DropSecret { .. } => "DROP SECRET",
     }
 }

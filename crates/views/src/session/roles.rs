@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     catalog::{
-        Catalog, Event, Name, ObjectId, RoleId, Who, Wish,
+        Catalog, Event, Name, ObjectId, Relation, RoleId, Who, Wish, dead,
         rights::{
             Change, Kind, Object, denied,
             grants::{self, Grant},
@@ -30,6 +30,7 @@ use regauge_plan::{
     pgtypes::parse_text,
 };
 use regauge_types::ErrorKind;
+use std::sync::Arc;
 
 impl Session {
     pub(super) fn rights(&mut self, txn: &mut Txn, rights: &Rights) -> Result<Response> {
@@ -118,6 +119,14 @@ impl Session {
                 }
                 take(txn, (vec![], said))?;
             }
+            Rights::SetSecret { name, alter, leniently, value } => {
+                let said = self.set_secret(txn, name, *alter, *leniently, value)?;
+                take(txn, (vec![], said))?;
+            }
+            Rights::DropSecret { names, if_exists, cascade } => {
+                let said = self.drop_secrets(txn, names, *if_exists, *cascade)?;
+                take(txn, (vec![], said))?;
+            }
             Rights::Owner { on, to } => {
                 let to = role(&txn.catalog, &who, to)?;
                 for object in self.objects(&txn.catalog, &who, on)? {
@@ -126,13 +135,14 @@ impl Session {
                 }
             }
         }
-        Ok(Response::Command { tag: tag(rights).to_owned(), notices })
+        Ok(Response::told(tag(rights), notices))
     }
 
     /// ALTER .. OWNER TO of a relation.
     pub(super) fn give(&mut self, txn: &mut Txn, id: ObjectId, to: &RoleName) -> Result<()> {
         let who = self.who(Some(txn))?;
         let to = role(&txn.catalog, &who, to)?;
+        txn.catalog.get(id).map_or(Ok(()), |r| dead::no_rights_of_its_own(r))?;
         let (changes, _) = owned::give(&txn.catalog, &who, &Object::Relation(id), to)?;
         txn.extend(changes.into_iter().map(|change| Event::Rights { change }).collect())
     }
@@ -170,6 +180,9 @@ impl Session {
                         self.forget(txn, &event, said, &[]);
                     }
                 }
+                Object::Secret(name) if txn.catalog.secret(&name).is_some() => {
+                    txn.wish(Wish::DropSecret { name, cascade })?;
+                }
                 Object::Function { name, params }
                     if txn.catalog.functions_named(&name).iter().any(|f| f.spec.params.len() == params) =>
                 {
@@ -190,6 +203,10 @@ impl Session {
         match on {
             GrantOn::Relations(names) => names.iter().map(|name| object(catalog, &path, name, false)).collect(),
             GrantOn::Sequences(names) => names.iter().map(|name| object(catalog, &path, name, true)).collect(),
+            GrantOn::Secrets(names) => {
+                let object = |name| Ok(Object::Secret(self.the_secret(catalog, who, name)?));
+                names.iter().map(object).collect()
+            }
             GrantOn::Functions(names) => {
                 names.iter().map(|named| self.the_function(catalog, who, named).map(|f| f.object())).collect()
             }
@@ -209,7 +226,8 @@ impl Session {
                 let here = |name: &Name| schemas.contains(&name.schema);
                 Ok(match kind {
                     Some(GrantKind::Relations) => {
-                        catalog.relations().filter(|r| here(&r.name)).map(|r| Object::Relation(r.id)).collect()
+                        let own = |r: &&Arc<Relation>| here(&r.name) && dead::of(r).is_none();
+                        catalog.relations().filter(own).map(|r| Object::Relation(r.id)).collect()
                     }
                     Some(GrantKind::Sequences) => {
                         catalog.sequences().filter(|s| here(&s.name)).map(|s| Object::Sequence(s.id)).collect()

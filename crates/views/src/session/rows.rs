@@ -12,9 +12,9 @@ use crate::{
     table::writes::{COPY_BYTES, Key, RowRef, check_bytes, check_not_null, duplicate, whole_rows},
 };
 use arrow::{
-    array::{RecordBatch, RecordBatchOptions, new_null_array},
-    compute::{cast_with_options, concat_batches},
-    datatypes::SchemaRef,
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
+    compute::{CastOptions, cast_with_options, concat_batches},
+    datatypes::{DataType, Field, SchemaRef},
 };
 use datafusion::{catalog::TableProvider, sql::sqlparser::ast};
 use regauge_log::Append;
@@ -49,7 +49,28 @@ pub(super) fn one(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordB
 /// The same columns under a relation's own fields, column ids included.
 pub(super) fn under(relation: &Relation, rows: &RecordBatch) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    RecordBatch::try_new_with_options(relation.schema(), rows.columns().to_vec(), &options).map_err(Error::arrow)
+    let schema = relation.schema();
+    let columns =
+        rows.columns().iter().zip(schema.fields()).map(|(column, field)| scaled(column, field)).collect::<Result<_>>()?;
+    RecordBatch::try_new_with_options(schema, columns, &options).map_err(Error::arrow)
+}
+
+/// An exact number with the digits that its column keeps: a cast to `numeric` without a scale leaves it the digits that it has.
+pub(super) fn scaled(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    match (column.data_type(), field.data_type()) {
+        (DataType::Decimal128(p, s), DataType::Decimal128(to_p, to_s)) if (p, s) != (to_p, to_s) => {
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            let refused = |what: &str| Error::invalid(code::NUMERIC_OUT_OF_RANGE, format!("{what} column=\"{}\"", field.name()));
+            let kept = cast_with_options(column, field.data_type(), &options).map_err(|_| refused("numeric field overflow"))?;
+            let lost = s > to_s && cast_with_options(&kept, column.data_type(), &options).map_or(true, |back| &back != column);
+            if lost {
+                let error = refused(&format!("numeric keeps {to_s} digits behind the point"));
+                return Err(error.hint("round() it"));
+            }
+            Ok(kept)
+        }
+        _ => Ok(column.clone()),
+    }
 }
 
 /// What a key held before a write, and whether the transaction itself wrote it.
@@ -114,8 +135,14 @@ impl Core {
     pub(super) fn append_rows(&self, txn: &mut Txn, relation: &Arc<Relation>, rows: RecordBatch) -> Result<()> {
         check_bytes(&rows, self.config.limits.row_bytes)?;
         match &relation.kind {
-            Kind::Stream { .. } => self.append_stream(txn, relation, rows),
+            Kind::Stream { .. } => {
+                let (topic, n) = (relation.topic(), rows.num_rows());
+                self.append_stream(txn, relation, rows)?;
+                topic.into_iter().for_each(|topic| txn.consume(topic, n));
+                Ok(())
+            }
             Kind::Table { .. } => {
+                relation.topic().into_iter().for_each(|topic| txn.consume(topic, rows.num_rows()));
                 txn.writes(relation)?.check_rows(&rows)?;
                 let keys = txn.writes(relation)?.keys(&rows)?;
                 let batch = Arc::new(rows);
@@ -133,7 +160,9 @@ impl Core {
         }
     }
 
+    /// Records that the caller has counted.
     pub(super) fn append_stream(&self, txn: &mut Txn, relation: &Arc<Relation>, rows: RecordBatch) -> Result<()> {
+        super::sift::written_by_doors(relation)?;
         check_not_null(relation, &[], &rows)?;
         let topic = relation.topic().ok_or_else(|| Error::internal("stream without a topic"))?;
         if rows.num_rows() > 0 {

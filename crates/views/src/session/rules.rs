@@ -11,14 +11,16 @@ use crate::{
     catalog::{Column, Kind, Made, Relation, rights::Privileges},
     error::{Error, Result, sqlstate as code},
     read::planner,
+    stack::within,
     syntax,
-    table::writes::{check_not_null, fit_chars},
+    table::writes::{first_null, fit_chars, missing},
 };
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{DataType, Field, Schema},
 };
-use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, Visitor};
+use regauge_plan::{local::Zone, walk::Visit};
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 impl Session {
@@ -26,17 +28,26 @@ impl Session {
     pub(super) async fn ruled(&mut self, txn: &mut Txn, relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
         let rows = fit_chars(relation, rows)?;
         let computes = relation.columns.iter().any(|c| matches!(c.made, Made::Computed(_)));
-        if rows.num_rows() == 0 || !computes && relation.checks.is_empty() {
-            return Ok(rows);
-        }
-        let rows = if computes { fit_chars(relation, self.computed(txn, relation, &rows).await?)? } else { rows };
+        let rows =
+            if computes && rows.num_rows() > 0 { fit_chars(relation, self.computed(txn, relation, &rows).await?)? } else { rows };
         let key: &[usize] = if let Kind::Table { key } = &relation.kind { key } else { &[] };
-        check_not_null(relation, key, &rows)?;
+        if let Some((row, column)) = first_null(relation, key, &rows) {
+            return Err(self.of_row(txn, relation, missing(relation, &column.name), &rows, row));
+        }
         self.judge_checks(txn, relation, &rows).await?;
         Ok(rows)
     }
 
-    async fn computed(&mut self, txn: &mut Txn, relation: &Relation, rows: &RecordBatch) -> Result<RecordBatch> {
+    /// An error with the row that it is about, if its reader may read it: it may hold what stood there before.
+    fn of_row(&self, txn: &Txn, relation: &Relation, error: Error, rows: &RecordBatch, row: usize) -> Error {
+        match self.who_at_all(Some(txn)).relation(relation, Privileges::SELECT) {
+            Ok(()) => error.detail(format!("Failing row contains ({}).", shown(rows, row))),
+            Err(_) => error,
+        }
+    }
+
+    /// Rows with the values of their computed columns.
+    pub(super) async fn computed(&mut self, txn: &mut Txn, relation: &Relation, rows: &RecordBatch) -> Result<RecordBatch> {
         let item = |c: &Column| match &c.made {
             Made::Computed(sql) => Ok(syntax::expr_as(syntax::expression(sql)?, &c.name)),
             _ => Ok(syntax::column_as(&relation.name.name, &c.name, &c.name)),
@@ -44,14 +55,26 @@ impl Session {
         let items = relation.columns.iter().map(item).collect::<Result<Vec<_>>>()?;
         let own = HashMap::from([("__row".to_owned(), rows::provider(rows))]);
         let query = syntax::select(items, &over(relation), None)?;
-        let (schema, batches) = self.compute(txn, query, own, Some(&relation.schema())).await?;
+        // What is kept is a function of the row, whatever zone its writer is in.
+        let (schema, batches) = within(Zone::UTC, self.compute(txn, query, own, Some(&relation.schema()))).await?;
         rows::under(relation, &rows::one(&schema, &batches)?)
     }
 
     /// Refuses rows for which a condition is false; NULL is not false.
     pub(super) async fn judge_checks(&mut self, txn: &mut Txn, relation: &Relation, rows: &RecordBatch) -> Result<()> {
+        let broken = self.broken_checks(txn, relation, rows).await?;
+        broken.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Every row for which a condition is false, with what is to be said of it.
+    pub(super) async fn broken_checks(
+        &mut self,
+        txn: &mut Txn,
+        relation: &Relation,
+        rows: &RecordBatch,
+    ) -> Result<Vec<(usize, Error)>> {
         if relation.checks.is_empty() || rows.num_rows() == 0 {
-            return Ok(());
+            return Ok(vec![]);
         }
         // PostgreSQL judges in the order of their names.
         let mut checks: Vec<_> = relation.checks.iter().collect();
@@ -71,20 +94,17 @@ impl Session {
             let column = answers.column(at).as_boolean_opt()?;
             (!column.is_null(row) && !column.value(row)).then_some(at)
         };
+        let mut broken = vec![];
         for row in 0..answers.num_rows() {
             if let Some(check) = (0..checks.len()).find_map(|at| breaks(row, at)).and_then(|at| checks.get(at)) {
                 let message =
                     format!("new row for relation \"{}\" violates check constraint \"{}\"", relation.name.name, check.name);
                 let error = Error::invalid(code::CHECK, message).hint(format!("the condition is {}", check.sql));
-                // The row may hold what stood there before.
-                let who = self.who_at_all(Some(txn));
-                return Err(match who.relation(relation, Privileges::SELECT) {
-                    Ok(()) => error.detail(format!("Failing row contains ({}).", shown(rows, row))),
-                    Err(_) => error,
-                });
+                let error = error.of_constraint(&relation.name, &check.name);
+                broken.push((row, self.of_row(txn, relation, error, rows, row)));
             }
         }
-        Ok(())
+        Ok(broken)
     }
 
     /// Refuses expressions that cannot be rules: of another type, with queries in them, that depend on the moment.
@@ -149,16 +169,24 @@ fn over(relation: &Relation) -> String {
     format!("\"__row\" AS {}", syntax::quote(&relation.name.name))
 }
 
-/// A row's values as PostgreSQL's details show them.
+/// A row's values as PostgreSQL's details show them: long ones are cut.
 fn shown(rows: &RecordBatch, row: usize) -> String {
     let value = |c: &arrow::array::ArrayRef| match c.is_null(row) {
         true => "null".to_owned(),
         false => regauge_plan::functions::cast::text_column(&c.slice(row, 1))
             .ok()
-            .and_then(|t| Some(t.as_string_opt::<i32>()?.value(0).to_owned()))
+            .and_then(|t| Some(cut(t.as_string_opt::<i32>()?.value(0))))
             .unwrap_or_else(|| "?".to_owned()),
     };
     rows.columns().iter().map(value).collect::<Vec<_>>().join(", ")
+}
+
+fn cut(value: &str) -> String {
+    const BYTES_MAX: usize = 64;
+    match value.char_indices().find(|(at, c)| at + c.len_utf8() > BYTES_MAX) {
+        Some((end, _)) => format!("{}...", &value[..end]),
+        None => value.to_owned(),
+    }
 }
 
 /// Words that are functions of the moment without parentheses.
@@ -167,7 +195,15 @@ fn moves(expr: &ast::Expr) -> bool {
     impl Visitor for V {
         type Break = ();
         fn pre_visit_expr(&mut self, e: &ast::Expr) -> ControlFlow<()> {
-            let names = ["current_timestamp", "current_date", "current_time", "localtimestamp", "localtime", "now"];
+            let names = [
+                "current_timestamp",
+                "current_date",
+                "current_time",
+                "localtimestamp",
+                "localtime",
+                "now",
+                "statement_timestamp",
+            ];
             match e {
                 ast::Expr::Function(f) if names.contains(&f.name.to_string().to_lowercase().as_str()) => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),

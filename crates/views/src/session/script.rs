@@ -48,7 +48,7 @@ impl Session {
 
     /// Runs the next statement; `None` when all have run. After an error the script is over.
     pub async fn step(&mut self, script: &mut Script) -> Result<Option<Response>> {
-        crate::stack::roomy(self.step_here(script)).await
+        crate::stack::roomy(self.here(), self.step_here(script)).await
     }
 
     async fn step_here(&mut self, script: &mut Script) -> Result<Option<Response>> {
@@ -99,7 +99,8 @@ impl Session {
         Ok(match response {
             Response::Rows(rows) => Response::Rows(Rows { stream: collect(rows.stream).await?, ..rows }),
             Response::CopyOut(copy) => {
-                Response::CopyOut(Box::new(CopyOut { stream: collect(copy.stream).await?, schema: copy.schema, form: copy.form }))
+                let copy = *copy;
+                Response::CopyOut(Box::new(CopyOut { stream: collect(copy.stream).await?, ..copy }))
             }
             other => other,
         })
@@ -115,7 +116,7 @@ impl Session {
     /// Commits what [`Session::open_implicit`] began, if it is still open.
     pub async fn close_implicit(&mut self) -> Result<()> {
         if self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit) {
-            let outcome = crate::stack::roomy(self.commit()).await;
+            let outcome = crate::stack::roomy(self.here(), self.commit()).await;
             return outcome.map_err(|e| self.fail(e));
         }
         Ok(())

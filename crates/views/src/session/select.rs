@@ -7,7 +7,7 @@ use super::{Session, txn::Txn};
 use crate::{
     catalog::{ObjectId, RoleId},
     error::{Error, Result},
-    read::{names::Scope, planner},
+    read::{names::Scope, past, planner},
     response::{Response, Rows},
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -30,10 +30,13 @@ pub(super) struct Kept {
     /// By whose rights it was planned.
     role: RoleId,
     search_path: Vec<String>,
+    time_zone: String,
     /// What it reads.
     pub(super) uses: BTreeSet<ObjectId>,
     /// It.
     pub(super) plan: Arc<dyn ExecutionPlan>,
+    /// The epoch that it is to be read at, if not the newest.
+    pub(super) as_of: Option<Lsn>,
 }
 
 /// Plans by text.
@@ -48,7 +51,8 @@ impl PlanCache {
             && kept.catalog == txn.catalog.changed()
             && kept.role == scope.who.role
             && txn.rights_are(&scope.who.rights)
-            && kept.search_path == scope.search_path;
+            && kept.search_path == scope.search_path
+            && kept.time_zone == scope.time_zone;
         holds.then(|| kept.clone())
     }
 
@@ -67,9 +71,12 @@ impl PlanCache {
 
 impl Session {
     pub(super) async fn select(&mut self, txn: &mut Txn, query: &ast::Query, text: Option<&str>) -> Result<Response> {
+        if !query.locks.is_empty() {
+            return Box::pin(self.select_locked(txn, query)).await;
+        }
         let scope = self.scope(Some(txn));
         let kept = self.planned(txn, query.clone(), scope, text, None).await?;
-        let reading = self.bind(txn, &kept.uses, true).await?;
+        let reading = self.bind_kept(txn, &kept, true).await?;
         let schema = planner::shown(&kept.plan.schema());
         let stream = self.core.planner.run(&kept.plan, reading)?.map_err(Error::from_datafusion).boxed();
         Ok(Response::Rows(Rows { schema, stream, tag: "SELECT".to_owned(), notices: vec![] }))
@@ -88,7 +95,8 @@ impl Session {
             return Ok(kept);
         }
         let uses = self.core.planner.uses(&query, &scope)?;
-        let (search_path, role) = (scope.search_path.clone(), scope.who.role);
+        let as_of = past::as_of(&query, &scope, &self.core.planner)?;
+        let (search_path, role, time_zone) = (scope.search_path.clone(), scope.who.role, scope.time_zone.clone());
         let fresh = txn.rights_are(&scope.who.rights);
         let mut logical = Box::pin(self.core.planner.plan(query, scope)).await?;
         if let Some(output) = output {
@@ -96,7 +104,7 @@ impl Session {
         }
         let keep = fresh && planner::is_immutable(&logical);
         let plan = self.core.planner.physical(&logical).await?;
-        let kept = Kept { catalog: txn.catalog.changed(), role, search_path, uses, plan };
+        let kept = Kept { catalog: txn.catalog.changed(), role, search_path, time_zone, uses, plan, as_of };
         if keep {
             self.plans.put(text, txn, &kept);
         }
@@ -105,14 +113,14 @@ impl Session {
 
     /// Runs a query to its end, over tables as the judge has them where that is enough.
     pub(super) async fn collect(&mut self, txn: &mut Txn, kept: &Kept) -> Result<Vec<RecordBatch>> {
-        let reading = self.bind(txn, &kept.uses, false).await?;
+        let reading = self.bind_kept(txn, kept, false).await?;
         let stream = self.core.planner.run(&kept.plan, reading)?;
         stream.try_collect().await.map_err(Error::from_datafusion)
     }
 
     /// The same, in the order in which the rows are written.
     pub(super) async fn collect_in_order(&mut self, txn: &mut Txn, kept: &Kept) -> Result<Vec<RecordBatch>> {
-        let reading = self.bind(txn, &kept.uses, false).await?;
+        let reading = self.bind_kept(txn, kept, false).await?;
         let stream = self.core.planner.run_in_order(&kept.plan, reading)?;
         stream.try_collect().await.map_err(Error::from_datafusion)
     }

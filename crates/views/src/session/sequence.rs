@@ -16,8 +16,9 @@ use arrow::{
 use datafusion::{
     common::{DataFusionError, Result as DfResult},
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility},
-    sql::sqlparser::ast::{self, Visit, Visitor},
+    sql::sqlparser::ast::{self, Visitor},
 };
+use regauge_plan::walk::Visit;
 use std::{
     hash::{Hash, Hasher},
     ops::ControlFlow,
@@ -172,7 +173,7 @@ impl Call {
         if *of.data_type() == DataType::Utf8 {
             let text = cast(&DataType::Utf8)?;
             let text = text.as_string::<i32>().value(0).to_owned();
-            let parts = parts(&text);
+            let parts = crate::catalog::secret::parts(&text);
             let (schema, name) = match parts.as_slice() {
                 [name] => (None, name.as_str()),
                 [.., schema, name] => (Some(schema.as_str()), name.as_str()),
@@ -199,25 +200,4 @@ fn integer(column: Option<&ArrayRef>, row: usize) -> Result<Option<i64>> {
 
 fn called(column: Option<&ArrayRef>, row: usize) -> bool {
     column.and_then(|c| c.as_boolean_opt()).is_none_or(|c| c.is_null(row) || c.value(row))
-}
-
-/// `a."B c"` as its parts, folded as SQL folds them.
-fn parts(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = text.trim().chars().peekable();
-    while let Some(c) = chars.next() {
-        let last = parts.len() - 1;
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                parts[last].push('"');
-            }
-            '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(String::new()),
-            c if quoted => parts[last].push(c),
-            c => parts[last].extend(c.to_lowercase()),
-        }
-    }
-    parts
 }

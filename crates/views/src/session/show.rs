@@ -4,14 +4,14 @@ use super::{Session, ddl::is_kind};
 use crate::{
     catalog::Kind,
     error::{Error, Result, sqlstate as code},
-    response::{Response, Rows},
+    read::Pin,
+    response::{Notice, Response, Rows},
 };
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
 use regauge_plan::parse::ObjectKind;
-use regauge_types::ErrorKind;
 use std::sync::Arc;
 
 /// What stands for an error that tells rows which the reader may not read.
@@ -37,17 +37,20 @@ impl Session {
             "regauge.token" => texts(&["regauge.token"], &[vec![Some(self.token())]], "SHOW"),
             "regauge.epoch" => {
                 let schema = Arc::new(Schema::new(vec![Field::new("regauge.epoch", DataType::Int64, true)]));
-                let epoch = i64::try_from(self.core.versions.visible().0).unwrap_or(i64::MAX);
+                // A transaction that has read stays where it is, whatever is shown meanwhile.
+                let own = self.txn.as_ref().and_then(|txn| txn.snapshot.as_ref()).map(Pin::at);
+                let epoch = own.unwrap_or_else(|| self.core.versions.visible().into());
+                let epoch = i64::try_from(epoch.0).unwrap_or(i64::MAX);
                 let batch =
                     RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![epoch]))]).map_err(Error::arrow)?;
                 Ok(Response::Rows(Rows::ready(schema, vec![batch], "SHOW")))
             }
+            "data_directory" if !self.who_at_all(None).is_superuser() => Err(crate::catalog::rights::denied::error(format!(
+                "must be superuser or have privileges of pg_read_all_settings to examine \"{name}\""
+            ))),
             _ => match self.variable(name) {
-                Some(value) => texts(&[name], &[vec![Some(value)]], "SHOW"),
-                None => {
-                    let message = format!("unrecognized configuration parameter \"{name}\"");
-                    Err(Error::new(ErrorKind::NotFound, code::UNDEFINED_OBJECT, message).hint("SHOW ALL lists them"))
-                }
+                Some(value) => texts(&[super::variables::shown_name(name)], &[vec![Some(value)]], "SHOW"),
+                None => Err(super::variables::unknown(name)),
             },
         }
     }
@@ -87,15 +90,37 @@ impl Session {
             if let Some(txn) = self.txn.as_mut().filter(|t| t.snapshot.is_none()) {
                 txn.at_least = txn.at_least.max(self.seen.lsn);
             }
+        } else if local && self.txn.is_none() {
+            let mut tried = self.variables.clone();
+            tried.set(name, value, false)?;
+            let warning = Notice::warning("25P01", "SET LOCAL can only be used in transaction blocks");
+            return Ok(Response::noticed("SET", warning));
         } else {
+            // These are of the transaction at hand, however they are set.
+            let local = local || name.starts_with("transaction_");
+            if local && self.txn.is_none() {
+                self.variables.clone().set(name, value, false)?;
+                return Ok(Response::command("SET"));
+            }
+            if self.txn.is_some() {
+                self.variables.within_transaction();
+            }
             self.set_variable(name, value, local)?;
+            if name == "transaction_read_only"
+                && let Some(txn) = &mut self.txn
+            {
+                txn.read_only = self.variables.get(name).map(|on| on == "on");
+            }
             self.plans.clear();
         }
         Ok(Response::command("SET"))
     }
 
     /// Sets it; a role that the session may not have is refused at once.
-    fn set_variable(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+    pub(super) fn set_variable(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        if super::settings::OF_SUPERUSERS.contains(&name) && !self.who(None)?.is_superuser() {
+            return Err(crate::catalog::rights::denied::error(format!("permission denied to set parameter \"{name}\"")));
+        }
         if !["role", "session_authorization"].contains(&name) {
             return self.variables.set(name, value, local);
         }
@@ -120,6 +145,9 @@ impl Session {
     }
 
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<Response> {
+        if self.txn.is_some() {
+            self.variables.within_transaction();
+        }
         match name {
             Some(name) => self.set_variable(name, None, false)?,
             None => self.variables.reset_settings(),
@@ -136,14 +164,25 @@ impl Session {
         self.plans.clear();
         let _ = self.deallocate(None);
         self.close_cursor(None)?;
+        self.counted.forget();
+        self.calls.unlock_all();
         Ok(Response::command("DISCARD ALL"))
     }
 
-    /// Waits until every readable view shows what is durable now.
+    /// Waits until every view shows what is durable now. Several statements in one text are one transaction: what stands before FLUSH is
+    /// committed first, otherwise it would wait for everything but that.
     pub(super) async fn flush(&mut self) -> Result<Response> {
+        if self.txn.as_ref().is_some_and(|t| t.mode == super::txn::Mode::Implicit) {
+            self.commit().await?;
+            self.begin(super::txn::Mode::Implicit);
+        }
         let at = self.core.log.durable().max(self.seen.lsn);
-        let guard = self.guard();
-        guard.run(self.core.versions.until_all_reach(at, self.variables.causal_timeout())).await?;
+        let (guard, timeout, versions) = (self.guard(), self.variables.causal_timeout(), self.core.versions.clone());
+        let all = async {
+            versions.until_all_reach(at, timeout).await?;
+            versions.until_closed(at, timeout).await
+        };
+        guard.run(all).await?;
         Ok(Response::command("FLUSH"))
     }
 }

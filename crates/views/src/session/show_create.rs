@@ -5,7 +5,7 @@
 
 use super::show::texts;
 use crate::{
-    catalog::{Catalog, Column, Kind, Made, Relation, ty},
+    catalog::{Catalog, Column, Kind, Made, Relation, dead, ty},
     error::Result,
     response::Response,
 };
@@ -21,6 +21,10 @@ fn quoted(name: &str) -> String {
 }
 
 fn text(catalog: &Catalog, relation: &Relation) -> String {
+    // Dead letters are made with their stream, and not without it.
+    if let Some(stream) = dead::of(relation).and_then(|id| catalog.get(id)) {
+        return text(catalog, stream);
+    }
     let name = format!("{}.{}", quoted(&relation.name.schema), quoted(&relation.name.name));
     let columns = || relation.columns.iter().map(|c| quoted(&c.name)).collect::<Vec<_>>().join(", ");
     match &relation.kind {
@@ -70,7 +74,7 @@ fn with(options: &BTreeMap<String, String>) -> String {
 }
 
 fn column(catalog: &Catalog, c: &Column) -> String {
-    let ty = c.chars_max.map_or_else(|| ty::name(&c.ty), |n| format!("varchar({n})"));
+    let ty = ty::written(&c.ty, c.chars_max);
     let mut text = format!("{} {ty}", quoted(&c.name));
     match &c.made {
         Made::Given => {}

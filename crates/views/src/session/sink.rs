@@ -1,6 +1,7 @@
 //! CREATE, ALTER, DROP and SHOW SINK.
 //!
-//! Invariant: no text that is stored or shown holds a password: a connector refuses options that do.
+//! Invariant: no text that is stored or shown holds a password: a connector refuses options that do. A secret is named, and its value
+//! asked for by who connects.
 
 use super::{Session, show::texts, txn::Txn};
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
     response::Response,
 };
-use regauge_plan::parse::{RelationName, SinkChange, SinkDdl};
+use regauge_plan::parse::{RelationName, SECRET_OPTION, SinkChange, SinkDdl};
 use regauge_types::ErrorKind;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,7 +30,7 @@ impl Session {
                         None => return Err(no_sink(name)),
                     }
                 }
-                Ok(Response::Command { tag: "DROP SINK".to_owned(), notices })
+                Ok(Response::told("DROP SINK", notices))
             }
             SinkDdl::ShowCreate { name } => {
                 let sink = self.own_sink(txn, name)?.ok_or_else(|| no_sink(name))?;
@@ -88,6 +89,7 @@ impl Session {
         options: &mut BTreeMap<String, String>,
     ) -> Result<()> {
         let judgement = self.core.sinks.judge(relation, options)?;
+        self.named_secrets(txn, options)?;
         options.extend(judgement.fixed);
         match judgement.guarded.first() {
             Some(option) if !self.who(Some(txn))?.is_superuser() => {
@@ -150,7 +152,10 @@ fn no_sink(name: &RelationName) -> Error {
 fn create_sql(sink: &Sink, of: &Name) -> String {
     let quoted = crate::catalog::retext::identifier;
     let whole = |name: &Name| format!("{}.{}", quoted(&name.schema), quoted(&name.name));
-    let option = |(name, value): (&String, &String)| format!("{name} = '{}'", value.replace('\'', "''"));
+    let option = |(name, value): (&String, &String)| match name.strip_suffix(SECRET_OPTION) {
+        Some(name) => format!("{name} = SECRET {value}"),
+        None => format!("{name} = '{}'", value.replace('\'', "''")),
+    };
     let options: Vec<String> = sink.spec.options.iter().map(option).collect();
     format!("CREATE SINK {} FROM {} WITH (\n    {}\n);", whole(&sink.name), whole(of), options.join(",\n    "))
 }

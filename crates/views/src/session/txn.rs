@@ -4,13 +4,16 @@
 //! views and streams stay at the snapshot. Nothing of it is anywhere else before it commits.
 
 use crate::{
+    advisory::Held,
     catalog::{Catalog, Event, Ids, Relation, Rights, RoleId, Wish, decide, rights::births},
     error::{Error, Result},
     read::{Pin, reading::VersionRows},
+    secrets::SecretValue,
     table::writes::TableWrites,
 };
-use datafusion::sql::sqlparser::ast::{self, Visit};
+use datafusion::sql::sqlparser::ast::{self};
 use regauge_log::{Append, Definition};
+use regauge_plan::walk::Visit;
 use regauge_types::{ErrorKind, Lsn, TopicId, VersionNo, ViewId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,8 +38,8 @@ pub struct Txn {
     pub mode: Mode,
     /// A statement of it has failed: nothing but ROLLBACK helps.
     pub failed: bool,
-    /// It has said that it writes nothing.
-    pub read_only: bool,
+    /// It has said that it writes nothing, or that it does, whatever is the default.
+    pub read_only: Option<bool>,
     /// What it reads.
     pub snapshot: Option<Pin>,
     /// The catalog that it began with.
@@ -55,6 +58,8 @@ pub struct Txn {
     pub tables: BTreeMap<TopicId, Arc<TableWrites>>,
     /// Written to streams.
     pub appends: Vec<Append>,
+    /// By topic, records that came in, as their door counted them (I12).
+    pub consumed: BTreeMap<TopicId, u64>,
     /// Versions created, and whether somebody wants to wait for them.
     pub created: Vec<(ViewId, VersionNo, bool)>,
     /// Tables and streams whose columns it changed.
@@ -63,12 +68,18 @@ pub struct Txn {
     pub frozen: BTreeSet<TopicId>,
     /// Within a statement of several parts: what had been written before it, which is what its parts read.
     pub before: Option<BTreeMap<TopicId, Arc<TableWrites>>>,
+    /// Within a statement of several parts one of which writes: rows that another part locks are judged with it.
+    pub locks: bool,
     /// What had been written before a statement whose RETURNING has a query, which reads that.
     pub returns: Option<BTreeMap<TopicId, Arc<TableWrites>>>,
     /// Traces pinned at the snapshot.
     pub versions: HashMap<(ViewId, VersionNo), Arc<dyn VersionRows>>,
     /// The snapshot must not be older than this.
     pub at_least: Lsn,
+    /// Values of secrets that it sets, by their files; written only with the commit.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// Advisory locks that end with it.
+    pub advisory: Option<Held>,
     /// What had been written when each savepoint was set, the oldest first.
     pub savepoints: Vec<Savepoint>,
 }
@@ -84,9 +95,12 @@ pub struct Savepoint {
     defines: Vec<Definition>,
     tables: BTreeMap<TopicId, Arc<TableWrites>>,
     appends: Vec<Append>,
+    consumed: BTreeMap<TopicId, u64>,
     created: Vec<(ViewId, VersionNo, bool)>,
     altered: BTreeSet<TopicId>,
     frozen: BTreeSet<TopicId>,
+    /// Advisory locks that it held.
+    advisory: usize,
 }
 
 impl Txn {
@@ -98,7 +112,7 @@ impl Txn {
             role: RoleId::BOOTSTRAP,
             mode,
             failed: false,
-            read_only: false,
+            read_only: None,
             snapshot: None,
             base: catalog.clone(),
             catalog,
@@ -106,13 +120,17 @@ impl Txn {
             defines: vec![],
             tables: BTreeMap::new(),
             appends: vec![],
+            consumed: BTreeMap::new(),
             created: vec![],
             altered: BTreeSet::new(),
             frozen: BTreeSet::new(),
             before: None,
+            locks: false,
             returns: None,
             versions: HashMap::new(),
             at_least,
+            secrets: BTreeMap::new(),
+            advisory: None,
             savepoints: vec![],
         }
     }
@@ -139,9 +157,11 @@ impl Txn {
             defines: self.defines.clone(),
             tables: self.tables.clone(),
             appends: self.appends.clone(),
+            consumed: self.consumed.clone(),
             created: self.created.clone(),
             altered: self.altered.clone(),
             frozen: self.frozen.clone(),
+            advisory: self.advisory.as_ref().map_or(0, Held::n_taken),
         });
     }
 
@@ -159,12 +179,17 @@ impl Txn {
         let Some(saved) = self.savepoints.last().cloned() else {
             return Err(Error::internal("savepoint was lost"));
         };
-        let Savepoint { name: _, catalog, events, defines, tables, appends, created, altered, frozen } = saved;
+        let Savepoint { name: _, catalog, events, defines, tables, appends, consumed, created, altered, frozen, advisory } =
+            saved;
+        if let Some(held) = &self.advisory {
+            held.truncate(advisory);
+        }
         self.catalog = catalog;
         self.events = events;
         self.defines = defines;
         self.tables = tables;
         self.appends = appends;
+        self.consumed = consumed;
         self.created = created;
         self.altered = altered;
         self.frozen = frozen;
@@ -177,10 +202,35 @@ impl Txn {
         at.ok_or_else(|| Error::new(ErrorKind::NotFound, "3B001", format!("savepoint \"{name}\" does not exist")))
     }
 
+    /// Counts records that came in.
+    pub fn consume(&mut self, topic: TopicId, n: usize) {
+        let of = self.consumed.entry(topic).or_default();
+        *of = of.saturating_add(n as u64);
+    }
+
     /// Whether there is nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.defines.is_empty() && self.appends.is_empty() && self.tables.values().all(|t| t.is_empty())
+    }
+
+    /// Whether it has written, or frozen, anything: what it commits has been judged by its snapshot.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        !self.is_empty() || !self.tables.is_empty() || !self.frozen.is_empty() || !self.consumed.is_empty()
+    }
+
+    /// Values of secrets that a commit would keep, by their files: of what was set, and not set anew or dropped since.
+    #[must_use]
+    pub fn values(&self) -> Vec<(String, SecretValue)> {
+        let named = self.catalog.secrets().filter_map(|(_, file)| self.secrets.get_key_value(file));
+        named.map(|(file, value)| (file.clone(), value.clone())).collect()
+    }
+
+    /// Whether views may hold more for it: it brings rows, or a view.
+    #[must_use]
+    pub fn makes_more(&self) -> bool {
+        !self.appends.is_empty() || self.tables.values().any(|t| t.brings_rows()) || !self.made().is_empty()
     }
 
     /// Materialized views that it has created.

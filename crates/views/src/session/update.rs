@@ -69,6 +69,7 @@ impl Session {
         for (i, (at, _)) in assigned.iter().enumerate() {
             columns[*at] = found.column(relation.columns.len() + i).clone();
         }
+        let columns = columns.iter().zip(relation.schema().fields()).map(|(c, f)| rows::scaled(c, f)).collect::<Result<_>>()?;
         let new = RecordBatch::try_new(relation.schema(), columns).map_err(Error::arrow)?;
         let new = self.ruled(txn, &relation, new).await?;
         let old = Arc::new(old);

@@ -45,6 +45,7 @@ impl Session {
         };
         for partition in partitions {
             let rows = layout::watermark(&relation, at.clone())?;
+            txn.consume(TopicId(topic), 1);
             txn.appends.push(Append { topic: TopicId(topic), partition: Some(partition), rows });
         }
         Ok(Response::command("ADVANCE WATERMARK"))

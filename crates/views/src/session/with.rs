@@ -22,7 +22,8 @@ use arrow::{
     compute::filter_record_batch,
     datatypes::{Field, Schema, SchemaRef},
 };
-use datafusion::sql::sqlparser::ast::Visit;
+use regauge_plan::walk::Visit;
+
 use futures::TryStreamExt;
 use regauge_plan::parse::{Part, Statement, With};
 use std::{ops::ControlFlow, sync::Arc};
@@ -36,6 +37,7 @@ impl Session {
             }
         }
         txn.before = Some(txn.tables.clone());
+        txn.locks = with.parts.iter().map(|p| &p.work).chain([&with.body]).any(|s| !matches!(s, Statement::Query(_)));
         for (at, part) in with.parts.iter().enumerate() {
             let later = || with.parts.iter().skip(at + 1).map(|p| &p.work).chain([&with.body]).any(|s| names(s, &part.name));
             if matches!(part.work, Statement::Query(_)) && !later() {
@@ -134,11 +136,10 @@ fn under_names(part: &Part, rows: &RecordBatch) -> Result<RecordBatch> {
         return Err(Error::invalid("42P10", message));
     }
     let shown = planner::shown(&rows.schema());
-    let name = |(at, field): (usize, &Arc<Field>)| {
-        let name = part.columns.get(at).unwrap_or(field.name());
-        Field::new(name, field.data_type().clone(), true)
-    };
-    let schema: SchemaRef = Arc::new(Schema::new(shown.fields().iter().enumerate().map(name).collect::<Vec<_>>()));
+    let named = |(at, field): (usize, &Arc<Field>)| part.columns.get(at).unwrap_or(field.name()).clone();
+    let names = regauge_plan::batch::told_apart(shown.fields().iter().enumerate().map(named).collect());
+    let field = |(name, field): (String, &Arc<Field>)| Field::new(name, field.data_type().clone(), true);
+    let schema: SchemaRef = Arc::new(Schema::new(names.into_iter().zip(shown.fields()).map(field).collect::<Vec<_>>()));
     relabelled(&schema, vec![rows.clone()])?.pop().ok_or_else(|| Error::internal("a batch was lost"))
 }
 

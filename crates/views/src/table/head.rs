@@ -3,11 +3,15 @@
 //! ```text
 //!   key ──▶ [(lsn 3, row), (lsn 9, no row), (lsn 12, row)]        a reader at lsn 10 sees: no row
 //! ```
-//! Invariant: a key's entries ascend in lsn; a read at `at` sees the last entry with lsn <= at. Keys are ordered, so a scan's
+//! Invariant: a key's entries ascend in lsn ([`super::stands`]); a read at `at` sees the last entry with lsn <= at. Keys are ordered, so a scan's
 //! order is a function of the contents. Cost: logarithmic per key touched; a scan visits all keys once. Entries that no reader
 //! can see any more go with [`Head::compact`]. It does not know who may write: that is the judge's.
 
-use super::writes::{COPY_BYTES, Key, RowRef, gather};
+use super::{
+    runs::Runs,
+    stands::Stands,
+    writes::{COPY_BYTES, Key, RowRef, gather},
+};
 use crate::error::Result;
 use arrow::{
     array::{RecordBatch, RecordBatchOptions, new_null_array},
@@ -16,7 +20,7 @@ use arrow::{
 };
 use regauge_types::{COLUMN_ID_KEY, Lsn};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
@@ -27,7 +31,7 @@ const SCAN_ROWS: usize = 8192;
 #[derive(Debug)]
 pub struct Head {
     schema: SchemaRef,
-    keys: BTreeMap<Key, Vec<(Lsn, Option<RowRef>)>>,
+    keys: BTreeMap<Key, Stands>,
     since: Lsn,
     touched: Lsn,
     /// As it was before its columns changed, until that cannot be called back.
@@ -50,7 +54,7 @@ struct Changed {
 struct Before {
     changed: Lsn,
     schema: SchemaRef,
-    keys: BTreeMap<Key, Vec<(Lsn, Option<RowRef>)>>,
+    keys: BTreeMap<Key, Stands>,
 }
 
 impl Head {
@@ -66,16 +70,25 @@ impl Head {
         &self.schema
     }
 
+    /// How many keys it has; some may be of rows that went.
+    #[must_use]
+    pub fn n_keys(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Takes in the row (or its absence) that a commit gave a key. Commits come in order.
     pub fn apply(&mut self, lsn: Lsn, key: Key, row: Option<RowRef>) {
         self.touched = lsn;
         self.note(lsn, &key);
-        self.keys.entry(key).or_default().push((lsn, row));
+        match self.keys.entry(key) {
+            Entry::Occupied(mut stands) => stands.get_mut().push(lsn, row),
+            Entry::Vacant(place) => drop(place.insert(Stands::new(lsn, row))),
+        }
     }
 
     fn note(&mut self, lsn: Lsn, key: &Key) {
         if let Some(changed) = &mut self.changed {
-            let before = || self.keys.get(key).and_then(|entries| entries.last()).and_then(|(_, row)| row.clone());
+            let before = || self.keys.get(key).and_then(|stands| stands.latest().1.cloned());
             let before = if changed.copies { before() } else { None };
             changed.keys.push((lsn, key.clone(), before));
         }
@@ -124,7 +137,7 @@ impl Head {
         let mut known: HashMap<*const RecordBatch, Arc<RecordBatch>> = HashMap::new();
         // The old batches are kept until all are done: an address names one batch meanwhile.
         let mut old = vec![];
-        for row in self.keys.values_mut().flatten().filter_map(|(_, row)| row.as_mut()) {
+        for row in self.keys.values_mut().flat_map(Stands::rows_mut) {
             let at = Arc::as_ptr(&row.batch);
             if let Some(new) = known.get(&at) {
                 row.batch = new.clone();
@@ -144,7 +157,7 @@ impl Head {
         self.keys
             .range::<[u8], _>((Included(row), Unbounded))
             .take_while(|(key, _)| key.starts_with(row))
-            .filter(|(key, entries)| key.len() == row.len() + COPY_BYTES && seen(entries, at).is_some())
+            .filter(|(key, stands)| key.len() == row.len() + COPY_BYTES && stands.seen(at).is_some())
             .map(|(key, _)| key.clone())
             .collect()
     }
@@ -153,7 +166,7 @@ impl Head {
     pub fn load(&mut self, lsn: Lsn, key: Key, row: Option<RowRef>) {
         self.note(lsn, &key);
         match row {
-            Some(_) => drop(self.keys.insert(key, vec![(lsn, row)])),
+            Some(_) => drop(self.keys.insert(key, Stands::new(lsn, row))),
             None => drop(self.keys.remove(&key)),
         }
     }
@@ -161,28 +174,35 @@ impl Head {
     /// The last commit that touched a key, and the row it left.
     #[must_use]
     pub fn latest(&self, key: &[u8]) -> Option<(Lsn, Option<&RowRef>)> {
-        let (lsn, row) = self.keys.get(key)?.last()?;
-        Some((*lsn, row.as_ref()))
+        self.keys.get(key).map(Stands::latest)
     }
 
     /// The row of a key at a commit.
     #[must_use]
     pub fn get(&self, key: &[u8], at: Lsn) -> Option<&RowRef> {
-        seen(self.keys.get(key)?, at)
+        self.keys.get(key)?.seen(at)
     }
 
     /// All rows at a commit with their keys, in the order of the keys.
     pub fn rows(&self, at: Lsn) -> impl Iterator<Item = (&Key, &RowRef)> {
-        self.keys.iter().filter_map(move |(key, entries)| Some((key, seen(entries, at)?)))
+        self.keys.iter().filter_map(move |(key, stands)| Some((key, stands.seen(at)?)))
     }
 
-    /// Up to `n` rows at a commit behind a key, in the order of the keys: a long scan holds the lock for one page at a time.
+    /// Up to `n` rows at a commit behind a key, in the order of the keys, without those whose keys are `left_out`, and the last key among
+    /// them; no key behind the last row. A long scan holds the lock for one page at a time.
     #[must_use]
-    pub fn page(&self, at: Lsn, after: Option<&Key>, n: usize) -> Vec<(Key, RowRef)> {
+    pub fn page(&self, at: Lsn, after: Option<&Key>, n: usize, left_out: impl Fn(&Key) -> bool) -> (Runs, Option<Key>) {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, |key| Excluded(key.as_ref()));
+        let (mut rows, mut last) = (Runs::default(), None);
         let range = self.keys.range::<[u8], _>((from, Unbounded));
-        range.filter_map(|(key, entries)| Some((key.clone(), seen(entries, at)?.clone()))).take(n).collect()
+        for (key, row) in range.filter_map(|(key, stands)| Some((key, stands.seen(at)?))).take(n) {
+            last = Some(key);
+            if !left_out(key) {
+                rows.push(row);
+            }
+        }
+        (rows, last.cloned())
     }
 
     /// All rows at a commit, of these columns, in batches.
@@ -207,10 +227,7 @@ impl Head {
                 self.keys = before.keys;
             }
         }
-        self.keys.retain(|_, entries| {
-            entries.retain(|(lsn, _)| *lsn < from);
-            !entries.is_empty()
-        });
+        self.keys.retain(|_, stands| stands.revoke(from));
         if let Some(changed) = &mut self.changed {
             changed.keys.retain(|(lsn, ..)| *lsn < from);
         }
@@ -223,11 +240,7 @@ impl Head {
         }
         self.since = since;
         self.before.retain(|b| b.changed > since);
-        self.keys.retain(|_, entries| {
-            let keep = entries.iter().rposition(|(lsn, _)| *lsn <= since).unwrap_or(0);
-            entries.drain(..keep);
-            !matches!(entries.as_slice(), [(lsn, None)] if *lsn <= since)
-        });
+        self.keys.retain(|_, stands| stands.compact(since));
     }
 }
 
@@ -242,8 +255,4 @@ pub fn by_ids(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Arr
     let columns = schema.fields().iter().map(column).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-}
-
-fn seen(entries: &[(Lsn, Option<RowRef>)], at: Lsn) -> Option<&RowRef> {
-    entries.iter().rev().find(|(lsn, _)| *lsn <= at)?.1.as_ref()
 }

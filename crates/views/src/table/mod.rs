@@ -2,4 +2,6 @@
 
 pub mod head;
 pub mod layout;
+pub mod runs;
+mod stands;
 pub mod writes;

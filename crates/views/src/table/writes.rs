@@ -7,14 +7,15 @@
 
 use super::layout::{self, Op};
 use crate::{
-    catalog::{Kind, Relation},
+    catalog::{Column, Kind, Relation, key_constraint},
     error::{Error, Result, sqlstate as code},
 };
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array},
+    array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, new_null_array},
     compute::interleave_record_batch,
     datatypes::{DataType, SchemaRef},
 };
+use regauge_plan::functions::precision;
 use regauge_types::{ErrorKind, TopicId, key};
 use std::{
     collections::HashMap,
@@ -71,6 +72,12 @@ pub struct TableWrites {
 }
 
 impl TableWrites {
+    /// Whether there is a row that was not there, or not so.
+    #[must_use]
+    pub fn brings_rows(&self) -> bool {
+        self.changes.iter().any(|c| c.after.is_some())
+    }
+
     /// Nothing written yet. `relation` must be a table.
     #[must_use]
     pub fn new(relation: Arc<Relation>) -> TableWrites {
@@ -189,32 +196,51 @@ pub fn keys_of(key: &[usize], rows: &RecordBatch) -> Result<Vec<Key>> {
     Ok(keys.iter().map(Box::from).collect())
 }
 
-/// Rows whose texts fit their `varchar(n)`: blanks beyond n are cut off, anything else is refused.
+/// Rows whose texts fit their `varchar(n)`, blanks beyond n cut off and anything else refused, and whose times have the digits of their
+/// `timestamp(n)`, rounded.
 pub fn fit_chars(relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
     let mut columns: Option<Vec<ArrayRef>> = None;
     for (at, column) in relation.columns.iter().enumerate() {
-        let (Some(max), Some(texts)) = (column.chars_max, rows.column(at).as_string_opt::<i32>()) else { continue };
-        let max_ = usize::try_from(max).unwrap_or(usize::MAX);
-        // A text has at most as many characters as bytes.
-        let is_long = |t: &str| t.len() > max_ && t.chars().count() > max_;
-        if !texts.iter().flatten().any(is_long) {
-            continue;
+        let Some(max) = column.chars_max else { continue };
+        let given = rows.column(at);
+        if let Some(list) = given.as_list_opt::<i32>() {
+            let (field, offsets, values, nulls) = list.clone().into_parts();
+            let fitted = match fitted(column, max, &values)? {
+                Some(values) => ListArray::try_new(field, offsets, values, nulls).map_err(Error::arrow)?,
+                None => continue,
+            };
+            columns.get_or_insert_with(|| rows.columns().to_vec())[at] = Arc::new(fitted);
+        } else if let Some(fitted) = fitted(column, max, given)? {
+            columns.get_or_insert_with(|| rows.columns().to_vec())[at] = fitted;
         }
-        let fit = |t: &str| match t.char_indices().nth(max_) {
-            Some((end, _)) if t[end..].bytes().all(|b| b == b' ') => Ok(t[..end].to_owned()),
-            Some(_) => {
-                let message = format!("value too long for type character varying({max})");
-                Err(Error::invalid(code::STRING_TOO_LONG, message).detail(format!("column={}", column.name)))
-            }
-            None => Ok(t.to_owned()),
-        };
-        let cut = texts.iter().map(|t| t.map(fit).transpose()).collect::<Result<arrow::array::StringArray>>()?;
-        columns.get_or_insert_with(|| rows.columns().to_vec())[at] = Arc::new(cut);
     }
     match columns {
         None => Ok(rows),
         Some(columns) => RecordBatch::try_new(rows.schema(), columns).map_err(Error::arrow),
     }
+}
+
+/// Values that fit their type's modifier; none if they are as they were.
+fn fitted(column: &Column, max: u64, values: &ArrayRef) -> Result<Option<ArrayRef>> {
+    let Some(texts) = values.as_string_opt::<i32>() else {
+        return precision::round_column(values, max).map(Some).map_err(|e| Error::from_eval(&e));
+    };
+    let max_ = usize::try_from(max).unwrap_or(usize::MAX);
+    // A text has at most as many characters as bytes.
+    let is_long = |t: &str| t.len() > max_ && t.chars().count() > max_;
+    if !texts.iter().flatten().any(is_long) {
+        return Ok(None);
+    }
+    let fit = |t: &str| match t.char_indices().nth(max_) {
+        Some((end, _)) if t[end..].bytes().all(|b| b == b' ') => Ok(t[..end].to_owned()),
+        Some(_) => {
+            let message = format!("value too long for type character varying({max})");
+            Err(Error::invalid(code::STRING_TOO_LONG, message).detail(format!("column={}", column.name)))
+        }
+        None => Ok(t.to_owned()),
+    };
+    let cut = texts.iter().map(|t| t.map(fit).transpose()).collect::<Result<arrow::array::StringArray>>()?;
+    Ok(Some(Arc::new(cut)))
 }
 
 /// Refuses rows that are too long, counting the bytes of text and bytea.
@@ -246,23 +272,35 @@ pub fn check_bytes(rows: &RecordBatch, bytes_max: usize) -> Result<()> {
 
 /// Refuses rows with NULL in a column that forbids it; key columns always do.
 pub fn check_not_null(relation: &Relation, key: &[usize], rows: &RecordBatch) -> Result<()> {
-    for (at, column) in relation.columns.iter().enumerate() {
-        if (column.not_null || key.contains(&at)) && rows.column(at).null_count() > 0 {
-            let message = format!(
-                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
-                column.name, relation.name
-            );
-            return Err(Error::invalid(code::NOT_NULL, message).hint(format!("give a value for {}", column.name)));
-        }
-    }
-    Ok(())
+    first_null(relation, key, rows).map_or(Ok(()), |(_, column)| Err(missing(relation, &column.name)))
+}
+
+/// The first row with such a NULL, and its first column that has one.
+#[must_use]
+pub fn first_null<'a>(relation: &'a Relation, key: &[usize], rows: &RecordBatch) -> Option<(usize, &'a Column)> {
+    let needed = relation.columns.iter().enumerate().filter(|(at, column)| column.not_null || key.contains(at));
+    let first = |(at, column): (usize, &'a Column)| {
+        let nulls = rows.column(at).logical_nulls().filter(|nulls| nulls.null_count() > 0)?;
+        Some((nulls.iter().position(|valid| !valid)?, at, column))
+    };
+    needed.filter_map(first).min_by_key(|(row, at, _)| (*row, *at)).map(|(row, _, column)| (row, column))
+}
+
+/// The error of a value that is missing.
+#[must_use]
+pub fn missing(relation: &Relation, column: &str) -> Error {
+    let message =
+        format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", relation.name.name);
+    Error::invalid(code::NOT_NULL, message).hint(format!("give a value for {column}")).of_column(&relation.name, column)
 }
 
 /// The error of a second row with a key that is taken; names the key's columns and values.
 #[must_use]
 pub fn duplicate(relation: &Relation, row: Option<&RowRef>) -> Error {
-    let message = format!("duplicate key value violates unique constraint \"{}_pkey\"", relation.name.name);
+    let constraint = key_constraint(&relation.name.name);
+    let message = format!("duplicate key value violates unique constraint \"{constraint}\"");
     let error = Error::new(ErrorKind::Conflict, code::UNIQUE, message).hint("write ON CONFLICT DO NOTHING or DO UPDATE");
+    let error = error.of_constraint(&relation.name, &constraint);
     let (Some(row), Kind::Table { key }) = (row, &relation.kind) else { return error };
     let names: Vec<&str> = key.iter().map(|at| relation.columns[*at].name.as_str()).collect();
     let values: Vec<String> = key.iter().map(|at| display(row.batch.column(*at), row.at)).collect();

@@ -21,6 +21,7 @@ use crate::{
 use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
 use regauge_flow::engine::{Engine, EngineConfig, Feed, History, Install, Preparing, Saving};
+use regauge_flow::spill::Memory;
 use regauge_state::trace::{Pin, RowError, Snapshot, TraceError, TraceReader};
 use regauge_types::{Delta, Epoch, TopicId};
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -51,6 +52,14 @@ impl History for Reads {
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
         self.0.open(worker, workers)
     }
+
+    fn cuts(&self) -> Vec<Epoch> {
+        self.0.cuts()
+    }
+
+    fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        self.0.open_part(part, worker, workers)
+    }
 }
 
 impl Dataflows for Workers {
@@ -58,6 +67,9 @@ impl Dataflows for Workers {
         let Begin { id, plan, sources, as_of, diverts, restore } = begin;
         let mut diverting = self.diverting.lock();
         let gone = |up| Error::internal(format!("a version that it reads is not running flow={up}"));
+        let cuts =
+            sources.values().filter_map(|start| if let Start::Past(past) = start { past.cuts().first().copied() } else { None });
+        let readable_from = cuts.min().unwrap_or(as_of).min(as_of);
         let feed = |start| -> Result<Feed> {
             Ok(match start {
                 Start::Past(past) => Feed::History(Arc::new(Reads(past))),
@@ -73,7 +85,7 @@ impl Dataflows for Workers {
             .install(Install { id, plan: plan.clone(), sources, as_of, restore })
             .map_err(|e| Error::internal(e.to_string()))?;
         // nothing is fed before this returns, so the trace cannot have gone past `as_of`
-        let kept = Mutex::new(reader.pin(as_of).map_err(|e| Error::internal(e.to_string()))?);
+        let kept = Mutex::new(reader.pin(readable_from).map_err(|e| Error::internal(e.to_string()))?);
         if diverts {
             diverting.insert(id);
         }
@@ -98,6 +110,10 @@ impl Dataflows for Workers {
         self.diverting.lock().remove(&id);
     }
 
+    fn memory(&self) -> Option<(usize, usize)> {
+        self.engine.memory().map(|((spilling, fixed), budget)| (spilling.saturating_add(fixed), budget))
+    }
+
     fn operators(&self, id: FlowId) -> Vec<Figures> {
         let figures = |n: regauge_flow::engine::NodeStats| {
             let (node, operator, s) = (n.node, n.op, n.stats);
@@ -110,6 +126,7 @@ impl Dataflows for Workers {
                 touched,
                 state_rows: s.state_rows,
                 state_bytes: s.state_bytes,
+                spilled_bytes: s.spilled_bytes,
                 busy: s.busy,
             }
         };
@@ -210,7 +227,8 @@ impl VersionRows for Rows {
 /// about to feed, so that it never blocks on a queue of this size; were it to, versions that read each other could wait for ever.
 pub fn start(config: &Config) -> Result<Arc<dyn Dataflows>> {
     let queue_epochs = config.limits.epochs_in_flight.saturating_mul(2).saturating_add(2);
-    let engine = EngineConfig { workers: config.workers, queue_epochs, cluster: None };
+    let memory = config.memory_bytes.map(|bytes| Memory { bytes, dir: config.dir.join("scratch") });
+    let engine = EngineConfig { workers: config.workers, queue_epochs, cluster: None, memory };
     let engine = Engine::start(engine, config.env.clone()).map_err(|e| Error::internal(e.to_string()))?;
     Ok(Arc::new(Workers { engine, diverting: Mutex::default() }))
 }

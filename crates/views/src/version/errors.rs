@@ -10,10 +10,16 @@ use regauge_types::ErrorKind;
 const HINT: &str =
     "change or delete the rows that cause it, and the view heals; or DROP it and CREATE it with a guard such as NULLIF or CASE";
 
+/// What the disk did is nobody's row: a version that could not spill is brought back when there is an opening.
+const HINT_SCRATCH: &str =
+    "see to the disk (room, permissions) and start the server again: the view is restored from its checkpoint or the log";
+
 /// A version that has failed and does not recover by itself.
 #[must_use]
 pub fn failed(why: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, code::VIEW_ERRORED, format!("view has an error: {why}")).hint(HINT)
+    // As `regauge_state::spill::SpillError` says it.
+    let hint = if why.contains("scratch file") { HINT_SCRATCH } else { HINT };
+    Error::new(ErrorKind::Unavailable, code::VIEW_ERRORED, format!("view has an error: {why}")).hint(hint)
 }
 
 /// Rows that fail, of all errors.
@@ -43,5 +49,20 @@ pub fn healthy(errors: &[(RowError, i64)]) -> Result<()> {
     match errors.first() {
         None => Ok(()),
         Some((error, _)) => Err(failed(&error.to_string()).detail(format!("n_rows={}", n_rows(errors)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regauge_state::spill::SpillError;
+
+    #[test]
+    fn a_full_disk_is_not_a_rows_fault() {
+        let full = SpillError::Io { what: "write", path: "x".into(), source: std::io::ErrorKind::StorageFull.into() };
+        for error in [full, SpillError::Corrupt { path: "x".into(), offset: 1, reason: "checksum" }] {
+            assert_eq!(failed(&error.to_string()).hint.as_deref(), Some(HINT_SCRATCH), "{error}");
+        }
+        assert_eq!(failed("division by zero").hint.as_deref(), Some(HINT));
     }
 }

@@ -46,6 +46,8 @@ pub enum State {
     Failed {
         /// Why.
         why: String,
+        /// Nothing is wrong with it but where it is opened: it runs when what it lacks is there.
+        lacking: bool,
     },
 }
 
@@ -86,6 +88,11 @@ pub enum Fact {
     Dropped,
     /// Its dataflow is gone.
     Stopped,
+    /// What it calls is not here, in this opening of the folder.
+    Lacks {
+        /// What.
+        why: String,
+    },
     /// The engine gave it up.
     Broke {
         /// Why.
@@ -117,13 +124,14 @@ pub enum Action {
 pub fn decide(state: &State, routed: bool, fact: &Fact) -> (State, Vec<Action>) {
     use State::{Backfilling, CatchingUp, Failed, Live, Planned, Retired, Retiring, Shadow};
     match (state, fact) {
-        (Retired, _) | (Failed { .. }, Fact::Broke { .. }) => (state.clone(), vec![]),
+        (Retired, _) | (Failed { .. }, Fact::Broke { .. } | Fact::Lacks { .. }) => (state.clone(), vec![]),
         (Planned, Fact::Dropped) => (Retired, vec![Action::Announce]),
         (Retiring, Fact::Stopped) => (Retired, vec![]),
         (Retiring, _) => (Retiring, vec![]),
         (_, Fact::Dropped) => (Retiring, vec![Action::Stop, Action::Announce]),
         (Failed { .. }, _) => (state.clone(), vec![]),
-        (_, Fact::Broke { why }) => (Failed { why: why.clone() }, vec![Action::Stop, Action::Announce]),
+        (_, Fact::Broke { why }) => (Failed { why: why.clone(), lacking: false }, vec![Action::Stop, Action::Announce]),
+        (_, Fact::Lacks { why }) => (Failed { why: why.clone(), lacking: true }, vec![Action::Announce]),
         (Planned, Fact::Installed { as_of }) => (Backfilling { as_of: *as_of }, vec![]),
         (Backfilling { as_of }, Fact::Reached { upper }) if upper >= as_of => {
             (CatchingUp { fed: *as_of }, vec![Action::FeedAlone { after: *as_of }])
@@ -153,6 +161,7 @@ impl State {
             State::Live { .. } => "live",
             State::Retiring => "retiring",
             State::Retired => "retired",
+            State::Failed { lacking: true, .. } => "errored",
             State::Failed { .. } => "failed",
         }
     }

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     core::causal_timeout,
-    driver::cuts::Cuts,
+    driver::{
+        cuts::Cuts,
+        pace::{Pace, Progress},
+    },
     error::{Error, Result, sqlstate as code},
     read::reading::VersionRows,
 };
@@ -24,6 +27,9 @@ use regauge_state::trace::RowError;
 use regauge_types::{Epoch, ErrorKind, Lsn, VersionNo, ViewId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
+
+/// How often somebody who waits for an epoch that no view shows looks again.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Names a version.
 pub type Key = (ViewId, VersionNo);
@@ -41,6 +47,7 @@ struct Entry {
     routed: bool,
     flow: FlowId,
     trace: Option<Arc<dyn Trace>>,
+    pace: Option<Arc<Pace>>,
 }
 
 impl Entry {
@@ -52,6 +59,32 @@ impl Entry {
     fn errors(&self) -> Vec<(RowError, i64)> {
         let readable = self.state.readable_since().and(self.trace.as_ref());
         readable.map(|trace| trace.errors(trace.upper())).unwrap_or_default()
+    }
+}
+
+/// Why versions cannot be read at an epoch of the past.
+pub(crate) enum NotThere {
+    /// It is older than what is kept.
+    Forgotten {
+        /// The first that they have.
+        oldest: Lsn,
+    },
+    /// No epoch ends with this commit.
+    Within {
+        /// The last one that ends before it.
+        before: Lsn,
+        /// The first that ends behind it.
+        next: Option<Lsn>,
+        /// The first that they have.
+        oldest: Lsn,
+    },
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<Error> for NotThere {
+    fn from(error: Error) -> NotThere {
+        NotThere::Failed(error)
     }
 }
 
@@ -136,7 +169,7 @@ impl Versions {
             state: if errors.is_empty() || entry.diverts() { entry.state.name() } else { "errored" }.to_owned(),
             upper: entry.trace.as_ref().map(|t| t.upper()),
             n_rows: entry.trace.as_ref().and_then(|t| t.n_rows()),
-            error: if let State::Failed { why } = &entry.state { Some(why.clone()) } else { of_rows },
+            error: if let State::Failed { why, .. } = &entry.state { Some(why.clone()) } else { of_rows },
             n_errors,
         }
     }
@@ -154,10 +187,24 @@ impl Versions {
         flow.map(|flow| self.flows.operators(flow)).unwrap_or_default()
     }
 
+    /// Bytes of memory that all versions hold, and how many they may; `None` if they may hold any.
+    #[must_use]
+    pub fn memory(&self) -> Option<(usize, usize)> {
+        self.flows.memory()
+    }
+
     /// As [`Versions::operators`], a line each.
     #[must_use]
     pub fn operator_lines(&self, view: ViewId, no: VersionNo) -> Vec<String> {
         self.operators(view, no).iter().map(ToString::to_string).collect()
+    }
+
+    /// How far a version is with its history; `None` for one that is not at it.
+    #[must_use]
+    pub fn progress(&self, view: ViewId, no: VersionNo) -> Option<Progress> {
+        let entries = self.entries.read();
+        let entry = entries.get(&(view, no)).filter(|e| matches!(e.state, State::Planned | State::Backfilling { .. }))?;
+        entry.pace.as_ref().map(|pace| pace.progress())
     }
 
     /// The boundaries of epochs that are remembered, ascending.
@@ -172,6 +219,15 @@ impl Versions {
         entries.get(&key).and_then(|e| e.trace.clone()).ok_or_else(|| not_ready(key))
     }
 
+    /// What a version lacks, if it does not run for that.
+    #[must_use]
+    pub fn lacks(&self, key: Key) -> Option<String> {
+        match &self.entries.read().get(&key)?.state {
+            State::Failed { why, lacking: true } => Some(why.clone()),
+            _ => None,
+        }
+    }
+
     /// Waits until a version can be read; an error if it never will.
     pub async fn until_readable(&self, view: ViewId, no: VersionNo) -> Result<()> {
         let mut changed = self.changed.subscribe();
@@ -180,7 +236,7 @@ impl Versions {
             {
                 let entries = self.entries.read();
                 match entries.get(&(view, no)).map(|e| &e.state) {
-                    Some(State::Failed { why }) => return Err(failed(why)),
+                    Some(State::Failed { why, .. }) => return Err(failed(why)),
                     Some(state) if state.is_final() => return Err(not_ready((view, no))),
                     Some(state) if state.readable_since().is_some() => return Ok(()),
                     _ => {}
@@ -202,7 +258,8 @@ impl Versions {
             let at = self.cuts.lock().floor(common.into());
             if let Some(at) = at.filter(|at| *at >= wanted) {
                 match pin_all(&traces, at) {
-                    Ok(rows) => return Ok((at, rows)),
+                    Ok(rows) if self.have(keys, at)? => return Ok((at, rows)),
+                    Ok(_) => continue,
                     Err(TraceFailure::OutOfRange(_)) if Instant::now() < deadline => {
                         tokio::task::yield_now().await;
                         continue;
@@ -233,7 +290,8 @@ impl Versions {
             if let Some(at) = at.filter(|at| *at >= wanted) {
                 match trace.lookup(at.into(), values) {
                     None => return Ok(None),
-                    Some(Ok(rows)) => return Ok(Some((at, rows))),
+                    Some(Ok(rows)) if self.have(&[key], at)? => return Ok(Some((at, rows))),
+                    Some(Ok(_)) => continue,
                     Some(Err(TraceFailure::OutOfRange(_))) if Instant::now() < deadline => {
                         tokio::task::yield_now().await;
                         continue;
@@ -248,13 +306,65 @@ impl Versions {
     /// Rows of these versions at exactly this boundary.
     pub async fn at(&self, keys: &[Key], at: Lsn, time: Duration) -> Result<Rows> {
         let deadline = Instant::now() + time;
-        let (traces, since) = self.readable(keys, deadline).await?;
-        if since > at {
-            let message = format!("view was created after the transaction's snapshot since={since} snapshot={at}");
-            return Err(Error::new(ErrorKind::Unavailable, code::VERSION_NOT_READY, message).hint("ROLLBACK, and BEGIN again"));
+        loop {
+            let (traces, since) = self.readable(keys, deadline).await?;
+            if since > at {
+                let message =
+                    format!("view was created, or fell behind, after the transaction's snapshot since={since} snapshot={at}");
+                return Err(
+                    Error::new(ErrorKind::Unavailable, code::VERSION_NOT_READY, message).hint("ROLLBACK, and BEGIN again")
+                );
+            }
+            self.wait_all(&traces, at, deadline).await?;
+            let rows = pin_all(&traces, at).map_err(|f| trace_error(&f))?;
+            if self.have(keys, at)? {
+                return Ok(rows);
+            }
         }
-        self.wait_all(&traces, at, deadline).await?;
-        pin_all(&traces, at).map_err(|f| trace_error(&f))
+    }
+
+    /// Rows of these versions at exactly this epoch, of what is kept: waits for it if it has yet to be shown. `built_on`: versions that these
+    /// read, which must have it too.
+    pub(crate) async fn past(&self, keys: &[Key], built_on: &[Key], at: Lsn, time: Duration) -> Result<Rows, NotThere> {
+        let deadline = Instant::now() + time;
+        self.cuts.lock().ask(at);
+        let all: Vec<Key> = keys.iter().chain(built_on).copied().collect();
+        loop {
+            let (mut traces, since) = self.readable(&all, deadline).await?;
+            if since > at {
+                return Err(NotThere::Forgotten { oldest: self.oldest(since) });
+            }
+            self.wait_all(&traces, at, deadline).await?;
+            let (before, next) = {
+                let cuts = self.cuts.lock();
+                (cuts.floor(at), cuts.ceiling(at))
+            };
+            let Some(before) = before else { return Err(NotThere::Forgotten { oldest: self.oldest(since) }) };
+            if before != at {
+                return Err(NotThere::Within { before, next, oldest: self.oldest(since) });
+            }
+            traces.truncate(keys.len());
+            let rows = match pin_all(&traces, at) {
+                Ok(rows) => rows,
+                Err(TraceFailure::OutOfRange(_)) => return Err(NotThere::Forgotten { oldest: self.oldest(at.next()) }),
+                Err(failure) => return Err(trace_error(&failure).into()),
+            };
+            if self.have(&all, at)? {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// The first epoch that is remembered, at or behind a commit.
+    pub(crate) fn oldest(&self, since: Lsn) -> Lsn {
+        let cuts = self.cuts.lock();
+        cuts.ceiling(since).unwrap_or(since.max(cuts.first()))
+    }
+
+    /// Whether these versions have this boundary in common with all others; asked after they were looked at. One that fell behind while a
+    /// reader waited for it was fed what it missed in one piece, and between the ends of that it is not what the others are.
+    fn have(&self, keys: &[Key], at: Lsn) -> Result<bool> {
+        Ok(self.try_readable(keys)?.is_ok_and(|(_, since)| since <= at))
     }
 
     /// Waits until every readable version shows everything up to `at`.
@@ -264,8 +374,35 @@ impl Versions {
             let entries = self.entries.read();
             entries.iter().filter(|(_, e)| !e.state.is_final()).map(|(k, _)| *k).collect()
         };
-        let (traces, _) = self.readable(&all, deadline).await?;
-        self.wait_all(&traces, at, deadline).await
+        for key in all {
+            let reached = async {
+                let (traces, _) = self.readable(&[key], deadline).await?;
+                self.wait_all(&traces, at, deadline).await
+            };
+            match reached.await {
+                // Somebody has dropped it meanwhile: nobody reads it any more.
+                Err(_) if self.is_dropped(key) => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the epoch that has a durable commit is closed: no matter to views that show it, and all there is where there are none.
+    pub async fn until_closed(&self, at: Lsn, time: Duration) -> Result<()> {
+        let deadline = Instant::now() + time;
+        while self.cuts.lock().last() < at {
+            if Instant::now() >= deadline {
+                return Err(causal_timeout(at));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn is_dropped(&self, key: Key) -> bool {
+        let entries = self.entries.read();
+        entries.get(&key).is_none_or(|e| e.state.is_final() && !matches!(e.state, State::Failed { .. }))
     }
 
     async fn readable(&self, keys: &[Key], deadline: Instant) -> Result<Traces> {
@@ -290,7 +427,7 @@ impl Versions {
         let mut since = Lsn::ZERO;
         for key in keys {
             let Some(entry) = entries.get(key) else { return Ok(Err(*key)) };
-            if let State::Failed { why } = &entry.state {
+            if let State::Failed { why, .. } = &entry.state {
                 return Err(failed(why));
             }
             match (entry.state.readable_since(), &entry.trace) {
@@ -335,12 +472,18 @@ impl Versions {
 
     /// A version of a view of this name appears, with its dataflow's.
     pub(crate) fn add(&self, key: Key, name: String, flow: FlowId, routed: bool) {
-        self.entries.write().insert(key, Entry { name, state: State::Planned, routed, flow, trace: None });
+        self.entries.write().insert(key, Entry { name, state: State::Planned, routed, flow, trace: None, pace: None });
     }
 
     pub(crate) fn set_trace(&self, key: Key, trace: Arc<dyn Trace>) {
         if let Some(entry) = self.entries.write().get_mut(&key) {
             entry.trace = Some(trace);
+        }
+    }
+
+    pub(crate) fn set_pace(&self, key: Key, pace: Arc<Pace>) {
+        if let Some(entry) = self.entries.write().get_mut(&key) {
+            entry.pace = Some(pace);
         }
     }
 

@@ -81,6 +81,16 @@ pub trait Trace: Send + Sync {
 pub trait Past: Send + Sync {
     /// This worker's share of the rows; the shares of all workers together are the whole.
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send>;
+
+    /// Where it is cut into parts, see [`regauge_flow::engine::History::cuts`].
+    fn cuts(&self) -> Vec<Epoch> {
+        vec![]
+    }
+
+    /// As [`Past::open`], of one part.
+    fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        if part == 0 { self.open(worker, workers) } else { Box::new(std::iter::empty()) }
+    }
 }
 
 /// What an operator of a dataflow has done, on all workers.
@@ -98,17 +108,24 @@ pub struct Figures {
     pub touched: u64,
     /// Rows or groups that it holds.
     pub state_rows: u64,
-    /// Bytes that it holds.
+    /// Bytes that it holds in memory.
     pub state_bytes: u64,
+    /// Bytes that it has on the disk.
+    pub spilled_bytes: u64,
     /// Time spent in it.
     pub busy: Duration,
 }
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Figures { node, operator, rows_in, rows_out, touched, state_rows, state_bytes, busy } = self;
+        let Figures { node, operator, rows_in, rows_out, touched, state_rows, state_bytes, spilled_bytes, busy } = self;
         write!(f, "node {node} {operator} rows_in={rows_in} rows_out={rows_out} touched={touched} state_rows={state_rows} ")?;
-        write!(f, "state_bytes={state_bytes} busy_us={}", busy.as_micros())
+        write!(f, "state_bytes={state_bytes} ")?;
+        // only where there is a budget of memory, and it was met
+        if *spilled_bytes > 0 {
+            write!(f, "spilled_bytes={spilled_bytes} ")?;
+        }
+        write!(f, "busy_us={}", busy.as_micros())
     }
 }
 
@@ -158,6 +175,10 @@ pub trait Dataflows: Send + Sync {
     }
     /// Ends a dataflow.
     fn stop(&self, id: FlowId);
+    /// Bytes of memory that dataflows hold, and how many they may; `None` if they may hold any.
+    fn memory(&self) -> Option<(usize, usize)> {
+        None
+    }
     /// What its operators have done, in the plan's order.
     fn operators(&self, id: FlowId) -> Vec<Figures>;
 }

@@ -47,9 +47,10 @@ async fn power_that_goes_within_any_call_leaves_what_was_acknowledged_and_views_
     let snapshots = disk.recorded();
     assert!(snapshots.len() > 100, "{}", snapshots.len());
     let (mut n_restored, mut n_rebuilt, mut n_states) = (0, 0, 0);
-    let step = std::env::var("REGAUGE_CRASH_STEP").ok().and_then(|n| n.parse().ok()).unwrap_or(9usize);
+    let (step, seed) = (crate::common::size("REGAUGE_CRASH_STEP", 9), crate::common::size("REGAUGE_SEED", 0));
     for (i, snapshot) in snapshots.iter().enumerate().step_by(step) {
-        let keep = [Keep::None, Keep::All, Keep::Some(i as u64), Keep::Sectors(i as u64)][i / step % 4];
+        let chance = (i + seed) as u64;
+        let keep = [Keep::None, Keep::All, Keep::Some(chance), Keep::Sectors(chance)][(i / step + seed) % 4];
         let after = SimDisk::after_crash(snapshot, keep);
         let instance = open(&after, 1 + i % 3, true);
         let status = instance.checkpoints();
@@ -73,5 +74,6 @@ async fn power_that_goes_within_any_call_leaves_what_was_acknowledged_and_views_
         assert!(instance.checkpoint(LONG).unwrap(), "{:?}", instance.checkpoints());
     }
     println!("{n_states} crash states of {}, {n_restored} versions restored, {n_rebuilt} rebuilt, 0 wrong", snapshots.len());
+    println!("soak: cases={n_states} faults={n_states}");
     assert!(n_restored > n_states, "restored={n_restored} rebuilt={n_rebuilt} of {n_states} states");
 }

@@ -149,9 +149,11 @@ fn a_damaged_byte_of_any_file_is_noticed_and_so_is_a_block_in_anothers_place() {
     let files: Vec<PathBuf> = disk.paths().into_iter().filter(|p| p.starts_with(dir())).collect();
     assert_eq!(files.len(), 4, "{files:?}");
     let of = |path: &Path| disk.bytes(path).unwrap();
-    let mut n_noticed = 0;
+    let (mut n_noticed, mut n_done) = (0, 0);
+    let turn = crate::common::size("REGAUGE_SEED", 0);
     let mut judge = |path: &Path, bytes: Vec<u8>, what: &str| {
         let good = of(path);
+        n_done += 1;
         disk.damage(path, bytes);
         // never wrong bytes: `check` compares; each manifest reads as it was or not at all
         for (no, known) in [(first.no, &first), (second.no, &second)] {
@@ -171,7 +173,7 @@ fn a_damaged_byte_of_any_file_is_noticed_and_so_is_a_block_in_anothers_place() {
         let is_manifest = path.extension().is_some_and(|e| e == "rgc");
         for at in (0..good.len()).step_by(1) {
             let mut bytes = good.clone();
-            bytes[at] ^= 1 << (at % 8);
+            bytes[at] ^= 1 << ((at + turn) % 8);
             judge(path, bytes, &format!("bit of {} at {at}", path.display()));
         }
         for len in (0..good.len()).step_by(if is_manifest { 1 } else { 7 }) {
@@ -185,6 +187,7 @@ fn a_damaged_byte_of_any_file_is_noticed_and_so_is_a_block_in_anothers_place() {
             judge(to, of(from), &format!("{} in the place of {}", from.display(), to.display()));
         }
     }
+    println!("soak: cases={n_done} faults={n_done}");
     assert!(n_noticed > 1500, "{n_noticed}");
     let foreign = Store::open(env(&disk, &Arc::new(SimClock::new(1)), 1), dir(), DataSetId([8; 16])).unwrap();
     assert!(matches!(foreign.load(second.no), Err(CheckpointError::Corrupt { .. })), "another data set's");

@@ -11,7 +11,7 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(60);
 
 /// One view of every kind of state there is.
-const VIEWS: &[(&str, &str)] = &[
+pub const VIEWS: &[(&str, &str)] = &[
     ("plain", "SELECT id, name, v * 2 AS w FROM t WHERE v > 1"),
     ("joined", "SELECT t.id, t.name, u.note FROM t JOIN u ON t.id = u.of"),
     ("outer_joined", "SELECT t.id, u.id AS u, u.note FROM t FULL JOIN u ON t.id = u.of"),
@@ -48,16 +48,16 @@ const VIEWS: &[(&str, &str)] = &[
     ("errs", "SELECT id, 10 / v AS q FROM t"),
 ];
 
-struct Rng(u64);
+pub struct Rng(pub u64);
 
 impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
 
-async fn make(s: &mut Session) -> Vec<&'static str> {
+pub async fn make(s: &mut Session) -> Vec<&'static str> {
     run(s, "CREATE TABLE t (id INT PRIMARY KEY, name TEXT, v INT, at TIMESTAMPTZ DEFAULT '2026-01-01')").await;
     run(s, "CREATE TABLE u (id INT PRIMARY KEY, of INT, note TEXT)").await;
     run(s, "CREATE TABLE bag (x INT, y TEXT)").await;
@@ -80,7 +80,7 @@ async fn make(s: &mut Session) -> Vec<&'static str> {
 }
 
 /// Some statements that change everything.
-async fn churn(s: &mut Session, rng: &mut Rng, n: u64, second: &mut u64) {
+pub async fn churn(s: &mut Session, rng: &mut Rng, n: u64, second: &mut u64) {
     for _ in 0..n {
         let (id, v) = (rng.below(60), rng.below(9));
         let name = ["a", "b", "c", "ü"][rng.below(4) as usize];
@@ -410,7 +410,7 @@ async fn checkpoints_are_on_unless_they_are_turned_off_and_an_idle_instance_take
     run(&mut s, "INSERT INTO t VALUES (1), (2)").await;
     let durable = instance.log().durable();
     let until = |wanted: &dyn Fn(&regauge_views::checkpoint::Status) -> bool| {
-        for _ in 0..1200 {
+        for _ in 0..12_000 {
             if wanted(&instance.checkpoints()) {
                 return;
             }
@@ -424,6 +424,43 @@ async fn checkpoints_are_on_unless_they_are_turned_off_and_an_idle_instance_take
     assert_eq!(instance.checkpoints().n_taken, n, "nothing was written since");
     run(&mut s, "INSERT INTO t VALUES (3)").await;
     until(&|s| s.n_taken > n);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_goes_live_while_nothing_is_written_is_in_a_checkpoint_and_in_no_more_than_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = regauge_views::Config::new(dir.path()).workers(2);
+    config.checkpoints.every = Duration::from_millis(50);
+    let instance = regauge_views::Instance::open(config.clone()).unwrap();
+    let mut s = instance.session(regauge_views::SessionOptions::default()).unwrap();
+    let until = |wanted: &dyn Fn(&regauge_views::checkpoint::Status) -> bool| {
+        for _ in 0..6000 {
+            if wanted(&instance.checkpoints()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{:?}", instance.checkpoints());
+    };
+    run(&mut s, "CREATE STREAM s (k INT)").await;
+    run(&mut s, "INSERT INTO s SELECT n % 10 FROM generate_series(1, 3000) AS g(n)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW slow WITH (async, backfill_rate = 0) AS SELECT k, count(*) AS n FROM s GROUP BY k")
+        .await;
+    // Slow enough for checkpoints to be taken while it reads, with nothing written meanwhile.
+    run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 2000)").await;
+    let durable = instance.log().durable();
+    until(&|s| s.last.is_some_and(|(_, lsn)| lsn >= durable));
+    until(&|s| s.digests.len() == 1);
+    let n = instance.checkpoints().n_taken;
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(instance.checkpoints().n_taken, n, "nothing is new since");
+    drop(s);
+    drop(instance);
+    let instance = regauge_views::Instance::open(config).unwrap();
+    let opened = instance.checkpoints().opened;
+    assert!(opened.len() == 1 && opened.values().all(Result::is_ok), "{opened:?}");
+    let mut s = instance.session(regauge_views::SessionOptions::default()).unwrap();
+    assert_eq!(run(&mut s, "SELECT count(*), sum(n) FROM slow").await, ["10|3000"]);
 }
 
 /// An older copy of the folder is put back over a newer one, whose checkpoint stays: the log then comes to the checkpoint's commit by another

@@ -32,6 +32,8 @@ pub fn site_with_checkpoints(workers: usize) -> Site {
 impl Site {
     fn open(&mut self) {
         let mut config = Config::new(self.dir.path()).workers(self.workers);
+        // a machine may be slow
+        config.limits.causal_timeout = std::time::Duration::from_secs(120);
         config.checkpoints.enabled = self.checkpoints;
         self.instance = Some(Instance::open(config).unwrap());
     }
@@ -99,4 +101,9 @@ pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
         b.columns().iter().map(cell).collect::<Vec<_>>().join("|")
     };
     batches.iter().flat_map(|b| (0..b.num_rows()).map(move |row| line(b, row))).collect()
+}
+
+/// A number from the environment, where `cargo xtask soak` gives other ones than CI.
+pub fn size(name: &str, or: usize) -> usize {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or)
 }

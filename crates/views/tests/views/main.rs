@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, missing_docs)]
 
 mod alter;
+mod backfill;
+mod backup;
 mod checkpoint_crashes;
 mod checkpoint_files;
 mod checkpoints;
@@ -9,21 +11,29 @@ mod common;
 mod concurrency;
 mod copy;
 mod ddl;
+mod dead_letters;
 mod dml;
 mod engine;
 mod errors;
 mod event_time;
 mod functions;
+mod larger;
 mod memory;
 mod mirror;
 mod moments;
+mod past;
 mod pg;
 mod prepared;
 mod recursion;
+mod releases;
 mod reopen;
+mod repetitions;
 mod rights;
 mod rules;
+mod scans;
+mod secrets;
 mod temporal;
 mod transactions;
+mod verify;
 mod versions;
 mod wasm;

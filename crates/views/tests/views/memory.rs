@@ -7,6 +7,8 @@ const ROWS: usize = 20_000;
 
 fn opened(dir: &std::path::Path, query: usize, all: usize) -> Instance {
     let mut config = Config::new(dir).workers(1);
+    // a machine may be slow
+    config.limits.causal_timeout = std::time::Duration::from_secs(120);
     (config.limits.query_memory_bytes, config.limits.all_queries_memory_bytes) = (query, all);
     Instance::open(config).unwrap()
 }

@@ -95,6 +95,7 @@ async fn a_view_is_read_by_its_owners_rights_as_they_are() {
     // It was maintained meanwhile.
     run(&mut root, "INSERT INTO t VALUES (8)").await;
     run(&mut root, "GRANT SELECT ON t TO owner").await;
+    run(&mut reader, "FLUSH").await;
     assert_eq!(run(&mut reader, "SELECT k FROM mm ORDER BY k").await, ["7", "8"]);
 }
 

@@ -51,6 +51,8 @@ impl Site {
     fn open(&mut self, workers: usize) {
         self.instance = None;
         let mut config = Config::new(self.dir.path()).workers(workers);
+        // a machine may be slow
+        config.limits.causal_timeout = std::time::Duration::from_secs(120);
         config.env.clock = self.hand.clone();
         self.instance = Some(Instance::open(config).unwrap());
     }
@@ -176,7 +178,7 @@ async fn a_quiet_log_ticks_only_while_a_view_reads_the_clock() {
     run(&mut s, "CREATE MATERIALIZED VIEW plain AS SELECT id FROM s").await;
     let quiet = async |minutes: u64| {
         site.at(minutes, 0);
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         site.instance().log().durable()
     };
     let before = site.instance().log().durable();

@@ -1,6 +1,6 @@
 //! Transactions: all or nothing, one snapshot, own writes, first committer wins.
 
-use crate::common::{code, run, site};
+use crate::common::{attempt, code, run, site};
 use regauge_views::TransactionStatus;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,8 +134,15 @@ async fn a_statement_ends_at_its_time_and_at_its_clients_wish() {
     run(&mut s, "SET statement_timeout = 0").await;
     let cancel = s.cancel_handle();
     let waiting = tokio::spawn(async move { code(&mut s, long).await });
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    cancel.cancel();
+    // Before the statement runs it means nothing, and is said again.
+    for tries in 0.. {
+        if waiting.is_finished() {
+            break;
+        }
+        assert!(tries < 2400, "it hears no cancel");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        cancel.cancel();
+    }
     assert_eq!(waiting.await.unwrap(), "57014");
 }
 
@@ -215,4 +222,76 @@ async fn a_text_whose_last_rows_fail_leaves_nothing() {
     }
     assert_eq!(run(&mut s, "INSERT INTO w VALUES (1), (2); SELECT sum(id) FROM w").await, ["3"]);
     assert_eq!(run(&mut s, "SELECT count(*) FROM w").await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flush_waits_for_what_stands_before_it_in_its_text() {
+    let site = site();
+    let (mut s, mut other) = (site.session(), site.session());
+    run(&mut s, "CREATE STREAM w (id INT); CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM w").await;
+    for n in 1..=20 {
+        run(&mut s, "INSERT INTO w VALUES (1); FLUSH").await;
+        assert_eq!(run(&mut other, "SELECT n FROM n").await, [n.to_string()]);
+    }
+    // It has committed it, so nothing after it takes it back; of an explicit transaction it commits nothing.
+    assert_eq!(
+        attempt(&mut s, "INSERT INTO w VALUES (1); FLUSH; SELECT 1 / 0 FROM w").await.map_err(|e| e.sqlstate),
+        Err("22012")
+    );
+    assert_eq!(run(&mut s, "SELECT count(*) FROM w").await, ["21"]);
+    run(&mut s, "BEGIN; INSERT INTO w VALUES (1); FLUSH; ROLLBACK").await;
+    assert_eq!(run(&mut s, "SELECT count(*) FROM w").await, ["21"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_does_not_undo_what_a_statement_has_judged() {
+    let site = site();
+    let (mut s, mut other) = (site.session(), site.session());
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, mine BOOL); CREATE MATERIALIZED VIEW n AS SELECT id, count(*) AS n FROM t GROUP BY id").await;
+    // Within an INSERT that reads no relation: the key was free by the snapshot that is kept.
+    run(&mut s, "BEGIN; INSERT INTO t VALUES (1, pg_try_advisory_xact_lock(7))").await;
+    run(&mut other, "INSERT INTO t VALUES (1, false)").await;
+    assert!(["40001", "23505"].contains(&code(&mut s, "COMMIT").await));
+    assert_eq!(run(&mut other, "SELECT id, mine FROM t").await, ["1|false"]);
+    // By itself, having waited for who writes the same key.
+    run(&mut other, "SELECT pg_advisory_lock(8)").await;
+    let waits = tokio::spawn(async move {
+        let text = "INSERT INTO t SELECT 2, true WHERE pg_advisory_lock(8) IS NOT NULL";
+        let outcome = attempt(&mut s, text).await;
+        (s, outcome)
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    run(&mut other, "INSERT INTO t VALUES (2, false)").await;
+    run(&mut other, "SELECT pg_advisory_unlock(8)").await;
+    let (mut s, outcome) = waits.await.unwrap();
+    assert_eq!(outcome.map_err(|e| e.sqlstate), Err("23505"));
+    run(&mut other, "FLUSH").await;
+    assert_eq!(run(&mut other, "SELECT id, n FROM n ORDER BY id").await, ["1|1", "2|1"]);
+    // A read-only transaction is one however it was said.
+    run(&mut s, "BEGIN; SELECT set_config('transaction_read_only', 'on', true)").await;
+    assert_eq!(code(&mut s, "INSERT INTO t VALUES (3, true)").await, "25006");
+    run(&mut s, "ROLLBACK").await;
+    // Rows that WITH names are not a table of that name.
+    let locked = "WITH t AS (SELECT id FROM t WHERE id = 2) SELECT * FROM (SELECT * FROM t LIMIT 1 FOR UPDATE) x";
+    assert_eq!(code(&mut s, locked).await, "0A000");
+    assert_eq!(code(&mut s, "SELECT count(pg_try_advisory_lock(g)) FROM generate_series(1, 1000000000) g").await, "53200");
+    run(&mut s, "SELECT pg_advisory_unlock_all()").await;
+    assert_eq!(run(&mut other, "SELECT pg_try_advisory_lock(1)").await, ["true"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flush_does_not_wait_for_a_view_that_is_dropped_meanwhile() {
+    let site = site();
+    let (mut s, mut other) = (site.session(), site.session());
+    run(&mut s, "CREATE STREAM w (id INT); INSERT INTO w SELECT * FROM generate_series(1, 20000)").await;
+    let drops = tokio::spawn(async move {
+        for _ in 0..30 {
+            run(&mut other, "CREATE MATERIALIZED VIEW z AS SELECT id, count(*) AS n FROM w GROUP BY id").await;
+            run(&mut other, "DROP MATERIALIZED VIEW z").await;
+        }
+    });
+    while !drops.is_finished() {
+        run(&mut s, "INSERT INTO w VALUES (1); FLUSH").await;
+    }
+    drops.await.unwrap();
 }

@@ -261,7 +261,9 @@ async fn an_aggregate_follows_its_groups_rows() {
     assert_eq!(run(&mut s, "SELECT l FROM m ORDER BY g").await, ["a", "yyyy", "zzz"]);
     assert_eq!(run(&mut s, &format!("{sql} HAVING longest(name) < 'b' ORDER BY g")).await, ["1|a|a|NULL"]);
     for (sql, sqlstate) in [
-        ("SELECT longest(name) OVER () FROM t", "0A000"),
+        ("SELECT longest(DISTINCT name) OVER () FROM t", "0A000"),
+        ("SELECT longest(name ORDER BY name) OVER () FROM t", "0A000"),
+        ("SELECT longest(name) WITHIN GROUP (ORDER BY name) FROM t", "0A000"),
         ("DROP FUNCTION longest", "42809"),
         ("CREATE AGGREGATE two(t text) RETURNS text LANGUAGE sql AS 'SELECT 1'", "0A000"),
         ("CREATE AGGREGATE two(t text) RETURNS text LANGUAGE wasm AS '(module)'", "42P13"),
@@ -276,6 +278,25 @@ async fn an_aggregate_follows_its_groups_rows() {
     }
     run(&mut s, "DROP AGGREGATE longest(text)").await;
     assert_eq!(run(&mut s, "SELECT l FROM m ORDER BY g").await, ["a", "yyyy", "zzz"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregate_follows_the_frames_of_its_rows() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, LONGEST).await;
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, g INT, name TEXT)").await;
+    run(&mut s, "INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'ccc'), (3, 1, 'bb'), (4, 2, NULL), (5, 2, 'zz')").await;
+    let sql = "SELECT id, longest(name) OVER (PARTITION BY g ORDER BY id) AS l, \
+               longest(name) FILTER (WHERE name <> 'ccc') OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS near FROM t";
+    run(&mut s, &format!("CREATE MATERIALIZED VIEW m AS {sql}")).await;
+    let expected = ["1|a|a", "2|ccc|bb", "3|ccc|bb", "4|NULL|bb", "5|zz|zz"];
+    assert_eq!(run(&mut s, &format!("{sql} ORDER BY id")).await, expected);
+    assert_eq!(run(&mut s, "SELECT * FROM m ORDER BY id").await, expected);
+    run(&mut s, "DELETE FROM t WHERE id = 2").await;
+    let expected = ["1|a|bb", "3|bb|bb", "4|NULL|bb", "5|zz|zz"];
+    assert_eq!(run(&mut s, &format!("{sql} ORDER BY id")).await, expected);
+    assert_eq!(run(&mut s, "SELECT * FROM m ORDER BY id").await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

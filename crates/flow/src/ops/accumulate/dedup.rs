@@ -113,8 +113,12 @@ impl Accumulator for Dedup {
         self.inner.settle();
     }
 
+    fn is_flat(&self) -> bool {
+        false
+    }
+
     fn n_bytes(&self) -> usize {
-        let of_group = self.of_group.as_ref().map_or(0, |of| of.values().map(|ids| 32 + ids.capacity() * 4).sum());
+        let of_group = self.of_group.as_ref().map_or(0, |of| of.len() * 32 + self.index.n_groups() * 4);
         self.inner.n_bytes() + self.index.n_bytes() + self.counts.n_bytes() + of_group
     }
 

@@ -13,6 +13,8 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use regauge_state::{OrderedGroups, Segments};
 use regauge_types::key::{KeyOrder, encode_ordered};
 
@@ -162,18 +164,37 @@ struct All {
     counts: BTreeMap<(u32, i64), i64>,
 }
 
+impl All {
+    fn change(&mut self, of: (u32, i64), diff: i64) {
+        if diff == 0 {
+            return;
+        }
+        let count = self.counts.entry(of).or_insert(0);
+        *count += diff;
+        if *count == 0 {
+            self.counts.remove(&of);
+        }
+    }
+}
+
+/// So few rows go into the tree one by one.
+const SUMMED_ROWS_MIN: usize = 16;
+
 impl Accumulator for All {
     fn resize(&mut self, _n_ids: usize) {}
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
         let ranks = ranks(&rows.args[0], self.is_max)?;
-        for (row, (rank, group)) in ranks.into_iter().zip(rows.groups).enumerate() {
-            let count = self.counts.entry((*group, rank)).or_insert(0);
-            *count += rows.diff(row);
-            if *count == 0 {
-                self.counts.remove(&(*group, rank));
-            }
+        let changes = ranks.into_iter().zip(rows.groups).enumerate().map(|(row, (rank, group))| ((*group, rank), rows.diff(row)));
+        if rows.groups.len() < SUMMED_ROWS_MIN {
+            changes.for_each(|(of, diff)| self.change(of, diff));
+            return Ok(());
         }
+        // What goes and what comes are often the same values of the same groups (counts that rise by one): most of it cancels out before
+        // the tree is looked at.
+        let mut sums: HashMap<(u32, i64), i64, FixedState> = HashMap::with_hasher(FixedState::with_seed(0));
+        changes.for_each(|(of, diff)| *sums.entry(of).or_default() += diff);
+        sums.into_iter().for_each(|(of, diff)| self.change(of, diff));
         Ok(())
     }
 
@@ -189,6 +210,10 @@ impl Accumulator for All {
             self.counts.remove(&(group, rank));
         }
         Ok(())
+    }
+
+    fn is_flat(&self) -> bool {
+        false
     }
 
     fn n_bytes(&self) -> usize {
@@ -279,6 +304,10 @@ impl Accumulator for Wide {
         self.members.settle();
     }
 
+    fn is_flat(&self) -> bool {
+        false
+    }
+
     fn n_bytes(&self) -> usize {
         self.members.n_bytes()
     }
@@ -288,6 +317,8 @@ impl Accumulator for Wide {
     }
 
     fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
-        members::restore(&mut self.members, groups, std::slice::from_ref(&self.ty), from, |_, _, _, _| {})
+        members::restore(&mut self.members, groups, std::slice::from_ref(&self.ty), from, |_, _, _, _| {})?;
+        self.members.settle();
+        Ok(())
     }
 }

@@ -15,24 +15,37 @@ use crate::operator::FlowError;
 pub(super) struct States {
     keeper: Keeper,
     groups: Segments<Kept>,
+    /// Bytes that the groups hold elsewhere, kept as they change: what an operator holds is asked for at each epoch's end.
+    elsewhere: usize,
 }
 
 impl States {
     pub(super) fn new(keeper: Keeper) -> Self {
-        States { keeper, groups: Segments::default() }
+        States { keeper, groups: Segments::default(), elsewhere: 0 }
+    }
+
+    fn change<T>(&mut self, group: u32, change: impl FnOnce(&mut Kept) -> T) -> T {
+        let kept = &mut self.groups[group as usize];
+        let before = kept.heap_bytes();
+        let done = change(kept);
+        self.elsewhere = self.elsewhere + kept.heap_bytes() - before;
+        done
     }
 }
 
 impl Accumulator for States {
     fn resize(&mut self, n_ids: usize) {
-        let keeper = &self.keeper;
+        let (keeper, n_before) = (&self.keeper, self.groups.len());
         self.groups.grow_with(n_ids, || keeper.empty());
+        if self.groups.len() > n_before {
+            self.elsewhere += (self.groups.len() - n_before) * keeper.empty().heap_bytes();
+        }
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
         let lanes = Lanes::new(rows.args)?;
         for (row, group) in rows.groups.iter().enumerate() {
-            self.groups[*group as usize].add(&lanes, row, rows.diff(row));
+            self.change(*group, |kept| kept.add(&lanes, row, rows.diff(row)));
         }
         Ok(())
     }
@@ -54,12 +67,13 @@ impl Accumulator for States {
     }
 
     fn clear(&mut self, group: u32) -> Result<(), FlowError> {
-        self.groups[group as usize] = self.keeper.empty();
+        let empty = self.keeper.empty();
+        self.change(group, |kept| *kept = empty);
         Ok(())
     }
 
     fn n_bytes(&self) -> usize {
-        self.groups.iter().map(Kept::heap_bytes).sum::<usize>() + self.groups.n_bytes()
+        self.elsewhere + self.groups.n_bytes()
     }
 
     fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
@@ -70,7 +84,7 @@ impl Accumulator for States {
         let states = from.bytes()?;
         for (group, bytes) in groups.iter().zip(states.iter().flatten()) {
             let broken = || FlowError::Image("bytes that are no sums".into());
-            self.groups[*group as usize].merge(bytes).ok_or_else(broken)?;
+            self.change(*group, |kept| kept.merge(bytes).ok_or_else(broken))?;
         }
         Ok(())
     }

@@ -115,6 +115,10 @@ impl Accumulator for Lists {
         self.members.settle();
     }
 
+    fn is_flat(&self) -> bool {
+        false
+    }
+
     fn n_bytes(&self) -> usize {
         self.members.n_bytes()
     }
@@ -124,6 +128,8 @@ impl Accumulator for Lists {
     }
 
     fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError> {
-        members::restore(&mut self.members, groups, &self.args, from, |_, _, _, _| {})
+        members::restore(&mut self.members, groups, &self.args, from, |_, _, _, _| {})?;
+        self.members.settle();
+        Ok(())
     }
 }

@@ -69,6 +69,10 @@ pub(super) trait Accumulator: Send {
     fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError>;
     /// Reads what [`Accumulator::save`] wrote of one piece, for groups that have these ids now and are empty.
     fn restore(&mut self, groups: &[u32], from: &mut Tables<'_>) -> Result<(), FlowError>;
+    /// Whether each table that it saves has a row for each group, in order.
+    fn is_flat(&self) -> bool {
+        true
+    }
     /// Bytes of memory held.
     fn n_bytes(&self) -> usize;
 }

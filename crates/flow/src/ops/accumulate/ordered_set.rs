@@ -270,13 +270,15 @@ impl Accumulator for OrderedSet {
         self.members.settle();
     }
 
+    fn is_flat(&self) -> bool {
+        false
+    }
+
     fn n_bytes(&self) -> usize {
+        // As if all had been read, and all keys were as long as one is: to look at each would cost the state at each epoch's end.
+        let cursor = size_of::<Cursor>() + self.members.key_bytes();
         let marks = self.marks.borrow();
-        let keys = |m: &Marks| {
-            let cursors: usize = m.cursors.iter().map(|c| size_of::<Cursor>() + c.key.len()).sum();
-            cursors + m.most.as_ref().map_or(0, |(_, key)| key.len())
-        };
-        self.members.n_bytes() + self.counts.n_bytes() + marks.n_bytes() + marks.iter().map(keys).sum::<usize>()
+        self.members.n_bytes() + self.counts.n_bytes() + marks.n_bytes() + marks.len() * self.fractions.len().max(1) * cursor
     }
 
     fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
@@ -288,6 +290,8 @@ impl Accumulator for OrderedSet {
         let counts = &mut self.counts;
         members::restore(&mut self.members, groups, std::slice::from_ref(&self.item), from, |group, _, count, _| {
             counts[group as usize] += count;
-        })
+        })?;
+        self.members.settle();
+        Ok(())
     }
 }

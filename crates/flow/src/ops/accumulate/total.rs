@@ -33,7 +33,8 @@ const WIDE: DataType = DataType::Decimal256(76, 0);
 pub(super) fn total(is_avg: bool, ty: &DataType, output: &DataType) -> Result<Box<dyn Accumulator>, FlowError> {
     match ty {
         DataType::Float32 | DataType::Float64 => {
-            Ok(Box::new(FloatTotal { is_avg, output: output.clone(), sums: Segments::default(), counts: Segments::default() }))
+            let (sums, counts) = (Segments::default(), Segments::default());
+            Ok(Box::new(FloatTotal { is_avg, output: output.clone(), sums, counts, elsewhere: 0 }))
         }
         DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) => {
             let scale = if let DataType::Decimal128(_, s) = ty { *s } else { 0 };
@@ -181,9 +182,18 @@ struct FloatTotal {
     output: DataType,
     sums: Segments<ExactSum>,
     counts: Segments<i64>,
+    /// Bytes that the sums hold elsewhere, kept as they change: what an operator holds is asked for at each epoch's end.
+    elsewhere: usize,
 }
 
 impl FloatTotal {
+    fn change(&mut self, group: u32, change: impl FnOnce(&mut ExactSum)) {
+        let sum = &mut self.sums[group as usize];
+        let before = sum.heap_bytes();
+        change(sum);
+        self.elsewhere = self.elsewhere + sum.heap_bytes() - before;
+    }
+
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn value(&self, group: u32) -> Result<Option<f64>, EvalError> {
         let g = group as usize;
@@ -211,7 +221,7 @@ impl Accumulator for FloatTotal {
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<(), FlowError> {
         let mut add = |row: usize, group: u32, value: f64| {
-            self.sums[group as usize].add(value, rows.diff(row));
+            self.change(group, |sum| sum.add(value, rows.diff(row)));
             self.counts[group as usize] += rows.diff(row);
         };
         if rows.args[0].data_type() == &DataType::Float32 {
@@ -245,13 +255,13 @@ impl Accumulator for FloatTotal {
     }
 
     fn clear(&mut self, group: u32) -> Result<(), FlowError> {
-        self.sums[group as usize] = ExactSum::new();
+        self.change(group, |sum| *sum = ExactSum::new());
         self.counts[group as usize] = 0;
         Ok(())
     }
 
     fn n_bytes(&self) -> usize {
-        self.sums.iter().map(ExactSum::heap_bytes).sum::<usize>() + self.sums.n_bytes() + self.counts.n_bytes()
+        self.elsewhere + self.sums.n_bytes() + self.counts.n_bytes()
     }
 
     fn save(&self, pieces: &[&[u32]], to: &mut [Vec<RecordBatch>]) -> Result<(), FlowError> {
@@ -263,9 +273,36 @@ impl Accumulator for FloatTotal {
         let (sums, [counts]) = (from.bytes()?, from.numbers()?);
         for (g, (bytes, count)) in groups.iter().zip(sums.iter().flatten().zip(counts)) {
             let broken = || FlowError::Image("bytes that are no sum".into());
-            self.sums[*g as usize] = ExactSum::from_bytes(bytes).ok_or_else(broken)?;
+            let saved = ExactSum::from_bytes(bytes).ok_or_else(broken)?;
+            self.change(*g, |sum| *sum = saved);
             self.counts[*g as usize] = count;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_sums_are_those_that_a_look_at_all_of_them_finds() {
+        let mut total = FloatTotal {
+            is_avg: false,
+            output: DataType::Float64,
+            sums: Segments::default(),
+            counts: Segments::default(),
+            elsewhere: 0,
+        };
+        total.resize(3);
+        let look = |t: &FloatTotal| t.sums.iter().map(ExactSum::heap_bytes).sum::<usize>();
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![1.5, 1e300, -1e-300, f64::INFINITY, 2.0]));
+        total.update(&Rows { groups: &[0, 0, 1, 1, 2], args: std::slice::from_ref(&values), diffs: None }).unwrap();
+        assert!(total.elsewhere > 0 && total.elsewhere == look(&total));
+        let all_gone = [-1; 5];
+        total.update(&Rows { groups: &[0, 0, 1, 1, 2], args: std::slice::from_ref(&values), diffs: Some(&all_gone) }).unwrap();
+        assert_eq!(total.elsewhere, look(&total));
+        (0..3).for_each(|group| total.clear(group).unwrap());
+        assert_eq!((total.elsewhere, look(&total)), (0, 0));
     }
 }

@@ -1,10 +1,11 @@
 //! Bare names of merged columns as what they stand for, also in queries within the expression, unless a FROM clause between has a column
 //! of that name.
 
+use crate::walk::VisitMut;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, VisitorMut};
 
 use super::Env;
 use super::shape::{self, Shape};

@@ -1,8 +1,9 @@
 //! Relations that read those before them in FROM: what bare names of merged columns mean there, and columns that there are not.
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, TableFactor, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Query, TableFactor, VisitorMut};
 
 use super::shape::Shape;
 use super::{Env, Result, bare};

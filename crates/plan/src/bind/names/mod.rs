@@ -94,7 +94,7 @@ pub(super) fn resolve(query: &mut Query, env: &mut Env<'_>, whole: Whole) -> Res
             SetExpr::Select(s) => {
                 let shape = select(s, env, whole)?;
                 if let (Some(shape), Some(order)) = (&shape, order.as_deref_mut()) {
-                    sorted(s, order, shape, env);
+                    sorted(s, order, shape, env)?;
                 }
                 rename::hidden(s, order.as_deref_mut(), env);
                 if let Some(shape) = &shape {
@@ -108,13 +108,29 @@ pub(super) fn resolve(query: &mut Query, env: &mut Env<'_>, whole: Whole) -> Res
 }
 
 /// Bare names in ORDER BY. One that is an output's means that, if it stands alone.
-fn sorted(s: &Select, order: &mut OrderBy, shape: &Shape, env: &mut Env<'_>) {
-    let OrderByKind::Expressions(keys) = &mut order.kind else { return };
+fn sorted(s: &Select, order: &mut OrderBy, shape: &Shape, env: &mut Env<'_>) -> Result<()> {
+    let OrderByKind::Expressions(keys) = &mut order.kind else { return Ok(()) };
     let outputs: Vec<String> = s.projection.iter().filter_map(output).collect();
     for key in keys {
-        if !matches!(&key.expr, Expr::Identifier(i) if outputs.contains(&fold(i))) {
-            bare::replace(shape, env, &mut key.expr);
+        match &key.expr {
+            Expr::Identifier(i) if outputs.contains(&fold(i)) => one_meaning(s, &fold(i))?,
+            _ => bare::replace(shape, env, &mut key.expr),
         }
+    }
+    Ok(())
+}
+
+/// Refuses a name for several outputs that are not the same.
+fn one_meaning(s: &Select, name: &str) -> Result<()> {
+    let mut meant = s.projection.iter().filter(|item| output(item).as_deref() == Some(name)).filter_map(|item| match item {
+        SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => Some(e),
+        _ => None,
+    });
+    let first = meant.next();
+    match meant.all(|other| Some(other) == first) {
+        true => Ok(()),
+        false => Err(PlanError::invalid("42702", format!("ORDER BY \"{name}\" is ambiguous"))
+            .with_hint("give one of the two another name with AS, or write its number")),
     }
 }
 

@@ -1,8 +1,9 @@
-//! `q.x` where q has two columns x: 42702. The binder knows the second one by a mark, and would take the first.
+//! `q.x`, or x, where q has two columns x: 42702. The binder knows the second one by a mark, and would take the first.
 
+use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, VisitorMut};
 
 use super::Result;
 use super::shape::Shape;
@@ -23,6 +24,9 @@ pub(super) fn refuse(s: &mut Select, shape: &Shape) -> Result<()> {
     }
     if found.is_continue() {
         found = VisitMut::visit(&mut s.group_by, &mut look);
+    }
+    if found.is_continue() {
+        found = VisitMut::visit(&mut s.having, &mut look);
     }
     match found {
         ControlFlow::Break(e) => Err(e),
@@ -52,15 +56,21 @@ impl VisitorMut for Twice<'_> {
     }
 
     fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
-        let Expr::CompoundIdentifier(parts) = &*e else { return ControlFlow::Continue(()) };
-        let ([relation, column], 0) = (parts.as_slice(), self.depth) else { return ControlFlow::Continue(()) };
-        let (relation, column) = (fold(relation), fold(column));
-        if !self.once.contains(&column) {
+        if self.depth > 0 {
             return ControlFlow::Continue(());
         }
-        let of = self.shape.relations.iter().find(|r| r.name == relation);
-        let n = of.map_or(0, |r| r.columns.iter().filter(|c| shown_name(c) == column).count());
-        if n > 1 {
+        let (column, twice) = match &*e {
+            Expr::Identifier(column) => (fold(column), true),
+            Expr::CompoundIdentifier(parts) => {
+                let [relation, column] = parts.as_slice() else { return ControlFlow::Continue(()) };
+                let (relation, column) = (fold(relation), fold(column));
+                let of = self.shape.relations.iter().find(|r| r.name == relation);
+                let n = of.map_or(0, |r| r.columns.iter().filter(|c| shown_name(c) == column).count());
+                (column, n > 1)
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        if twice && self.once.contains(&column) {
             let e = PlanError::invalid("42702", format!("column reference \"{column}\" is ambiguous"));
             return ControlFlow::Break(e.with_hint("give one of the two another name with AS"));
         }

@@ -1,10 +1,11 @@
 //! `SELECT a AS b, unnest(ARRAY[b, 1]) FROM t`: an output has the name of a column that rows out of an array are made of. DataFusion has
 //! the outputs and what it unfolds in one schema, where the name is then ambiguous; so the outputs get their names in a query around.
 
+use crate::walk::Visit;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
+    Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, Visitor,
 };
 
 use super::shape::Shape;

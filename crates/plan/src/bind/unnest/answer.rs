@@ -169,7 +169,7 @@ fn own_value(r: &Related) -> Result<Column> {
 
 /// The distinct rows of these columns, with a column that is not NULL.
 fn marked(plan: LogicalPlan, exprs: Vec<Expr>, mark: &str) -> Result<LogicalPlan> {
-    let rows = distinct(project(plan, exprs)?);
+    let rows = distinct(project(plan, exprs)?)?;
     let mut out = columns(&rows.schema().columns());
     out.push(lit(true).alias(mark));
     project(rows, out)

@@ -7,7 +7,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, JoinConstraint, JoinType, LogicalPlan, Operator, Projection, lit,
+    Aggregate, BinaryExpr, Expr, Filter, Join, JoinConstraint, JoinType, LogicalPlan, Operator, Projection, lit,
 };
 
 use crate::error::PlanError;
@@ -29,8 +29,11 @@ pub(super) fn filter(input: LogicalPlan, predicate: Expr) -> Result<LogicalPlan>
     Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input))?))
 }
 
-pub(super) fn distinct(input: LogicalPlan) -> LogicalPlan {
-    LogicalPlan::Distinct(Distinct::All(Arc::new(input)))
+/// Distinct rows, as groups: DataFusion takes a DISTINCT out where its columns were keys of a GROUP BY below, also where others of those keys are
+/// gone, and then rows stand once for each group.
+pub(super) fn distinct(input: LogicalPlan) -> Result<LogicalPlan> {
+    let keys = columns(&input.schema().columns());
+    aggregate(input, keys, vec![])
 }
 
 pub(super) fn aggregate(input: LogicalPlan, group: Vec<Expr>, calls: Vec<Expr>) -> Result<LogicalPlan> {

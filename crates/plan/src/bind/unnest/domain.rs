@@ -28,12 +28,14 @@ use regauge_types::forms::has_forms;
 use super::build::{aggregate, all_same, binary, choose, column, columns, distinct, filter, function, join, named, project};
 use super::guard::expr_may_fail;
 use super::outer::{Outer, of_expr, of_plan, replace, same};
+use super::recursion::Carried;
 use super::{Unnester, refused};
 use crate::bind::setop::SetOpNode;
 use crate::error::PlanError;
 use crate::functions::equality::{exact, of_exact};
 
 /// The distinct values of some columns of a plan.
+#[derive(Clone)]
 pub(super) struct Domain {
     plan: LogicalPlan,
     outer: Vec<Column>,
@@ -42,6 +44,8 @@ pub(super) struct Domain {
     names: Vec<String>,
     /// It goes down to the leaves, though nothing reads it: without it there is nothing to compute.
     to_leaves: bool,
+    /// Rows of a recursion that have it already.
+    carried: Option<Carried>,
 }
 
 impl Domain {
@@ -51,7 +55,13 @@ impl Domain {
     }
 
     fn in_plan(&self, q: &LogicalPlan) -> Result<bool> {
-        Ok(of_plan(q)?.iter().any(|(c, _)| self.has(c)))
+        let has_it = self.carried.as_ref().map_or(Ok(false), |c| c.is_in(q))?;
+        Ok(has_it || of_plan(q)?.iter().any(|(c, _)| self.has(c)))
+    }
+
+    /// The same within a recursion's term.
+    pub fn carried(&self, carried: Carried) -> Domain {
+        Domain { carried: Some(carried), ..self.clone() }
     }
 
     fn has(&self, c: &Column) -> bool {
@@ -77,7 +87,7 @@ fn asked(c: &Column, form: Option<&DataType>) -> Expr {
 }
 
 /// A plan and where the domain's columns stand in it.
-type Applied = (LogicalPlan, Vec<Column>);
+pub(super) type Applied = (LogicalPlan, Vec<Column>);
 
 impl Unnester {
     pub(super) fn domain(&mut self, base: &LogicalPlan, outer: Vec<Outer>) -> Result<Domain> {
@@ -87,14 +97,14 @@ impl Unnester {
         let types = outer.iter().map(ty).collect::<Result<Vec<_>>>()?;
         let exact: Vec<Option<DataType>> = types.into_iter().map(|ty| has_forms(&ty).then_some(ty)).collect();
         let exprs = outer.iter().zip(&exact).zip(&names).map(|((c, form), n)| asked(c, form.as_ref()).alias(n)).collect();
-        Ok(Domain { plan: distinct(project(base.clone(), exprs)?), outer, exact, names, to_leaves: false })
+        Ok(Domain { plan: distinct(project(base.clone(), exprs)?)?, outer, exact, names, to_leaves: false, carried: None })
     }
 
     /// One value if there is a row, none if not.
     pub(super) fn anybody(&mut self, base: &LogicalPlan) -> Result<Domain> {
         let name = self.name();
-        let plan = distinct(project(base.clone(), vec![lit(true).alias(&name)])?);
-        Ok(Domain { plan, outer: vec![], exact: vec![], names: vec![name], to_leaves: true })
+        let plan = distinct(project(base.clone(), vec![lit(true).alias(&name)])?)?;
+        Ok(Domain { plan, outer: vec![], exact: vec![], names: vec![name], to_leaves: true, carried: None })
     }
 
     /// The domain under names of its own.
@@ -147,7 +157,7 @@ impl Unnester {
             LogicalPlan::Limit(l) => self.limit(l, dom),
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let (input, d) = self.apply(Arc::unwrap_or_clone(input), dom)?;
-                Ok((distinct(input), d))
+                Ok((distinct(input)?, d))
             }
             LogicalPlan::Join(j) => self.apply_join(j, &kept, dom),
             LogicalPlan::Aggregate(a) => self.apply_aggregate(a, &kept, dom),
@@ -161,6 +171,11 @@ impl Unnester {
                 out.extend(columns(&d));
                 Ok((project(Self::unfold(u, input)?, out)?, d))
             }
+            LogicalPlan::RecursiveQuery(r) => self.apply_recursive(r, dom),
+            LogicalPlan::TableScan(scan) => match dom.carried.as_ref().map(|c| c.scan(&scan)).transpose()?.flatten() {
+                Some(step) => Ok(step),
+                None => self.cross(LogicalPlan::TableScan(scan), dom),
+            },
             LogicalPlan::Extension(x) => {
                 if let Some(s) = x.node.as_any().downcast_ref::<SetOpNode>() {
                     return self.apply_set_operation(s, dom);

@@ -18,6 +18,7 @@ mod domain;
 mod easy;
 mod guard;
 mod outer;
+mod recursion;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -219,7 +220,12 @@ impl Unnester {
         if has_arms {
             return self.guarded(e, site);
         }
-        let e = e.map_children(|c| Ok(Transformed::yes(self.expr(c, site)?)))?.data;
+        // What is compared with a query becomes part of a join, where DataFusion finds no scalar subqueries.
+        let scalars = site.scalars;
+        site.scalars &= outer::query_of(&e).is_none();
+        let e = e.map_children(|c| Ok(Transformed::yes(self.expr(c, site)?)));
+        site.scalars = scalars;
+        let e = e?.data;
         if outer::query_of(&e).is_some() { self.asked(e, site) } else { Ok(e) }
     }
 

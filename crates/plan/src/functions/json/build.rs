@@ -107,7 +107,10 @@ fn write_moment(out: &mut String, us: i64, zoned: bool) {
     let (day, rest) = text.split_once(' ').unwrap_or((&text, ""));
     out.push_str(day);
     if !rest.is_empty() {
-        let _ = write!(out, "T{}", if zoned { rest.replacen("+00", "+00:00", 1) } else { rest.to_owned() });
+        let (rest, era) = rest.strip_suffix(" BC").map_or((rest, ""), |rest| (rest, " BC"));
+        // hours and minutes always, as XML has it
+        let whole = zoned && rest.len() - rest.rfind(['+', '-']).unwrap_or(0) == 3;
+        let _ = write!(out, "T{rest}{}{era}", if whole { ":00" } else { "" });
     }
 }
 

@@ -49,7 +49,7 @@ pub(in crate::functions) fn cast(args: &Args<'_>) -> EvalResult<ArrayRef> {
         DataType::Int64 => args.rows::<Int64Type>(|i| i64::try_from(whole(number(i)?, "bigint")?).map_err(narrow("bigint"))),
         DataType::Float32 => args.rows::<Float32Type>(|i| parse::parse_float4(number(i)?)),
         DataType::Float64 => args.rows::<Float64Type>(|i| parse::parse_float8(number(i)?)),
-        DataType::Decimal128(p, scale) => args.rows::<Decimal128Type>(|i| parse::parse_decimal(number(i)?, *p, *scale)),
+        DataType::Decimal128(p, scale) => args.rows::<Decimal128Type>(|i| parse::parse_numeric(number(i)?, *p, *scale)),
         other => Err(EvalError::internal(format!("no cast from JSON to {other}"))),
     }
 }

@@ -84,7 +84,7 @@ async fn typed(session: &mut Session, name: &str, lines: &[u8]) -> anyhow::Resul
     let copy = session.execute(&format!("COPY {name} FROM STDIN WITH (DELIMITER '|')")).await.map_err(print::explain)?.pop();
     let Some(Response::CopyIn(mut copy)) = copy else { anyhow::bail!("COPY asks for no rows") };
     copy.push(lines).map_err(print::explain)?;
-    copy.into_rows().map_err(print::explain)
+    copy.into_intake().map(|intake| intake.rows).map_err(print::explain)
 }
 
 /// A Parquet file for rows like these.

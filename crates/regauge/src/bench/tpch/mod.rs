@@ -17,8 +17,11 @@ use super::{
 use crate::print;
 use anyhow::Context;
 use queries::View;
-use regauge_types::Lsn;
-use regauge_views::{Config, Instance, Response, Session, SessionOptions, version::trace::Trace};
+use regauge_types::{Lsn, VersionNo, ViewId};
+use regauge_views::{
+    Config, Instance, Response, Session, SessionOptions,
+    version::trace::{Figures, Trace},
+};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -26,10 +29,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub async fn run(dir: &Path, scale: f64, n_refreshes: u32) -> anyhow::Result<Value> {
+pub async fn run(dir: &Path, scale: f64, n_refreshes: u32, checkpoints: bool) -> anyhow::Result<Value> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make folder={}", dir.display()))?;
     let scratch = Scratch::new(Some(dir))?;
-    let instance = Instance::open(Config::new(scratch.path())).map_err(print::explain)?;
+    let mut config = Config::new(scratch.path());
+    config.checkpoints.enabled &= checkpoints;
+    let instance = Instance::open(config).map_err(print::explain)?;
     let mut session = instance.session(SessionOptions::default()).map_err(print::explain)?;
     execute(&mut session, data::TABLES).await?;
     let meter = Meter::start();
@@ -37,7 +42,7 @@ pub async fn run(dir: &Path, scale: f64, n_refreshes: u32) -> anyhow::Result<Val
     let load = meter.stop();
     let views = queries::views()?;
     let built = build(&mut session, &views).await?;
-    let before = threads();
+    let (before, idle) = (threads(), operators(&instance, &views)?);
     let mut refreshes = vec![];
     let mut texts = vec![];
     for at in 0..n_refreshes {
@@ -46,15 +51,16 @@ pub async fn run(dir: &Path, scale: f64, n_refreshes: u32) -> anyhow::Result<Val
         texts.push(statements);
     }
     let spent = between(&before, &threads());
+    let work = worked(&idle, &operators(&instance, &views)?, n_refreshes);
     for view in &views {
         answer(&mut session, view, &dir.join(format!("{}.answer.parquet", view.name))).await?;
     }
-    let work = json!({
+    let texts = json!({
         "views": views.iter().map(|v| json!({ "name": v.name, "head": v.head, "sql": v.sql })).collect::<Vec<_>>(), "refreshes": texts,
     });
-    std::fs::write(dir.join("work.json"), work.to_string())?;
+    std::fs::write(dir.join("work.json"), texts.to_string())?;
     Ok(json!({
-        "bench": "tpch", "scale": scale, "rows": rows, "load": load.json(), "views": built, "refreshes": refreshes, "threads": spent,
+        "bench": "tpch", "scale": scale, "rows": rows, "load": load.json(), "views": built, "refreshes": refreshes, "threads": spent, "work": work,
         "peak_bytes": peak_bytes(), "resident_bytes": resident_bytes(),
     }))
 }
@@ -113,15 +119,56 @@ async fn refreshed(instance: &Instance, session: &mut Session, views: &[View], s
     }))
 }
 
-/// A view's output.
-fn trace(instance: &Instance, view: &str) -> anyhow::Result<Arc<dyn Trace>> {
+/// A view and the version that its readers see.
+fn routed(instance: &Instance, view: &str) -> anyhow::Result<(ViewId, VersionNo)> {
     let catalog = instance.catalog();
     let relation = catalog.relations().find(|r| r.name.name == view).context("view is missing")?;
     let id = relation.view().context("not a view")?;
     let regauge_views::catalog::Kind::Materialized { routed, .. } = &relation.kind else {
         anyhow::bail!("not a materialized view")
     };
-    instance.versions().reader((id, *routed)).map_err(print::explain)
+    Ok((id, *routed))
+}
+
+/// A view's output.
+fn trace(instance: &Instance, view: &str) -> anyhow::Result<Arc<dyn Trace>> {
+    instance.versions().reader(routed(instance, view)?).map_err(print::explain)
+}
+
+/// What the views' operators have done so far, view by view.
+fn operators(instance: &Instance, views: &[View]) -> anyhow::Result<Vec<(String, Vec<Figures>)>> {
+    let of = |view: &View| {
+        let (id, no) = routed(instance, &view.name)?;
+        Ok((view.name.clone(), instance.versions().operators(id, no)))
+    };
+    views.iter().map(of).collect()
+}
+
+/// What they did in a refresh, on average: of each view, and of the operators that took longest. All workers together.
+fn worked(before: &[(String, Vec<Figures>)], after: &[(String, Vec<Figures>)], n: u32) -> Value {
+    let ms = |d: Duration| d.as_secs_f64() * 1e3 / f64::from(n.max(1));
+    let each =
+        |(was, is): (&Figures, &Figures)| (is.clone(), is.rows_in - was.rows_in, is.rows_out - was.rows_out, is.busy - was.busy);
+    let mut of_views = vec![];
+    let mut of_operators = vec![];
+    for ((view, was), (_, is)) in before.iter().zip(after) {
+        let all: Vec<_> = was.iter().zip(is).map(each).collect();
+        of_views.push(json!({ "view": view, "busy_ms": ms(all.iter().map(|(.., busy)| *busy).sum()) }));
+        of_operators.extend(all.into_iter().map(|all| (view, all)));
+    }
+    of_operators.sort_by_key(|(_, (.., busy))| std::cmp::Reverse(*busy));
+    let of_operators: Vec<Value> = of_operators
+        .into_iter()
+        .take(40)
+        .map(|(view, (is, rows_in, rows_out, busy))| {
+            let n = u64::from(n.max(1));
+            json!({
+                "view": view, "node": is.node, "operator": is.operator, "busy_ms": ms(busy), "rows_in": rows_in / n, "rows_out": rows_out / n,
+                "state_rows": is.state_rows, "state_bytes": is.state_bytes,
+            })
+        })
+        .collect();
+    json!({ "views": of_views, "operators": of_operators })
 }
 
 /// What a view shows, as Parquet.

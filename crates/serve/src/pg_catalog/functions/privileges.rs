@@ -11,7 +11,7 @@ use crate::pg_catalog::{
 };
 use regauge_plan::user_function::{self, Param};
 use regauge_views::catalog::{
-    self, Catalog, Name, RoleId,
+    self, Catalog, Name, RoleId, dead,
     rights::{Object, Privileges, acl},
 };
 use std::sync::Arc;
@@ -131,7 +131,7 @@ fn relation(facts: &Facts, of: &Cell, sequence: bool) -> Result<Found, Fault> {
         _ => None,
     };
     if let Some(oid) = oid {
-        let relation = catalog.relations().find(|r| oids::relation(r.id) == oid).map(|r| Object::Relation(r.id));
+        let relation = catalog.relations().find(|r| oids::relation(r.id) == oid).map(|r| dead::object(r));
         let sequence = || catalog.sequences().find(|s| oids::sequence(s.id) == oid).map(|s| Object::Sequence(s.id));
         let system = || facts.by_oid(oid).filter(|o| o.rights.is_none()).map(|_| Found::System("select"));
         return Ok(relation.or_else(sequence).map(Found::Object).or_else(system).unwrap_or(Found::Nothing));
@@ -144,7 +144,7 @@ fn relation(facts: &Facts, of: &Cell, sequence: bool) -> Result<Found, Fault> {
         [] => (None, ""),
     };
     let path = &facts.scope.search_path;
-    let relation = catalog.resolve(schema, name, path).map(|r| Object::Relation(r.id));
+    let relation = catalog.resolve(schema, name, path).map(|r| dead::object(r));
     let found = relation.or_else(|| catalog.resolve_sequence(schema, name, path).map(|s| Object::Sequence(s.id)));
     match found {
         Some(Object::Relation(_)) if sequence => Err(("42809", format!("\"{name}\" is not a sequence"))),

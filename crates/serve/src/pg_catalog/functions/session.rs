@@ -2,7 +2,7 @@
 
 use super::{Fault, Function, Ret, text};
 use crate::pg_catalog::{
-    facts::{Facts, name_parts, quote_ident},
+    facts::{Facts, name_parts},
     shape::{Cell, Ty},
 };
 use regauge_views::read::names::DATABASE;
@@ -73,12 +73,8 @@ pub const FUNCTIONS: &[Function] = &[
     f("pg_tablespace_size", Ty::Int8, |_, _| Ok(Cell::Null)),
     // Nobody has counted scans either.
     f("pg_stat_get_numscans", Ty::Int8, |_, _| Ok(Cell::Null)),
-    // There are no advisory locks to release.
-    f("pg_advisory_unlock_all", Ty::Text, |_, _| Ok("".into())),
     f("parse_ident", Ty::Texts, |_, a| Ok(text(a, 0).map(|t| name_parts(&t)).into())),
     f("txid_current", Ty::Int8, |_, _| Ok(Cell::Null)),
-    f("quote_ident", Ty::Text, |_, a| Ok(text(a, 0).map(|s| quote_ident(&s)).into())),
-    f("quote_literal", Ty::Text, |_, a| Ok(text(a, 0).map(|s| format!("'{}'", s.replace('\'', "''"))).into())),
 ];
 
 /// What `pg_backend_pid` says: there is one process for all sessions.

@@ -1,8 +1,8 @@
 //! Functions over text that only catalogue readers use, or that need what DataFusion's do not do.
 
-use super::{Fault, Function, Ret, int, text, text_of};
+use super::{Fault, Function, Ret, int, text};
 use crate::pg_catalog::{
-    facts::{Facts, quote_ident},
+    facts::Facts,
     shape::{Cell, Ty},
 };
 
@@ -10,16 +10,12 @@ const fn f(name: &'static str, ret: Ty, body: fn(&Facts, &[Cell]) -> Result<Cell
     Function { name, ret: Ret::Is(ret), strict: true, body }
 }
 
-/// Names that ordinary statements may call as well.
-pub const SHARED: &[&str] = &["format"];
-
 pub const FUNCTIONS: &[Function] = &[
     f("pg_size_pretty", Ty::Text, |_, a| Ok(int(a, 0).map(pretty).into())),
     f("like_escape", Ty::Text, |_, a| {
         let escape = text(a, 1).and_then(|e| e.chars().next());
         Ok(text(a, 0).map(|p| with_backslash(&p, escape)).into())
     }),
-    Function { name: "format", ret: Ret::Is(Ty::Text), strict: false, body: format },
 ];
 
 fn pretty(bytes: i64) -> String {
@@ -48,34 +44,6 @@ fn with_backslash(pattern: &str, escape: Option<char>) -> String {
         }
     }
     out
-}
-
-/// `format` with `%s`, `%I`, `%L` and `%%`, without positions.
-fn format(_: &Facts, args: &[Cell]) -> Result<Cell, Fault> {
-    let Some(pattern) = text(args, 0) else { return Ok(Cell::Null) };
-    let mut rest = args.iter().skip(1);
-    let mut out = String::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let kind = chars.next();
-        if kind == Some('%') {
-            out.push('%');
-            continue;
-        }
-        let value = rest.next().ok_or(("22023", "too few arguments for format()".to_owned()))?;
-        match kind {
-            Some('s') => out.push_str(&text_of(value)),
-            Some('I') => out.push_str(&quote_ident(&text_of(value))),
-            Some('L') if *value == Cell::Null => out.push_str("NULL"),
-            Some('L') => out.push_str(&format!("'{}'", text_of(value).replace('\'', "''"))),
-            _ => return Err(("0A000", format!("format() specifier is not offered: %{}", kind.unwrap_or(' ')))),
-        }
-    }
-    Ok(out.into())
 }
 
 #[cfg(test)]

@@ -35,6 +35,13 @@ pub const RELATIONS: &[System] = &[
         source: Text, min_val: Text, max_val: Text, enumvals: Texts, boot_val: Text, reset_val: Text, sourcefile: Text,
         sourceline: Int4, pending_restart: Bool,
     ]),
+    // Those that DECLARE has opened; what the protocol binds is not told here.
+    catalog!("pg_cursors", 12025, |facts, _| {
+        let open = facts.scope.about.cursors.iter();
+        open.map(|c| row![c.name.as_str(), c.statement.as_str(), c.holdable, false, c.scrollable, c.created_us]).collect()
+    }, [
+        name: Text, statement: Text, is_holdable: Bool, is_binary: Bool, is_scrollable: Bool, creation_time: Time,
+    ]),
     catalog!("pg_stat_user_tables", 12005, table_statistics, [
         relid: Oid, schemaname: Name, relname: Name, seq_scan: Int8, seq_tup_read: Int8, idx_scan: Int8, idx_tup_fetch: Int8,
         n_tup_ins: Int8, n_tup_upd: Int8, n_tup_del: Int8, n_live_tup: Int8, n_dead_tup: Int8, last_vacuum: Time,

@@ -103,7 +103,7 @@ fn keys(facts: &Facts) -> Vec<Vec<Cell>> {
         .map(|o| {
             row![
                 oids::key_constraint(o.oid),
-                format!("{}_pkey", o.name),
+                regauge_views::catalog::key_constraint(&o.name),
                 oids::schema(&o.schema),
                 "p",
                 false,

@@ -96,9 +96,6 @@ pub const RELATIONS: &[System] = &[
         fastpath: Bool, waitstart: Time,
     ]),
     none!("pg_prepared_xacts", 12024, [transaction: Int8, gid: Text, prepared: Time, owner: Name, database: Name]),
-    none!("pg_cursors", 12025, [
-        name: Text, statement: Text, is_holdable: Bool, is_binary: Bool, is_scrollable: Bool, creation_time: Time,
-    ]),
     none!("pg_available_extensions", 12026, [name: Name, default_version: Text, installed_version: Text, comment: Text]),
     none!("pg_timezone_names", 12027, [name: Text, abbrev: Text, utc_offset: Text, is_dst: Bool]),
 ];

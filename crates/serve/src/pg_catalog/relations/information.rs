@@ -123,7 +123,7 @@ fn keyed(facts: &Facts) -> impl Iterator<Item = &Object> {
 }
 
 fn pkey(o: &Object) -> String {
-    format!("{}_pkey", o.name)
+    regauge_views::catalog::key_constraint(&o.name)
 }
 
 fn yes(b: bool) -> &'static str {

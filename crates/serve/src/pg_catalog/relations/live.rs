@@ -5,9 +5,10 @@ use crate::pg_catalog::{
     facts::Facts,
     shape::{Cell, NULL, row},
 };
+use regauge_types::TopicId;
 use regauge_views::{
     Instance,
-    catalog::{Function, Kind, ObjectId, Relation, function::ParamSpec},
+    catalog::{Function, Kind, ObjectId, Relation, dead, function::ParamSpec},
     overview::Overview,
 };
 use std::sync::Arc;
@@ -48,8 +49,13 @@ pub const RELATIONS: &[System] = &[
     regauge!("functions", 14020, functions, [
         schema: Text, name: Text, arguments: Text, returns: Text, strict: Bool, body: Text,
     ]),
+    regauge!("producers", 14026, producers, [
+        producer: Text, schema: Text, name: Text, incarnation: Int8, next_sequence: Int8, consumed: Int8, stored: Int8,
+        dead_lettered: Int8, skipped: Int8,
+    ]),
     regauge!("topics", 14003, topics, [
-        topic: Int4, schema: Text, name: Text, kind: Text, partitions: Int4,
+        topic: Int4, schema: Text, name: Text, kind: Text, partitions: Int4, consumed: Int8, stored: Int8, dead_lettered: Int8,
+        skipped: Int8,
     ]),
 ];
 
@@ -124,7 +130,9 @@ fn functions(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
     facts.scope.catalog.functions().map(of).collect()
 }
 
-fn topics(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+/// The ledger of each (I12): dead letters are the records of the stream beside it.
+fn topics(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let ledger = live.overview.ledger();
     let of = |r: &Arc<Relation>| {
         let ObjectId::Topic(id) = r.id else { return None };
         let partitions = match &r.kind {
@@ -132,7 +140,53 @@ fn topics(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
             _ => 1,
         };
         let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
-        Some(row![i64::from(id), schema, name, r.kind_name(), i64::from(partitions)])
+        let own = ledger.topic(TopicId(id));
+        let beside = dead::beside(&facts.whole, r).and_then(|beside| beside.topic());
+        let dead = beside.map_or(0, |topic| ledger.topic(topic).stored);
+        let consumed = own.stored.saturating_add(dead).saturating_add(own.skipped);
+        let kind = r.kind_name();
+        let (consumed, stored, dead, skipped) = (int(consumed), int(own.stored), int(dead), int(own.skipped));
+        Some(row![i64::from(id), schema, name, kind, i64::from(partitions), consumed, stored, dead, skipped])
     };
     relations(facts).filter_map(of).collect()
+}
+
+/// What each producer that is remembered has sent to each topic; all of them for superusers.
+fn producers(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let ledger = live.overview.ledger();
+    let who = facts.who();
+    // Each role has its own producers, and is shown those by the names that it gave them.
+    let prefix = format!("{}/", who.session.0);
+    let mut rows = vec![];
+    for producer in &ledger.producers {
+        let id = producer.id.as_str();
+        let Some(shown) = (if who.is_superuser() { Some(id) } else { id.strip_prefix(&prefix) }) else { continue };
+        for r in relations(facts).filter(|r| dead::of(r).is_none()) {
+            let Some(topic) = r.topic() else { continue };
+            let tally = |topic| producer.topics.get(&topic).copied().unwrap_or_default();
+            let beside = dead::beside(&facts.whole, r).and_then(|beside| beside.topic());
+            let (own, dead) = (tally(topic), beside.map_or(0, |topic| tally(topic).stored));
+            let consumed = own.stored.saturating_add(dead).saturating_add(own.skipped);
+            if consumed == 0 {
+                continue;
+            }
+            let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+            rows.push(row![
+                shown,
+                schema,
+                name,
+                int(producer.incarnation),
+                int(producer.next),
+                int(consumed),
+                int(own.stored),
+                int(dead),
+                int(own.skipped),
+            ]);
+        }
+    }
+    rows
+}
+
+fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }

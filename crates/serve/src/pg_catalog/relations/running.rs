@@ -25,10 +25,13 @@ pub const RELATIONS: &[System] = &[
     ]),
     regauge!("operators", 14005, operators, [
         schema: Text, view: Text, version: Int4, node: Int4, operator: Text, rows_in: Int8, rows_out: Int8, touched: Int8,
-        state_rows: Int8, state_bytes: Int8, busy_us: Int8,
+        state_rows: Int8, state_bytes: Int8, busy_us: Int8, spilled_bytes: Int8,
     ]),
     regauge!("lag", 14006, lag, [
         schema: Text, view: Text, version: Int4, epoch: Int8, durable: Int8, commits: Int8, lag_ms: Int8,
+    ]),
+    regauge!("backfills", 14024, backfills, [
+        schema: Text, view: Text, version: Int4, rows_done: Int8, rows_all: Int8, rows_per_s: Int8, eta_ms: Int8, rate: Int8,
     ]),
     regauge!("epochs", 14007, epochs, [epoch: Int8, commits: Int8, visible: Bool]),
     regauge!("partitions", 14008, partitions, [
@@ -105,6 +108,7 @@ fn operators(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
                 int(f.state_rows),
                 int(f.state_bytes),
                 i64::try_from(f.busy.as_micros()).unwrap_or(i64::MAX),
+                int(f.spilled_bytes),
             ]);
         }
     }
@@ -126,6 +130,17 @@ fn lag(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
         ]
     };
     versions(facts).into_iter().map(of).collect()
+}
+
+/// Versions that read their history.
+fn backfills(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
+    let of = |(r, view, no): (&Arc<Relation>, ViewId, VersionNo)| {
+        let p = live.overview.versions().progress(view, no)?;
+        let (schema, name) = (r.name.schema.as_str(), r.name.name.as_str());
+        let eta = p.left.map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+        Some(row![schema, name, i64::from(no.0), int(p.done), int(p.all), int(p.rows_per_s), eta, p.rate.map(int)])
+    };
+    versions(facts).into_iter().filter_map(of).collect()
 }
 
 /// The last ones; the first that is remembered has an unknown number of commits.

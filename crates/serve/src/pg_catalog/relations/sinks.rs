@@ -1,4 +1,4 @@
-//! `regauge.sinks`: where each sink stands. A role is shown those that are its own.
+//! `regauge.sinks`: where each sink stands; a role is shown those that are its own. `regauge.secrets`: names and owners of those that it may use.
 
 use super::{
     System,
@@ -9,11 +9,21 @@ use crate::pg_catalog::{
     shape::{Cell, row},
 };
 use regauge_types::Epoch;
+use regauge_views::catalog::{Name, rights::Object};
 
-pub const RELATIONS: &[System] = &[regauge!("sinks", 14030, sinks, [
-    schema: Text, name: Text, relation: Text, connector: Text, state: Text, epoch: Int8, commits_behind: Int8, lag_ms: Int8,
-    rows_written: Int8, target_commits: Int8, retries: Int8, error: Text,
-])];
+pub const RELATIONS: &[System] = &[
+    regauge!("sinks", 14030, sinks, [
+        schema: Text, name: Text, relation: Text, connector: Text, state: Text, epoch: Int8, commits_behind: Int8, lag_ms: Int8,
+        rows_written: Int8, target_commits: Int8, retries: Int8, error: Text,
+    ]),
+    regauge!("secrets", 14031, secrets, [schema: Text, name: Text, owner: Text]),
+];
+
+fn secrets(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
+    let rights = &facts.who().rights;
+    let owner = |name: &Name| rights.name(rights.owner(&Object::Secret(name.clone())));
+    facts.scope.catalog.secrets().map(|(name, _)| row![name.schema.as_str(), name.name.as_str(), owner(name)]).collect()
+}
 
 fn sinks(facts: &Facts, live: &Live) -> Vec<Vec<Cell>> {
     let int = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);

@@ -3,7 +3,8 @@
 
 use super::{casts, names, tree};
 use crate::pg_catalog::{SCHEMAS, functions, relations};
-use regauge_plan::sqlparser::ast::{BinaryOperator, Expr, ObjectName, Query, Visit, Visitor};
+use regauge_plan::sqlparser::ast::{BinaryOperator, Expr, ObjectName, Query, Visitor};
+use regauge_plan::walk::Visit;
 use std::{collections::HashSet, ops::ControlFlow};
 
 /// Names that WITH gives anywhere in the query.
@@ -29,7 +30,7 @@ pub fn concerns(query: &Query, with: &HashSet<String>) -> bool {
         fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
             let parts = tree::parts(name);
             let system = match parts.as_slice() {
-                [name] => is_bare_relation(name, self.0),
+                [name] => is_bare_relation(name, self.0) || is_call(name),
                 [.., schema, _] => SCHEMAS.contains(&schema.as_str()),
                 [] => false,
             };
@@ -50,6 +51,11 @@ pub fn concerns(query: &Query, with: &HashSet<String>) -> bool {
         }
     }
     query.visit(&mut V(with)).is_break()
+}
+
+/// A function of the session, in FROM.
+fn is_call(name: &str) -> bool {
+    name == "set_config" || ["pg_sleep", "pg_advisory_", "pg_try_advisory_"].iter().any(|front| name.starts_with(front))
 }
 
 /// A relation of `pg_catalog` by its bare name: `pg_catalog` comes before every other schema.

@@ -11,7 +11,8 @@ mod operators;
 mod sources;
 mod tree;
 
-use regauge_plan::sqlparser::ast::{Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
+use regauge_plan::sqlparser::ast::{Expr, Query, Select, TableFactor, VisitorMut};
+use regauge_plan::walk::VisitMut;
 use regauge_views::read::names::Scope;
 use std::{collections::HashSet, ops::ControlFlow};
 

@@ -5,12 +5,11 @@
 
 use super::{arrays, concern, tree};
 use regauge_plan::sqlparser::{
-    ast::{
-        Expr, FunctionArg, FunctionArgExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
-    },
+    ast::{Expr, FunctionArg, FunctionArgExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, Visitor},
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
+use regauge_plan::walk::Visit;
 use std::{collections::HashSet, ops::ControlFlow};
 
 /// `pg_class` is `pg_catalog.pg_class`, whatever the search path says.

@@ -3,18 +3,21 @@
 //! Pure. What the first superuser makes without default privileges has no event of its own: nothing is said of it.
 
 use super::{Acl, Change, Kind, Object, Rights, RoleId, acl, plain};
-use crate::catalog::{Catalog, Event, ObjectId};
+use crate::catalog::{Catalog, Event, ObjectId, dead};
 
 /// Changes that go with events by which a role makes things.
 pub(crate) fn births(catalog: &Catalog, role: RoleId, events: &[Event]) -> Vec<Event> {
     let rights = &catalog.rights;
     let mut all = vec![];
-    for event in events {
+    for event in events.iter().filter(|event| !dead::makes(event)) {
         let Some((object, schema)) = made(event) else { continue };
         // One that is replaced keeps its owner and its privileges.
         if let Object::Function { name, params } = &object
             && catalog.functions_named(name).iter().any(|f| f.spec.params.len() == *params)
         {
+            continue;
+        }
+        if matches!(&object, Object::Secret(name) if catalog.secret(name).is_some()) {
             continue;
         }
         let owner = match event {
@@ -47,6 +50,7 @@ fn made(event: &Event) -> Option<(Object, Option<&str>)> {
         Event::FunctionCreated { name, spec } => {
             (Object::Function { name: name.clone(), params: spec.params.len() }, Some(&name.schema))
         }
+        Event::SecretSet { name, .. } => (Object::Secret(name.clone()), Some(&name.schema)),
         Event::SchemaCreated { schema } => (Object::Schema(schema.clone()), None),
         _ => return None,
     })

@@ -64,6 +64,7 @@ pub(super) fn called(catalog: &Catalog, object: &Object) -> (String, String) {
         Object::Sequence(id) => ("sequence".to_owned(), catalog.sequence(*id).map_or_else(String::new, |s| s.name.name.clone())),
         Object::Schema(name) => ("schema".to_owned(), name.clone()),
         Object::Database => ("database".to_owned(), crate::read::names::DATABASE.to_owned()),
+        Object::Secret(name) => ("secret".to_owned(), name.name.clone()),
         Object::Function { name, .. } => ("function".to_owned(), name.name.clone()),
     }
 }

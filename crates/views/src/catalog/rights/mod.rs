@@ -53,6 +53,8 @@ pub enum Object {
         /// How many it has.
         params: usize,
     },
+    /// A secret, by its name.
+    Secret(Name),
 }
 
 impl Object {
@@ -65,6 +67,7 @@ impl Object {
             Object::Schema(_) => Kind::Schema,
             Object::Database => Kind::Database,
             Object::Function { .. } => Kind::Function,
+            Object::Secret(_) => Kind::Secret,
         }
     }
 }

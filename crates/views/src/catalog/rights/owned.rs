@@ -4,7 +4,7 @@
 
 use super::{Change, Object, Privileges, RoleId, Who, acl, denied, grants::called, roles::Decided};
 use crate::{
-    catalog::{Catalog, ObjectId, PUBLIC, drops::is_beside},
+    catalog::{Catalog, ObjectId, PUBLIC, dead, drops::is_beside},
     error::{Error, Result, sqlstate as code},
 };
 use regauge_types::ErrorKind;
@@ -14,9 +14,10 @@ fn all(catalog: &Catalog) -> Vec<Object> {
     let mut all: Vec<Object> = catalog.schemas().map(|s| Object::Schema(s.to_owned())).collect();
     all.push(Object::Schema(PUBLIC.to_owned()));
     all.push(Object::Database);
-    all.extend(catalog.relations().map(|r| Object::Relation(r.id)));
+    all.extend(catalog.relations().filter(|r| dead::of(r).is_none()).map(|r| Object::Relation(r.id)));
     all.extend(catalog.sequences().map(|s| Object::Sequence(s.id)));
     all.extend(catalog.functions().map(|f| f.object()));
+    all.extend(catalog.secrets().map(|(name, _)| Object::Secret(name.clone())));
     all
 }
 
@@ -65,7 +66,8 @@ fn whole(catalog: &Catalog, object: &Object) -> Vec<Object> {
     let mut all = vec![object.clone()];
     let Object::Relation(id) = object else { return all };
     let Some(relation) = catalog.get(*id) else { return all };
-    all.extend(catalog.dependants(*id).filter(|r| is_beside(r, relation)).map(|r| Object::Relation(r.id)));
+    let beside = |r: &&std::sync::Arc<crate::catalog::Relation>| is_beside(r, relation) && dead::of(r).is_none();
+    all.extend(catalog.dependants(*id).filter(beside).map(|r| Object::Relation(r.id)));
     let of = |owner: Option<(ObjectId, u32)>| owner.is_some_and(|(of, _)| of == *id);
     all.extend(catalog.sequences().filter(|s| of(s.spec.owner)).map(|s| Object::Sequence(s.id)));
     all
@@ -115,7 +117,7 @@ pub fn give(catalog: &Catalog, who: &Who, object: &Object, to: RoleId) -> Result
             Object::Sequence(id) => {
                 catalog.sequence(*id).map_or(Ok(()), |s| there.schema(&s.name.schema, Privileges::CREATE))?;
             }
-            Object::Function { name, .. } => there.schema(&name.schema, Privileges::CREATE)?,
+            Object::Function { name, .. } | Object::Secret(name) => there.schema(&name.schema, Privileges::CREATE)?,
             Object::Schema(_) | Object::Database => who.database(Privileges::CREATE)?,
         }
     }

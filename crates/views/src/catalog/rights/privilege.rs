@@ -150,6 +150,8 @@ pub enum Kind {
     Database,
     /// Functions.
     Function,
+    /// Secrets.
+    Secret,
 }
 
 impl Kind {
@@ -165,6 +167,7 @@ impl Kind {
             Kind::Schema => P::USAGE.with(P::CREATE),
             Kind::Database => P::CREATE.with(P::TEMPORARY).with(P::CONNECT),
             Kind::Function => P::EXECUTE,
+            Kind::Secret => P::USAGE,
         }
     }
 
@@ -187,6 +190,7 @@ impl Kind {
             Kind::Schema => "schema",
             Kind::Database => "database",
             Kind::Function => "function",
+            Kind::Secret => "secret",
         }
     }
 
@@ -199,6 +203,7 @@ impl Kind {
             Kind::Schema => "n",
             Kind::Database => "d",
             Kind::Function => "f",
+            Kind::Secret => "x",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! has to remember it. Cost: for a superuser none; else a copy of the maps for each statement that asks.
 
 use super::{Object, Who};
-use crate::catalog::{Catalog, Definition, Kind, ObjectId, PUBLIC, Relation};
+use crate::catalog::{Catalog, Definition, Kind, ObjectId, PUBLIC, Relation, dead};
 use std::sync::Arc;
 
 impl Catalog {
@@ -19,12 +19,13 @@ impl Catalog {
         shown.schemas.retain(|schema| knows(Object::Schema(schema.clone())));
         let public = knows(Object::Schema(PUBLIC.to_owned()));
         let reachable = |schema: &str| if schema == PUBLIC { public } else { knows(Object::Schema(schema.to_owned())) };
-        shown.relations.retain(|id, r| knows(Object::Relation(*id)) && reachable(&r.name.schema));
+        shown.relations.retain(|_, r| knows(dead::object(r)) && reachable(&r.name.schema));
         shown.functions.retain(|name, all| {
             all.retain(|f| knows(f.object()));
             !all.is_empty() && reachable(&name.schema)
         });
         shown.sinks.retain(|_, s| who.owns_sink(s));
+        shown.secrets.retain(|name, _| reachable(&name.schema) && knows(Object::Secret(name.clone())));
         for (id, relation) in &mut shown.relations {
             if !who.rights.owns(who.role, &Object::Relation(*id)) {
                 close(Arc::make_mut(relation));

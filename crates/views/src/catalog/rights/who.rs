@@ -11,7 +11,7 @@
 
 use super::{Object, Privileges, Rights, RoleId, denied};
 use crate::{
-    catalog::{Catalog, Function, ObjectId, Relation, Sequence, Sink},
+    catalog::{Catalog, Function, Name, ObjectId, Relation, Sequence, Sink, dead},
     error::Result,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -62,7 +62,7 @@ impl Who {
 
     /// Judges privileges on a relation.
     pub fn relation(&self, relation: &Relation, privileges: Privileges) -> Result<()> {
-        let object = Object::Relation(relation.id);
+        let object = dead::object(relation);
         if self.rights.may(self.role, privileges, &object) {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl Who {
 
     /// Judges that there is some right on a relation.
     pub fn knows(&self, relation: &Relation) -> Result<()> {
-        match self.rights.knows(self.role, &Object::Relation(relation.id)) {
+        match self.rights.knows(self.role, &dead::object(relation)) {
             true => Ok(()),
             false => self.relation(relation, Privileges::SELECT),
         }
@@ -93,9 +93,9 @@ impl Who {
     fn behind(&self, catalog: &Catalog, view: &Relation, seen: &mut BTreeSet<ObjectId>) -> Result<()> {
         let owner = self.owner_of(view.id).role;
         for source in view.reads().filter_map(|id| catalog.get(id)) {
-            if !self.rights.may(owner, Privileges::SELECT, &Object::Relation(source.id)) {
+            if !self.rights.may(owner, Privileges::SELECT, &dead::object(source)) {
                 // Who does not know the source is not told its name.
-                let told = if self.rights.knows(self.role, &Object::Relation(source.id)) { source } else { view };
+                let told = if self.rights.knows(self.role, &dead::object(source)) { source } else { view };
                 let detail = format!(
                     "{} {} is read with the rights of its owner {}",
                     view.kind_name(),
@@ -142,7 +142,7 @@ impl Who {
 
     /// Judges that a relation is the role's own.
     pub fn own(&self, relation: &Relation) -> Result<()> {
-        match self.rights.owns(self.role, &Object::Relation(relation.id)) {
+        match self.rights.owns(self.role, &dead::object(relation)) {
             true => Ok(()),
             false => Err(denied::ownership(relation.kind_name(), &relation.name.name)),
         }
@@ -168,6 +168,22 @@ impl Who {
             return Ok(());
         }
         Err(denied::privilege(&self.rights, self.role, Privileges::EXECUTE, "function", &function.name.name))
+    }
+
+    /// Judges that a role may use a secret's value.
+    pub fn secret(&self, name: &Name) -> Result<()> {
+        if self.rights.may(self.role, Privileges::USAGE, &Object::Secret(name.clone())) {
+            return Ok(());
+        }
+        Err(denied::privilege(&self.rights, self.role, Privileges::USAGE, "secret", &name.name))
+    }
+
+    /// Judges that a secret is the role's own.
+    pub fn own_secret(&self, name: &Name) -> Result<()> {
+        match self.rights.owns(self.role, &Object::Secret(name.clone())) {
+            true => Ok(()),
+            false => Err(denied::ownership("secret", &name.name)),
+        }
     }
 
     /// Judges that a function is the role's own.
@@ -199,7 +215,7 @@ impl Who {
             let Some(relation) = catalog.get(id) else { return true };
             let mut sources = relation.reads().peekable();
             if sources.peek().is_none() {
-                return who.rights.may(who.role, Privileges::SELECT, &Object::Relation(id));
+                return who.rights.may(who.role, Privileges::SELECT, &dead::object(relation));
             }
             sources.all(|source| !seen.insert(source) || all(who, catalog, source, seen))
         }

@@ -1,0 +1,29 @@
+//! The fuzzer in its CI size: each target under 500 changed inputs, blind (nothing counts edges in this build). More, and led by
+//! edges: `cargo xtask fuzz --minutes N --seed S`.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::process::Command;
+
+const FUZZ: &str = env!("CARGO_BIN_EXE_regauge-fuzz");
+
+/// Those whose seeds are the same each time. Files of a real instance have clocks and numbers drawn by chance in them: they are for
+/// `cargo xtask fuzz`; tests of log, state and views change files bit by bit.
+const TARGETS: &[&str] = &["rows", "token", "pgwire", "sql", "plan", "copy", "ndjson"];
+
+#[test]
+fn no_input_makes_a_decoder_panic_or_take_all_memory() {
+    for target in TARGETS {
+        let output = Command::new(FUZZ).args(["--only", target, "--executions", "500", "--seed", "1"]).output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("fuzz: cases=500 "), "{text}");
+    }
+}
+
+#[test]
+fn an_input_of_a_report_can_be_run_again() {
+    let again = Command::new(FUZZ).args(["again", "token", "4142"]).output().unwrap();
+    assert!(again.status.success() && String::from_utf8_lossy(&again.stdout).contains("no promise is broken"));
+    assert!(!Command::new(FUZZ).args(["again", "nothing", "41"]).output().unwrap().status.success());
+}

@@ -1,0 +1,46 @@
+//! A string literal beside an array while a query is bound: DataFusion judges the types of a comparison before ours are settled, so until
+//! then the literal says that it has the array's. [`super::semantics`] takes it out again.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, internal_err};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Open {
+    ty: DataType,
+    signature: Signature,
+}
+
+/// The literal under this type.
+pub(super) fn literal(of: Expr, ty: DataType) -> Expr {
+    Arc::new(ScalarUDF::new_from_impl(Open { ty, signature: Signature::any(1, Volatility::Immutable) })).call(vec![of])
+}
+
+/// The literal again.
+pub(super) fn inner(func: &ScalarUDF, args: &mut Vec<Expr>) -> Option<Expr> {
+    func.inner().downcast_ref::<Open>().and_then(|_| args.pop())
+}
+
+impl ScalarUDFImpl for Open {
+    fn name(&self) -> &str {
+        "pg_open"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.first().map(|a| a.schema_name().to_string()).unwrap_or_default())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.ty.clone())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        internal_err!("an open literal was left in a plan")
+    }
+}

@@ -1,0 +1,122 @@
+//! Words of PostgreSQL that sqlparser does not read where they stand, taken out of the tokens before it does.
+//!
+//! ```text
+//!   FROM ONLY t, UPDATE ONLY (t), ALTER TABLE ONLY t   ─▶  the same without ONLY: no table has others below it
+//!   FOR NO KEY UPDATE, FOR KEY SHARE                    ─▶  FOR UPDATE, FOR SHARE, which mean the same here
+//!   INSERT INTO t OVERRIDING SYSTEM VALUE VALUES ..    ─▶  the clause's mark at the end of the statement
+//! ```
+//! Linear. An INSERT within WITH takes no OVERRIDING: its mark would stand where no statement ends.
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::statement::Overriding;
+
+/// Characters that no statement has a use for.
+const SYSTEM: Token = Token::Char('\u{3}');
+const USER: Token = Token::Char('\u{4}');
+
+/// What a mark at the end of an INSERT says.
+pub(super) fn overriding(mark: &Token) -> Option<Overriding> {
+    match mark {
+        m if *m == SYSTEM => Some(Overriding::System),
+        m if *m == USER => Some(Overriding::User),
+        _ => None,
+    }
+}
+
+fn is(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
+/// Takes the words out.
+pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    for t in tokens.iter_mut().filter(|t| t.token == SYSTEM || t.token == USER) {
+        t.token = Token::Char('\u{2}');
+    }
+    if !tokens.iter().any(|t| ["only", "overriding", "for"].iter().any(|word| is(&t.token, word))) {
+        return tokens;
+    }
+    let tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
+    let at = |i: usize| tokens.get(i).map_or(&Token::EOF, |t| &t.token);
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let (mut i, mut depth, mut begin, mut mark) = (0, 0_usize, 0, None);
+    // Closing brackets of `ONLY (t)`, by their places.
+    let mut dropped: Vec<usize> = vec![];
+    while let Some(t) = tokens.get(i) {
+        match &t.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::SemiColon | Token::EOF => {
+                out.extend(mark.take().map(|token| TokenWithSpan { token, span: t.span }));
+                (begin, depth) = (i + 1, 0);
+            }
+            token if is(token, "for") => {
+                let weaker = match () {
+                    () if is(at(i + 1), "no") && is(at(i + 2), "key") && is(at(i + 3), "update") => 2,
+                    () if is(at(i + 1), "key") && is(at(i + 2), "share") => 1,
+                    () => 0,
+                };
+                out.push(t.clone());
+                i += 1 + weaker;
+                continue;
+            }
+            token if is(token, "only") && i > 0 && names_relation(at(i - 1)) => match (at(i + 1), closing(&tokens, i + 1)) {
+                (Token::LParen, Some(close)) => {
+                    dropped.push(close);
+                    i += 2;
+                    continue;
+                }
+                (Token::Word(_), _) => {
+                    i += 1;
+                    continue;
+                }
+                _ => {}
+            },
+            token if is(token, "overriding") && depth == 0 && is(at(begin), "insert") && is(at(i + 2), "value") => {
+                let which = match at(i + 1) {
+                    word if is(word, "system") => Some(SYSTEM),
+                    word if is(word, "user") => Some(USER),
+                    _ => None,
+                };
+                if which.is_some() && mark.is_none() {
+                    mark = which;
+                    i += 3;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        if dropped.contains(&i) {
+            dropped.retain(|place| *place != i);
+        } else {
+            out.push(t.clone());
+        }
+        i += 1;
+    }
+    // Tokens end without one of their own that says so.
+    if let (Some(token), Some(last)) = (mark, tokens.last()) {
+        out.push(TokenWithSpan { token, span: last.span });
+    }
+    out
+}
+
+/// Whether a relation's name follows this word.
+fn names_relation(before: &Token) -> bool {
+    ["update", "from", "join", "table", "truncate", "using"].iter().any(|word| is(before, word)) || *before == Token::Comma
+}
+
+/// Where `(name)` or `(schema.name)` ends that begins here.
+fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
+    let word = |i: usize| matches!(tokens.get(i).map(|t| &t.token), Some(Token::Word(_)));
+    let mut at = open + 1;
+    loop {
+        if !word(at) {
+            return None;
+        }
+        match tokens.get(at + 1).map(|t| &t.token) {
+            Some(Token::Period) => at += 2,
+            Some(Token::RParen) => return Some(at + 1),
+            _ => return None,
+        }
+    }
+}

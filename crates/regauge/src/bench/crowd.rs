@@ -1,0 +1,184 @@
+//! Twenty views live at a steady rate; then one more is made over the whole history beside them.
+//!
+//! The twenty hold the events since the bench began (plain views cut the streams at the event time of the first), so their state does not
+//! depend on the history's length; the newcomer holds all of it. Three stretches: the twenty alone, the twenty beside the newcomer's
+//! backfill, and what their CPU comes to. As in `freshness`, commits are submitted on a timetable.
+
+use super::{
+    data,
+    events::{Events, STREAMS},
+    inputs::{Inputs, Scratch, execute, wait_visible},
+    meter::{Cost, Meter, peak_bytes, resident_bytes},
+    queries::QUERIES,
+    rebuild::copy_folder,
+};
+use crate::{percentile::percentile_ms, print};
+use regauge_log::Pending;
+use regauge_views::{SessionOptions, version::trace::Trace};
+use serde_json::{Value, json};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+/// Two more, so that they are twenty.
+const FURTHER: [(&str, &str); 2] = [
+    ("by_channel", "SELECT channel, count(*) AS n, max(price) AS most FROM live_bid GROUP BY channel"),
+    ("by_bidder", "SELECT bidder, count(*) AS n, sum(price) AS total FROM live_bid GROUP BY bidder"),
+];
+/// Made over the whole history.
+const NEWCOMER: &str = "SELECT auction, count(*) AS n, max(price) AS most, min(price) AS least, sum(price) AS total
+  FROM bid GROUP BY auction";
+
+/// Commits that are fed on a timetable, and how long each took to show in all views.
+struct Feed {
+    per_commit: usize,
+    every: Duration,
+    traces: Vec<Arc<dyn Trace>>,
+}
+
+/// What a stretch of feeding came to.
+struct Stretch {
+    cost: Cost,
+    seen: Vec<Duration>,
+    events: usize,
+}
+
+impl Stretch {
+    fn json(&self) -> Value {
+        json!({
+            "cost": self.cost.json(), "events": self.events, "commits": self.seen.len(),
+            "events_per_s": self.events as f64 / self.cost.wall.as_secs_f64(),
+            "visible_ms_p50": percentile_ms(&self.seen, 50), "visible_ms_p99": percentile_ms(&self.seen, 99),
+            "visible_ms_max": percentile_ms(&self.seen, 100),
+        })
+    }
+}
+
+pub async fn run(dir: &Path, rate: usize, seconds: usize, every_ms: usize) -> anyhow::Result<Value> {
+    let (n, _) = data::sizes(dir)?;
+    let scratch = Scratch::new(Some(dir))?;
+    let copy = scratch.path().join("log");
+    copy_folder(&dir.join("log"), &copy)?;
+    let mut inputs = Inputs::open(&copy).await?;
+    let mut events = Events::from(n);
+    let names = views(&mut inputs, n).await?;
+    let traces = names.iter().map(|name| inputs.trace(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let feed = Feed { per_commit: (rate * every_ms / 1000).max(1), every: Duration::from_millis(every_ms as u64), traces };
+
+    let warm = feed.run(&inputs, &mut events, &mut |at| at < Duration::from_secs(2))?;
+    let alone = feed.run(&inputs, &mut events, &mut |at| at < Duration::from_secs(seconds as u64))?;
+    let resident = resident_bytes();
+
+    let (begin, begun) = mpsc::channel::<()>();
+    let session = inputs.instance.session(SessionOptions::default()).map_err(print::explain)?;
+    let backfill = std::thread::spawn(move || -> anyhow::Result<Duration> {
+        let mut session = session;
+        begun.recv()?;
+        let at = Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(execute(&mut session, &format!("CREATE MATERIALIZED VIEW newcomer AS {NEWCOMER}")))?;
+        Ok(at.elapsed())
+    });
+    begin.send(())?;
+    let beside = feed.run(&inputs, &mut events, &mut |_| !backfill.is_finished())?;
+    let took = backfill.join().map_err(|_| anyhow::anyhow!("the backfill's thread panicked"))??;
+
+    // what live would have cost alone in that time, and what the machine had beyond it
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let live_cores = alone.cost.cpu.as_secs_f64() / alone.cost.wall.as_secs_f64();
+    let wall = beside.cost.wall.as_secs_f64();
+    let left_over = (cores - live_cores) * wall;
+    let spent = beside.cost.cpu.as_secs_f64() - live_cores * wall;
+    Ok(json!({
+        "bench": "crowd", "history": n, "views": names.len(), "rate": rate, "warm": warm.json(), "alone": alone.json(),
+        "beside_backfill": beside.json(), "backfill_s": took.as_secs_f64(),
+        "backfill_events_per_s": n as f64 / took.as_secs_f64(), "live_cores": live_cores,
+        "backfill_share_of_cpu_left_over": spent / left_over, "resident_bytes": resident, "peak_bytes": peak_bytes(),
+    }))
+}
+
+/// Makes the twenty views over what comes after event `n`; their names.
+async fn views(inputs: &mut Inputs, n: usize) -> anyhow::Result<Vec<String>> {
+    let first = Events::from(n).first_time_text()?;
+    for stream in STREAMS {
+        let sql = format!("CREATE VIEW live_{stream} AS SELECT * FROM {stream} WHERE date_time >= TIMESTAMP '{first}'");
+        execute(&mut inputs.session, &sql).await?;
+    }
+    let mut names = vec![];
+    for query in &QUERIES {
+        if let Some(setup) = query.setup {
+            execute(&mut inputs.session, &over_live(setup)).await?;
+        }
+        inputs.create(query.name, &over_live(query.ours)).await?;
+        names.push(query.name.to_owned());
+    }
+    for (name, query) in FURTHER {
+        inputs.create(name, query).await?;
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// A query over the streams as one over what is live of them.
+fn over_live(query: &str) -> String {
+    let mut text = query.to_owned();
+    for stream in STREAMS {
+        for before in ["FROM ", "JOIN ", "TUMBLE(", "HOP("] {
+            text = text.replace(&format!("{before}{stream}"), &format!("{before}live_{stream}"));
+        }
+    }
+    text
+}
+
+impl Feed {
+    /// Feeds until it is told to stop, and waits until all of it shows.
+    fn run(&self, inputs: &Inputs, events: &mut Events, go_on: &mut dyn FnMut(Duration) -> bool) -> anyhow::Result<Stretch> {
+        let (submitted, pending) = mpsc::channel::<Pending>();
+        let traces = self.traces.clone();
+        let watching = std::thread::spawn(move || -> anyhow::Result<Vec<Duration>> {
+            let mut seen = vec![];
+            for commit in pending {
+                let lsn = commit.wait()?.lsn;
+                let at = Instant::now();
+                traces.iter().try_for_each(|trace| wait_visible(trace.as_ref(), lsn))?;
+                seen.push(at.elapsed());
+            }
+            Ok(seen)
+        });
+        // made before they are due, or their making would be measured; little enough that it does not matter where it is not
+        let mut ready = events.next(self.per_commit)?;
+        let meter = Meter::start();
+        let begun = Instant::now();
+        let mut n: u32 = 0;
+        while go_on(begun.elapsed()) {
+            std::thread::sleep((self.every * n).saturating_sub(begun.elapsed()));
+            submitted.send(inputs.log().submit(inputs.transaction(&ready)?)?)?;
+            ready = events.next(self.per_commit)?;
+            n += 1;
+        }
+        drop(submitted);
+        let seen = watching.join().map_err(|_| anyhow::anyhow!("the watching thread panicked"))??;
+        Ok(Stretch { cost: meter.stop(), seen, events: n as usize * self.per_commit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_query_reads_what_is_live_and_nothing_else() {
+        for query in &QUERIES {
+            let text = over_live(query.ours) + &query.setup.map(over_live).unwrap_or_default();
+            let read = STREAMS.iter().any(|stream| text.contains(&format!("live_{stream}")));
+            assert!(read, "{}: {text}", query.name);
+            for stream in STREAMS {
+                for word in [format!("FROM {stream}"), format!("JOIN {stream}"), format!("({stream},")] {
+                    assert!(!text.contains(&word), "{}: {text}", query.name);
+                }
+            }
+        }
+    }
+}

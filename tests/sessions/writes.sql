@@ -1,0 +1,150 @@
+-- Forms of statements that write, lock and end transactions.
+CREATE TABLE w (id integer PRIMARY KEY, n integer, a integer[])
+INSERT INTO w VALUES (1, 10, '{1,2,3}'), (2, 20, '{}'), (3, 30, NULL)
+INSERT INTO w VALUES (1, 11) ON CONFLICT ON CONSTRAINT w_pkey DO UPDATE SET n = excluded.n
+INSERT INTO w VALUES (1, 12) ON CONFLICT ON CONSTRAINT w_pkey DO NOTHING
+INSERT INTO w VALUES (1, 12) ON CONFLICT ON CONSTRAINT nowhere DO NOTHING
+SELECT id, n FROM ONLY w ORDER BY id
+SELECT a.id FROM ONLY w a JOIN ONLY (w) b ON a.id = b.id, ONLY w c WHERE c.id = 1 ORDER BY 1
+UPDATE ONLY w SET n = n + 1 WHERE id = 2
+UPDATE ONLY (w) AS x SET n = x.n + 1 WHERE id = 2
+DELETE FROM ONLY w WHERE id = 3
+SELECT id, n FROM w FETCH FIRST 1 ROW ONLY
+INSERT INTO w VALUES (3, 30, NULL)
+UPDATE w SET a[2] = 99 WHERE id = 1
+UPDATE w SET a[4] = n + 1, n = 5 WHERE id = 1 RETURNING a, n
+UPDATE w SET a[7] = 7 WHERE id = 1 RETURNING a
+UPDATE w SET a[1] = 1 WHERE id IN (2, 3) RETURNING id, a
+UPDATE w SET a[n - n + 1] = (SELECT max(id) FROM w), n = 6 FROM (SELECT 1 AS one) s WHERE id = one RETURNING a
+INSERT INTO w VALUES (1, 0, NULL) ON CONFLICT (id) DO UPDATE SET a[2] = excluded.id WHERE w.id = 1 RETURNING a
+UPDATE w SET a[NULL] = 1 WHERE id = 1
+UPDATE w SET a[1] = 'x' WHERE id = 1
+UPDATE w SET a[1] = '8' WHERE id = 1 RETURNING a
+CREATE TABLE counted (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)
+INSERT INTO counted (id, v) VALUES (50, 'a')
+INSERT INTO counted (id, v) OVERRIDING SYSTEM VALUE VALUES (50, 'a')
+INSERT INTO counted (id, v) OVERRIDING USER VALUE VALUES (60, 'b'), (61, 'c') RETURNING id, v
+INSERT INTO counted (id, v) OVERRIDING SYSTEM VALUE SELECT 70, 'd' RETURNING id, v
+SELECT id, v FROM counted ORDER BY id
+BEGIN
+INSERT INTO w VALUES (10, 1)
+COMMIT AND CHAIN
+INSERT INTO w VALUES (11, 1)
+ROLLBACK AND CHAIN
+INSERT INTO w VALUES (12, 1)
+COMMIT AND NO CHAIN
+SELECT id FROM w WHERE id >= 10 ORDER BY id
+COMMIT AND CHAIN
+ROLLBACK AND CHAIN
+BEGIN READ ONLY
+COMMIT AND CHAIN
+INSERT INTO w VALUES (13, 1)
+ROLLBACK
+BEGIN
+LOCK TABLE w IN ACCESS SHARE MODE
+LOCK w IN ROW EXCLUSIVE MODE NOWAIT
+LOCK TABLE w, counted IN SHARE MODE
+COMMIT
+LOCK TABLE w IN SHARE MODE
+SELECT id FROM w WHERE id = 1 FOR UPDATE
+BEGIN
+SELECT id, n FROM w WHERE id < 10 ORDER BY id DESC LIMIT 2 FOR UPDATE
+SELECT * FROM w x WHERE id = 2 FOR SHARE OF x
+SELECT x.id, y.v FROM w x LEFT JOIN counted y ON y.id = x.id WHERE x.id <= 2 ORDER BY x.id FOR UPDATE OF x SKIP LOCKED
+SELECT count(*) FROM (SELECT 1) s
+UPDATE w SET n = n + 1 WHERE id = 2 RETURNING n
+SELECT n FROM w WHERE id = 2 FOR NO KEY UPDATE NOWAIT
+SELECT id FROM w FOR UPDATE OF nobody
+ROLLBACK
+BEGIN READ ONLY
+SELECT id FROM w FOR UPDATE
+ROLLBACK
+BEGIN
+DECLARE c CURSOR WITH HOLD FOR SELECT id FROM w ORDER BY id
+SELECT name, is_holdable, is_binary FROM pg_cursors
+COMMIT
+SELECT name, is_holdable FROM pg_cursors
+CLOSE c
+SELECT count(*) FROM pg_cursors
+-- IS NULL as an operator behind its operand
+SELECT 1 ISNULL, NULL::int ISNULL, 2 + NULL ISNULL, NOT NULL ISNULL
+SELECT x FROM (VALUES (1), (NULL)) v(x) WHERE x ISNULL
+SELECT count(*) FROM w WHERE id ISNULL OR id NOTNULL
+SELECT 1 AS isnull, "isnull" ISNULL FROM (SELECT NULL::text AS "isnull") q
+-- FOR UPDATE below the top of a statement
+CREATE TABLE jobs (id integer PRIMARY KEY, state text, n integer)
+CREATE TABLE taken (id integer PRIMARY KEY)
+INSERT INTO jobs SELECT g, 'new', g * 10 FROM generate_series(1, 9) g
+UPDATE jobs SET state = 'run' WHERE id = (SELECT id FROM jobs WHERE state = 'new' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, state
+UPDATE jobs SET state = 'run', n = n + 1 WHERE id IN (SELECT id FROM jobs WHERE state = 'new' ORDER BY id DESC LIMIT 1 FOR UPDATE) RETURNING *
+UPDATE jobs j SET state = 'run' FROM (SELECT id FROM jobs WHERE state = 'new' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) s WHERE j.id = s.id RETURNING j.id
+DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state = 'run' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id
+DELETE FROM jobs WHERE id = (SELECT id FROM jobs WHERE state = 'gone' LIMIT 1 FOR UPDATE) RETURNING id
+BEGIN
+UPDATE jobs SET state = 'run' WHERE id = (SELECT id FROM jobs WHERE state = 'new' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, state
+UPDATE jobs SET state = 'new' WHERE id = (SELECT id FROM jobs WHERE state = 'run' ORDER BY id LIMIT 1 FOR UPDATE) RETURNING id, state
+WITH j AS (SELECT id FROM jobs WHERE state = 'new' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) UPDATE jobs SET n = 0 FROM j WHERE jobs.id = j.id RETURNING jobs.id, n
+WITH j AS (SELECT id FROM jobs WHERE state = 'new' ORDER BY id DESC LIMIT 1 FOR UPDATE) DELETE FROM jobs USING j WHERE jobs.id = j.id RETURNING jobs.id
+SELECT id, state, n FROM jobs ORDER BY id
+COMMIT
+SELECT id, state, n FROM jobs ORDER BY id
+INSERT INTO taken SELECT id FROM jobs WHERE state = 'new' ORDER BY id LIMIT 2 FOR UPDATE
+SELECT id FROM taken ORDER BY id
+SELECT s.id FROM (SELECT id FROM jobs ORDER BY id LIMIT 1 FOR UPDATE) s
+WITH j AS (SELECT id FROM jobs ORDER BY id LIMIT 1 FOR SHARE) SELECT id FROM j
+SELECT count(*) FROM jobs WHERE id IN (SELECT id FROM jobs WHERE n > 10 FOR UPDATE)
+UPDATE jobs SET n = (SELECT id FROM taken ORDER BY id LIMIT 1 FOR UPDATE) WHERE id = 9
+BEGIN READ ONLY
+SELECT s.id FROM (SELECT id FROM jobs ORDER BY id LIMIT 1 FOR UPDATE) s
+ROLLBACK
+PREPARE take (text) AS UPDATE jobs SET state = $1 WHERE id = (SELECT id FROM jobs WHERE state <> $1 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, state
+EXECUTE take ('x')
+EXECUTE take ('x')
+SELECT id, state, n FROM jobs ORDER BY id
+-- several elements of one array, slices
+CREATE TABLE arr (id integer PRIMARY KEY, a integer[], b text[])
+INSERT INTO arr VALUES (1, '{1,2,3}', '{x,y}'), (2, '{}', NULL), (3, NULL, '{}')
+UPDATE arr SET a[1] = 10, a[3] = 30, b[2] = 'z' WHERE id = 1 RETURNING a, b
+UPDATE arr SET a[1] = a[2], a[2] = a[1] WHERE id = 1 RETURNING a
+UPDATE arr AS r SET a[1] = r.a[1] + 1, a[2] = 5, a[1] = 7 WHERE r.id = 1 RETURNING a
+UPDATE arr SET a[1:2] = '{8,9}' WHERE id = 1 RETURNING a
+UPDATE arr SET a[2:5] = ARRAY[1,2,3,4,5] WHERE id = 1 RETURNING a
+UPDATE arr SET a[7:8] = ARRAY[7,8] WHERE id = 1 RETURNING a
+UPDATE arr SET a[1:2] = ARRAY[1] WHERE id = 1
+UPDATE arr SET a[2:1] = ARRAY[1] WHERE id = 1
+UPDATE arr SET a[1:2] = NULL WHERE id = 1 RETURNING a
+UPDATE arr SET a[1:2] = ARRAY[id, 2], b[1] = 'q' WHERE id IN (3) RETURNING id, a, b
+UPDATE arr SET b[1:1] = ARRAY['w'], b[2] = 'v' WHERE id = 2 RETURNING id, b
+UPDATE arr SET a = '{}', a[1] = 1 WHERE id = 1
+UPDATE arr SET a[1] = 1, a = '{}' WHERE id = 1
+UPDATE arr SET a[NULL:2] = ARRAY[1, 2] WHERE id = 1
+-- words that are names, characters by their numbers
+SELECT rollup, cube, exists, trim FROM (SELECT 1 AS rollup, 2 AS cube, 3 AS exists, 4 AS trim) s GROUP BY rollup, cube, exists, trim
+SELECT a, b, count(*) FROM (VALUES (1, 2)) v (a, b) GROUP BY ROLLUP (a, b) ORDER BY a, b
+SELECT a, count(*) FROM (VALUES (1, 2)) v (a, b) GROUP BY CUBE(a) ORDER BY a
+WITH recursive AS (SELECT 1 AS a) SELECT a FROM recursive
+WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT n FROM r ORDER BY n
+SELECT s.true, s.null FROM (SELECT 1 AS true, 2 AS "null") s
+SELECT EXISTS (SELECT 1), NOT EXISTS (SELECT 1), trim ('  x '), TRIM(BOTH 'x' FROM 'xyx')
+DROP TABLE IF EXISTS nothing_such
+CREATE TABLE IF NOT EXISTS arr (id integer PRIMARY KEY)
+SELECT U&'d\0061t\+000061', U&'d!0061t' UESCAPE '!', u&'\\', U&'\D83D\DE00'
+SELECT U&'\00'
+SELECT U&'\D83D'
+SELECT U&'x' UESCAPE 'a'
+SELECT U&'\u0061'
+SELECT U&"d\0061t" FROM (SELECT 1 AS dat) s
+SELECT U&"d*0061t" UESCAPE '*' FROM (SELECT 1 AS dat) s
+SELECT u & 3 FROM (SELECT 2 AS u) s
+-- every mode of LOCK TABLE
+BEGIN
+LOCK TABLE arr
+LOCK TABLE arr IN SHARE UPDATE EXCLUSIVE MODE
+LOCK TABLE arr IN SHARE ROW EXCLUSIVE MODE NOWAIT
+LOCK TABLE ONLY arr IN ACCESS EXCLUSIVE MODE
+UPDATE arr SET b = NULL WHERE id = 1
+COMMIT
+LOCK TABLE arr
+BEGIN
+LOCK TABLE nothing_such
+ROLLBACK

@@ -1,0 +1,78 @@
+//! `cargo xtask bench larger`: state of four times the memory budget beside the same without a budget, in one run.
+//!
+//! Ratios within one run: throughput and CPU seconds within the budget to those without, memory over that of a process without state to
+//! the budget. Nothing is asserted about them; a wrong answer is an error.
+
+use super::{cache, data, text};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::path::Path;
+
+const USAGE: &str = "bench larger [--events N] [--query q4,join3] [--share N] [--binary PATH] [--json]";
+
+/// Runs it and prints the table.
+pub fn run(root: &Path, args: &[String]) -> Result<()> {
+    let (mut binary, mut json, mut events, mut passed) = (None, false, 10_000_000, vec![]);
+    let mut rest = args.iter();
+    while let Some(flag) = rest.next() {
+        let mut value = || rest.next().cloned().with_context(|| format!("{flag} needs a value\nusage: cargo xtask {USAGE}"));
+        match flag.as_str() {
+            "--events" => events = value()?.replace('_', "").parse().context("--events takes a number")?,
+            "--query" | "--share" => passed.extend([flag.clone(), value()?]),
+            "--binary" => binary = Some(value()?),
+            "--json" => json = true,
+            other => bail!("unknown flag `{other}`\nusage: cargo xtask {USAGE}"),
+        }
+    }
+    let ours = super::ours(root, binary.as_deref())?;
+    let dir = data(&ours, &cache()?, events)?;
+    let mut words = vec!["larger", "--dir", text(&dir)?];
+    words.extend(passed.iter().map(String::as_str));
+    let line = ours.run(&words)?;
+    if json {
+        println!("{line}");
+    } else {
+        print!("{}", table(&line)?);
+    }
+    Ok(())
+}
+
+fn table(line: &Value) -> Result<String> {
+    let mib = |of: &Value| of.as_f64().map_or_else(|| "?".to_owned(), |b| format!("{:.0} MiB", b / f64::from(1 << 20)));
+    let mut text = format!("state {} times the budget; both sides in this run\n\n", line["share"]);
+    text += "| query | state | budget | throughput | CPU | memory over that without state | to the budget | on the disk |\n";
+    text += "|---|---|---|---|---|---|---|---|\n";
+    for query in line["queries"].as_array().with_context(|| format!("no queries in {line}"))? {
+        let number = |of: &Value| of.as_f64().with_context(|| format!("a number is missing in {query}"));
+        let over = &query["peak_over_base_bytes"][1];
+        let to_budget = over.as_f64().map_or(f64::NAN, |o| o / query["budget_bytes"].as_f64().unwrap_or(f64::NAN));
+        text += &format!(
+            "| {} | {} | {} | {:.0} % | {:.2} times | {} | {to_budget:.2} | {} |\n",
+            query["query"].as_str().unwrap_or("?"),
+            mib(&query["state_bytes"]),
+            mib(&query["budget_bytes"]),
+            number(&query["throughput"])? * 100.0,
+            number(&query["cpu_ratio"])?,
+            mib(over),
+            mib(&query["spilled_bytes"]),
+        );
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn memory_is_told_beside_the_budget() {
+        let mib = 1u64 << 20;
+        let query = json!({
+            "query": "q4", "state_bytes": 400 * mib, "budget_bytes": 100 * mib, "throughput": 0.5, "cpu_ratio": 1.75,
+            "peak_over_base_bytes": [500 * mib, 90 * mib], "spilled_bytes": 321 * mib,
+        });
+        let text = table(&json!({ "share": 4, "queries": [query] })).unwrap();
+        assert!(text.contains("| q4 | 400 MiB | 100 MiB | 50 % | 1.75 times | 90 MiB | 0.90 | 321 MiB |"), "{text}");
+    }
+}
