@@ -384,6 +384,7 @@ impl Shared {
     /// Waits for a batch; `None` when there will be none. Brings the mark up to date when it has waited for long enough, and at the end.
     fn next_batch(&self, writer: &mut Writer) -> Option<Batch> {
         let mut section = self.section.lock();
+        section.in_flight = None;
         loop {
             if let Status::Poisoned(reason) = &section.status {
                 // What is still in line was never written.
@@ -425,9 +426,9 @@ impl Shared {
         let wanted_new_file = batch.chunk.rotate.is_some();
         let outcome = writer.write(&mut batch.chunk);
         let mut section = self.section.lock();
-        section.in_flight = None;
         match outcome {
             Ok(()) => {
+                // It stays in flight until the board has it: a repetition that came between would be answered at once.
                 section.pending_bytes = section.pending_bytes.saturating_sub(batch.chunk.bytes.len() as u64);
                 if wanted_new_file && writer.first_lsn() == file {
                     // It stayed with the old file, whose length counts again: the next commit asks for a new one.
@@ -461,6 +462,7 @@ impl Shared {
     }
 
     fn take_back(&self, section: &mut Section, mut failed: Batch, file_len: u64, failure: &Failure, for_waiting: &Failure) {
+        section.in_flight = None;
         let waiting = section.take_back(&mut failed, file_len);
         *self.topics.write() = section.state.topics.clone();
         self.board.fail(&failed.ticket, failure.clone());
