@@ -269,7 +269,7 @@ impl Core {
 #[must_use]
 pub fn causal_timeout(lsn: Lsn) -> Error {
     let message = format!("the read would not show what the session has seen in time lsn={lsn}");
-    Error::new(ErrorKind::Unavailable, code::CAUSAL_TIMEOUT, message).hint("try again, or SET regauge.causal_timeout = '30s'")
+    Error::new(ErrorKind::Unavailable, code::CAUSAL_TIMEOUT, message).hint("try again, or SET regauge.causal_timeout = '5min'")
 }
 
 /// What a transaction's producer sent, if it turns out that it had sent it before.
