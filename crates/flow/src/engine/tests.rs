@@ -88,7 +88,7 @@ fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn(usize) + 
         let wrap = |inner| -> Box<dyn Operator> { Box::new(Wrapped { inner, before: Arc::clone(&before) }) };
         Ok(operators(plan, None)?.into_iter().map(|o| o.map(wrap)).collect())
     };
-    engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1), restore: None }, &make).unwrap()
+    engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1), restore: None }, None, &make).unwrap().0
 }
 
 fn no_past() -> Past {
