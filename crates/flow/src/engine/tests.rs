@@ -9,7 +9,7 @@ use regauge_plan::flowplan::OutputColumn;
 use regauge_types::{COLUMN_ID_KEY, ColumnId};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 fn rows(values: std::ops::Range<i64>) -> Delta {
     let field = Field::new("a", DataType::Int64, true).with_metadata([(COLUMN_ID_KEY.to_owned(), "0".to_owned())].into());

@@ -319,7 +319,7 @@ impl Session {
     /// A failed statement ends an implicit transaction and spoils an explicit one.
     fn fail(&mut self, error: Error) -> Error {
         match &mut self.txn {
-            Some(txn) if txn.mode == Mode::Explicit => txn.failed = true,
+            Some(txn) if txn.mode == Mode::Explicit => txn.spoil(),
             _ => {
                 if self.txn.take().is_some() {
                     self.variables.roll_back();

@@ -200,6 +200,16 @@ impl Txn {
         Ok(())
     }
 
+    /// A statement failed: from now on it is rolled back, or rolled back to a savepoint. Advisory locks that no savepoint can bring back
+    /// are given back at once, as in PostgreSQL: others may wait for them, and ROLLBACK comes when its client comes to it.
+    pub fn spoil(&mut self) {
+        self.failed = true;
+        match (&self.advisory, self.savepoints.last()) {
+            (Some(held), Some(last)) => held.truncate(last.advisory),
+            _ => self.advisory = None,
+        }
+    }
+
     fn savepoint(&self, name: &str) -> Result<usize> {
         let at = self.savepoints.iter().rposition(|s| s.name == name);
         at.ok_or_else(|| Error::new(ErrorKind::NotFound, "3B001", format!("savepoint \"{name}\" does not exist")))
