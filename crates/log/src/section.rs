@@ -196,9 +196,9 @@ impl Section {
                     return Ok(Some(Admitted { committed, ticket: None }));
                 }
                 // In line or being written, unless the writer panicked: then nobody knows what came of it.
-                let ticket = self.ticket_of(committed.lsn).ok_or_else(|| LogError::Poisoned {
-                    reason: "what came of the first attempt is not known".to_owned(),
-                })?;
+                let ticket = self
+                    .ticket_of(committed.lsn)
+                    .ok_or_else(|| LogError::Poisoned { reason: "what came of the first attempt is not known".to_owned() })?;
                 Some(Admitted { committed, ticket: Some(ticket) })
             }
         })
