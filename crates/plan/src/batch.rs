@@ -89,9 +89,10 @@ pub fn versions(query: &mut ast::Query, shapes: Shapes<'_>) -> Result<(), PlanEr
     bind::versions(query, shapes)
 }
 
-/// `'today'::date` and its kin, which a statement may write and a view may not.
-pub fn moving_words(query: &mut ast::Query) {
+/// What a statement may write and a view may not: `'today'::date` and its kin, and rows in its select list.
+pub fn of_statements(query: &mut ast::Query) {
     bind::moving::spell(query);
+    bind::records::spell(query);
 }
 
 /// Whether a name with arguments in FROM is a function that gives rows, not a relation.

@@ -32,7 +32,7 @@ pub use datafusion::sql::sqlparser;
 pub use catalog::{CatalogView, RelationInfo, RelationKind};
 pub use error::PlanError;
 pub use flowplan::{AggCall, AggFunc, Fingerprint, FlowPlan, JoinKind, Node, Op, OrderKey, OutputColumn, SetOpKind, SourceId};
-pub use literal::literal;
+pub use literal::{literal, typed_literal};
 pub use parse::{ParseLimits, RelationName, Statement, parse, parse_query};
 pub use scalar::Scalar;
 pub use value::{Datum, Value};

@@ -12,11 +12,11 @@ use crate::functions::assign::assignable;
 use crate::functions::cast::cast_value;
 use crate::functions::planner::PgTypePlanner;
 use crate::functions::precision;
-use crate::pgtypes::{NUMERIC_PRECISION, parse_text};
+use crate::pgtypes::{NUMERIC_PRECISION, interval, parse_text};
 use crate::value::{Datum, Value};
 
-/// The value of a number, a string, a typed string (`DATE '2026-01-01'`), a boolean or NULL, also under a cast (what a parameter of
-/// a prepared statement becomes); `None` for any other expression, and where the value does not fit.
+/// The value of a number, a string, a typed string (`DATE '2026-01-01'`, `INTERVAL '1 day'`), a boolean or NULL, also under a cast (what a
+/// parameter of a prepared statement becomes); `None` for any other expression, and where the value does not fit.
 #[must_use]
 pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
     match e {
@@ -49,6 +49,44 @@ pub fn literal(e: &ast::Expr, ty: &DataType) -> Option<Value> {
             let plain = own.data_type() != &DataType::Utf8 || matches!(data_type, ast::DataType::Text);
             if plain { into(&literal(expr, own.data_type())?, ty) } else { None }
         }
+        ast::Expr::Interval(_) => into(&period(e)?, ty),
+        _ => None,
+    }
+}
+
+/// The value of a number, or of a literal under a cast or a type's name, of the type that it has by itself; `None` for anything else. A
+/// string alone has no type of its own.
+#[must_use]
+pub fn typed_literal(e: &ast::Expr) -> Option<Value> {
+    let own = match e {
+        ast::Expr::Nested(e) => return typed_literal(e),
+        ast::Expr::Value(v) => match &v.value {
+            ast::Value::Number(digits, _) => return number(&digits.to_string()),
+            _ => return None,
+        },
+        ast::Expr::TypedString(ast::TypedString { data_type, .. }) | ast::Expr::Cast { data_type, .. } => {
+            PgTypePlanner.plan_type_field(data_type).ok()??
+        }
+        ast::Expr::Interval(_) => return period(e),
+        _ => return None,
+    };
+    literal(e, own.data_type())
+}
+
+/// `INTERVAL '5 minutes'`; with fields (`INTERVAL '5' MINUTE`) it is read otherwise.
+fn period(e: &ast::Expr) -> Option<Value> {
+    let ast::Expr::Interval(ast::Interval {
+        value,
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    }) = e
+    else {
+        return None;
+    };
+    match value.as_ref() {
+        ast::Expr::Value(v) if matches!(v.value, ast::Value::SingleQuotedString(_)) => literal(value, &interval()),
         _ => None,
     }
 }
@@ -81,8 +119,8 @@ mod tests {
     use arrow::datatypes::DataType;
     use datafusion::sql::sqlparser::ast;
 
-    use super::literal;
-    use crate::pgtypes::timestamp;
+    use super::{literal, typed_literal};
+    use crate::pgtypes::{interval, timestamp};
     use crate::{ParseLimits, constant, parse_query};
 
     fn expression(sql: &str) -> ast::Expr {
@@ -97,8 +135,16 @@ mod tests {
     #[test]
     fn a_literal_is_what_the_planner_makes_of_it() {
         let two_digits = DataType::Decimal128(12, 2);
-        let types =
-            [DataType::Int32, DataType::Int64, DataType::Utf8, DataType::Float64, DataType::Boolean, two_digits, timestamp()];
+        let types = [
+            DataType::Int32,
+            DataType::Int64,
+            DataType::Utf8,
+            DataType::Float64,
+            DataType::Boolean,
+            two_digits,
+            timestamp(),
+            interval(),
+        ];
         let mut taken = 0;
         for sql in [
             "1",
@@ -134,6 +180,8 @@ mod tests {
             "'2026-02-03'::date",
             "'7'::text",
             "'long'::varchar(2)",
+            "INTERVAL '1 day 02:00'",
+            "INTERVAL '5' MINUTE",
         ] {
             for ty in &types {
                 let (quick, planned) = (literal(&expression(sql), ty), constant(&expression(sql), ty).ok());
@@ -146,6 +194,37 @@ mod tests {
         assert!(taken > 60, "{taken}");
         for other in ["1 + 1", "length('x')", "'x'::text", "-(-1)", "1e5"] {
             assert_eq!(literal(&expression(other), &DataType::Int32), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_literal_by_itself_has_the_type_that_it_says() {
+        let own = |sql: &str| typed_literal(&expression(sql)).map(|v| v.ty);
+        let numeric = |scale| Some(DataType::Decimal128(38, scale));
+        assert_eq!(
+            [
+                own("1"),
+                own("(2147483648)"),
+                own("1.50"),
+                own("'5'::int"),
+                own("'x'::text"),
+                own("DATE '2026-01-02'"),
+                own("NULL::bigint"),
+                own("INTERVAL '1 day'")
+            ],
+            [
+                Some(DataType::Int32),
+                Some(DataType::Int64),
+                numeric(2),
+                Some(DataType::Int32),
+                Some(DataType::Utf8),
+                Some(DataType::Date32),
+                Some(DataType::Int64),
+                Some(interval())
+            ]
+        );
+        for other in ["'x'", "NULL", "true", "'1.125'::numeric(5,2)", "'long'::varchar(2)", "1 + 1", "'x'::int", "1e5"] {
+            assert_eq!(own(other), None, "{other}");
         }
     }
 }

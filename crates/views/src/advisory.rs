@@ -1,5 +1,5 @@
-//! Advisory locks: numbers that sessions agree on and that mean nothing to the instance (`pg_advisory_lock` and its kin), and tables
-//! among those who say LOCK TABLE.
+//! Advisory locks: numbers that sessions agree on and that mean nothing to the instance (`pg_advisory_lock` and its kin), tables
+//! among those who say LOCK TABLE, and rows among those who say FOR UPDATE.
 //!
 //! ```text
 //!   lock ─▶ nobody holds or awaits what it conflicts with? ─▶ held, by the session or by the transaction
@@ -30,6 +30,8 @@ pub enum Key {
     Pair(i32, i32),
     /// LOCK TABLE.
     Table(TopicId),
+    /// FOR UPDATE: a table's key by its hash. Of two keys with one hash one is taken for the other while both are locked.
+    Row(TopicId, u64),
 }
 
 /// Whether others may hold it, too.
@@ -146,6 +148,24 @@ impl Locks {
         }
         self.n_scopes.store(table.scopes.len(), Ordering::SeqCst);
         Ok(free)
+    }
+
+    /// Holds a row if nobody else does, as far as there is room: half of [`HELD_MAX`] is for rows, and what is beyond is judged by its commit
+    /// alone. Whether nobody else holds it.
+    pub fn try_row(&self, owner: Owner, key: Key, mode: Mode, until: Until) -> bool {
+        let mut table = self.table.lock();
+        let free = table.is_free(owner, key, mode, 0);
+        if free && table.n_entries < HELD_MAX / 2 {
+            table.grant(owner, key, mode, until);
+        }
+        self.n_scopes.store(table.scopes.len(), Ordering::SeqCst);
+        free
+    }
+
+    /// How many rows of a table are held.
+    #[must_use]
+    pub fn n_rows(&self, topic: TopicId) -> usize {
+        self.table.lock().held.range(Key::Row(topic, 0)..=Key::Row(topic, u64::MAX)).count()
     }
 
     /// Takes a lock, waiting for it. Dropping the future leaves the line.

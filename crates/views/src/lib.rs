@@ -46,5 +46,6 @@ pub use session::{
     CancelHandle, Prepared, Script, Session, SessionOptions, TransactionStatus,
     append::{PlacedRows, Receipt},
     copy::CopyIn,
+    copy_binary::{Receive, SIGNATURE as COPY_SIGNATURE},
     subscribe::Subscription,
 };

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitorMut,
 };
 
-use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling};
+use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, values};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -111,6 +111,7 @@ fn prepare_one(q: &mut Query, env: &mut names::Env<'_>) -> Result<(), PlanError>
             "transactions are snapshot isolation: the first to commit wins, the other retries",
         ));
     }
+    values::refuse(&q.body)?;
     asof::mark(q)?;
     names::resolve(q, env, prepare_one)?;
     name_columns(&mut q.body);
@@ -221,10 +222,12 @@ fn name_of(e: &Expr) -> Option<String> {
         Expr::Identifier(i) => Some(fold(i)),
         Expr::CompoundIdentifier(parts) => parts.last().map(fold),
         Expr::Nested(e) | Expr::Collate { expr: e, .. } => name_of(e),
-        Expr::CompoundFieldAccess { root, access_chain }
-            if access_chain.iter().all(|a| matches!(a, ast::AccessExpr::Subscript(_))) =>
-        {
-            name_of(root)
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = |a: &ast::AccessExpr| match a {
+                ast::AccessExpr::Dot(Expr::Identifier(field)) => Some(fold(field)),
+                _ => None,
+            };
+            access_chain.iter().rev().find_map(field).or_else(|| name_of(root))
         }
         Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(fold),
         Expr::Cast { expr, data_type, .. } => firm_name_of(expr).or_else(|| Some(type_name(data_type))),

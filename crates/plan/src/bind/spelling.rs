@@ -131,6 +131,15 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
                 let (from, to) = (bound(lower_bound, 1), bound(upper_bound, i32::MAX));
                 call(crate::functions::slice::NAME, vec![take(root), from, to])
             }
+            // `(t).a[1]`
+            [AccessExpr::Dot(Expr::Identifier(field)), rest @ ..] if !rest.is_empty() => match column_of(root, field) {
+                Some(column) => {
+                    let mut of = Expr::CompoundFieldAccess { root: Box::new(column), access_chain: rest.to_vec() };
+                    respell(&mut of)?;
+                    of
+                }
+                None => return Ok(()),
+            },
             _ => return Ok(()),
         },
         Expr::Between { expr, negated, low, high } => match unmarked(low) {
@@ -280,7 +289,7 @@ fn length(ty: &ast::DataType) -> Option<i64> {
 }
 
 /// What a row constructor is made of: `(a, b)`, `ROW(a, b)`.
-fn fields(row: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn fields(row: &Expr) -> Option<Vec<Expr>> {
     match row {
         Expr::Nested(inner) => fields(inner),
         Expr::Tuple(all) => Some(all.clone()),

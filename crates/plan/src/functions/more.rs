@@ -1,14 +1,17 @@
 //! The list of what came after [`super::BUILTINS`].
 
 use super::udf::Builtin;
-use super::{equality, list_more, numbers, octets, periods, regexp, unistr};
+use super::{equality, hash_text, list_more, numbers, octets, periods, regexp, unistr};
 
 /// All of them.
 pub(super) static BUILTINS: &[&Builtin] = &[
     &super::set_element::SET_ELEMENT,
     &super::set_slice::SET_SLICE,
+    &super::row_text::ROW_TEXT,
     &list_more::ARRAY_DIMS,
     &list_more::ARRAY_FILL,
+    &hash_text::HASHTEXT,
+    &hash_text::HASHTEXTEXTENDED,
     &octets::GET_BYTE,
     &octets::SET_BYTE,
     &octets::GET_BIT,

@@ -180,7 +180,7 @@ pub static CONCAT_OP: Builtin = Builtin {
     safe: true,
 };
 
-fn bind_any(types: &[DataType]) -> EvalResult<Bound> {
+pub(super) fn bind_any(types: &[DataType]) -> EvalResult<Bound> {
     let text = |t: &DataType| if is_unknown(t) { T } else { t.clone() };
     Ok(Bound { args: types.iter().map(text).collect(), ret: T })
 }

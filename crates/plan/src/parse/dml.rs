@@ -221,18 +221,24 @@ fn columns_of(table: &RelationName, columns: &[String]) -> Result<Box<ast::Query
 
 fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, Option<String>)>) -> Result<Copy> {
     let invalid = |m: String| PlanError::invalid("22023", m);
-    let csv = match given.iter().find(|(n, _)| n == "format") {
+    let format = given.iter().find(|(n, _)| n == "format");
+    let binary = matches!(format, Some((_, Some(f))) if f == "binary");
+    let csv = match format {
         None => false,
         Some((_, Some(f))) if f == "csv" => true,
-        Some((_, Some(f))) if f == "text" => false,
+        Some((_, Some(f))) if f == "text" || f == "binary" => false,
         Some((_, f)) => {
             let f = f.clone().unwrap_or_default();
-            return Err(PlanError::unsupported(format!("COPY format \"{f}\" is not offered"), "use csv or text"));
+            return Err(PlanError::unsupported(format!("COPY format \"{f}\" is not offered"), "use csv, text or binary"));
         }
     };
     let (delimiter, null) = if csv { (',', String::new()) } else { ('\t', "\\N".to_owned()) };
-    let mut copy = Copy { table, columns, csv, header: false, delimiter, null, quote: '"', on_error: None };
+    let mut copy = Copy { table, columns, csv, binary, header: false, delimiter, null, quote: '"', on_error: None };
     for (name, value) in given {
+        if binary && matches!(name.as_str(), "delimiter" | "null" | "header") {
+            let sqlstate = if name == "header" { "0A000" } else { "42601" };
+            return Err(PlanError::invalid(sqlstate, format!("cannot specify {} in BINARY mode", name.to_uppercase())));
+        }
         let one_char = || {
             let text = value.clone().unwrap_or_default();
             let mut chars = text.chars();
@@ -262,7 +268,7 @@ fn copy_options(table: RelationName, columns: Vec<String>, given: Vec<(String, O
             other => {
                 return Err(PlanError::unsupported(
                     format!("COPY option \"{other}\" is not offered here"),
-                    "the options are FORMAT csv | text, HEADER, DELIMITER, NULL, QUOTE, ON_ERROR",
+                    "the options are FORMAT csv | text | binary, HEADER, DELIMITER, NULL, QUOTE, ON_ERROR",
                 ));
             }
         }

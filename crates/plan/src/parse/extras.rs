@@ -3,6 +3,7 @@
 //! ```text
 //!   FROM ONLY t, UPDATE ONLY (t), ALTER TABLE ONLY t   ─▶  the same without ONLY: no table has others below it
 //!   FOR NO KEY UPDATE, FOR KEY SHARE                    ─▶  FOR UPDATE, FOR SHARE, which mean the same here
+//!   FOR UPDATE .. LIMIT 1                                ─▶  LIMIT 1 FOR UPDATE ..
 //!   INSERT INTO t OVERRIDING SYSTEM VALUE VALUES ..    ─▶  the clause's mark at the end of the statement
 //! ```
 //! Linear. An INSERT within WITH takes no OVERRIDING: its mark would stand where no statement ends.
@@ -36,13 +37,13 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !tokens.iter().any(|t| ["only", "overriding", "for"].iter().any(|word| is(&t.token, word))) {
         return tokens;
     }
-    let tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
-    let at = |i: usize| tokens.get(i).map_or(&Token::EOF, |t| &t.token);
+    let mut tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let (mut i, mut depth, mut begin, mut mark) = (0, 0_usize, 0, None);
     // Closing brackets of `ONLY (t)`, by their places.
     let mut dropped: Vec<usize> = vec![];
-    while let Some(t) = tokens.get(i) {
+    while let Some(t) = tokens.get(i).cloned() {
+        let at = |i: usize| tokens.get(i).map_or(&Token::EOF, |t| &t.token);
         match &t.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
@@ -56,6 +57,12 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                     () if is(at(i + 1), "key") && is(at(i + 2), "share") => 1,
                     () => 0,
                 };
+                if let Some((behind, end)) = limited(&tokens, i) {
+                    // Once the limit stands first there is nothing behind the clause to be moved any more.
+                    let turned = tokens[behind..end].iter().chain(&tokens[i..behind]).cloned().collect::<Vec<_>>();
+                    tokens.splice(i..end, turned);
+                    continue;
+                }
                 out.push(t.clone());
                 i += 1 + weaker;
                 continue;
@@ -98,6 +105,56 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         out.push(TokenWithSpan { token, span: last.span });
     }
     out
+}
+
+/// Where a locking clause at this place ends, if LIMIT, OFFSET or FETCH follows it, and where that ends.
+fn limited(tokens: &[TokenWithSpan], from: usize) -> Option<(usize, usize)> {
+    let is_at = |i: usize, words: &[&str]| tokens.get(i).is_some_and(|t| words.iter().any(|word| is(&t.token, word)));
+    let mut behind = from;
+    while is_at(behind, &["for"]) {
+        let mut i = behind + 1;
+        if is_at(i, &["no"]) && is_at(i + 1, &["key"]) && is_at(i + 2, &["update"]) {
+            i += 3;
+        } else if is_at(i, &["key"]) && is_at(i + 1, &["share"]) {
+            i += 2;
+        } else if is_at(i, &["update", "share"]) {
+            i += 1;
+        } else {
+            break;
+        }
+        if is_at(i, &["of"]) {
+            i += 2;
+            while matches!(tokens.get(i).map(|t| &t.token), Some(Token::Comma | Token::Period)) {
+                i += 2;
+            }
+        }
+        if is_at(i, &["nowait"]) {
+            i += 1;
+        } else if is_at(i, &["skip"]) && is_at(i + 1, &["locked"]) {
+            i += 2;
+        }
+        behind = i;
+    }
+    if behind == from || !is_at(behind, &["limit", "offset", "fetch"]) {
+        return None;
+    }
+    let mut depth = 0_usize;
+    for (i, t) in tokens.iter().enumerate().skip(behind) {
+        match &t.token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return Some((behind, i)),
+            Token::RParen => depth -= 1,
+            Token::SemiColon | Token::EOF if depth == 0 => return Some((behind, i)),
+            // what may follow a query: another one, or clauses of the statement around it
+            word if depth == 0
+                && ["union", "intersect", "except", "returning", "on", "as", "for"].iter().any(|w| is(word, w)) =>
+            {
+                return Some((behind, i));
+            }
+            _ => {}
+        }
+    }
+    Some((behind, tokens.len()))
 }
 
 /// Whether a relation's name follows this word.

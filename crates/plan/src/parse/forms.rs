@@ -1,10 +1,11 @@
 //! Longer and shorter ways to say the same, turned into one when a query is read: `FETCH FIRST n ROWS ONLY` is `LIMIT n`, `GROUP BY ()`
-//! is the one empty grouping set. (`TABLE t` is `SELECT * FROM t` in the tokens already.)
+//! is the one empty grouping set, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is). (`TABLE t` is
+//! `SELECT * FROM t` in the tokens already.)
 
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, LimitClause, Query, Select, Value, VisitorMut};
+use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, GroupByExpr, Ident, LimitClause, Query, Select, Value, VisitorMut};
 
 /// Rewrites all queries of a statement, query or expression.
 pub(super) fn unify<T: VisitMut>(tree: &mut T) {
@@ -23,8 +24,28 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) {
             }
             ControlFlow::Continue(())
         }
+        fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<()> {
+            subscripted(e);
+            ControlFlow::Continue(())
+        }
     }
     let _ = VisitMut::visit(tree, &mut Forms);
+}
+
+/// `t.a[1]`, `s.t.a[1:2]`
+fn subscripted(e: &mut Expr) {
+    let Expr::CompoundFieldAccess { root, access_chain } = e else { return };
+    let Expr::Identifier(first) = root.as_ref() else { return };
+    let name = |a: &AccessExpr| -> Option<Ident> {
+        if let AccessExpr::Dot(Expr::Identifier(name)) = a { Some(name.clone()) } else { None }
+    };
+    let mut parts = vec![first.clone()];
+    parts.extend(access_chain.iter().map_while(name));
+    let n = parts.len() - 1;
+    if n > 0 && access_chain[n..].iter().all(|a| matches!(a, AccessExpr::Subscript(_))) {
+        access_chain.drain(..n);
+        **root = Expr::CompoundIdentifier(parts);
+    }
 }
 
 /// WITH TIES and PERCENT stay, and are refused.

@@ -288,6 +288,10 @@ impl P<'_> {
             ("advance", _) => self.advance_watermark(),
             ("savepoint" | "release", _) => self.savepoint(),
             ("unlisten", _) => self.nothing(),
+            ("listen" | "notify", _) => Err(PlanError::unsupported(
+                "LISTEN and NOTIFY are not offered",
+                "SUBSCRIBE TO a table, a stream or a view sends its changes as they are committed",
+            )),
             ("grant" | "revoke", _) => self.grant(),
             ("reassign", _) => self.reassign(),
             ("lock", _) => self.lock(),

@@ -460,6 +460,8 @@ pub struct Copy {
     pub columns: Vec<String>,
     /// csv, else PostgreSQL's text format.
     pub csv: bool,
+    /// Neither: PostgreSQL's binary format.
+    pub binary: bool,
     /// The first line holds names.
     pub header: bool,
     /// Between fields.

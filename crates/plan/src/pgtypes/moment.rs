@@ -4,7 +4,7 @@
 //!   text ─▶ fields: number, date (1/8/1999, 8-Jan-99), time (04:05:06), word, zone (+02) ─▶ each fills what is still open ─▶ judged
 //! ```
 //! A number is what is missing: month, day and year in this order unless a month stands as a word; three digits or more are a year.
-//! Not here: words that ask for a clock (`now`, `today`): a text is worth the same always; see `crate::batch::moving_words`.
+//! Not here: words that ask for a clock (`now`, `today`): a text is worth the same always; see `crate::batch::of_statements`.
 
 use super::calendar::{self, Civil, DAY_US};
 use crate::functions::error::{EvalError, EvalResult};

@@ -91,6 +91,7 @@ fn copy_reads_both_forms_of_options() {
         table: RelationName::bare("t"),
         columns: vec!["a".into(), "b".into()],
         csv: true,
+        binary: false,
         header: true,
         delimiter: ';',
         null: "-".into(),
@@ -99,6 +100,32 @@ fn copy_reads_both_forms_of_options() {
     };
     assert_eq!(copy("COPY t (a, b) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL '-')"), csv);
     assert_eq!(copy("COPY t (a, b) FROM STDIN WITH CSV HEADER DELIMITER AS ';' NULL '-'"), csv);
+    for sql in ["COPY t FROM STDIN (FORMAT binary)", "COPY t FROM STDIN WITH (FORMAT 'binary')", "COPY t FROM STDIN BINARY"] {
+        let binary = copy(sql);
+        assert!(binary.binary && !binary.csv, "{sql}");
+    }
+}
+
+#[test]
+fn a_limit_stands_before_a_locking_clause_or_behind_it() {
+    for (before, behind) in [
+        ("SELECT a FROM t LIMIT 1 FOR UPDATE SKIP LOCKED", "SELECT a FROM t FOR UPDATE SKIP LOCKED LIMIT 1"),
+        (
+            "SELECT a FROM t ORDER BY a LIMIT 1 + 1 OFFSET (2) FOR UPDATE OF t NOWAIT; SELECT 1",
+            "SELECT a FROM t ORDER BY a FOR NO KEY UPDATE OF t NOWAIT LIMIT 1 + 1 OFFSET (2); SELECT 1",
+        ),
+        (
+            "UPDATE t SET a = 1 WHERE b = (SELECT b FROM t FETCH FIRST 2 ROWS ONLY FOR SHARE FOR UPDATE OF t) RETURNING a",
+            "UPDATE t SET a = 1 WHERE b = (SELECT b FROM t FOR KEY SHARE FOR UPDATE OF t FETCH FIRST 2 ROWS ONLY) RETURNING a",
+        ),
+        (
+            "INSERT INTO u SELECT a FROM t LIMIT 1 FOR UPDATE ON CONFLICT DO NOTHING",
+            "INSERT INTO u SELECT a FROM t FOR UPDATE LIMIT 1 ON CONFLICT DO NOTHING",
+        ),
+    ] {
+        assert_eq!(all(before).expect(before), all(behind).expect(behind), "{behind}");
+    }
+    assert!(all("SELECT a FROM t LIMIT 1 FOR UPDATE LIMIT 2").is_err());
 }
 
 #[test]
@@ -185,6 +212,11 @@ fn other_statements_are_refused_with_what_to_write_instead() {
         ("INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601", "ON CONFLICT (id)"),
         ("SELECT 1 SELECT 2", "42601", ""),
         ("HELLO", "42601", ""),
+        ("LISTEN news", "0A000", "SUBSCRIBE"),
+        ("NOTIFY news, 'x'", "0A000", "SUBSCRIBE"),
+        ("COPY t FROM STDIN (FORMAT binary, DELIMITER ',')", "42601", ""),
+        ("COPY t FROM STDIN (FORMAT binary, HEADER)", "0A000", ""),
+        ("COPY t FROM STDIN (FORMAT parquet)", "0A000", "binary"),
         ("SELECT 'abc", "42601", ""),
     ];
     for (sql, sqlstate, hint) in table {

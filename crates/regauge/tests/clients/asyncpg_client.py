@@ -71,17 +71,27 @@ async def main():
     assert [p.name for p in prepared.get_parameters()] == ["int8"]
     assert [(a.name, a.type.name) for a in prepared.get_attributes()] == [("id", "int8"), ("ta", "text[]")]
 
-    # COPY as CSV; its binary form is refused with what to use.
+    # COPY as CSV, and in binary as asyncpg sends records.
     copied = await c.copy_to_table("p", source=io.BytesIO(b"400,a\n401,b\n"), columns=["id", "s"], format="csv")
     assert copied == "COPY 2"
     output = io.BytesIO()
     await c.copy_from_query("SELECT id, s FROM p WHERE id > $1 ORDER BY id", 399, output=output, format="csv")
     assert output.getvalue() == b"400,a\n401,b\n"
+    assert await c.copy_records_to_table("p", records=[(500, "x"), (501, None)], columns=["id", "s"]) == "COPY 2"
+    assert await c.copy_records_to_table("p", records=[(502, *row[1:])]) == "COPY 1"
+    assert tuple(await c.fetchrow("SELECT * FROM p WHERE id = 502")) == (502, *row[1:])
     try:
-        await c.copy_records_to_table("p", records=[(500, "x")], columns=["id", "s"])
-        raise AssertionError("binary COPY is new: mend this test")
-    except asyncpg.FeatureNotSupportedError as e:
-        assert "csv" in e.hint
+        await c.copy_records_to_table("p", records=[(503, "x"), (500, "twice")], columns=["id", "s"])
+        raise AssertionError("a key twice")
+    except asyncpg.UniqueViolationError:
+        pass
+    assert await c.fetchval("SELECT count(*) FROM p WHERE id = 503") == 0
+    binary = io.BytesIO()
+    await c.copy_from_query("SELECT * FROM p WHERE id = 502", output=binary, format="binary")
+    await c.execute("DELETE FROM p WHERE id = 502")
+    binary.seek(0)
+    assert await c.copy_to_table("p", source=binary, format="binary") == "COPY 1"
+    assert tuple(await c.fetchrow("SELECT * FROM p WHERE id = 502")) == (502, *row[1:])
 
     # A statement that takes too long is cancelled, and the connection goes on; a pool resets its connections.
     try:

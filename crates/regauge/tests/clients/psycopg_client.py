@@ -48,6 +48,24 @@ cursor.executemany("INSERT INTO p (id, s) VALUES (%s, %s)", [(i, f"v{i}") for i 
 with cursor.copy("COPY p (id, s) FROM STDIN") as copy:
     for i in range(200, 1200):
         copy.write_row((i, f"tab\t{i}"))
+kinds = ["bigint", "numeric", "text", "timestamptz", "date", "bytea", "interval", "time", "float8", "bool", "int2", "float4",
+         "timestamp", "int4"]
+c.execute("CREATE TABLE copied AS SELECT * FROM p WHERE false")
+with cursor.copy("COPY copied FROM STDIN (FORMAT BINARY)") as copy:
+    copy.set_types(kinds)
+    copy.write_row(row)
+    copy.write_row((2,) + (None,) * (len(row) - 1))
+with cursor.copy("COPY (SELECT * FROM copied ORDER BY id) TO STDOUT (FORMAT BINARY)") as copy:
+    copy.set_types(kinds)
+    assert list(copy.rows()) == [row, (2,) + (None,) * (len(row) - 1)]
+try:
+    with cursor.copy("COPY copied (id, i4) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["bigint", "int8"])
+        copy.write_row((3, 4))
+    raise AssertionError("eight bytes for four")
+except errors.InvalidBinaryRepresentation:
+    pass
+assert c.execute("SELECT count(*) FROM copied").fetchone() == (2,)
 with c.pipeline():
     for i in range(2000, 2010):
         c.execute("INSERT INTO p (id) VALUES (%s)", (i,))

@@ -139,20 +139,20 @@ pub fn parameters(out: &mut BytesMut, oids: &[u32]) {
 }
 
 /// Send rows.
-pub fn copy_in(out: &mut BytesMut, n_columns: usize) {
+pub fn copy_in(out: &mut BytesMut, n_columns: usize, binary: bool) {
     message(out, b'G', |out| {
-        out.put_u8(0);
+        out.put_u8(u8::from(binary));
         out.put_u16(count(n_columns));
-        (0..n_columns).for_each(|_| out.put_u16(0));
+        (0..n_columns).for_each(|_| out.put_u16(u16::from(binary)));
     });
 }
 
 /// Rows of a COPY follow.
-pub fn copy_out(out: &mut BytesMut, n_columns: usize) {
+pub fn copy_out(out: &mut BytesMut, n_columns: usize, binary: bool) {
     message(out, b'H', |out| {
-        out.put_u8(0);
+        out.put_u8(u8::from(binary));
         out.put_u16(count(n_columns));
-        (0..n_columns).for_each(|_| out.put_u16(0));
+        (0..n_columns).for_each(|_| out.put_u16(u16::from(binary)));
     });
 }
 

@@ -42,6 +42,11 @@ pub fn value(ty: &DataType, bytes: Option<&Bytes>, binary: bool) -> Result<Array
         .ok_or_else(|| Error::invalid(code::NUMERIC_OUT_OF_RANGE, format!("value out of range for {}", type_name(ty))))
 }
 
+/// A value of a COPY in the binary format.
+pub fn received(ty: &DataType, bytes: Option<&Bytes>) -> Result<ArrayRef> {
+    value(ty, bytes, true)
+}
+
 /// An array of its text.
 fn list(ty: &DataType, text: &str) -> Result<ArrayRef> {
     let text: ArrayRef = Arc::new(StringArray::from(vec![text]));

@@ -91,10 +91,20 @@ impl Encoder {
 
     /// Writes one row as a message; one that is too long is not written.
     pub fn row(&mut self, row: usize, out: &mut BytesMut) -> Result<()> {
+        self.row_as(b'D', &[], row, out)
+    }
+
+    /// The same as a piece of a COPY in the binary format, behind what stands before it.
+    pub fn tuple(&mut self, before: &[u8], row: usize, out: &mut BytesMut) -> Result<()> {
+        self.row_as(b'd', before, row, out)
+    }
+
+    fn row_as(&mut self, kind: u8, before: &[u8], row: usize, out: &mut BytesMut) -> Result<()> {
         let _zone = local::enter(self.zone);
         let start = out.len();
         let Encoder { columns, scratch, .. } = self;
-        super::back::message(out, b'D', |out| {
+        super::back::message(out, kind, |out| {
+            out.put_slice(before);
             out.put_u16(u16::try_from(columns.len()).unwrap_or(u16::MAX));
             for (column, kind, binary) in columns {
                 if column.is_null(row) {

@@ -335,3 +335,19 @@ async fn a_series_without_an_end_ends_with_its_statement() {
         assert_eq!(cancelled(cancel, running).await, "57014", "{sql}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_has_failed_gives_back_what_it_took_since_its_savepoint() {
+    let site = site().await;
+    let (a, b) = (site.client().await, site.client().await);
+    let free = "SELECT pg_try_advisory_xact_lock(1), pg_try_advisory_xact_lock(2)";
+    a.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(1); SAVEPOINT s; SELECT pg_advisory_xact_lock(2)").await.unwrap();
+    assert_eq!(rows(&b, free).await, ["f|f"]);
+    assert_eq!(code(&a, "SELECT 1 / 0").await, "22012");
+    assert_eq!(rows(&b, free).await, ["f|t"]);
+    a.batch_execute("ROLLBACK TO SAVEPOINT s; RELEASE SAVEPOINT s").await.unwrap();
+    assert_eq!(rows(&b, free).await, ["f|t"]);
+    assert_eq!(code(&a, "SELECT 1 / 0").await, "22012");
+    assert_eq!(rows(&b, free).await, ["t|t"]);
+    a.batch_execute("ROLLBACK").await.unwrap();
+}

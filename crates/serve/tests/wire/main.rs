@@ -14,6 +14,7 @@ mod drivers;
 mod fields;
 mod handbook;
 mod hostile;
+mod jobs;
 mod json;
 mod queries;
 mod raw;

@@ -97,3 +97,30 @@ async fn two_roles_see_what_each_may() {
     assert_eq!(rows(&bob, "SHOW MATERIALIZED VIEWS").await, Vec::<String>::new());
     assert_eq!(code(&root, "DROP ROLE alice").await, "2BP01");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_taken_is_told_to_who_may_read_it() {
+    let site = site().await;
+    let root = site.client().await;
+    root.batch_execute(
+        "CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (5); CREATE ROLE w LOGIN PASSWORD 'x'; GRANT INSERT ON t TO w",
+    )
+    .await
+    .unwrap();
+    let writer = login(&site, "w", "x").await.unwrap();
+    for sql in ["INSERT INTO t VALUES (5)", "BEGIN; INSERT INTO t VALUES (5)", "INSERT INTO t VALUES (6), (6)"] {
+        let told = |error: tokio_postgres::Error| {
+            let error = error.as_db_error().expect("of the server").clone();
+            assert_eq!((error.code().code(), error.constraint()), ("23505", Some("t_pkey")), "{sql}");
+            error.detail().map(str::to_owned)
+        };
+        assert_eq!(told(writer.batch_execute(sql).await.unwrap_err()), None, "{sql}");
+        assert!(told(root.batch_execute(sql).await.unwrap_err()).is_some_and(|d| d.starts_with("Key (id)=(")), "{sql}");
+        for client in [&writer, &root] {
+            client.batch_execute("ROLLBACK").await.unwrap();
+        }
+    }
+    root.batch_execute("GRANT SELECT ON t TO w").await.unwrap();
+    let error = writer.batch_execute("INSERT INTO t VALUES (5)").await.unwrap_err();
+    assert_eq!(error.as_db_error().and_then(|e| e.detail()), Some("Key (id)=(5) already exists."));
+}

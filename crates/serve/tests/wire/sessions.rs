@@ -107,3 +107,26 @@ async fn deallocate_takes_statements_back() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_search_path_finds_nothing_without_its_schema() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    for empty in ["SET search_path = ''", "SELECT pg_catalog.set_config('search_path', '', false)"] {
+        client.batch_execute(empty).await.unwrap();
+        assert_eq!(code(&client, "SELECT id FROM t").await, "42P01", "{empty}");
+        assert_eq!(rows(&client, "SELECT id FROM public.t").await, ["1"]);
+        assert_eq!(
+            rows(&client, "SELECT current_schema(), (SELECT count(*) FROM pg_class WHERE relname = 't')").await,
+            ["NULL|1"]
+        );
+        assert_eq!(code(&client, "CREATE TABLE u (id INT)").await, "3F000");
+        client.batch_execute("CREATE VIEW public.v AS SELECT id + 1 AS n FROM public.t").await.unwrap();
+        assert_eq!(rows(&client, "SELECT n FROM public.v").await, ["2"]);
+        client.batch_execute("DROP VIEW public.v; RESET search_path").await.unwrap();
+        assert_eq!(rows(&client, "SELECT id FROM t").await, ["1"]);
+    }
+    assert_eq!(code(&client, "LISTEN news").await, "0A000");
+    assert_eq!(code(&client, "NOTIFY news, 'x'").await, "0A000");
+}

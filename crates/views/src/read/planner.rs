@@ -160,7 +160,7 @@ impl Planner {
             window::mention(&mut query, &unseen)?;
         }
         if open {
-            batch::moving_words(&mut query);
+            batch::of_statements(&mut query);
         }
         batch::versions(&mut query, &|name| scope.shape(name)).map_err(Error::from)?;
         scope.system_columns |= super::records::names_system_column(&query.to_string());

@@ -112,7 +112,9 @@ impl Session {
             match committed {
                 Ok(committed) => return Ok(committed),
                 // The relation itself moved: its name may mean something else by now.
-                Err(NotCommitted::Conflict { lsn: Lsn::ZERO, error }) | Err(NotCommitted::Failed(error)) => return Err(error),
+                Err(NotCommitted::Conflict { lsn: Lsn::ZERO, error }) | Err(NotCommitted::Failed(error)) => {
+                    return Err(self.quiet(error));
+                }
                 Err(NotCommitted::Conflict { lsn, .. }) => at_least = at_least.max(lsn),
             }
         }

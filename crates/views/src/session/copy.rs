@@ -1,7 +1,8 @@
-//! COPY .. FROM STDIN: bytes of csv or PostgreSQL's text format become rows, all of them in one transaction or none.
+//! COPY .. FROM STDIN: bytes of csv, of PostgreSQL's text format or of its binary one become rows, all of them in one transaction or none.
 //!
 //! ```text
 //!   bytes ─▶ fields (records may span chunks) ─▶ columns of text ─▶ every 8,192 rows: typed, checked ─▶ finish: one write
+//!   binary: tuples, see `copy_binary`         ─▶ columns of bytes ─▶ the same by the protocol's receive functions
 //! ```
 //! Invariant: an error names line and column, and leaves nothing; where a stream's bad records are stored beside it, a record with an error is one of
 //! them, and the next begins behind it. Cost: one pass over the bytes, one typed batch per 8,192 rows.
@@ -9,6 +10,7 @@
 
 use super::{
     Session,
+    copy_binary::{Receive, Tuples},
     insert::named_columns,
     intake::{self, DeadLetter, Door, Intake, OnError, Raw},
     rows::not_writable,
@@ -45,6 +47,7 @@ pub struct CopyIn {
     named: Vec<usize>,
     reader: Reader,
     columns: Vec<Vec<Option<String>>>,
+    binary: Option<Binary>,
     lines: Vec<u64>,
     /// How the records of `lines` came, if bad ones are stored.
     pending: Vec<Raw>,
@@ -63,6 +66,16 @@ pub struct CopyIn {
     zone: Zone,
 }
 
+/// What is read instead of text.
+struct Binary {
+    tuples: Tuples,
+    /// Unknown where the door has no protocol.
+    receive: Option<Receive>,
+    columns: Vec<Vec<Option<Bytes>>>,
+    /// Tuples so far.
+    n: u64,
+}
+
 impl CopyIn {
     /// How many columns a row has.
     #[must_use]
@@ -70,10 +83,26 @@ impl CopyIn {
         self.named.len()
     }
 
+    /// Whether rows come in the binary format: who takes them in says how values are received, before the first byte.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        self.binary.is_some()
+    }
+
+    /// How values of the binary format are received.
+    pub fn receive_by(&mut self, receive: Receive) {
+        if let Some(binary) = &mut self.binary {
+            binary.receive = Some(receive);
+        }
+    }
+
     /// Takes in more bytes. After an error the copy is over.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let _zone = local::enter(self.zone);
-        self.reader.take(bytes)?;
+        match &mut self.binary {
+            Some(binary) => binary.tuples.take(bytes).map_err(|e| self.at(self.n_records + 1, None, e))?,
+            None => self.reader.take(bytes)?,
+        }
         self.read(false)
     }
 
@@ -94,11 +123,50 @@ impl CopyIn {
             letters: std::mem::take(&mut self.letters),
             n_records: self.n_records,
             on_error: self.on_error,
-            door: Door { source: self.source, format: if self.reader.csv { "csv" } else { "text" } },
+            door: Door { source: self.source, format: self.format() },
         })
     }
 
+    fn format(&self) -> &'static str {
+        match &self.binary {
+            Some(_) => "binary",
+            None if self.reader.csv => "csv",
+            None => "text",
+        }
+    }
+
+    /// Tuples, as far as they are whole. Where one breaks off nobody knows where the next begins, so that is no bad record but the end.
+    fn read_tuples(&mut self, end: bool) -> Result<()> {
+        loop {
+            let Some(binary) = &mut self.binary else { return Ok(()) };
+            let tuple = binary.tuples.next(end);
+            let line = binary.n + 1;
+            let Some(tuple) = tuple.map_err(|e| self.at(line, None, e))? else { return Ok(()) };
+            if tuple.fields.len() != self.named.len() {
+                let message = format!("row field count is {}, expected {}", tuple.fields.len(), self.named.len());
+                return Err(self.at(line, None, Error::invalid(code::BAD_COPY, message)));
+            }
+            if let Some(binary) = &mut self.binary {
+                binary.n = line;
+                binary.columns.iter_mut().zip(tuple.fields).for_each(|(column, field)| column.push(field));
+            }
+            self.lines.push(line);
+            self.n_records += 1;
+            if self.on_error == OnError::DeadLetter {
+                let raw = Raw { bytes: Bytes::copy_from_slice(&tuple.bytes), position: line };
+                self.hold(raw.bytes.len() + size_of::<Raw>())?;
+                self.pending.push(raw);
+            }
+            if self.lines.len() >= BATCH_ROWS {
+                self.flush()?;
+            }
+        }
+    }
+
     fn read(&mut self, end: bool) -> Result<()> {
+        if self.binary.is_some() {
+            return self.read_tuples(end);
+        }
         loop {
             let record = self.reader.next(end);
             if std::mem::take(&mut self.reader.header) {
@@ -181,15 +249,18 @@ impl CopyIn {
         let mut columns: Vec<ArrayRef> = self.relation.columns.iter().map(|c| new_null_array(&c.ty, lines.len())).collect();
         let mut bad: BTreeMap<usize, (Error, String)> = BTreeMap::new();
         for (i, at) in self.named.iter().enumerate() {
-            let texts = StringArray::from(std::mem::take(&mut self.columns[i]));
+            let cells = match &mut self.binary {
+                Some(binary) => Cells::Binary(std::mem::take(&mut binary.columns[i]), binary.receive.ok_or_else(no_protocol)?),
+                None => Cells::Text(StringArray::from(std::mem::take(&mut self.columns[i]))),
+            };
             let column = &self.relation.columns[*at];
-            columns[*at] = match typed(&texts, &column.ty) {
+            columns[*at] = match cells.typed(&column.ty) {
                 Ok(values) => values,
                 Err((row, error)) if self.on_error == OnError::Fail => {
                     return Err(self.at(lines[row], Some(&column.name), error));
                 }
                 Err(_) => {
-                    let (values, failed) = typed_each(&texts, &column.ty)?;
+                    let (values, failed) = cells.typed_each(&column.ty)?;
                     for (row, error) in failed {
                         bad.entry(row).or_insert((error, column.name.clone()));
                     }
@@ -251,11 +322,18 @@ impl Session {
         let reader = Reader::new(copy, limits.row_bytes);
         let columns = vec![vec![]; named.len()];
         let bytes_max = limits.query_memory_bytes;
+        let binary = copy.binary.then(|| Binary {
+            tuples: Tuples::new(limits.row_bytes.saturating_mul(2)),
+            receive: None,
+            columns: vec![vec![]; named.len()],
+            n: 0,
+        });
         CopyIn {
             relation,
             named,
             reader,
             columns,
+            binary,
             lines: vec![],
             pending: vec![],
             batches: vec![],
@@ -284,6 +362,7 @@ impl Session {
             table,
             columns: columns.to_vec(),
             csv: true,
+            binary: false,
             header: true,
             delimiter: ',',
             null: String::new(),
@@ -361,22 +440,63 @@ fn typed(texts: &StringArray, ty: &DataType) -> Result<ArrayRef, (usize, Error)>
     ScalarValue::iter_to_array(values).map_err(|e| (0, Error::from_datafusion(e)))
 }
 
-/// The same value by value: NULL where there is none, and why there is none.
-fn typed_each(texts: &StringArray, ty: &DataType) -> Result<(ArrayRef, Vec<(usize, Error)>)> {
-    let mut failed = vec![];
-    let mut values: Vec<ArrayRef> = Vec::with_capacity(texts.len());
-    for row in 0..texts.len() {
-        match typed(&texts.slice(row, 1), ty) {
-            Ok(value) => values.push(value),
-            Err((_, error)) if error.kind == ErrorKind::Internal => return Err(error),
-            Err((_, error)) => {
-                failed.push((row, error));
-                values.push(new_null_array(ty, 1));
-            }
+/// Bytes as a type's values, or the first row that is none.
+fn received(cells: &[Option<Bytes>], ty: &DataType, receive: Receive) -> Result<ArrayRef, (usize, Error)> {
+    let value = |(row, cell): (usize, &Option<Bytes>)| receive(ty, cell.as_ref()).map_err(|e| (row, e));
+    let values = cells.iter().enumerate().map(value).collect::<Result<Vec<_>, _>>()?;
+    let all: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    arrow::compute::concat(&all).map_err(|e| (0, Error::arrow(e)))
+}
+
+/// A column of a batch before it has its type.
+enum Cells {
+    Text(StringArray),
+    Binary(Vec<Option<Bytes>>, Receive),
+}
+
+impl Cells {
+    fn typed(&self, ty: &DataType) -> Result<ArrayRef, (usize, Error)> {
+        match self {
+            Cells::Text(texts) => typed(texts, ty),
+            Cells::Binary(cells, receive) => received(cells, ty, *receive),
         }
     }
-    let all: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
-    Ok((arrow::compute::concat(&all).map_err(Error::arrow)?, failed))
+
+    fn len(&self) -> usize {
+        match self {
+            Cells::Text(texts) => texts.len(),
+            Cells::Binary(cells, _) => cells.len(),
+        }
+    }
+
+    fn one(&self, row: usize, ty: &DataType) -> Result<ArrayRef, (usize, Error)> {
+        match self {
+            Cells::Text(texts) => typed(&texts.slice(row, 1), ty),
+            Cells::Binary(cells, receive) => received(&cells[row..=row], ty, *receive),
+        }
+    }
+
+    /// Value by value: NULL where there is none, and why there is none.
+    fn typed_each(&self, ty: &DataType) -> Result<(ArrayRef, Vec<(usize, Error)>)> {
+        let mut failed = vec![];
+        let mut values: Vec<ArrayRef> = Vec::with_capacity(self.len());
+        for row in 0..self.len() {
+            match self.one(row, ty) {
+                Ok(value) => values.push(value),
+                Err((_, error)) if error.kind == ErrorKind::Internal => return Err(error),
+                Err((_, error)) => {
+                    failed.push((row, error));
+                    values.push(new_null_array(ty, 1));
+                }
+            }
+        }
+        let all: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+        Ok((arrow::compute::concat(&all).map_err(Error::arrow)?, failed))
+    }
+}
+
+pub(super) fn no_protocol() -> Error {
+    Error::unsupported("COPY in the binary format is for clients of the Postgres protocol").hint("use csv or text here")
 }
 
 /// Cuts bytes into records of fields.

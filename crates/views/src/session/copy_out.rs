@@ -65,8 +65,11 @@ impl CopyOut {
     /// The lines of a batch, one for each row.
     ///
     /// # Errors
-    /// 0A000 for a column whose type has no text form.
+    /// 0A000 for a column whose type has no text form, and for the binary format, whose values the protocol writes.
     pub fn lines(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+        if self.form.binary {
+            return Err(super::copy::no_protocol());
+        }
         let _zone = local::enter(self.zone);
         let columns: Vec<ArrayRef> =
             batch.columns().iter().map(text_column).collect::<Result<_, _>>().map_err(|e| Error::from_eval(&e))?;

@@ -14,6 +14,7 @@ pub mod append;
 mod backup;
 pub(crate) mod calls;
 pub mod copy;
+pub mod copy_binary;
 pub mod copy_out;
 mod cursor;
 mod ddl;
@@ -318,6 +319,7 @@ impl Session {
 
     /// A failed statement ends an implicit transaction and spoils an explicit one.
     fn fail(&mut self, error: Error) -> Error {
+        let error = self.quiet(error);
         match &mut self.txn {
             Some(txn) if txn.mode == Mode::Explicit => txn.spoil(),
             _ => {

@@ -284,6 +284,18 @@ impl Session {
         self.who(txn).unwrap_or_else(|_| Who::new(self.core.judged.catalog().rights.clone(), RoleId::PUBLIC))
     }
 
+    /// Which key a table has already is told to who may read it (I15).
+    pub(super) fn quiet(&self, mut error: Error) -> Error {
+        let Some(subject) = error.subject.as_ref().filter(|_| error.sqlstate == code::UNIQUE) else { return error };
+        let catalog = self.txn.as_ref().map_or_else(|| self.core.judged.catalog(), |txn| txn.catalog.clone());
+        let relation = catalog.resolve(Some(subject.relation.schema.as_str()), &subject.relation.name, &[]);
+        let who = self.who_at_all(self.txn.as_ref());
+        if !relation.is_some_and(|relation| who.relation(relation, Privileges::SELECT).is_ok()) {
+            error.detail = None;
+        }
+        error
+    }
+
     /// The role of a session that has not taken another; none if there is more to be asked.
     pub(super) fn plain_role(&self) -> Option<RoleId> {
         let is = |name: &str, value: &str| self.variables.get(name).is_none_or(|v| v == value);

@@ -196,6 +196,12 @@ pub(super) fn provider(rows: &RecordBatch) -> Arc<dyn TableProvider> {
     Arc::new(RelationTable::new(Source::Rows(Arc::new(vec![rows.clone()])), rows.schema()))
 }
 
+/// The same of batches that are computed one after the other; there is one at least.
+pub(super) fn provider_of(batches: Vec<RecordBatch>) -> Result<Arc<dyn TableProvider>> {
+    let schema = batches.first().map(RecordBatch::schema).ok_or_else(|| Error::internal("a relation without batches"))?;
+    Ok(Arc::new(RelationTable::new(Source::Rows(Arc::new(batches)), schema)))
+}
+
 impl Session {
     /// RETURNING over the rows that a statement wrote (or removed), or the command's tag.
     pub(super) async fn returning(

@@ -284,16 +284,12 @@ impl Variables {
         self.search_path_of(|| None)
     }
 
-    /// The search path; `user` is the schema that `$user` stands for, if there is one.
+    /// The search path; `user` is the schema that `$user` stands for, if there is one. An empty one is none: names need their schema.
     pub(super) fn search_path_of(&self, user: impl Fn() -> Option<String>) -> Vec<String> {
         let path = self.get("search_path").unwrap_or_default();
         let names = path.split(',').map(|s| s.trim().trim_matches(['"', '\'']).to_owned());
         let own = |s: String| if s == "$user" { user() } else { Some(s) };
-        let mut names: Vec<String> = names.filter(|s| !s.is_empty()).filter_map(own).collect();
-        if names.is_empty() {
-            names.push(crate::catalog::PUBLIC.to_owned());
-        }
-        names
+        names.filter(|s| !s.is_empty()).filter_map(own).collect()
     }
 }
 

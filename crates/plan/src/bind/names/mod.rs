@@ -19,7 +19,9 @@ mod star;
 mod twice;
 mod unfold;
 
-use datafusion::sql::sqlparser::ast::{Cte, Expr, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, With};
+use datafusion::sql::sqlparser::ast::{
+    Cte, Expr, GroupByExpr, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, With,
+};
 
 use self::shape::Shape;
 use super::ast::column_name;
@@ -113,7 +115,7 @@ fn sorted(s: &Select, order: &mut OrderBy, shape: &Shape, env: &mut Env<'_>) -> 
     let outputs: Vec<String> = s.projection.iter().filter_map(output).collect();
     for key in keys {
         match &key.expr {
-            Expr::Identifier(i) if outputs.contains(&fold(i)) => one_meaning(s, &fold(i))?,
+            Expr::Identifier(i) if outputs.contains(&fold(i)) => one_meaning(s, &fold(i), "ORDER BY")?,
             _ => bare::replace(shape, env, &mut key.expr),
         }
     }
@@ -121,7 +123,7 @@ fn sorted(s: &Select, order: &mut OrderBy, shape: &Shape, env: &mut Env<'_>) -> 
 }
 
 /// Refuses a name for several outputs that are not the same.
-fn one_meaning(s: &Select, name: &str) -> Result<()> {
+fn one_meaning(s: &Select, name: &str, clause: &str) -> Result<()> {
     let mut meant = s.projection.iter().filter(|item| output(item).as_deref() == Some(name)).filter_map(|item| match item {
         SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => Some(e),
         _ => None,
@@ -129,7 +131,7 @@ fn one_meaning(s: &Select, name: &str) -> Result<()> {
     let first = meant.next();
     match meant.all(|other| Some(other) == first) {
         true => Ok(()),
-        false => Err(PlanError::invalid("42702", format!("ORDER BY \"{name}\" is ambiguous"))
+        false => Err(PlanError::invalid("42702", format!("{clause} \"{name}\" is ambiguous"))
             .with_hint("give one of the two another name with AS, or write its number")),
     }
 }
@@ -173,5 +175,13 @@ fn select(s: &mut Select, env: &mut Env<'_>, whole: Whole) -> Result<Option<Shap
     }
     twice::refuse(s, &shape)?;
     star::expand(s, &shape);
+    grouped(s, &shape)?;
     Ok(Some(shape))
+}
+
+/// A key of GROUP BY that is a name alone means the input's column of that name; where there is none, the one output of that name.
+fn grouped(s: &Select, shape: &Shape) -> Result<()> {
+    let GroupByExpr::Expressions(keys, _) = &s.group_by else { return Ok(()) };
+    let names = keys.iter().filter_map(|key| if let Expr::Identifier(i) = key { Some(fold(i)) } else { None });
+    names.filter(|name| !shape.has(name)).try_for_each(|name| one_meaning(s, &name, "GROUP BY"))
 }

@@ -166,6 +166,24 @@ impl Calls {
         self.try_lock(key, mode, true)
     }
 
+    /// Holds a row until the transaction ends, among those who say FOR UPDATE; whether nobody else does.
+    pub(super) fn hold_row(&self, topic: TopicId, row: u64, mode: LockMode) -> Result<bool> {
+        if self.turn.lock().until.is_none() {
+            return Ok(true);
+        }
+        let (key, until) = (Key::Row(topic, row), self.until(true)?);
+        let free = self.locks.try_row(self.owner, key, mode, until);
+        if free {
+            self.took(key, mode, until);
+        }
+        Ok(free)
+    }
+
+    /// How many rows of a table are held by anybody.
+    pub(super) fn n_rows_held(&self, topic: TopicId) -> usize {
+        self.locks.n_rows(topic)
+    }
+
     async fn wait(&self, key: Key, mode: LockMode, of_transaction: bool, limit: Option<Duration>) -> Result<()> {
         let until = self.until(of_transaction)?;
         let granted = self.locks.lock(self.owner, key, mode, until);
