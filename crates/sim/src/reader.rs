@@ -59,7 +59,7 @@ pub async fn read(shared: &Shared, session: &mut Session, wanted: &Wanted) -> Re
     let seen = seen.ok_or_else(|| Failure::Wrong("no marks".to_owned()))?;
     shared.count_n("views-compared", seen.views.len() as u64);
     let vector = judge(shared, &seen, wanted).map_err(Failure::Wrong)?;
-    let epoch = epoch.parse().map_err(|_| Failure::Wrong(format!("the epoch of a transaction is {epoch}")))?;
+    let epoch = epoch.parse::<u64>().map_err(|_| Failure::Wrong(format!("the epoch of a transaction is {epoch}")))?;
     shared.tell(&format!("read at {vector:?} epoch {epoch}"));
     let told = Told { vector: vector.clone(), events: seen.events };
     lock(&shared.past).note(epoch, told).map_err(Failure::Wrong)?;
