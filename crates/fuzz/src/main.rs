@@ -29,8 +29,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a target may stay at one input before it is given up.
-const STUCK: Duration = Duration::from_secs(120);
+/// Seconds that a target may stay at one input before it is given up, unless the command line says otherwise.
+const STUCK: u64 = 120;
 
 const USAGE: &str = "usage: regauge-fuzz [--only TARGET] [--minutes N | --seconds N | --executions N] [--seed S]\n       \
                      regauge-fuzz again TARGET HEX";
@@ -45,6 +45,8 @@ struct Arguments {
     seconds: Option<u64>,
     executions: Option<u64>,
     seed: u64,
+    /// Seconds at one input.
+    stuck: u64,
     /// One target, in this process, which leaves its input here.
     alone: Option<PathBuf>,
 }
@@ -83,8 +85,12 @@ fn run() -> Result<bool> {
 /// Each target in a process of its own; false if anything was found.
 fn all(arguments: &Arguments) -> Result<bool> {
     let (mut executions, mut edges, mut violations) = (0, 0, 0);
-    let chosen: Vec<&str> =
-        targets::NAMES.iter().copied().filter(|name| arguments.only.as_deref().is_none_or(|only| only == *name)).collect();
+    // what is planted is run where it is asked for by name
+    let chosen = match arguments.only.as_deref() {
+        None => targets::NAMES.to_vec(),
+        Some(only) if only.starts_with("planted_") || targets::NAMES.contains(&only) => vec![only],
+        Some(_) => vec![],
+    };
     for name in &chosen {
         let (text, end) = one(name, arguments, chosen.len() as u64)?;
         print!("{text}");
@@ -148,7 +154,7 @@ fn one(name: &str, arguments: &Arguments, n_targets: u64) -> Result<(String, End
         let at = note::read(&note).map(|(n, _)| n);
         if at != last.0 {
             last = (at, Instant::now());
-        } else if last.1.elapsed() > STUCK {
+        } else if last.1.elapsed() > Duration::from_secs(arguments.stuck) {
             child.kill()?;
             break (child.wait()?, true);
         }
@@ -157,7 +163,8 @@ fn one(name: &str, arguments: &Arguments, n_targets: u64) -> Result<(String, End
     if status.success() {
         return Ok((text, End::Well));
     }
-    let what = if is_stuck { format!("it was at one input for {STUCK:?}") } else { format!("it came to no end: {status}") };
+    let what =
+        if is_stuck { format!("it was at one input for {} s", arguments.stuck) } else { format!("it came to no end: {status}") };
     let again = note::read(&note).map_or_else(String::new, |(n, input)| {
         format!(", execution={n}\n  again: regauge-fuzz again {name} {}", engine::hex(&input))
     });
@@ -165,7 +172,7 @@ fn one(name: &str, arguments: &Arguments, n_targets: u64) -> Result<(String, End
 }
 
 fn arguments(words: &[String]) -> Result<Arguments> {
-    let mut arguments = Arguments { seed: 1, ..Arguments::default() };
+    let mut arguments = Arguments { seed: 1, stuck: STUCK, ..Arguments::default() };
     let mut words = words.iter();
     while let Some(flag) = words.next() {
         let value = words.next().context(USAGE)?;
@@ -175,6 +182,7 @@ fn arguments(words: &[String]) -> Result<Arguments> {
             "--minutes" => arguments.seconds = Some(value.parse::<u64>().context(USAGE)?.saturating_mul(60)),
             "--seconds" => arguments.seconds = Some(value.parse().context(USAGE)?),
             "--executions" => arguments.executions = Some(value.parse().context(USAGE)?),
+            "--stuck" => arguments.stuck = value.parse().context(USAGE)?,
             "--seed" => arguments.seed = value.parse().context(USAGE)?,
             other => bail!("unknown flag `{other}`\n{USAGE}"),
         }
