@@ -50,7 +50,7 @@ SELECT pg_sleep_for('10 milliseconds')
 SELECT pg_sleep_until(now() - interval '1 day')
 SELECT pg_sleep()
 SELECT 1 WHERE pg_sleep(0) IS NOT NULL
-SET statement_timeout = '50ms'
+SET statement_timeout = '500ms'
 SELECT pg_sleep(30)
 SELECT pg_sleep(30) FROM generate_series(1, 2)
 RESET statement_timeout

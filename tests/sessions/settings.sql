@@ -39,7 +39,7 @@ SHOW idle_in_transaction_session_timeout
 SET idle_session_timeout = 0
 SET statement_timeout = 30000
 SHOW statement_timeout
-SET statement_timeout = '5 sec'
+SET statement_timeout = '50 sec'
 SET statement_timeout = 0
 SET default_transaction_isolation = 'repeatable read'
 SHOW default_transaction_isolation

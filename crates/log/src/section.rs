@@ -192,8 +192,14 @@ impl Section {
         Ok(match self.state.producers.check(seq, wall_ms)? {
             Verdict::New => None,
             Verdict::Duplicate(committed) => {
-                let ticket = if committed.lsn <= durable { None } else { self.ticket_of(committed.lsn) };
-                Some(Admitted { committed, ticket })
+                if committed.lsn <= durable {
+                    return Ok(Some(Admitted { committed, ticket: None }));
+                }
+                // In line or being written, unless the writer panicked: then nobody knows what came of it.
+                let ticket = self.ticket_of(committed.lsn).ok_or_else(|| LogError::Poisoned {
+                    reason: "what came of the first attempt is not known".to_owned(),
+                })?;
+                Some(Admitted { committed, ticket: Some(ticket) })
             }
         })
     }

@@ -118,7 +118,7 @@ pub async fn connect(port: u16) -> Result<Client> {
         .port(port)
         .user("postgres")
         .dbname("postgres")
-        .connect_timeout(Duration::from_secs(10))
+        .connect_timeout(Duration::from_secs(60))
         .connect(NoTls)
         .await
         .context("cannot connect to PostgreSQL")?;

@@ -80,7 +80,7 @@ fn memory_of(seed: u64, n: u64) -> Option<usize> {
 }
 
 /// Longer than any checkpoint of a test takes.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 impl Regauge {
     /// An empty instance; `seed` says how it finds its state again.

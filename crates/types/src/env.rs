@@ -100,6 +100,24 @@ pub trait Disk: Send + Sync {
         Ok(bytes)
     }
 
+    /// Makes a folder and its parents so that they are there after any crash: a name is durable when the folder that holds it is synced.
+    fn create_dir_durable(&self, dir: &Path) -> io::Result<()> {
+        let mut fresh = vec![];
+        for folder in dir.ancestors() {
+            if self.exists(folder)? {
+                break;
+            }
+            fresh.push(folder);
+        }
+        self.create_dir_all(dir)?;
+        // The folder itself may have been made by somebody who was cut off before its name was durable.
+        let all = if fresh.is_empty() { vec![dir] } else { fresh };
+        all.into_iter().filter_map(Path::parent).try_for_each(|above| match above.as_os_str().is_empty() {
+            true => self.sync_dir(Path::new(".")),
+            false => self.sync_dir(above),
+        })
+    }
+
     /// Replaces or makes a small file so that after any crash it has the old or the new content, and the new one after Ok:
     /// temporary name, sync, rename, directory sync.
     fn replace(&self, path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {

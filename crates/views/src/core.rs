@@ -60,6 +60,11 @@ pub struct Core {
     pub checkpoints: Option<regauge_state::checkpoint::Store>,
 }
 
+/// How long it is looked for whether what was read is durable: so often ..
+const SETTLE_SLICES: usize = 300;
+/// .. so long.
+const SETTLE_SLICE: Duration = Duration::from_millis(200);
+
 /// A commit that did not happen.
 #[derive(Debug)]
 pub enum NotCommitted {
@@ -92,12 +97,19 @@ impl Core {
     /// Commits what a transaction has written; `None` when there was nothing to write.
     pub async fn commit(&self, txn: &Txn, seen: Seen, producer: Option<ProducerSeq>) -> Result<Option<Committed>, NotCommitted> {
         let Some(transaction) = self.transaction(txn, seen, producer).map_err(NotCommitted::Failed)? else {
-            self.settle(txn).await.map_err(NotCommitted::Failed)?;
+            self.settle(txn).await?;
             return Ok(None);
         };
         self.hold(txn).await.map_err(NotCommitted::Failed)?;
         let (log, secrets, values) = (self.log.clone(), self.secrets.clone(), txn.values());
-        let outcome = tokio::task::spawn_blocking(move || written(&log, &secrets, &values, transaction)).await;
+        let held = txn.advisory.clone();
+        let outcome = tokio::task::spawn_blocking(move || {
+            let outcome = written(&log, &secrets, &values, transaction);
+            // Not before: who gets one of its locks sees what it has committed, even if nobody waits for this any more.
+            drop(held);
+            outcome
+        });
+        let outcome = outcome.await;
         let outcome = outcome.unwrap_or_else(|_| Err(Error::internal("commit panicked")));
         self.settled(txn, outcome).map(Some)
     }
@@ -201,6 +213,9 @@ impl Core {
             streams: txn.appends.iter().map(|a| a.topic).collect(),
             base: Some(txn.base.clone()),
             frozen: txn.frozen.iter().copied().collect(),
+            generation: txn.generation,
+            has_read: txn.snapshot.is_some(),
+            counted: None,
         };
         Ok(Some(Transaction {
             define: txn.defines.clone(),
@@ -213,12 +228,20 @@ impl Core {
         }))
     }
 
-    /// A transaction that wrote nothing may have read what is not durable yet: it answers when that is.
-    async fn settle(&self, txn: &Txn) -> Result<()> {
-        match txn.snapshot.as_ref().map(Pin::at) {
-            Some(at) if at > self.log.durable() => self.wait_durable(at, Duration::from_secs(60)).await.map(|_| ()),
-            _ => Ok(()),
+    /// A transaction that wrote nothing, or failed, may have read what is not durable yet: it answers when that is. A conflict if it never will be.
+    pub async fn settle(&self, txn: &Txn) -> Result<(), NotCommitted> {
+        let read = txn.snapshot.as_ref().map_or(Lsn::ZERO, Pin::at).max(txn.base.changed());
+        for _ in 0..SETTLE_SLICES {
+            if let Some(lsn) = self.judged.taken_back(txn.generation, read) {
+                return Err(taken_back(lsn));
+            }
+            // In slices: what is taken back wakes nobody who waits for a later commit.
+            if self.wait_durable(read, SETTLE_SLICE).await.is_ok() {
+                // Its lsn may have been given again since.
+                return self.judged.taken_back(txn.generation, read).map_or(Ok(()), |lsn| Err(taken_back(lsn)));
+            }
         }
+        Err(NotCommitted::Failed(causal_timeout(read)))
     }
 
     /// Waits until a commit is durable.
@@ -269,7 +292,7 @@ impl Core {
 #[must_use]
 pub fn causal_timeout(lsn: Lsn) -> Error {
     let message = format!("the read would not show what the session has seen in time lsn={lsn}");
-    Error::new(ErrorKind::Unavailable, code::CAUSAL_TIMEOUT, message).hint("try again, or SET regauge.causal_timeout = '30s'")
+    Error::new(ErrorKind::Unavailable, code::CAUSAL_TIMEOUT, message).hint("try again, or SET regauge.causal_timeout = '5min'")
 }
 
 /// What a transaction's producer sent, if it turns out that it had sent it before.
@@ -315,6 +338,12 @@ fn written(
     Ok(log.commit(transaction))
 }
 
+/// What was read came to nothing, as the disk had no room for it: run again on what there is, which ends before it.
+fn taken_back(lsn: Lsn) -> NotCommitted {
+    let error = Error::conflict("could not serialize access due to a commit that came to nothing").detail(format!("lsn={lsn}"));
+    NotCommitted::Conflict { lsn: Lsn(lsn.0.saturating_sub(1)), error }
+}
+
 fn refused(error: LogError) -> NotCommitted {
     if let LogError::DroppedTopic { topic } | LogError::UnknownTopic { topic } | LogError::WrongSchema { topic, .. } = &error {
         let error = Error::conflict(format!("a relation was changed or dropped meanwhile topic={topic}"));
@@ -341,6 +370,7 @@ fn refused(error: LogError) -> NotCommitted {
             let error = Error::conflict("could not serialize access due to a concurrent change of the catalog");
             NotCommitted::Conflict { lsn: *lsn, error }
         }
+        Some(Refused::TakenBack { lsn }) => taken_back(*lsn),
         Some(Refused::RelationMoved { topic }) => {
             let error = Error::conflict(format!("a relation was changed or dropped meanwhile topic={topic}"));
             NotCommitted::Conflict { lsn: Lsn::ZERO, error }

@@ -28,6 +28,7 @@ impl Core {
     pub fn register(&self, function: &Arc<HostFunction>) -> Result<()> {
         let (name, spec) = (Name::public(function.name()), spec(function)?);
         for _ in 0..RETRIES {
+            let generation = self.judged.generation();
             let catalog = self.judged.catalog();
             let there = catalog.functions_named(&name).into_iter().find(|f| f.spec.params.len() == spec.params.len());
             match &there {
@@ -39,7 +40,7 @@ impl Core {
                 }
                 _ => {}
             }
-            let mut txn = Txn::new(Mode::Autocommit, catalog, self.ids.clone(), Lsn::ZERO);
+            let mut txn = Txn::new(Mode::Autocommit, generation, catalog, self.ids.clone(), Lsn::ZERO);
             txn.role = RoleId::BOOTSTRAP;
             let kind = |spec: &FunctionSpec| spec.is_aggregate();
             if there.is_some_and(|there| kind(&there.spec) != kind(&spec)) {

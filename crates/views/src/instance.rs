@@ -269,16 +269,20 @@ impl Instance {
 }
 
 /// How long a folder that is in use is waited for: who let go of it a moment ago may have a reader on its way out.
-const LETTING_GO: Duration = Duration::from_secs(1);
+const LETTING_GO: Duration = Duration::from_secs(3);
+
+/// And how often at least it is asked for: on a machine that stands still for a while, the reader stood still as long.
+const LETTING_GO_ATTEMPTS_MIN: u32 = 100;
 
 fn open_log(config: &Config) -> Result<Log> {
     let clock = &config.env.clock;
     let begun = clock.steady();
+    let mut attempts = 0_u32;
     loop {
+        attempts = attempts.saturating_add(1);
+        let is_over = || attempts >= LETTING_GO_ATTEMPTS_MIN && clock.steady().saturating_sub(begun) >= LETTING_GO;
         match Log::open(config.env.clone(), &config.dir, config.log.clone()) {
-            Err(LogError::InUse { .. }) if clock.steady().saturating_sub(begun) < LETTING_GO => {
-                clock.sleep(Duration::from_millis(10));
-            }
+            Err(LogError::InUse { .. }) if !is_over() => clock.sleep(Duration::from_millis(10)),
             opened => return opened.map_err(Error::from_log),
         }
     }

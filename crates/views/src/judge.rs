@@ -32,8 +32,10 @@ use std::{
 /// What a session wants, and on what facts it rests.
 #[derive(Debug, Default)]
 pub struct Proposal {
-    /// The commit up to which it has read.
+    /// The commit up to which it has read; of one that has read nothing, any.
     pub snapshot: Lsn,
+    /// Whether it has read rows.
+    pub has_read: bool,
     /// [`Catalog::changed`] of the catalog that it planned with.
     pub catalog: Lsn,
     /// That catalog, if it changes it.
@@ -46,6 +48,10 @@ pub struct Proposal {
     pub streams: Vec<TopicId>,
     /// Tables of which it has read every row: nobody may have written to them since.
     pub frozen: Vec<TopicId>,
+    /// [`Judged::generation`] from before it took the catalog and the snapshot.
+    pub generation: u64,
+    /// A sequence whose next stretch it reserves, and [`Sequence::n_reserved`](crate::catalog::Sequence::n_reserved) that it counted from.
+    pub counted: Option<(u32, u64)>,
 }
 
 /// Why the judge refused.
@@ -77,6 +83,12 @@ pub enum Refused {
         /// Its topic.
         topic: TopicId,
     },
+    /// What it read was taken back: the disk had no room for it.
+    #[error("a commit that was read came to nothing lsn={lsn}")]
+    TakenBack {
+        /// The first of those that came to nothing.
+        lsn: Lsn,
+    },
     /// Not a transaction of ours, or events that do not fit.
     #[error("malformed proposal: {why}")]
     Malformed {
@@ -96,6 +108,32 @@ pub struct Judged {
     heads: RwLock<HashMap<TopicId, SharedHead>>,
     lateness: Mutex<Lateness>,
     last: AtomicU64,
+    taken_back: RwLock<TakenBack>,
+}
+
+/// Commits that came to nothing after they were judged. Their lsns are given again, so an lsn alone does not tell what was read.
+#[derive(Debug, Default)]
+struct TakenBack {
+    /// How often.
+    generation: u64,
+    /// Generation and first lsn, both ascending: of two the later one with the smaller lsn says all that the other does.
+    from: Vec<(u64, Lsn)>,
+}
+
+impl TakenBack {
+    fn push(&mut self, from: Lsn) {
+        self.generation += 1;
+        while self.from.last().is_some_and(|(_, lsn)| *lsn >= from) {
+            self.from.pop();
+        }
+        self.from.push((self.generation, from));
+    }
+
+    /// The first commit that was taken back since a generation.
+    fn first_since(&self, generation: u64) -> Option<Lsn> {
+        let at = self.from.partition_point(|(then, _)| *then <= generation);
+        self.from.get(at).map(|(_, lsn)| *lsn)
+    }
 }
 
 impl Judged {
@@ -104,7 +142,7 @@ impl Judged {
     pub fn new(catalog: Catalog, heads: HashMap<TopicId, SharedHead>, times: Times, last: Lsn) -> Judged {
         let catalogs = RwLock::new(vec![(catalog.changed(), Arc::new(catalog))]);
         let lateness = Mutex::new(Lateness::new(times));
-        Judged { catalogs, heads: RwLock::new(heads), lateness, last: AtomicU64::new(last.0) }
+        Judged { catalogs, heads: RwLock::new(heads), lateness, last: AtomicU64::new(last.0), taken_back: RwLock::default() }
     }
 
     /// How far event time has come, as of the last commit that was judged.
@@ -159,8 +197,29 @@ impl Judged {
         Lsn(self.last.load(Ordering::Acquire))
     }
 
+    /// Moves when commits come to nothing. Who reads what is not durable yet takes it first.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.taken_back.read().generation
+    }
+
+    /// Whether what somebody read up to `read` since `generation` came to nothing: the first commit of that.
+    #[must_use]
+    pub fn taken_back(&self, generation: u64, read: Lsn) -> Option<Lsn> {
+        self.taken_back.read().first_since(generation).filter(|from| *from <= read)
+    }
+
     fn check(&self, proposal: &Proposal) -> Result<(), Refused> {
         let catalog = self.catalog();
+        let read = if proposal.has_read { proposal.snapshot.max(proposal.catalog) } else { proposal.catalog };
+        if let Some(lsn) = self.taken_back(proposal.generation, read) {
+            return Err(Refused::TakenBack { lsn });
+        }
+        if let Some((id, n)) = proposal.counted
+            && catalog.sequence(id).is_none_or(|sequence| sequence.n_reserved != n)
+        {
+            return Err(Refused::CatalogMoved { lsn: catalog.changed() });
+        }
         if catalog.changed() > proposal.catalog {
             let holds = |base: &Arc<Catalog>| {
                 let fits = || Catalog::clone(&catalog).apply_all(catalog.changed(), &proposal.events).is_ok();
@@ -237,31 +296,44 @@ impl Judged {
     pub fn forget_before(&self, since: Lsn, durable: Lsn) {
         let mut catalogs = self.catalogs.write();
         let keep = catalogs.iter().rposition(|(lsn, _)| *lsn <= durable.min(since)).unwrap_or(0);
-        catalogs.drain(..keep);
-        let all: Vec<Arc<Catalog>> = catalogs.iter().map(|(_, c)| c.clone()).collect();
-        let current = all.last().cloned().unwrap_or_default();
+        let gone: Vec<Arc<Catalog>> = catalogs.drain(..keep).map(|(_, catalog)| catalog).collect();
+        let kept: Vec<Arc<Catalog>> = catalogs.iter().map(|(_, c)| c.clone()).collect();
+        let current = kept.last().cloned().unwrap_or_default();
         drop(catalogs);
         self.lateness.lock().settle(durable, &current);
-        self.heads.write().retain(|topic, _| {
-            let id = ObjectId::Topic(topic.0);
-            all.first().is_none_or(|first| first.changed() > since) || all.iter().rev().any(|catalog| catalog.get(id).is_some())
-        });
+        self.drop_heads(&gone, &kept);
         for head in self.heads() {
             head.write().compact(since);
         }
     }
 
+    /// Heads of tables that only catalogs have which are gone. One that is judged meanwhile is in none of those, whatever is known of it here.
+    fn drop_heads(&self, gone: &[Arc<Catalog>], kept: &[Arc<Catalog>]) {
+        if gone.is_empty() {
+            return;
+        }
+        self.heads.write().retain(|topic, _| {
+            let has = |catalog: &Arc<Catalog>| catalog.get(ObjectId::Topic(topic.0)).is_some();
+            !gone.iter().any(has) || kept.iter().rev().any(has)
+        });
+    }
+
     fn forget_from(&self, from: Lsn) {
         let mut catalogs = self.catalogs.write();
+        let mut gone = vec![];
         while catalogs.len() > 1 && catalogs.last().is_some_and(|(lsn, _)| *lsn >= from) {
-            catalogs.pop();
+            gone.extend(catalogs.pop().map(|(_, catalog)| catalog));
         }
+        let kept: Vec<Arc<Catalog>> = catalogs.iter().map(|(_, c)| c.clone()).collect();
         drop(catalogs);
         self.lateness.lock().forget_from(from);
+        self.drop_heads(&gone, &kept);
         for head in self.heads() {
             head.write().revoke(from);
         }
         self.last.store(from.0.saturating_sub(1), Ordering::Release);
+        // Last: who takes the generation from here on can read nothing of it any more.
+        self.taken_back.write().push(from);
     }
 }
 
@@ -281,7 +353,11 @@ impl Judge for Judged {
         }
         let catalog = self.catalog();
         let late = self.lateness.lock().judge(lsn, &catalog, &mut txn.appends);
-        late.map_err(|why| refuse(Refused::Malformed { why }))?;
+        if let Err(why) = late {
+            // What was taken in above must not stay: the log does not call back what was refused.
+            self.forget_from(lsn);
+            return Err(refuse(Refused::Malformed { why }));
+        }
         self.last.store(lsn.0, Ordering::Release);
         Ok(())
     }
@@ -289,5 +365,61 @@ impl Judge for Judged {
     fn revoke(&self, from: Lsn) -> bool {
         self.forget_from(from);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_back_is_told_by_generation_and_lsn() {
+        let mut back = TakenBack::default();
+        assert_eq!(back.first_since(0), None);
+        back.push(Lsn(10));
+        let then = back.generation;
+        assert_eq!((back.first_since(0), back.first_since(then)), (Some(Lsn(10)), None));
+        back.push(Lsn(12));
+        assert_eq!((back.first_since(0), back.first_since(then)), (Some(Lsn(10)), Some(Lsn(12))));
+        for _ in 0..1000 {
+            back.push(Lsn(11));
+        }
+        assert_eq!((back.first_since(0), back.first_since(then), back.from.len()), (Some(Lsn(10)), Some(Lsn(11)), 2));
+        assert_eq!(back.first_since(back.generation), None);
+    }
+    fn with_table(topic: u32) -> Arc<Catalog> {
+        let body = format!(
+            r#"{{"event":"table_created","topic":{topic},"name":{{"schema":"public","name":"t{topic}"}},"columns":[{{"id":1,"name":"id","type":"integer","not_null":true}}],"key":[0],"options":{{}}}}"#
+        );
+        let event: Event = serde_json::from_str(&body).expect("an event");
+        let mut catalog = Catalog::default();
+        catalog.apply_all(Lsn(u64::from(topic)), &[event]).expect("fits");
+        Arc::new(catalog)
+    }
+
+    #[test]
+    fn only_heads_of_tables_that_are_gone_are_dropped() {
+        let judged = Judged::new(Catalog::default(), HashMap::new(), Times::default(), Lsn(0));
+        let (old, new) = (with_table(1), with_table(2));
+        judged.renew_heads(Lsn(1), &old);
+        judged.renew_heads(Lsn(2), &new);
+        // Table 2 is being judged: its head is there, its catalog is not seen yet.
+        judged.drop_heads(&[Arc::default()], &[old.clone()]);
+        assert_eq!((judged.head(TopicId(1)).is_some(), judged.head(TopicId(2)).is_some()), (true, true));
+        judged.drop_heads(&[old], &[Arc::default()]);
+        assert_eq!((judged.head(TopicId(1)).is_some(), judged.head(TopicId(2)).is_some()), (false, true));
+    }
+
+    #[test]
+    fn who_has_read_what_came_to_nothing_is_refused() {
+        let judged = Judged::new(Catalog::default(), HashMap::new(), Times::default(), Lsn(9));
+        let before = judged.generation();
+        let read = |generation, at| Proposal { snapshot: Lsn(at), has_read: true, generation, ..Proposal::default() };
+        assert!(judged.check(&read(before, 10)).is_ok());
+        judged.forget_from(Lsn(10));
+        assert!(matches!(judged.check(&read(before, 10)), Err(Refused::TakenBack { lsn: Lsn(10) })));
+        assert!(judged.check(&read(before, 9)).is_ok(), "it has read what is there still");
+        assert!(judged.check(&read(judged.generation(), 10)).is_ok(), "the lsn was given again");
+        assert!(judged.check(&Proposal { snapshot: Lsn(10), generation: before, ..Proposal::default() }).is_ok(), "nothing read");
     }
 }

@@ -113,7 +113,7 @@ impl Secrets {
     /// Keeps a value in the file of a name.
     pub fn keep(&self, name: &str, value: &SecretValue) -> Result<()> {
         let _one = self.writing.lock();
-        self.env.disk.create_dir_all(&self.dir).map_err(unusable)?;
+        self.env.disk.create_dir_durable(&self.dir).map_err(unusable)?;
         let key = self.key(true)?;
         let mut nonce = [0; NONCE_LEN];
         self.env.random.fill(&mut nonce);

@@ -39,8 +39,9 @@ pub struct Sequences {
 #[derive(Clone, Copy)]
 struct Counter {
     given: Option<i64>,
-    reserved: Option<i64>,
-    /// Numbers between the two.
+    /// [`Sequence::n_reserved`] that it counts behind: another one, and somebody has set it meanwhile.
+    n_reserved: u64,
+    /// Numbers up to what is reserved.
     left: usize,
     stretch: usize,
 }
@@ -59,11 +60,10 @@ impl Sequences {
         while numbers.len() < n {
             let catalog = self.judged.catalog();
             let sequence = catalog.sequence(id).ok_or_else(gone)?;
-            let at = sequence.reserved;
-            let fresh = Counter { given: at, reserved: at, left: 0, stretch: STRETCH_MIN };
+            let n_reserved = sequence.n_reserved;
+            let fresh = Counter { given: sequence.reserved, n_reserved, left: 0, stretch: STRETCH_MIN };
             let counter = counters.entry(id).or_insert(fresh);
-            if counter.reserved != at {
-                // Somebody has set it meanwhile.
+            if counter.n_reserved != n_reserved {
                 *counter = fresh;
             }
             while numbers.len() < n && counter.left > 0 {
@@ -74,8 +74,10 @@ impl Sequences {
             if numbers.len() < n {
                 let wanted = (n - numbers.len()).max(counter.stretch);
                 let (last, reserved) = stretch(sequence, counter.given, wanted)?;
-                self.set(id, Some(last))?;
-                counter.reserved = Some(last);
+                if !self.set(id, Some(n_reserved), Some(last))? {
+                    continue;
+                }
+                counter.n_reserved = n_reserved + 1;
                 counter.left = reserved;
                 counter.stretch = (counter.stretch * 2).min(STRETCH_MAX);
             }
@@ -83,20 +85,30 @@ impl Sequences {
         Ok(numbers)
     }
 
-    /// Reserves numbers up to `last`, durable when this returns.
-    fn set(&self, id: u32, last: Option<i64>) -> Result<()> {
+    /// Reserves numbers up to `last`, durable when this returns true. False, and nothing was done, if the sequence was set since
+    /// `counted` ([`Sequence::n_reserved`]).
+    fn set(&self, id: u32, counted: Option<u64>, last: Option<i64>) -> Result<bool> {
         for _ in 0..ATTEMPTS {
+            let generation = self.judged.generation();
             let catalog = self.judged.catalog();
             let events = decide(&catalog, Wish::Reserve { sequence: id, last })?;
-            if catalog.sequence(id).is_none() {
-                return Err(gone());
+            let now = catalog.sequence(id).ok_or_else(gone)?.n_reserved;
+            if counted.is_some_and(|then| then != now) {
+                return Ok(false);
             }
             let rows = crate::catalog::encode(&events).map_err(Error::internal)?;
-            let proposal = Proposal { snapshot: self.judged.last(), catalog: catalog.changed(), events, ..Proposal::default() };
+            let proposal = Proposal {
+                snapshot: self.judged.last(),
+                catalog: catalog.changed(),
+                events,
+                generation,
+                counted: counted.map(|then| (id, then)),
+                ..Proposal::default()
+            };
             let appends = vec![Append { topic: CATALOG_TOPIC, partition: None, rows }];
             let transaction = Transaction { appends, context: Some(Box::new(proposal)), ..Transaction::default() };
             match self.log.commit(transaction) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(regauge_log::LogError::Refused(_)) => {}
                 Err(error) => return Err(Error::from_log(error)),
             }
@@ -215,7 +227,7 @@ impl Mine {
         }
         let last = if called { Some(value) } else { value.checked_sub(spec.increment) };
         if self.shared.judged.catalog().sequence(id).is_some() {
-            self.shared.set(id, last)?;
+            self.shared.set(id, None, last)?;
         } else {
             self.state.lock().own.insert(id, last);
         }

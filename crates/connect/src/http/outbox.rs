@@ -59,7 +59,7 @@ impl Outbox {
 
     /// As it was left.
     pub fn load(&self) -> Result<State, Fault> {
-        self.env.disk.create_dir_all(&self.dir).map_err(refused)?;
+        self.env.disk.create_dir_durable(&self.dir).map_err(refused)?;
         let path = self.dir.join("state.json");
         if !self.env.disk.exists(&path).map_err(refused)? {
             return Ok(State::default());

@@ -100,7 +100,7 @@ impl Parquet {
     fn store(&mut self) -> Result<&LocalFileSystem, Fault> {
         if self.store.is_none() {
             for folder in ["manifest", "data"] {
-                self.env.disk.create_dir_all(&self.settings.path.join(folder)).map_err(refused)?;
+                self.env.disk.create_dir_durable(&self.settings.path.join(folder)).map_err(refused)?;
             }
             self.store = Some(LocalFileSystem::new_with_prefix(&self.settings.path).map_err(refused)?);
         }

@@ -117,7 +117,7 @@ pub fn status(instance: &Instance, name: &str) -> Status {
 
 /// Waits until a sink's status is as wished; tells what it was when it never is.
 pub async fn until(instance: &Instance, name: &str, what: impl Fn(&Status) -> bool) -> Status {
-    for _ in 0..6000 {
+    for _ in 0..18_000 {
         let now = status(instance, name);
         if what(&now) {
             return now;

@@ -114,10 +114,12 @@ async fn a_zombie_publishes_nothing_and_a_folder_is_not_taken_unasked() {
         exec(&instance, &format!("INSERT INTO orders VALUES ({id}, 'w{}', 1)", id % 3)).await;
     }
     let here = rows(&instance, "SELECT * FROM totals").await;
+    // before that there is no manifest to read
+    until(&instance, "s_totals", |s| s.seen.is_some()).await;
     let mut tries = 0;
     while summed(&out.path().join("totals")) != here {
         tries += 1;
-        assert!(tries < 6000, "the folder never got there: {:?}", super::common::status(&instance, "s_totals"));
+        assert!(tries < 18_000, "the folder never got there: {:?}", super::common::status(&instance, "s_totals"));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     one.stop().await;

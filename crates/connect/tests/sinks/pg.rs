@@ -126,7 +126,7 @@ async fn a_view_that_goes_on_from_a_checkpoint_is_not_written_twice() {
         caught_up(&instance, "p").await;
         // The checkpoint lies before what the target has when the process goes.
         let taken = instance.clone();
-        tokio::task::spawn_blocking(move || taken.checkpoint(std::time::Duration::from_secs(30)).unwrap()).await.unwrap();
+        tokio::task::spawn_blocking(move || taken.checkpoint(std::time::Duration::from_secs(300)).unwrap()).await.unwrap();
         for i in 0..round {
             exec(&instance, &format!("INSERT INTO clicks VALUES ('b', 'p{i}')")).await;
             caught_up(&instance, "p").await;
@@ -210,14 +210,19 @@ async fn two_writers_of_one_sink_end_with_one() {
         exec(&instance, &format!("INSERT INTO orders VALUES ({id}, 'w{}', 1)", id % 3)).await;
     }
     let client = server.client().await;
-    for _ in 0..6000 {
-        if there(&client, "SELECT who, n FROM totals").await == ["w0|10", "w1|10", "w2|10"] {
+    // before that there is no table to read
+    until(&instance, "s", |s| s.seen.is_some()).await;
+    let all = ["w0|10|10", "w1|10|10", "w2|10|10"];
+    for _ in 0..18_000 {
+        if there(&client, "SELECT who, n, cents FROM totals").await == all {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    assert_eq!(there(&client, "SELECT who, n, cents FROM totals").await, ["w0|10|10", "w1|10|10", "w2|10|10"]);
-    assert_eq!(there(&client, "SELECT incarnation FROM regauge_sinks").await, ["2"]);
+    assert_eq!(there(&client, "SELECT who, n, cents FROM totals").await, all);
+    // each took one; who lost its connection in between took another
+    let taken = there(&client, "SELECT incarnation FROM regauge_sinks").await;
+    assert!(taken.len() == 1 && taken[0].parse::<u64>().unwrap() >= 2, "{taken:?}");
     one.stop().await;
     two.stop().await;
 }

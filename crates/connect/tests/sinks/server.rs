@@ -6,7 +6,8 @@ use std::{
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 use tokio_postgres::{Client, NoTls};
 
@@ -49,8 +50,22 @@ fn as_user(command: &mut Command, user: Option<(u32, u32)>) {
     }
 }
 
+/// A port below those that the system hands out (32768 and up on Linux): nobody gets it by chance while the server is down. Tests that run at
+/// the same time look for it at different places.
+fn port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const N: u16 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let from = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % u32::from(N);
+    let all = (0..N).map(|n| FIRST + (n + u16::try_from(from).unwrap()) % N);
+    all.into_iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).expect("a free port")
+}
+
 /// The test itself comes in by another role, without TLS.
 const HBA: &str = "hostnossl all postgres 127.0.0.1/32 trust\nhostssl all app 127.0.0.1/32 scram-sha-256\n";
+
+/// How long a start is waited for.
+const START_MAX: Duration = Duration::from_secs(120);
 
 impl Server {
     pub async fn new() -> Server {
@@ -74,7 +89,6 @@ impl Server {
         as_user(&mut init, user);
         let out = init.output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         if let Some((cert, key)) = secure {
             let data = folder.path().join("data");
             for (name, text) in [("server.crt", cert), ("server.key", key), ("pg_hba.conf", HBA)] {
@@ -86,12 +100,28 @@ impl Server {
                 }
             }
         }
-        let mut server = Server { running: None, bin, user, port, folder, secure: secure.is_some() };
-        server.start().await;
-        server
+        let mut server = Server { running: None, bin, user, port: port(), folder, secure: secure.is_some() };
+        // Between finding a port and listening on it another process may take it.
+        for _ in 0..3 {
+            match server.try_start().await {
+                Ok(()) => return server,
+                Err(why) => eprintln!("PostgreSQL is tried at another port: {why}"),
+            }
+            server.port = port();
+        }
+        panic!("PostgreSQL does not start");
     }
 
+    /// Starts it again where it was. Who served the one before may be on their way out, and is waited for.
     pub async fn start(&mut self) {
+        let begun = Instant::now();
+        while let Err(why) = self.try_start().await {
+            assert!(begun.elapsed() < START_MAX, "{why}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn try_start(&mut self) -> Result<(), String> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(self.bin.join("postgres"));
         command.arg("-D").arg(self.folder.path().join("data")).arg("-p").arg(self.port.to_string());
@@ -103,14 +133,30 @@ impl Server {
         }
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         as_user(&mut command, self.user);
-        self.running = Some(command.spawn().unwrap());
-        for _ in 0..3000 {
-            if self.try_client().await.is_ok() {
-                return;
+        let mut child = command.spawn().unwrap();
+        let said = || fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < START_MAX {
+            if let Some(status) = child.try_wait().unwrap() {
+                return Err(format!("PostgreSQL ended by itself, {status}: {}", said()));
+            }
+            if self.answers().await {
+                self.running = Some(child);
+                return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("PostgreSQL does not answer: {}", fs::read_to_string(self.folder.path().join("log")).unwrap());
+        let why = format!("PostgreSQL does not answer: {}", said());
+        self.running = Some(child);
+        self.crash();
+        Err(why)
+    }
+
+    /// Whether it is this one that answers at the port.
+    async fn answers(&self) -> bool {
+        let Ok(client) = self.try_client().await else { return false };
+        let place = client.query_one("SHOW data_directory", &[]).await;
+        place.is_ok_and(|row| Path::new(row.get::<_, &str>(0)) == self.folder.path().join("data"))
     }
 
     async fn try_client(&self) -> Result<Client, tokio_postgres::Error> {

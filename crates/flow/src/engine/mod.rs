@@ -44,7 +44,7 @@ use layout::Layout;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
 use regauge_state::spill::SpillError;
-use regauge_state::trace::{Publisher, TraceError, TraceReader, published};
+use regauge_state::trace::{Pin, Publisher, TraceError, TraceReader, published};
 use regauge_types::{Delta, Epoch, TopicId, env::Env, hash};
 pub use saving::{Given, Later, NodeImages, Preparing, Restore, Saved, Saving};
 use shape::{Shape, Spread};
@@ -197,11 +197,25 @@ impl Engine {
     /// versions in the same order, and each trace shows the rows that the process's own workers hold.
     pub fn install(&self, install: Install) -> Result<TraceReader, EngineError> {
         let budget = self.budget.clone();
-        self.install_with(install, &move |plan| operators(plan, budget.as_ref()))
+        self.install_with(install, None, &move |plan| operators(plan, budget.as_ref())).map(|(reader, _)| reader)
+    }
+
+    /// As [`Engine::install`], and keeps an epoch of its trace readable from before the first worker hears of it: a past that is read in
+    /// parts may be through with several of them by the time that a caller could ask for a pin.
+    pub fn install_pinned(&self, install: Install, from: Epoch) -> Result<(TraceReader, Pin), EngineError> {
+        let budget = self.budget.clone();
+        let (reader, pin) = self.install_with(install, Some(from), &move |plan| operators(plan, budget.as_ref()))?;
+        let pin = pin.map_or_else(|| reader.pin(from), Ok)?;
+        Ok((reader, pin))
     }
 
     /// As [`Engine::install`], with operators by somebody else: for tests of those that misbehave.
-    fn install_with(&self, install: Install, make: &Make) -> Result<TraceReader, EngineError> {
+    fn install_with(
+        &self,
+        install: Install,
+        pinned: Option<Epoch>,
+        make: &Make,
+    ) -> Result<(TraceReader, Option<Pin>), EngineError> {
         let Install { id, plan, sources, as_of, restore } = install;
         let mut flows = self.flows.lock();
         if flows.running.contains_key(&id) {
@@ -221,6 +235,8 @@ impl Engine {
         let mut inputs =
             (0..workers).map(|worker| inputs(&plan, &sources, as_of, worker, workers)).collect::<Result<Vec<_>, _>>()?;
         let pasts: Vec<_> = inputs[0].iter().enumerate().filter_map(|(i, (id, _))| Some((i, history(&sources, id)?))).collect();
+        // Before anything is read: nothing is behind it yet.
+        let pin = pinned.map(|from| reader.pin(from)).transpose()?;
         let (mut aheads, mut readers) = (vec![], vec![]);
         let reads = !pasts.is_empty() && (restored.is_none() || goes_on);
         // the longest: others are not cut
@@ -255,7 +271,7 @@ impl Engine {
         self.workers.tell_all(parts.map(|part| Command::Install(Box::new(part))));
         flows.readers.extend(readers);
         flows.running.insert(id, flow);
-        Ok(reader)
+        Ok((reader, pin))
     }
 
     /// Fills fresh operators and publishers with what was saved: each worker's with what it owns now.

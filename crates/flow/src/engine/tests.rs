@@ -9,7 +9,7 @@ use regauge_plan::flowplan::OutputColumn;
 use regauge_types::{COLUMN_ID_KEY, ColumnId};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 fn rows(values: std::ops::Range<i64>) -> Delta {
     let field = Field::new("a", DataType::Int64, true).with_metadata([(COLUMN_ID_KEY.to_owned(), "0".to_owned())].into());
@@ -88,7 +88,7 @@ fn install(engine: &Engine, id: FlowId, past: Past, before: Arc<dyn Fn(usize) + 
         let wrap = |inner| -> Box<dyn Operator> { Box::new(Wrapped { inner, before: Arc::clone(&before) }) };
         Ok(operators(plan, None)?.into_iter().map(|o| o.map(wrap)).collect())
     };
-    engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1), restore: None }, &make).unwrap()
+    engine.install_with(Install { id, plan: plan(), sources, as_of: Epoch(1), restore: None }, None, &make).unwrap().0
 }
 
 fn no_past() -> Past {

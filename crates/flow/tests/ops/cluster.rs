@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 
 use arrow::datatypes::DataType;
 use regauge_flow::engine::{Cluster, Engine, Feed, History, Install};
@@ -21,6 +23,8 @@ use crate::value::*;
 
 const ROLE: &str = "REGAUGE_TEST_CLUSTER";
 const WORKERS: usize = 2;
+/// What a process says when it has found the others.
+const MET: &str = "the processes have met";
 
 fn joined_and_grouped() -> FlowPlan {
     let mut p = plan(2, false);
@@ -49,6 +53,7 @@ fn one_process_of_a_cluster() {
     let addresses: Vec<String> = parts.map(str::to_owned).collect();
     let n = addresses.len();
     let engine = start(WORKERS, Some(Cluster { process, addresses }), regauge_types::env::Env::real());
+    println!("{MET}");
     failures_are_heard_of_in_both(&engine, process);
     let epochs = epochs();
     let plans = [joined_and_grouped(), global()];
@@ -111,13 +116,19 @@ fn failures_are_heard_of_in_both(engine: &Engine, process: usize) {
     engine.drop_flow(102);
 }
 
+/// Addresses at ports below those that the system hands out (32768 and up on Linux), so that nobody gets one by chance before the processes
+/// listen there. Tests that run at the same time look for them at different places.
 fn free_addresses(n: usize) -> Vec<String> {
-    let held: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let from = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(100, Ordering::Relaxed)) % 12_000;
+    let all = (0..12_000).map(|n| 20_000 + (n + from) % 12_000);
+    let held: Vec<TcpListener> = all.filter_map(|port| TcpListener::bind(format!("127.0.0.1:{port}")).ok()).take(n).collect();
     held.iter().map(|l| l.local_addr().unwrap().to_string()).collect()
 }
 
-#[test]
-fn two_processes_publish_the_answer_together() {
+/// What both processes of a cluster tell, line by line, and which of them; nothing if one of them ended before they had found each other, as it does
+/// when somebody else has its port.
+fn told_by_both() -> Option<Vec<(usize, String)>> {
     let addresses = free_addresses(2);
     let me = std::env::current_exe().unwrap();
     let mut children: Vec<_> = (0..2)
@@ -130,30 +141,58 @@ fn two_processes_publish_the_answer_together() {
                 .unwrap()
         })
         .collect();
+    let outs: Vec<_> = children.iter_mut().map(|child| BufReader::new(child.stdout.take().unwrap())).collect();
+    let (tell, heard) = channel();
+    let told = std::thread::scope(|scope| {
+        for (process, out) in outs.into_iter().enumerate() {
+            let tell = tell.clone();
+            scope.spawn(move || {
+                out.lines().for_each(|line| tell.send((process, Some(line.unwrap()))).unwrap());
+                tell.send((process, None)).unwrap();
+            });
+        }
+        let (mut told, mut met, mut n_over) = (vec![], [false; 2], 0);
+        while n_over < children.len() {
+            match heard.recv().unwrap() {
+                (process, Some(line)) => {
+                    met[process] |= line.ends_with(MET);
+                    told.push((process, line));
+                }
+                (_, None) if met == [true; 2] => n_over += 1,
+                (_, None) => {
+                    // the other one would look for it for ever
+                    children.iter_mut().for_each(|child| child.kill().unwrap());
+                    return None;
+                }
+            }
+        }
+        Some(told)
+    });
+    for child in &mut children {
+        let ended = child.wait().unwrap();
+        assert!(told.is_none() || ended.success());
+    }
+    told
+}
+
+#[test]
+fn two_processes_publish_the_answer_together() {
+    let told = told_by_both().or_else(told_by_both).expect("both begin");
     // (plan, epoch) to rows as text
     let mut union: BTreeMap<(usize, u64), BTreeMap<String, i64>> = BTreeMap::new();
-    let mut shares = vec![];
-    for child in &mut children {
-        let mut n_rows = 0;
-        let mut ended = false;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            // the harness begins its line without an end
-            let line = line.find("row ").filter(|i| line[..*i].ends_with("... ") || *i == 0).map_or(&*line, |i| &line[i..]);
-            ended |= line == "end";
-            let Some(rest) = line.strip_prefix("row ") else { continue };
-            let mut words = rest.splitn(4, ' ');
-            let mut number = || words.next().unwrap().parse::<i64>().unwrap();
-            let (i, epoch, n) = (number() as usize, number() as u64, number());
-            *union.entry((i, epoch)).or_default().entry(words.next().unwrap().to_owned()).or_default() += n;
-            n_rows += 1;
-        }
-        assert!(ended, "a process came to its end");
-        shares.push(n_rows);
+    let (mut shares, mut ended) = ([0; 2], [false; 2]);
+    for (process, line) in &told {
+        // the harness begins its line without an end
+        let line = line.find("row ").filter(|i| line[..*i].ends_with("... ") || *i == 0).map_or(&**line, |i| &line[i..]);
+        ended[*process] |= line == "end";
+        let Some(rest) = line.strip_prefix("row ") else { continue };
+        let mut words = rest.splitn(4, ' ');
+        let mut number = || words.next().unwrap().parse::<i64>().unwrap();
+        let (i, epoch, n) = (number() as usize, number() as u64, number());
+        *union.entry((i, epoch)).or_default().entry(words.next().unwrap().to_owned()).or_default() += n;
+        shares[*process] += 1;
     }
-    for child in &mut children {
-        assert!(child.wait().unwrap().success());
-    }
+    assert_eq!(ended, [true; 2], "both processes came to their end");
     assert!(shares.iter().all(|n| *n > 0), "both hold a part: {shares:?}");
     let mut sources: BTreeMap<SourceId, Bag> = BTreeMap::new();
     for (i, changes) in epochs().iter().enumerate() {

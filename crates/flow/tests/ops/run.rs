@@ -17,7 +17,7 @@ use crate::drive::{base, source};
 use crate::value::*;
 
 /// Long enough for a loaded machine; reached only when something is broken.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(300);
 
 pub type Change = (u32, Row, i64);
 

@@ -35,7 +35,7 @@ impl File for SlowFile {
     fn sync(&self) -> io::Result<()> {
         if let Some(syncs) = &self.syncs {
             syncs.fetch_add(1, Ordering::SeqCst);
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         self.below.sync()
     }
@@ -183,7 +183,7 @@ fn an_idle_log_brings_its_mark_up_to_date() {
     let before = read();
     log.commit(append(1, &[1])).unwrap();
     let env = Env::real();
-    for _ in 0..500 {
+    for _ in 0..12_000 {
         if read() != before {
             return;
         }

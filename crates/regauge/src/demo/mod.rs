@@ -30,7 +30,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Hours of 2013 per second on a terminal: two weeks in about half a minute.
 const HOURS_PER_S: f64 = 12.0;
@@ -76,17 +76,18 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     ensure!(!dir.join("journal").exists(), "the demo wants a folder without data dir={}", dir.display());
     let remove = || {
         // what still runs may write once more
-        for _ in 0..40 {
+        for _ in 0..1200 {
             if !temporary || std::fs::remove_dir_all(&dir).is_ok() || !dir.exists() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     };
+    // before there is a folder: whoever sees that one may tell us to stop, and nothing is to be left of it
+    let mut ends = Ends::heard()?;
     let report = tokio::select! {
         report = whole(&dir, &args) => report,
-        told = told_to_stop() => {
-            told?;
+        () = ends.next() => {
             // the screen's thread would wait for a key
             ratatui::restore();
             remove();
@@ -101,16 +102,30 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
 }
 
 /// A terminal that goes away, or somebody who wants this process to end.
-async fn told_to_stop() -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = hangup.recv() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+struct Ends {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    /// From now on they do not end the process by themselves.
+    fn heard() -> anyhow::Result<Ends> {
+        Ok(Ends {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Waits for one of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.hangup.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 async fn whole(dir: &Path, args: &DemoArgs) -> anyhow::Result<Report> {

@@ -6,6 +6,7 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -36,6 +37,12 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
             assert!(begun.elapsed() < Duration::from_secs(60), "cycle {cycle}: no append was acknowledged");
             std::thread::sleep(Duration::from_millis(1));
         }
+        // The first two live until they have taken a checkpoint: so two of them at least are found. With the others it is as it comes.
+        let before = newest(dir.path());
+        while cycle < 2 && newest(dir.path()) == before {
+            assert!(begun.elapsed() < Duration::from_secs(120), "cycle {cycle}: no checkpoint was taken");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         std::thread::sleep(Duration::from_micros(dice.below(90_000)));
         running.kill();
         working.end();
@@ -49,9 +56,7 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
         let again = start(cycle + 1);
         restart = restart.max(begun.elapsed());
         load.check(&format!("cycle {cycle}"), &again);
-        let names = std::fs::read_dir(dir.path().join("checkpoint")).unwrap();
-        let newest = names.filter_map(|n| n.unwrap().file_name().into_string().ok()).filter(|n| n.ends_with(".rgc")).max();
-        checkpoints.extend(newest);
+        checkpoints.extend(newest(dir.path()));
         server = Some(again);
     }
     println!(
@@ -64,6 +69,13 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
     );
     println!("soak: cases={acked_before} faults={} faults:kill={cycles} faults:recovery={recoveries}", cycles + recoveries);
     assert!(checkpoints.len() > 1, "hardly any checkpoint was taken: {checkpoints:?}");
-    assert!(acked_before > cycles, "the clients hardly got to work");
+    assert!(acked_before >= cycles, "the clients hardly got to work");
     assert_eq!(server.unwrap().stop(), Some(0));
+}
+
+/// The newest checkpoint of a folder, by its name.
+fn newest(dir: &Path) -> Option<String> {
+    let names = std::fs::read_dir(dir.join("checkpoint")).ok()?;
+    // what is removed while it is listed is not the newest
+    names.filter_map(|n| n.ok()?.file_name().into_string().ok()).filter(|n| n.ends_with(".rgc")).max()
 }

@@ -89,7 +89,7 @@ impl Volume {
             if used.stdout.is_empty() {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(30), "the loop device of {} stays", self.image.display());
+            assert!(begun.elapsed() < Duration::from_secs(120), "the loop device of {} stays", self.image.display());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -157,7 +157,7 @@ pub fn post(
     );
     headers.iter().for_each(|(n, v)| head += &format!("{n}: {v}\r\n"));
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(180)))?;
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     stream.write_all(body)?;
     let mut bytes = vec![];

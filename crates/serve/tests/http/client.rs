@@ -30,7 +30,7 @@ impl Server {
 
     pub async fn over(dir: tempfile::TempDir, options: HttpOptions) -> Server {
         // a machine may be slow
-        Server::patient(dir, options, Duration::from_secs(40)).await
+        Server::patient(dir, options, Duration::from_secs(120)).await
     }
 
     /// Waits so long for what a token has seen.
@@ -73,7 +73,7 @@ impl Server {
     pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = self.begin(method, path, headers, body).await;
         let mut bytes = vec![];
-        tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(180), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
         Answer::parse(&bytes)
     }
 

@@ -4,8 +4,12 @@ use crate::{
     common::{Site, code, rows, site},
     raw::{Raw, field, query},
 };
-use std::time::Duration;
-use tokio_postgres::{Client, NoTls};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_postgres::{CancelToken, Client, NoTls};
+
+/// How long anything is waited for.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Whether somebody else holds a key: asked by a session that gives it back at once.
 async fn is_free(client: &Client, key: i64) -> bool {
@@ -17,19 +21,32 @@ async fn is_free(client: &Client, key: i64) -> bool {
 }
 
 async fn until_free(client: &Client, key: i64) {
+    let begun = Instant::now();
     while !is_free(client, key).await {
+        assert!(begun.elapsed() < LONG, "key={key} is still held");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// A statement that waits on a connection of its own, and its answer.
-async fn waiting(site: &Site, sql: &'static str) -> (tokio_postgres::CancelToken, tokio::task::JoinHandle<(String, Client)>) {
+async fn waiting(site: &Site, sql: &'static str) -> (CancelToken, JoinHandle<(String, Client)>) {
     let client = site.client().await;
     let cancel = client.cancel_token();
     let running = tokio::spawn(async move { (code(&client, sql).await, client) });
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!running.is_finished(), "{sql} does not wait");
     (cancel, running)
+}
+
+/// What a statement answers that is cancelled, again and again until it ends.
+async fn cancelled(cancel: CancelToken, running: JoinHandle<(String, Client)>) -> String {
+    let begun = Instant::now();
+    while !running.is_finished() {
+        assert!(begun.elapsed() < LONG, "it is not cancelled");
+        cancel.cancel_query(NoTls).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    running.await.unwrap().0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,11 +77,7 @@ async fn a_wait_ends_when_its_statement_is_cancelled_or_its_time_is_over_or_its_
     let (one, two) = (site.client().await, site.client().await);
     rows(&one, "SELECT pg_advisory_lock(1)").await;
     let (cancel, running) = waiting(&site, "SELECT pg_advisory_lock(1)").await;
-    while !running.is_finished() {
-        cancel.cancel_query(NoTls).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(running.await.unwrap().0, "57014");
+    assert_eq!(cancelled(cancel, running).await, "57014");
     assert_eq!(code(&two, "SET statement_timeout = '100ms'; SELECT pg_advisory_lock(1)").await, "57014");
     two.batch_execute("SET statement_timeout = 0; SET lock_timeout = '100ms'").await.unwrap();
     assert_eq!(code(&two, "SELECT pg_advisory_xact_lock(1)").await, "55P03");
@@ -84,14 +97,10 @@ async fn a_wait_ends_when_its_statement_is_cancelled_or_its_time_is_over_or_its_
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), left).await.expect("it still stands in line");
+    tokio::time::timeout(LONG, left).await.expect("it still stands in line");
     // And who sleeps wakes.
     let (cancel, running) = waiting(&site, "SELECT pg_sleep(100000)").await;
-    while !running.is_finished() {
-        cancel.cancel_query(NoTls).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(running.await.unwrap().0, "57014");
+    assert_eq!(cancelled(cancel, running).await, "57014");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +131,40 @@ async fn a_transactions_locks_end_with_it_or_with_the_savepoint_that_took_them_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_fails_lets_go_at_once_of_what_no_savepoint_brings_back() {
+    let site = site().await;
+    let (one, two) = (site.client().await, site.client().await);
+    one.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    let fail = async || assert_eq!(code(&one, "SELECT 1 / (SELECT 0)").await, "22012");
+    let table = "BEGIN; LOCK TABLE t IN SHARE MODE NOWAIT; COMMIT";
+    one.batch_execute("BEGIN; SELECT pg_advisory_lock(1); SELECT pg_advisory_xact_lock(2); LOCK TABLE t").await.unwrap();
+    one.batch_execute("SAVEPOINT s; SELECT pg_advisory_xact_lock(3), pg_advisory_lock(4)").await.unwrap();
+    fail().await;
+    assert!(is_free(&two, 3).await, "taken since the savepoint");
+    assert!(!is_free(&two, 2).await, "ROLLBACK TO has it still");
+    assert_eq!(code(&two, table).await, "55P03");
+    two.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(code(&one, "SELECT 1").await, "25P02");
+    assert!(!is_free(&two, 2).await, "another failure changes nothing");
+    one.batch_execute("ROLLBACK TO s; SELECT pg_advisory_xact_lock(3)").await.unwrap();
+    assert!(!is_free(&two, 2).await && !is_free(&two, 3).await);
+    one.batch_execute("RELEASE s").await.unwrap();
+    fail().await;
+    assert!(is_free(&two, 2).await && is_free(&two, 3).await);
+    assert_eq!(code(&two, table).await, "00000");
+    // The session's own are not of the transaction, whatever becomes of it.
+    assert!(!is_free(&two, 1).await && !is_free(&two, 4).await);
+    one.batch_execute("ROLLBACK").await.unwrap();
+    assert!(!is_free(&two, 1).await && !is_free(&two, 4).await);
+    // A statement that has ended by a cancel, or by its time, has failed like others.
+    one.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(2); SET LOCAL statement_timeout = '50ms'").await.unwrap();
+    assert_eq!(code(&one, "SELECT pg_sleep(100000)").await, "57014");
+    assert!(is_free(&two, 2).await);
+    one.batch_execute("ROLLBACK; BEGIN; SELECT pg_advisory_xact_lock(2)").await.unwrap();
+    assert!(!is_free(&two, 2).await, "the next transaction takes its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_would_wait_in_a_circle_is_told() {
     let site = site().await;
     let (one, two) = (site.client().await, site.client().await);
@@ -129,9 +172,9 @@ async fn who_would_wait_in_a_circle_is_told() {
     two.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(2)").await.unwrap();
     let running = tokio::spawn(async move { (code(&one, "SELECT pg_advisory_xact_lock(2)").await, one) });
     tokio::time::sleep(Duration::from_millis(300)).await;
+    // Who is told has lost its transaction, and with it the lock that the other one waits for: nobody has rolled back yet.
     let second = code(&two, "SELECT pg_advisory_xact_lock(1)").await;
-    two.batch_execute("ROLLBACK").await.unwrap();
-    let (first, _one) = running.await.unwrap();
+    let (first, _one) = tokio::time::timeout(LONG, running).await.expect("it waits for a transaction that has failed").unwrap();
     let mut answers = [first, second];
     answers.sort();
     assert_eq!(answers, ["00000", "40P01"]);
@@ -289,10 +332,6 @@ async fn a_series_without_an_end_ends_with_its_statement() {
         assert_eq!(code(&client, sql).await, "57014", "{sql}");
         client.batch_execute("SET statement_timeout = 0").await.unwrap();
         let (cancel, running) = waiting(&site, sql).await;
-        while !running.is_finished() {
-            cancel.cancel_query(NoTls).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert_eq!(running.await.unwrap().0, "57014", "{sql}");
+        assert_eq!(cancelled(cancel, running).await, "57014", "{sql}");
     }
 }

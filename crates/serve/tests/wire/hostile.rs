@@ -133,7 +133,7 @@ async fn beyond_the_last_place_clients_are_told_so() {
     assert_eq!(sqlstate(&full), "53300");
     drop(first);
     // The place is free when the server has seen that the client is gone.
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if site.config().connect(tokio_postgres::NoTls).await.is_ok() {
             assert_eq!(rows(&second, "SELECT 1").await, ["1"]);
             return;

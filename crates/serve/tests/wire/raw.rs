@@ -52,7 +52,7 @@ impl Raw {
             self.socket.read_exact(&mut body).await.ok()?;
             Some((head[0], body))
         };
-        tokio::time::timeout(Duration::from_secs(60), read).await.expect("the server neither answers nor closes")
+        tokio::time::timeout(Duration::from_secs(180), read).await.expect("the server neither answers nor closes")
     }
 
     /// Answers up to ReadyForQuery, with it.

@@ -10,14 +10,14 @@ use tokio_postgres::NoTls;
 async fn a_client_brings_its_settings_and_reset_goes_back_to_them() {
     let site = site().await;
     let mut config = site.config();
-    config.application_name("mine").options("-c statement_timeout=7s --search-path=other,public");
+    config.application_name("mine").options("-c statement_timeout=700s --search-path=other,public");
     let (client, connection) = config.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     assert_eq!(rows(&client, "SHOW application_name").await, ["mine"]);
-    assert_eq!(rows(&client, "SHOW statement_timeout").await, ["7s"]);
+    assert_eq!(rows(&client, "SHOW statement_timeout").await, ["700s"]);
     client.batch_execute("SET statement_timeout = 0; SET application_name = 'other'").await.unwrap();
     client.batch_execute("RESET ALL").await.unwrap();
-    assert_eq!(rows(&client, "SHOW statement_timeout").await, ["7s"]);
+    assert_eq!(rows(&client, "SHOW statement_timeout").await, ["700s"]);
     for (options, expected) in [("-c nothing_like_it=1", "42704"), ("-z", "42601"), ("-c client_encoding=latin1", "22023")] {
         let mut config = site.config();
         config.options(options);

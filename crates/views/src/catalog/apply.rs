@@ -192,7 +192,7 @@ impl Catalog {
                     return Err(misfit("identity is taken"));
                 }
                 self.last_sequence = self.last_sequence.max(*sequence);
-                let made = Sequence { id: *sequence, name: name.clone(), spec: spec.clone(), reserved: None };
+                let made = Sequence { id: *sequence, name: name.clone(), spec: spec.clone(), reserved: None, n_reserved: 0 };
                 self.sequences.insert(*sequence, Arc::new(made));
                 Ok(())
             }
@@ -241,7 +241,9 @@ impl Catalog {
             }
             Event::SequenceReserved { sequence, last } => {
                 let of = self.sequences.get_mut(sequence).ok_or_else(|| misfit("no such sequence"))?;
-                Arc::make_mut(of).reserved = *last;
+                let of = Arc::make_mut(of);
+                of.reserved = *last;
+                of.n_reserved += 1;
                 Ok(())
             }
             Event::SinkCreated { sink, name, spec } => {

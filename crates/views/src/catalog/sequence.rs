@@ -86,6 +86,8 @@ pub struct Sequence {
     pub spec: SequenceSpec,
     /// The last number that may have been given.
     pub reserved: Option<i64>,
+    /// How often that was set.
+    pub n_reserved: u64,
 }
 
 impl Sequence {

@@ -685,7 +685,11 @@ impl Driver {
             Begins::Within(restore, from, _) => Some(Restore { at: Some(from.into()), ..restore }),
         };
         let begin = Begin { id: flow, plan: &plan, sources, as_of: at.into(), diverts, restore };
-        let trace = self.versions.flows().install(begin).map_err(|e| e.to_string())?;
+        let trace = self.versions.flows().install(begin).map_err(|e| {
+            // Who reads its history ahead may be waiting for leave to go on.
+            pace.stop();
+            e.to_string()
+        })?;
         self.versions.set_trace(key, trace);
         let cuts = bounds.get(1..bounds.len().saturating_sub(1)).unwrap_or_default().to_vec();
         Ok(Started { topics, marks, pace, cuts })

@@ -104,8 +104,12 @@ impl Session {
         let mut at_least = self.seen.lsn;
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(Mode::Autocommit, at_least);
-            self.core.append_sifted(&mut txn, relation, sifted)?;
-            match self.core.commit(&txn, self.seen, producer.clone()).await {
+            let committed = match self.core.append_sifted(&mut txn, relation, sifted) {
+                Ok(()) => self.core.commit(&txn, self.seen, producer.clone()).await,
+                // A key that is taken may be so by a commit that comes to nothing.
+                Err(error) => Err(self.core.settle(&txn).await.err().unwrap_or(NotCommitted::Failed(error))),
+            };
+            match committed {
                 Ok(committed) => return Ok(committed),
                 // The relation itself moved: its name may mean something else by now.
                 Err(NotCommitted::Conflict { lsn: Lsn::ZERO, error }) | Err(NotCommitted::Failed(error)) => return Err(error),

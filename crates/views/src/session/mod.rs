@@ -319,7 +319,7 @@ impl Session {
     /// A failed statement ends an implicit transaction and spoils an explicit one.
     fn fail(&mut self, error: Error) -> Error {
         match &mut self.txn {
-            Some(txn) if txn.mode == Mode::Explicit => txn.failed = true,
+            Some(txn) if txn.mode == Mode::Explicit => txn.spoil(),
             _ => {
                 if self.txn.take().is_some() {
                     self.variables.roll_back();
@@ -464,7 +464,18 @@ impl Session {
             let mut txn = self.fresh(Mode::Autocommit, at_least);
             let response = guard.run(Box::pin(self.work(&mut txn, statement, text))).await;
             self.reserve(&mut txn, response.is_ok())?;
-            let response = response?;
+            let response = match response {
+                Ok(response) => response,
+                // What it says may rest on what nobody was told yet.
+                Err(error) => match self.core.settle(&txn).await {
+                    Ok(()) => return Err(error),
+                    Err(NotCommitted::Failed(unsettled)) => return Err(unsettled),
+                    Err(NotCommitted::Conflict { .. }) => {
+                        self.calls.again();
+                        continue;
+                    }
+                },
+            };
             let producer = self.producer(statement)?;
             match self.core.commit(&txn, self.seen, producer.clone()).await {
                 Ok(committed) => {
@@ -545,8 +556,9 @@ impl Session {
     }
 
     fn fresh(&self, mode: Mode, at_least: Lsn) -> Txn {
-        let mut txn = Txn::new(mode, self.core.judged.catalog(), self.core.ids.clone(), at_least);
-        txn.advisory = Some(self.calls.transaction());
+        let generation = self.core.judged.generation();
+        let mut txn = Txn::new(mode, generation, self.core.judged.catalog(), self.core.ids.clone(), at_least);
+        txn.advisory = Some(Arc::new(self.calls.transaction()));
         txn
     }
 

@@ -42,6 +42,8 @@ pub struct Txn {
     pub read_only: Option<bool>,
     /// What it reads.
     pub snapshot: Option<Pin>,
+    /// [`Judged::generation`](crate::judge::Judged::generation) from before it took that and the catalog.
+    pub generation: u64,
     /// The catalog that it began with.
     pub base: Arc<Catalog>,
     /// The same with its own changes.
@@ -78,8 +80,8 @@ pub struct Txn {
     pub at_least: Lsn,
     /// Values of secrets that it sets, by their files; written only with the commit.
     pub secrets: BTreeMap<String, SecretValue>,
-    /// Advisory locks that end with it.
-    pub advisory: Option<Held>,
+    /// Advisory locks that end with it, and not before a commit that is under way when its client goes.
+    pub advisory: Option<Arc<Held>>,
     /// What had been written when each savepoint was set, the oldest first.
     pub savepoints: Vec<Savepoint>,
 }
@@ -106,7 +108,7 @@ pub struct Savepoint {
 impl Txn {
     /// Nothing read, nothing written.
     #[must_use]
-    pub fn new(mode: Mode, catalog: Arc<Catalog>, ids: Arc<Ids>, at_least: Lsn) -> Txn {
+    pub fn new(mode: Mode, generation: u64, catalog: Arc<Catalog>, ids: Arc<Ids>, at_least: Lsn) -> Txn {
         Txn {
             ids,
             role: RoleId::BOOTSTRAP,
@@ -114,6 +116,7 @@ impl Txn {
             failed: false,
             read_only: None,
             snapshot: None,
+            generation,
             base: catalog.clone(),
             catalog,
             events: vec![],
@@ -161,7 +164,7 @@ impl Txn {
             created: self.created.clone(),
             altered: self.altered.clone(),
             frozen: self.frozen.clone(),
-            advisory: self.advisory.as_ref().map_or(0, Held::n_taken),
+            advisory: self.advisory.as_ref().map_or(0, |held| held.n_taken()),
         });
     }
 
@@ -195,6 +198,16 @@ impl Txn {
         self.frozen = frozen;
         self.failed = false;
         Ok(())
+    }
+
+    /// A statement failed: from now on it is rolled back, or rolled back to a savepoint. Advisory locks that no savepoint can bring back
+    /// are given back at once, as in PostgreSQL: others may wait for them, and ROLLBACK comes when its client comes to it.
+    pub fn spoil(&mut self) {
+        self.failed = true;
+        match (&self.advisory, self.savepoints.last()) {
+            (Some(held), Some(last)) => held.truncate(last.advisory),
+            _ => self.advisory = None,
+        }
     }
 
     fn savepoint(&self, name: &str) -> Result<usize> {

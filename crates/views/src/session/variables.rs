@@ -66,7 +66,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("max_wal_senders", "0", false),
     ("port", "0", false),
     ("primary_conninfo", "", false),
-    ("regauge.causal_timeout", "5s", true),
+    ("regauge.causal_timeout", "1min", true),
     ("regauge.producer", "", true),
     ("regauge.user", "", true),
     ("restrict_nonsystem_relation_kind", "", true),

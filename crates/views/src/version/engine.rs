@@ -80,12 +80,11 @@ impl Dataflows for Workers {
             })
         };
         let sources = sources.into_iter().map(|(id, start)| Ok((id, feed(start)?))).collect::<Result<_>>()?;
-        let reader = self
+        let (reader, pin) = self
             .engine
-            .install(Install { id, plan: plan.clone(), sources, as_of, restore })
+            .install_pinned(Install { id, plan: plan.clone(), sources, as_of, restore }, readable_from)
             .map_err(|e| Error::internal(e.to_string()))?;
-        // nothing is fed before this returns, so the trace cannot have gone past `as_of`
-        let kept = Mutex::new(reader.pin(readable_from).map_err(|e| Error::internal(e.to_string()))?);
+        let kept = Mutex::new(pin);
         if diverts {
             diverting.insert(id);
         }

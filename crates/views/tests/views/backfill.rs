@@ -1,11 +1,14 @@
 //! Views that read a long history: how far they are, how fast they may go, and that nothing else waits for them.
 
-use crate::common::{Site, attempt, run, site_with, site_with_checkpoints};
+use crate::common::{ONLY_WHEN_ASKED, Site, attempt, run, site_with, site_with_checkpoints};
 use regauge_types::ViewId;
 use regauge_views::{Config, Instance, Session, catalog::Kind, driver::pace::Progress};
 use std::time::Duration;
 
 const ROWS: u64 = 200_000;
+
+/// How long a checkpoint may take.
+const LONG: Duration = Duration::from_secs(300);
 
 async fn made(site: &Site) -> Session {
     let mut s = site.session();
@@ -28,13 +31,11 @@ fn progress(site: &Site, name: &str) -> Option<Progress> {
 }
 
 async fn until(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..6000 {
-        if is() {
-            return;
-        }
+    let begun = std::time::Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{what}");
 }
 
 const QUERY: &str = "SELECT t.name, count(*) AS n, sum(s.v) AS v, max(s.v) AS m FROM s JOIN t ON s.k = t.k GROUP BY t.name";
@@ -57,15 +58,13 @@ async fn a_history_that_is_held_goes_on_where_it_was_and_live_views_do_not_wait(
     assert_eq!((held.done, held.all, held.rate, held.left), (0, ROWS + 100, Some(0), None));
     run(&mut s, &format!("INSERT INTO s VALUES (7, {})", ROWS + 1)).await;
     assert_eq!(run(&mut s, "SELECT n, m FROM live").await, [format!("{0}|{0}", ROWS + 1)]);
-    assert_eq!(
-        attempt(&mut s, "SET regauge.causal_timeout = '50ms'; SELECT count(*) FROM slow").await.unwrap_err().sqlstate,
-        "RG004"
-    );
-    // some rows, then held again
-    run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 40000)").await;
+    run(&mut s, "SET regauge.causal_timeout = '50ms'").await;
+    assert_eq!(attempt(&mut s, "SELECT count(*) FROM slow").await.unwrap_err().sqlstate, "RG004");
+    run(&mut s, "SET regauge.causal_timeout = '120s'").await;
+    // some rows, then held again; all of them would take 40 seconds
+    run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 5000)").await;
     until("rows were read", || progress(&site, "slow").is_some_and(|p| p.done > 2000)).await;
-    run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 0)").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    hold(&site, &mut s).await;
     let before = progress(&site, "slow").unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let after = progress(&site, "slow").unwrap();
@@ -74,8 +73,15 @@ async fn a_history_that_is_held_goes_on_where_it_was_and_live_views_do_not_wait(
     assert_eq!(run(&mut s, "SELECT n FROM live").await, [(ROWS + 1).to_string()]);
     run(&mut s, "ALTER MATERIALIZED VIEW slow RESET (backfill_rate)").await;
     until("all is read", || progress(&site, "slow").is_none()).await;
-    run(&mut s, "SET regauge.causal_timeout = '60s'; FLUSH").await;
+    run(&mut s, "FLUSH").await;
     compare(&mut s).await;
+}
+
+/// The rate is 0: the statement has committed that, and the driver has come to it.
+async fn hold(site: &Site, s: &mut Session) {
+    run(s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 0)").await;
+    let rate = || progress(site, "slow").expect("it was through before it was held").rate;
+    until("it is held", || rate() == Some(0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,17 +92,17 @@ async fn a_rate_outlives_the_instance_and_a_held_view_can_be_dropped() {
         for name in ["slow", "never"] {
             run(&mut s, &format!("CREATE MATERIALIZED VIEW {name} WITH (async, backfill_rate = 0) AS {QUERY}")).await;
         }
-        run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 20000)").await;
+        run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 5000)").await;
         until("rows were read", || progress(&site, "slow").is_some_and(|p| p.done > 1000)).await;
         if checkpoints {
-            assert!(site.instance().checkpoint(Duration::from_secs(60)).unwrap(), "{:?}", site.instance().checkpoints());
+            assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
         }
         // closed while one waits and one is in the middle
         drop(s);
         site.reopen();
         let mut s = site.session();
-        until("it began anew", || progress(&site, "never").is_some()).await;
-        assert_eq!(progress(&site, "slow").map(|p| p.rate), Some(Some(20_000)));
+        until("they began anew", || ["slow", "never"].iter().all(|name| progress(&site, name).is_some())).await;
+        assert_eq!(progress(&site, "slow").map(|p| p.rate), Some(Some(5_000)));
         assert_eq!(progress(&site, "never").map(|p| (p.done, p.rate)), Some((0, Some(0))));
         run(&mut s, "DROP MATERIALIZED VIEW never").await;
         assert_eq!(progress(&site, "never"), None);
@@ -146,6 +152,7 @@ fn reopened(site: &mut Site, workers: usize) {
     // a machine may be slow
     config.limits.causal_timeout = std::time::Duration::from_secs(120);
     config.limits.backfill_step_rows = 5_000;
+    config.checkpoints.every = ONLY_WHEN_ASKED;
     site.instance = Some(Instance::open(config).unwrap());
 }
 
@@ -170,27 +177,29 @@ async fn a_history_goes_on_behind_the_last_checkpoint_of_it() {
     run(&mut s, "CREATE MATERIALIZED VIEW live AS SELECT count(*) AS n FROM s").await;
     run(&mut s, &format!("CREATE MATERIALIZED VIEW slow WITH (async, backfill_rate = 0) AS {AGGREGATED}")).await;
     until("it began", || progress(&site, "slow").is_some()).await;
-    run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 30000)").await;
-    let mut before = 0;
+    // all of it would take 50 seconds
+    run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 6000)").await;
+    let (mut before, mut kept) = (0, None);
     for (round, workers) in [1, 3, 2].into_iter().enumerate() {
-        until("rows were read", || progress(&site, "slow").is_none_or(|p| p.done > before + 20_000)).await;
+        until("rows were read", || progress(&site, "slow").is_some_and(|p| p.done > before + 6_000)).await;
         run(&mut s, &format!("INSERT INTO s VALUES (5, {round})")).await;
         // what a checkpoint finds is kept, and what the next one does not come to is kept on
         while {
-            assert!(site.instance().checkpoint(Duration::from_secs(60)).unwrap(), "{:?}", site.instance().checkpoints());
-            !half(&site)
-        } {}
+            assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+            half(&site).is_none() || half(&site) == kept
+        } {
+            assert!(progress(&site, "slow").is_some(), "round {round}: it was through before a checkpoint had a part of it");
+        }
         assert_eq!(
             run(&mut s, "SELECT n FROM live").await,
             [(all + round as u64 + 1).to_string()],
             "live views are right meanwhile"
         );
+        hold(&site, &mut s).await;
         let known = progress(&site, "slow").unwrap();
-        run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 0)").await;
-        assert!(
-            site.instance().checkpoint(Duration::from_secs(60)).unwrap() && half(&site),
-            "of one that is held it goes on having what it had"
-        );
+        kept = half(&site);
+        assert!(site.instance().checkpoint(LONG).unwrap(), "{:?}", site.instance().checkpoints());
+        assert!(kept.is_some() && half(&site) == kept, "of one that is held it goes on having what it had");
         drop(s);
         reopened(&mut site, workers);
         s = site.session();
@@ -203,16 +212,16 @@ async fn a_history_goes_on_behind_the_last_checkpoint_of_it() {
         let why = site.instance().checkpoints().opened.into_values().filter_map(Result::err).collect::<Vec<_>>();
         assert!(why.iter().any(|w| w.starts_with("it was being built; its history goes on")), "{why:?}");
         before = again.before;
-        run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 30000)").await;
+        run(&mut s, "ALTER MATERIALIZED VIEW slow SET (backfill_rate = 6000)").await;
     }
     run(&mut s, "ALTER MATERIALIZED VIEW slow RESET (backfill_rate)").await;
     until("all is read", || progress(&site, "slow").is_none()).await;
-    run(&mut s, "SET regauge.causal_timeout = '60s'; FLUSH").await;
+    run(&mut s, "FLUSH").await;
     let view = run(&mut s, "SELECT k, n, v, m, d FROM slow ORDER BY k").await;
     assert_eq!(view, run(&mut s, &format!("{AGGREGATED} ORDER BY 1")).await);
     // and from there it is a version like others: kept whole, restored whole
     run(&mut s, "INSERT INTO s VALUES (5, 99)").await;
-    assert!(site.instance().checkpoint(Duration::from_secs(60)).unwrap() && !half(&site));
+    assert!(site.instance().checkpoint(LONG).unwrap() && half(&site).is_none());
     drop(s);
     reopened(&mut site, 2);
     let opened = site.instance().checkpoints().opened;
@@ -225,9 +234,9 @@ async fn a_history_goes_on_behind_the_last_checkpoint_of_it() {
     );
 }
 
-/// Whether the newest checkpoint has a half-built version.
-fn half(site: &Site) -> bool {
+/// The half-built version that the newest checkpoint has, by its name there, which tells the cut.
+fn half(site: &Site) -> Option<Vec<u8>> {
     let store = site.instance().backup_parts().checkpoints.unwrap();
     let held = store.hold().unwrap().unwrap();
-    held.manifest().sections.iter().any(|s| s.name.starts_with(b"backfill "))
+    held.manifest().sections.iter().map(|s| s.name.to_vec()).find(|name| name.starts_with(b"backfill "))
 }

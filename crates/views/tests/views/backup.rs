@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 const WRITERS: u64 = 4;
 
 fn vault(dir: &Path) -> Vault {
@@ -89,6 +89,10 @@ async fn a_backup_taken_under_four_writers_and_checkpoints_is_the_instance_at_it
             })
         })
         .collect();
+    // every backup has some of each writer, and a checkpoint and an archive to copy
+    until_acked(&acked, 1).await;
+    assert!(site.instance().checkpoint(LONG).unwrap());
+    site.instance().log().archive_now().unwrap();
     let keeper = {
         let (instance, stop) = (site.instance().clone(), stop.clone());
         tokio::task::spawn_blocking(move || {
@@ -104,16 +108,12 @@ async fn a_backup_taken_under_four_writers_and_checkpoints_is_the_instance_at_it
         let before: Vec<u64> = acked.iter().map(|a| a.load(Ordering::Acquire)).collect();
         taken.push((before, take(site.instance(), target.path()).await.unwrap()));
     }
-    let begun = std::time::Instant::now();
-    while begun.elapsed() < LONG && !acked.iter().all(|a| a.load(Ordering::Acquire) > 8) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_acked(&acked, 9).await;
     stop.store(true, Ordering::Release);
     for writer in writers {
         writer.await.unwrap();
     }
     keeper.await.unwrap();
-    assert!(acked.iter().all(|a| a.load(Ordering::Acquire) > 8), "the writers hardly got to work: {acked:?}");
     let (mut with_checkpoint, mut with_archive) = (0, 0);
     for (no, (before, taken)) in (1..).zip(&taken) {
         assert_eq!(taken.number, no);
@@ -152,6 +152,15 @@ async fn a_backup_taken_under_four_writers_and_checkpoints_is_the_instance_at_it
         assert!(report.is_sound() && report.counts.views == 2, "{report} {:?}", report.faults);
     }
     assert!(with_checkpoint >= 4 && with_archive >= 4, "checkpoint={with_checkpoint} archive={with_archive}");
+}
+
+/// Waits until each writer was told of so many commits.
+async fn until_acked(acked: &[AtomicU64], n: u64) {
+    let begun = std::time::Instant::now();
+    while !acked.iter().all(|a| a.load(Ordering::Acquire) >= n) {
+        assert!(begun.elapsed() < LONG, "the writers hardly got to work: {acked:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// All rows of all topics up to a commit, with their commits.

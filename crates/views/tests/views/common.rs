@@ -4,6 +4,9 @@ use arrow::{array::RecordBatch, util::display::array_value_to_string};
 use regauge_views::{Config, Error, Instance, Response, Session, SessionOptions};
 use tempfile::TempDir;
 
+/// How old a checkpoint becomes before the next one is taken unasked: older than any test.
+pub const ONLY_WHEN_ASKED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 pub struct Site {
     pub dir: TempDir,
     pub instance: Option<Instance>,
@@ -35,6 +38,7 @@ impl Site {
         // a machine may be slow
         config.limits.causal_timeout = std::time::Duration::from_secs(120);
         config.checkpoints.enabled = self.checkpoints;
+        config.checkpoints.every = ONLY_WHEN_ASKED;
         self.instance = Some(Instance::open(config).unwrap());
     }
 

@@ -85,12 +85,45 @@ async fn a_sequence_never_gives_a_number_twice() {
     assert_eq!(run(&mut s, "SELECT nextval('s')").await, ["102"]);
     assert_eq!(run(&mut s, "SELECT setval('s', 200, false)").await, ["200"]);
     assert_eq!(run(&mut s, "SELECT nextval('s')").await, ["200"]);
+    // exactly where the first stretch ends
+    run(&mut s, "CREATE SEQUENCE edge; SELECT nextval('edge')").await;
+    assert_eq!(run(&mut s, "SELECT setval('edge', 32)").await, ["32"]);
+    assert_eq!(run(&mut s, "SELECT nextval('edge')").await, ["33"]);
     run(&mut s, "CREATE SEQUENCE short MAXVALUE 2; SELECT nextval('short')").await;
     run(&mut s, "SELECT nextval('short')").await;
     assert_eq!(code(&mut s, "SELECT nextval('short')").await, "2200H");
     assert_eq!(code(&mut s, "SELECT nextval('nope')").await, "42P01");
     run(&mut s, "DROP SEQUENCE s").await;
     assert_eq!(code(&mut s, "SELECT nextval('s')").await, "42P01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setval_among_many_who_count_is_never_overwritten() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE SEQUENCE s").await;
+    let counting = |mut session: regauge_views::Session, calls: usize| async move {
+        let mut numbers: Vec<i64> = vec![];
+        for _ in 0..calls {
+            let rows = run(&mut session, "SELECT nextval('s') FROM generate_series(1, 40)").await;
+            numbers.extend(rows.iter().map(|n| n.parse::<i64>().unwrap()));
+        }
+        numbers
+    };
+    for round in 1..=10 {
+        let before: Vec<_> = (0..3).map(|_| tokio::spawn(counting(site.session(), 4))).collect();
+        let floor = round * 1_000_000;
+        run(&mut s, &format!("SELECT setval('s', {floor})")).await;
+        let mut seen = counting(site.session(), 2).await;
+        assert!(seen.iter().all(|n| *n > floor), "round={round}: {seen:?}");
+        for task in before {
+            seen.extend(task.await.unwrap());
+        }
+        let n = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), n, "a number was given twice");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -236,7 +236,7 @@ async fn drop_stops_what_runs_and_what_failed_says_why() {
     run(&mut s, "CREATE MATERIALIZED VIEW over AS SELECT id FROM v").await;
     assert_eq!(code(&mut s, "DROP MATERIALIZED VIEW v").await, "2BP01");
     run(&mut s, "DROP TABLE t CASCADE").await;
-    for _ in 0..100 {
+    for _ in 0..6000 {
         if site.mirror.n_flows() == 0 {
             break;
         }
@@ -270,7 +270,7 @@ async fn a_subscription_sums_up_to_the_view() {
     let mut sum = std::collections::BTreeMap::<String, i64>::new();
     let wanted = std::collections::BTreeMap::from([("5|1".to_owned(), 1), ("2|2".to_owned(), 1)]);
     while sum != wanted {
-        let batch = tokio::time::timeout(Duration::from_secs(10), sub.stream.next()).await.unwrap().unwrap().unwrap();
+        let batch = tokio::time::timeout(Duration::from_secs(120), sub.stream.next()).await.unwrap().unwrap().unwrap();
         for line in lines(&[batch]) {
             let mut parts = line.splitn(3, '|');
             let (_, diff, row) = (parts.next(), parts.next().unwrap().parse::<i64>().unwrap(), parts.next().unwrap());
