@@ -1,9 +1,13 @@
 //! Attacks by the hour: each runs for its share of the time, and ends with one line: name, cases, faults injected, violations.
 //!
-//! An attack is a test whose size and seed are taken from the environment and that prints `soak: cases=N faults=N`, run again under the next
-//! seed until the time is up; or the simulation, which has a clock of its own. A test that fails is a violation. One that cannot run here
-//! prints `soak: not run: why`, and one that prints neither proves nothing: both end the command with an error, as a violation does.
+//! ```text
+//!   a test, under one seed after another, sized for its share ─▶ soak: cases=N faults=N faults:CLASS=N ..
+//!   the simulation, the fuzzer, each with a clock of its own  ─▶ sim: cases=N ..     fuzz: cases=N edges=N ..
+//! ```
+//! A test that fails is a violation. One that cannot run here prints `soak: not run: why`. What injected nothing (of any class that it names)
+//! proves nothing, nor does one that says nothing, nor a fuzzer that counts no edges: all of them end the command with an error.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,27 +29,57 @@ enum Act {
     /// Seeds of the simulation.
     Sim,
     /// Tests, each by its binary and the beginning of its name, with the sizes of a round.
-    Tests { of: &'static [(&'static str, &'static str)], sizes: &'static [(&'static str, &'static str)] },
+    Tests { of: &'static [(&'static str, &'static str)], sizes: &'static [(&'static str, Size)] },
     /// Decoders and parsers under changed input, led by the edges that it reaches.
     Fuzz,
 }
 
+/// How large a round is.
+#[derive(Clone, Copy)]
+enum Size {
+    /// So much where there is a minute, less where there is less.
+    Minute(u64),
+    /// Every so-manieth of what there is; all of it where there is a minute.
+    Every(u64),
+}
+
+impl Size {
+    /// Less than this is no test.
+    const LEAST: u64 = 6;
+
+    fn within(self, seconds: u64) -> u64 {
+        match self {
+            Size::Minute(n) => (n * seconds.min(60) / 60).max(Size::LEAST.min(n)),
+            Size::Every(n) => {
+                if seconds < 60 {
+                    n
+                } else {
+                    1
+                }
+            }
+        }
+    }
+}
+
 const ATTACKS: &[Attack] = &[
     Attack { name: "sim", act: Act::Sim },
-    Attack { name: "money", act: Act::Tests { of: &[("cli", "money::")], sizes: &[("REGAUGE_MONEY_CYCLES", "12")] } },
+    Attack { name: "money", act: Act::Tests { of: &[("cli", "money::")], sizes: &[("REGAUGE_MONEY_CYCLES", Size::Minute(12))] } },
     Attack {
         name: "kill",
         act: Act::Tests {
             of: &[("cli", "kill::"), ("cli", "backfill::")],
-            sizes: &[("REGAUGE_KILL_CYCLES", "50"), ("REGAUGE_BACKFILL_KILLS", "5")],
+            sizes: &[("REGAUGE_KILL_CYCLES", Size::Minute(50)), ("REGAUGE_BACKFILL_KILLS", Size::Minute(5))],
         },
     },
-    Attack { name: "power", act: Act::Tests { of: &[("cli", "power::")], sizes: &[("REGAUGE_POWER_CUTS", "20")] } },
+    Attack { name: "power", act: Act::Tests { of: &[("cli", "power::")], sizes: &[("REGAUGE_POWER_CUTS", Size::Minute(20))] } },
     Attack {
         name: "crash_states",
-        act: Act::Tests { of: &[("views", "checkpoint_crashes::")], sizes: &[("REGAUGE_CRASH_STEP", "1")] },
+        act: Act::Tests { of: &[("views", "checkpoint_crashes::")], sizes: &[("REGAUGE_CRASH_STEP", Size::Every(9))] },
     },
-    Attack { name: "disk_full", act: Act::Tests { of: &[("cli", "full_disk::")], sizes: &[("REGAUGE_FULL_ROUNDS", "10")] } },
+    Attack {
+        name: "disk_full",
+        act: Act::Tests { of: &[("cli", "full_disk::")], sizes: &[("REGAUGE_FULL_ROUNDS", Size::Minute(10))] },
+    },
     Attack {
         name: "bits",
         act: Act::Tests {
@@ -55,11 +89,14 @@ const ATTACKS: &[Attack] = &[
                 ("views", "checkpoint_files::a_damaged_byte"),
                 ("views", "verify::a_changed_byte"),
             ],
-            sizes: &[("REGAUGE_BITS_PLACES", "200")],
+            sizes: &[("REGAUGE_BITS_PLACES", Size::Minute(200))],
         },
     },
     Attack { name: "fuzz", act: Act::Fuzz },
-    Attack { name: "views", act: Act::Tests { of: &[("oracle", "random::")], sizes: &[("REGAUGE_ORACLE_VIEWS", "200")] } },
+    Attack {
+        name: "views",
+        act: Act::Tests { of: &[("oracle", "random::")], sizes: &[("REGAUGE_ORACLE_VIEWS", Size::Minute(200))] },
+    },
 ];
 
 /// `sim ..`: the simulation, with its own words.
@@ -78,30 +115,34 @@ pub fn fuzz(root: &Path, args: &[String]) -> Result<()> {
 pub fn run(root: &Path, args: &[String]) -> Result<()> {
     let wish = Wish::of(args)?;
     let attacks: Vec<&Attack> = ATTACKS.iter().filter(|a| wish.only.as_deref().is_none_or(|only| only == a.name)).collect();
-    let share = wish.minutes.div_ceil(attacks.len() as u64).max(1);
-    let mut sums = vec![];
+    let share = (wish.minutes * 60).div_ceil(attacks.len() as u64).max(10);
+    let (begun, mut sums) = (Instant::now(), vec![]);
     for attack in attacks {
-        println!("== {}: {share} min from seed {}", attack.name, wish.seed);
+        println!("== {}: {share} s from seed {}", attack.name, wish.seed);
+        let (seconds, seed) = (share.to_string(), wish.seed.to_string());
         let sum = match attack.act {
             Act::Sim => {
                 let mut command = Command::new(build(root, "regauge-sim", wish.dev)?);
-                command.args(["many", "--minutes", &share.to_string(), "--seed", &wish.seed.to_string()]);
-                one(&mut command, "sim: ")?
+                one(command.args(["many", "--seconds", &seconds, "--seed", &seed]), "sim: ")?
             }
             Act::Fuzz => {
                 let mut command = Command::new(build_watched(root)?);
-                command.args(["--minutes", &share.to_string(), "--seed", &wish.seed.to_string()]);
-                one(&mut command, "fuzz: ")?
+                let mut sum = one(command.args(["--seconds", &seconds, "--seed", &seed]), "fuzz: ")?;
+                if sum.of("edges") == 0 {
+                    sum.not_run.push("no edge was counted: nothing led it".to_owned());
+                }
+                sum
             }
             Act::Tests { of, sizes } => tests(root, of, sizes, share, wish.seed)?,
         };
+        println!("{}", sum.line(attack.name));
         sums.push((attack.name, sum));
     }
-    println!();
+    println!("\nsoak of {} s from seed {}", begun.elapsed().as_secs(), wish.seed);
     sums.iter().for_each(|(name, sum)| println!("{}", sum.line(name)));
     match () {
-        () if sums.iter().any(|(_, sum)| sum.violations > 0) => bail!("a promise was broken"),
-        () if sums.iter().any(|(_, sum)| sum.cases == 0 || !sum.not_run.is_empty()) => bail!("not everything was run"),
+        () if sums.iter().any(|(_, sum)| sum.of("violations") > 0) => bail!("a promise was broken"),
+        () if sums.iter().any(|(_, sum)| !sum.lacks().is_empty()) => bail!("not everything was run"),
         () => Ok(()),
     }
 }
@@ -109,17 +150,39 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
 /// What an attack came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sum {
-    cases: u64,
-    faults: u64,
-    violations: u64,
+    /// Of each word that it told (`cases`, `faults`, `faults:CLASS`, `violations`, ..).
+    counts: BTreeMap<String, u64>,
     /// Why a part was not run.
     not_run: Vec<String>,
 }
 
 impl Sum {
+    fn of(&self, word: &str) -> u64 {
+        self.counts.get(word).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, word: &str, n: u64) {
+        *self.counts.entry(word.to_owned()).or_default() += n;
+    }
+
+    /// Why it proves nothing, or not everything.
+    fn lacks(&self) -> Vec<String> {
+        let nothing = |word: &&str| self.of(word) == 0;
+        let of_all = ["cases", "faults"].iter().filter(|word| nothing(word)).map(|word| format!("no {word}"));
+        let classes = self.counts.keys().filter_map(|word| Some((word.strip_prefix("faults:")?, self.of(word))));
+        let of_classes = classes.filter(|(_, n)| *n == 0).map(|(class, _)| format!("nothing injected of {class}"));
+        self.not_run.iter().cloned().chain(of_all).chain(of_classes).collect()
+    }
+
     fn line(&self, name: &str) -> String {
-        let mut line = format!("{name}: cases={} faults={} violations={}", self.cases, self.faults, self.violations);
-        self.not_run.iter().for_each(|why| line += &format!(" NOT RUN: {why}"));
+        let mut line = format!("{name}: cases={} faults={}", self.of("cases"), self.of("faults"));
+        for (word, n) in &self.counts {
+            if !["cases", "faults", "violations"].contains(&word.as_str()) {
+                line += &format!(" {}={n}", word.strip_prefix("faults:").unwrap_or(word));
+            }
+        }
+        line += &format!(" violations={}", self.of("violations"));
+        self.lacks().iter().for_each(|why| line += &format!(" NOT RUN: {why}"));
         line
     }
 
@@ -131,14 +194,9 @@ impl Sum {
             }
             return;
         }
-        for word in line.split_whitespace() {
-            let Some((name, n)) = word.split_once('=') else { continue };
-            let n = n.parse::<u64>().unwrap_or(0);
-            match name {
-                "cases" => self.cases += n,
-                "faults" => self.faults += n,
-                "violations" => self.violations += n,
-                _ => {}
+        for (name, n) in line.split_whitespace().filter_map(|word| word.split_once('=')) {
+            if let Ok(n) = n.parse() {
+                self.add(name, n);
             }
         }
     }
@@ -218,16 +276,18 @@ fn one(command: &mut Command, begins: &str) -> Result<Sum> {
     let mut sum = Sum::default();
     let (lines, ended_well) = lines_of(command)?;
     let last = lines.iter().rev().find_map(|line| line.strip_prefix(begins));
-    sum.take(last.unwrap_or("violations=1"));
+    sum.take(last.unwrap_or_default());
     // it says why before its last line
-    sum.violations = sum.violations.max(u64::from(!ended_well));
+    if !ended_well && sum.of("violations") == 0 {
+        sum.not_run.push("it ended with an error of its own".to_owned());
+    }
     Ok(sum)
 }
 
 type Pairs = &'static [(&'static str, &'static str)];
 
 /// Runs tests under one seed after another until the time is up.
-fn tests(root: &Path, of: Pairs, sizes: Pairs, minutes: u64, seed: u64) -> Result<Sum> {
+fn tests(root: &Path, of: Pairs, sizes: &[(&str, Size)], seconds: u64, seed: u64) -> Result<Sum> {
     let found = if of.iter().any(|(binary, _)| *binary == "oracle") { needs::install_for_tests()?.env() } else { vec![] };
     // a tree that does not build breaks no promise
     let mut build = vec!["test", "--no-run", "--workspace"];
@@ -238,7 +298,7 @@ fn tests(root: &Path, of: Pairs, sizes: Pairs, minutes: u64, seed: u64) -> Resul
     }
     step::cargo(root, &build, &found)?;
     let (mut sum, begun, mut n) = (Sum::default(), Instant::now(), 0);
-    while n == 0 || begun.elapsed() < Duration::from_secs(60 * minutes) {
+    while n == 0 || begun.elapsed() < Duration::from_secs(seconds) {
         for &(binary, filter) in of {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut command = Command::new(cargo);
@@ -246,7 +306,9 @@ fn tests(root: &Path, of: Pairs, sizes: Pairs, minutes: u64, seed: u64) -> Resul
             command.args(["--nocapture", "--test-threads", "1", "--include-ignored"]);
             command.current_dir(root).env("REGAUGE_SEED", (seed + n).to_string());
             command.env("REGAUGE_ORACLE_SEED", (seed + n).to_string());
-            command.envs(sizes.iter().copied()).envs(found.iter().map(|(name, value)| (name, value)));
+            command
+                .envs(sizes.iter().map(|(name, size)| (name, size.within(seconds).to_string())))
+                .envs(found.iter().map(|(name, value)| (name, value)));
             for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
                 command.env_remove(name);
             }
@@ -255,14 +317,14 @@ fn tests(root: &Path, of: Pairs, sizes: Pairs, minutes: u64, seed: u64) -> Resul
             told.iter().for_each(|line| sum.take(line));
             if !kept {
                 println!("{binary} {filter} failed under REGAUGE_SEED={}", seed + n);
-                sum.violations += 1;
+                sum.add("violations", 1);
             } else if told.is_empty() {
-                sum.not_run.push(format!("{binary} {filter} told no figures"));
+                sum.take(&format!("not run: {binary} {filter} told no figures"));
             }
         }
         n += 1;
         // what cannot be run here cannot be run a second time
-        if sum.cases == 0 {
+        if sum.of("cases") == 0 {
             break;
         }
     }
@@ -285,7 +347,7 @@ fn lines_of(command: &mut Command) -> Result<(Vec<String>, bool)> {
 
 #[cfg(test)]
 mod tests_of_words {
-    use super::{Sum, Wish};
+    use super::{Size, Sum, Wish};
 
     fn wish(text: &str) -> Option<Wish> {
         Wish::of(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).ok()
@@ -306,6 +368,22 @@ mod tests_of_words {
         ["cases=3 operations=9 faults=2 violations=0", "cases=4 faults=1 violations=1", "not run: no root", "not run: no root"]
             .iter()
             .for_each(|line| sum.take(line));
-        assert_eq!(sum.line("power"), "power: cases=7 faults=3 violations=1 NOT RUN: no root");
+        assert_eq!(sum.line("power"), "power: cases=7 faults=3 operations=9 violations=1 NOT RUN: no root");
+    }
+
+    #[test]
+    fn what_injected_nothing_of_a_class_is_told() {
+        let mut sum = Sum::default();
+        sum.take("cases=3 faults=2 faults:kill=2 faults:power=0");
+        assert_eq!(sum.lacks(), ["nothing injected of power"]);
+        sum.take("cases=1 faults=1 faults:kill=0 faults:power=1");
+        assert_eq!(sum.line("sim"), "sim: cases=4 faults=3 kill=2 power=1 violations=0");
+        assert_eq!(Sum::default().lacks(), ["no cases", "no faults"]);
+    }
+
+    #[test]
+    fn a_round_is_as_large_as_its_share_and_no_larger_than_a_minutes() {
+        let sizes = |seconds| [Size::Minute(50), Size::Minute(5), Size::Every(9)].map(|size| size.within(seconds));
+        assert_eq!((sizes(5), sizes(30), sizes(600)), ([6, 5, 9], [25, 5, 9], [50, 5, 1]));
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     cover::Cover,
     heap,
     mutate::{Dice, mutate},
+    note::Note,
     targets::{self, Target},
 };
 use anyhow::{Context, Result};
@@ -59,7 +60,8 @@ fn watch_panics() {
     }));
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// As `again` takes it.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -76,7 +78,7 @@ pub fn again(name: &str, input: &[u8]) -> Result<bool> {
 }
 
 /// Runs a target up to a limit; true when no promise was broken.
-pub fn run(name: &str, seed: u64, limit: Limit) -> Result<bool> {
+pub fn run(name: &str, seed: u64, limit: Limit, note: &mut Note) -> Result<bool> {
     let mut target = targets::make(name)?.with_context(|| format!("no target is called {name}"))?;
     watch_panics();
     let (begun, mut dice, mut cover) = (Instant::now(), Dice(seed ^ blake3_of(name)), Cover::default());
@@ -101,6 +103,7 @@ pub fn run(name: &str, seed: u64, limit: Limit) -> Result<bool> {
             mutate(&mut dice, &corpus[one], &corpus[other], target.words(), target.bytes_max())
         });
         let input = target.mend(input);
+        note.leave(n, &input)?;
         Cover::clear();
         let (why, took) = judge(&mut *target, &input);
         n += 1;

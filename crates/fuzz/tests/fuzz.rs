@@ -27,3 +27,21 @@ fn an_input_of_a_report_can_be_run_again() {
     assert!(again.status.success() && String::from_utf8_lossy(&again.stdout).contains("no promise is broken"));
     assert!(!Command::new(FUZZ).args(["again", "nothing", "41"]).output().unwrap().status.success());
 }
+
+/// What the harness is for: each mistake is told, with an input that makes it again, also where the process is gone.
+#[test]
+fn planted_mistakes_are_told_with_their_input() {
+    for (target, why) in [
+        ("planted_panic", "panic"),
+        ("planted_memory", "it held 600 MiB"),
+        ("planted_death", "it came to no end"),
+        ("planted_hang", "it was at one input for 3 s"),
+    ] {
+        let output = Command::new(FUZZ).args(["--only", target, "--executions", "2000", "--stuck", "3"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && text.contains(why), "{target}: {text}");
+        let again = text.lines().find_map(|line| line.split(&format!("again: regauge-fuzz again {target} ")).nth(1));
+        let input = again.unwrap_or_else(|| panic!("no input: {text}"));
+        assert_eq!(input.len() / 2 % 5, 3, "{target}: it is the input at which it happens: {input}");
+    }
+}

@@ -51,6 +51,12 @@ pub struct Proof {
     pub healed: usize,
     /// Commits that failed in both.
     pub failing_commits: usize,
+    /// Restarts.
+    pub restarts: usize,
+    /// Answers AS OF an earlier epoch, compared with what PostgreSQL said then.
+    pub past: usize,
+    /// Such questions that were refused, rightly.
+    pub gone: usize,
     /// Digests that a replay gave again.
     pub digests: usize,
     /// Seconds of all threads: waiting for PostgreSQL, for the system under test, for its replays.
@@ -74,6 +80,9 @@ impl Proof {
         self.answers += outcome.answers;
         self.failing_answers += outcome.failing_answers;
         self.healed += outcome.healed;
+        self.restarts += outcome.restarts;
+        self.past += outcome.past;
+        self.gone += outcome.gone;
         for (total, waited) in self.waited.iter_mut().zip(outcome.waited) {
             *total += waited;
         }
@@ -96,13 +105,15 @@ impl Proof {
     pub fn details(&self) -> String {
         let [postgres, tested, replays] = self.waited.map(|waited| waited.as_secs());
         format!(
-            "refused={} answers={} failing_answers={} healed={} failing_commits={} digests={} postgres_s={postgres} \
+            "refused={} answers={} failing_answers={} healed={} failing_commits={} past={} gone={} digests={} postgres_s={postgres} \
              tested_s={tested} replays_s={replays}",
             self.refused(),
             self.answers,
             self.failing_answers,
             self.healed,
             self.failing_commits,
+            self.past,
+            self.gone,
             self.digests
         )
     }

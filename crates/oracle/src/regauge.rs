@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use regauge_types::{Delta, Digest};
-use regauge_views::{Config, Instance, Response, Session, SessionOptions};
+use regauge_views::{Config, Instance, Response, Session, SessionOptions, catalog::Kind};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -277,6 +277,42 @@ impl System for Regauge {
             }
         }
         Ok(Some(digest.to_string()))
+    }
+
+    async fn epoch(&mut self) -> Result<Option<u64>> {
+        self.execute("FLUSH").await?.map_err(|failure| anyhow!("FLUSH: {failure}"))?;
+        let shown = self.query("SHOW regauge.epoch").await?.map_err(|failure| anyhow!("no epoch: {failure}"))?;
+        let epoch = shown.rows.concat().into_iter().flatten().next().context("no epoch")?;
+        Ok(Some(epoch.parse()?))
+    }
+
+    async fn as_of(&mut self, of: &[&str], at: u64) -> Result<Option<Result<Answer, Failure>>> {
+        let name = of.first().context("nothing to ask for")?;
+        let answer = self.query(&format!("SELECT * FROM {name} AS OF EPOCH {at}")).await?;
+        match answer {
+            Err(failure) if failure.sqlstate == "72000" && self.is_gone(of, at, &failure) => Ok(None),
+            answer => Ok(Some(answer)),
+        }
+    }
+}
+
+impl Regauge {
+    /// Whether an epoch may be gone, and the refusal names a later one: it is of an earlier opening, or a view is readable since a later one.
+    /// No case has as many commits as are kept.
+    fn is_gone(&self, of: &[&str], at: u64, failure: &Failure) -> bool {
+        let Some((_, instance)) = &self.open else { return false };
+        let digits = failure.message.split("read is ").nth(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+        let oldest = digits.flatten().and_then(|digits| digits.parse::<u64>().ok());
+        let catalog = instance.catalog();
+        let is_younger = |name: &&str| {
+            let relation = catalog.relations().find(|relation| relation.name.name == **name);
+            let version = relation.and_then(|relation| match &relation.kind {
+                Kind::Materialized { routed, .. } => Some((relation.view()?, *routed)),
+                _ => None,
+            });
+            version.is_some_and(|(view, no)| instance.versions().report(view, no).since.is_none_or(|since| at < since.0))
+        };
+        oldest.is_some_and(|oldest| at < oldest) && (at < instance.versions().opened().0 || of.iter().any(is_younger))
     }
 }
 

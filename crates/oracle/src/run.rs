@@ -1,5 +1,5 @@
 //! Runs a case through PostgreSQL and the system under test and compares every live view after every
-//! step. The first difference ends the case.
+//! step, and some earlier epochs again, AS OF, with what PostgreSQL said then. The first difference ends the case.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::answer::{Answer, Failure, difference};
 use crate::case::{Case, Step};
+use crate::rng::Rng;
 use crate::system::System;
 
 /// What happened in a case.
@@ -27,6 +28,12 @@ pub struct Outcome {
     pub healed: usize,
     /// Commits that failed in both systems.
     pub failing_commits: usize,
+    /// Restarts.
+    pub restarts: usize,
+    /// Answers AS OF an earlier epoch, compared with what PostgreSQL said then.
+    pub past: usize,
+    /// Such questions that were refused, rightly.
+    pub gone: usize,
     /// The first one.
     pub difference: Option<Difference>,
     /// Digests of the live views at the end, by name.
@@ -62,6 +69,25 @@ enum State {
     Refused,
 }
 
+/// Rows of an answer beyond which it is not kept for later.
+const KEPT_ROWS_MAX: usize = 1000;
+/// Epochs that are kept for later.
+const KEPT_MAX: usize = 30;
+
+/// What PostgreSQL said when an epoch was the last one.
+struct Told {
+    epoch: u64,
+    answers: Vec<(Relation, Result<Answer, Failure>)>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    Table(usize),
+    /// As it was created the so-manieth time.
+    View(usize, usize),
+}
+
 /// Runs the case.
 ///
 /// # Errors
@@ -69,7 +95,15 @@ enum State {
 /// tested system is gone is a difference, not an error.
 pub async fn run(case: &Case, expected: &mut impl System, tested: &mut impl System, pace: Pace) -> Result<Outcome> {
     let n = case.views.len();
-    let mut run = Run { case, states: vec![State::Absent; n], failing: vec![false; n], outcome: Outcome::default() };
+    let mut run = Run {
+        case,
+        states: vec![State::Absent; n],
+        failing: vec![false; n],
+        created: vec![0; n],
+        past: Vec::new(),
+        chance: Rng::new(case.seed),
+        outcome: Outcome::default(),
+    };
     for table in &case.tables {
         let create = table.create(expected.dialect());
         valid(expected.run(&create).await?, &create)?;
@@ -99,6 +133,10 @@ struct Run<'a> {
     states: Vec<State>,
     /// Views whose last read failed.
     failing: Vec<bool>,
+    /// How often each view was created.
+    created: Vec<usize>,
+    past: Vec<Told>,
+    chance: Rng,
     outcome: Outcome,
 }
 
@@ -144,15 +182,87 @@ impl Run<'_> {
             }
             Step::Restart(workers) => {
                 expected.restart(*workers).await?;
+                self.outcome.restarts += 1;
                 if let Err(error) = timed(&mut self.outcome.waited[1], tested.restart(*workers)).await {
                     self.differ(at, None, format!("restart with {workers} workers: {error:#}"));
                 }
             }
         }
         if self.outcome.difference.is_none() && pace == Pace::EveryStep {
-            self.compare(at, only, expected, tested).await?;
+            let epoch = match timed(&mut self.outcome.waited[1], tested.epoch()).await {
+                Ok(epoch) => epoch,
+                Err(error) => {
+                    self.differ(at, None, format!("no epoch: {error:#}"));
+                    return Ok(());
+                }
+            };
+            let answers = self.compare(at, only, expected, tested).await?;
+            if let Some(epoch) = epoch.filter(|_| self.outcome.difference.is_none()) {
+                self.ask_again(at, tested).await;
+                if only.is_none() {
+                    self.keep(epoch, answers, expected).await?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Keeps what PostgreSQL says now.
+    async fn keep(
+        &mut self,
+        epoch: u64,
+        mut answers: Vec<(Relation, Result<Answer, Failure>)>,
+        expected: &mut impl System,
+    ) -> Result<()> {
+        for (at, table) in self.case.tables.iter().enumerate() {
+            let sql = format!("SELECT * FROM {}", table.name);
+            answers.push((Relation::Table(at), timed(&mut self.outcome.waited[0], expected.query(&sql)).await?));
+        }
+        answers.retain(|(_, answer)| answer.as_ref().map_or(0, |answer| answer.rows.len()) <= KEPT_ROWS_MAX);
+        if self.past.len() == KEPT_MAX {
+            self.past.remove(0);
+        }
+        self.past.push(Told { epoch, answers });
+        Ok(())
+    }
+
+    /// Asks for two earlier epochs again: the last one before this, and any.
+    async fn ask_again(&mut self, step: usize, tested: &mut impl System) {
+        let case = self.case;
+        let any = self.chance.below(self.past.len());
+        let mut chosen = vec![self.past.len().saturating_sub(1), any];
+        chosen.dedup();
+        for told in chosen.into_iter().filter_map(|at| self.past.get(at)) {
+            for (relation, want) in &told.answers {
+                let (view, of, inexact) = match *relation {
+                    Relation::Table(at) => (None, vec![case.tables[at].name.as_str()], &[][..]),
+                    // another one of the same name did not exist then
+                    Relation::View(at, nth) if self.states[at] != State::Live || self.created[at] != nth => continue,
+                    Relation::View(at, _) => (Some(at), reads(case, at), case.views[at].inexact.as_slice()),
+                };
+                let got = timed(&mut self.outcome.waited[1], tested.as_of(&of, told.epoch)).await;
+                let got = match got {
+                    Ok(None) => {
+                        self.outcome.gone += 1;
+                        continue;
+                    }
+                    Ok(Some(got)) => Ok(got),
+                    Err(error) => Err(error),
+                };
+                self.outcome.past += 1;
+                let refused = match &got {
+                    Ok(Err(got)) if ["72000", "22023", "42P01", "0A000"].contains(&got.sqlstate.as_str()) => {
+                        Some(got.to_string())
+                    }
+                    _ => None,
+                };
+                if let Some(what) = refused.or_else(|| answers(want, &got, inexact)) {
+                    let what = format!("{} AS OF EPOCH {}: {what}", of[0], told.epoch);
+                    self.outcome.difference = Some(Difference { step, view, what });
+                    return;
+                }
+            }
+        }
     }
 
     /// False when the view was not created.
@@ -176,6 +286,7 @@ impl Run<'_> {
         }
         self.outcome.views += 1;
         self.states[view] = State::Live;
+        self.created[view] += 1;
         if let Some(what) = self.statement(&Ok(()), &got) {
             self.differ(at, Some(view), format!("{create}: {what}"));
             return Ok(false);
@@ -183,14 +294,15 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Compares one view, or all that live.
+    /// Compares one view, or all that live; what PostgreSQL said.
     async fn compare(
         &mut self,
         at: usize,
         only: Option<usize>,
         expected: &mut impl System,
         tested: &mut impl System,
-    ) -> Result<()> {
+    ) -> Result<Vec<(Relation, Result<Answer, Failure>)>> {
+        let mut said = Vec::new();
         for view in 0..self.states.len() {
             if self.states[view] != State::Live || only.is_some_and(|only| only != view) {
                 continue;
@@ -204,10 +316,11 @@ impl Run<'_> {
             self.failing[view] = want.is_err();
             if let Some(what) = answers(&want, &got, &self.case.views[view].inexact) {
                 self.differ(at, Some(view), what);
-                return Ok(());
+                return Ok(said);
             }
+            said.push((Relation::View(view, self.created[view]), want));
         }
-        Ok(())
+        Ok(said)
     }
 
     async fn digests(&mut self, at: usize, tested: &mut impl System) {
@@ -244,6 +357,17 @@ impl Run<'_> {
     fn differ(&mut self, step: usize, view: Option<usize>, what: String) {
         self.outcome.difference = Some(Difference { step, view, what });
     }
+}
+
+/// A view and all views that it reads, directly or not.
+fn reads(case: &Case, view: usize) -> Vec<&str> {
+    let (mut all, mut at) = (vec![view], 0);
+    while let Some(&next) = all.get(at) {
+        let used = case.views[next].uses.iter().copied().filter(|used| !all.contains(used)).collect::<Vec<_>>();
+        all.extend(used);
+        at += 1;
+    }
+    all.into_iter().map(|view| case.views[view].name.as_str()).collect()
 }
 
 async fn timed<T>(total: &mut Duration, work: impl Future<Output = T>) -> T {

@@ -36,6 +36,16 @@ pub trait System {
     async fn restart(&mut self, workers: usize) -> Result<()>;
     /// The digest of a materialized view's contents, where the system has digests.
     async fn digest(&mut self, view: &str) -> Result<Option<String>>;
+    /// The epoch that shows everything committed before and that queries answer from until the next commit, where the system can be asked for
+    /// it again later.
+    async fn epoch(&mut self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+    /// Everything in a relation as of an epoch that this system gave; `of` names it and the views that it reads. `None` if the epoch is rightly
+    /// said to be gone.
+    async fn as_of(&mut self, of: &[&str], _at: u64) -> Result<Option<Result<Answer, Failure>>> {
+        anyhow::bail!("this system gives no epochs, and {of:?} is asked for as of one")
+    }
 }
 
 /// PostgreSQL, in a schema of its own so that many cases share one server.

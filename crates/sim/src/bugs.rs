@@ -50,11 +50,17 @@ pub enum Bug {
     RetryRenumbered,
     /// Two sessions read a balance, and both write what they make of it.
     UpdateLost,
+    /// AS OF EPOCH answers with what is there now.
+    PastIsNow,
+    /// AS OF EPOCH answers with the epoch before the one that is named.
+    PastIsNeighbour,
+    /// Views forget epochs that are promised to be kept.
+    PastForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 26] = [
         Bug::SyncSkipped,
         Bug::AckBeforeSync,
         Bug::SyncErrorSwallowed,
@@ -78,6 +84,9 @@ impl Bug {
         Bug::TokenIgnored,
         Bug::RetryRenumbered,
         Bug::UpdateLost,
+        Bug::PastIsNow,
+        Bug::PastIsNeighbour,
+        Bug::PastForgotten,
     ];
 
     /// The bug of a name.

@@ -5,6 +5,7 @@
 use crate::{
     bugs::Bug,
     model::{ACCOUNTS, Own, Vector},
+    past,
     queries::VIEWS,
     reader,
     scenario::{Life, Trouble},
@@ -141,6 +142,7 @@ impl<'a> Client<'a> {
             11 => self.view().await,
             12 => self.pass_token().await,
             13 => self.checkpoint(),
+            14 | 15 => self.past().await,
             _ if self.memory.draw.one_in(2) && lock(&self.shared.post).is_some() => self.pass_token().await,
             _ => self.read().await,
         }
@@ -403,14 +405,15 @@ impl<'a> Client<'a> {
     pub async fn read(&mut self) -> Done {
         let mut floor = self.memory.floor.clone();
         floor[self.me] = lock(&self.shared.model).certain(self.me).max(floor[self.me]);
-        let views: Vec<usize> = self.memory.views.iter().filter(|(_, sure)| **sure).map(|(view, _)| *view).collect();
-        let mut chosen = vec![];
-        for _ in 0..self.memory.draw.below(3).min(views.len() as u64) {
-            let view = self.memory.draw.pick(&views);
-            chosen.push((self.view_name(view), view));
-        }
+        let chosen = self.some_views();
         let sent = lock(&self.shared.model).clients[self.me].sent_acked;
-        let wanted = reader::Wanted { floor, views: chosen, sent: vec![(self.me, sent)], whole: self.memory.draw.one_in(3) };
+        let wanted = reader::Wanted {
+            floor,
+            views: chosen,
+            sent: vec![(self.me, sent)],
+            whole: self.memory.draw.one_in(3),
+            with_views: true,
+        };
         match reader::read(self.shared, &mut self.session, &wanted).await {
             Ok(vector) => {
                 self.shared.count("reads");
@@ -424,6 +427,30 @@ impl<'a> Client<'a> {
                 }
                 Ok(())
             }
+            Err(reader::Failure::Wrong(why)) => self.violated(why),
+        }
+    }
+
+    /// A view or two of its own.
+    fn some_views(&mut self) -> Vec<(String, usize)> {
+        let views: Vec<usize> = self.memory.views.iter().filter(|(_, sure)| **sure).map(|(view, _)| *view).collect();
+        let n = self.memory.draw.below(3).min(views.len() as u64);
+        (0..n)
+            .map(|_| {
+                let view = self.memory.draw.pick(&views);
+                (self.view_name(view), view)
+            })
+            .collect()
+    }
+
+    /// Asks for what an epoch held that somebody has read.
+    async fn past(&mut self) -> Done {
+        let asked = lock(&self.shared.past).draw(&mut self.memory.draw);
+        let Some(asked) = asked else { return self.read().await };
+        let (views, whole) = (self.some_views(), self.memory.draw.one_in(3));
+        match past::ask(self.shared, self.instance, &mut self.session, &asked, views, whole).await {
+            Ok(()) => Ok(()),
+            Err(reader::Failure::Error(sql, error)) => self.fail(&sql, &error),
             Err(reader::Failure::Wrong(why)) => self.violated(why),
         }
     }

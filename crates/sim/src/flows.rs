@@ -112,10 +112,10 @@ impl Dataflows for Spoiled {
             }
         }
         let trace = self.flows.install(begin)?;
-        if self.bug != Bug::SnapshotStale {
+        if !matches!(self.bug, Bug::SnapshotStale | Bug::PastForgotten) {
             return Ok(trace);
         }
-        Ok(Arc::new(SpoiledTrace { trace, chances: AtomicU64::new(0) }))
+        Ok(Arc::new(SpoiledTrace { trace, bug: self.bug, chances: AtomicU64::new(0) }))
     }
 
     fn feed(&self, id: FlowId, epoch: Epoch, deltas: &[(TopicId, Delta)]) {
@@ -160,6 +160,7 @@ impl Past for SpoiledPast {
 
 struct SpoiledTrace {
     trace: Arc<dyn Trace>,
+    bug: Bug,
     chances: AtomicU64,
 }
 
@@ -173,7 +174,8 @@ impl Trace for SpoiledTrace {
     }
 
     fn snapshot(&self, at: Epoch) -> Result<Arc<dyn VersionRows>, TraceFailure> {
-        if self.chances.fetch_add(1, Ordering::Relaxed) % 3 == 2
+        if self.bug == Bug::SnapshotStale
+            && self.chances.fetch_add(1, Ordering::Relaxed) % 3 == 2
             && let Ok(stale) = self.trace.snapshot(Epoch(at.0.saturating_sub(1)))
         {
             return Ok(stale);
@@ -218,6 +220,8 @@ impl Trace for SpoiledTrace {
     }
 
     fn forget_before(&self, since: Epoch) {
-        self.trace.forget_before(since);
+        // up to what it shows, whatever was said
+        let shown = Epoch(self.trace.upper().0.saturating_sub(1));
+        self.trace.forget_before(if self.bug == Bug::PastForgotten { since.max(shown) } else { since });
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     baton,
     client::{Client, rows_of},
     flows::Spoiled,
+    past,
     queries::{FIXED, TABLES, accounts},
     reader,
     scenario::{End, Life, Scenario},
@@ -197,14 +198,18 @@ async fn read_all(shared: &Shared, instance: &Instance) {
             views: views.map(|(me, view)| (name(me, view), view)).collect(),
             sent: model.clients.iter().map(|history| history.sent_acked).enumerate().collect(),
             whole: true,
+            with_views: true,
         }
     };
     let outcome = match instance.session(SessionOptions::default()) {
-        Ok(mut session) => reader::read(shared, &mut session, &wanted).await,
+        Ok(mut session) => match reader::read(shared, &mut session, &wanted).await {
+            Ok(_) => past::ask_last(shared, instance, &mut session, &wanted.views).await,
+            Err(failure) => Err(failure),
+        },
         Err(error) => Err(reader::Failure::Error("session".to_owned(), Box::new(error))),
     };
     match outcome {
-        Ok(_) => shared.count("final-reads"),
+        Ok(()) => shared.count("final-reads"),
         Err(reader::Failure::Error(sql, error)) => {
             shared.violation(format!("at the end: {sql} failed: {} {error}", error.sqlstate))
         }

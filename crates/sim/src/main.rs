@@ -21,6 +21,7 @@ mod flows;
 mod machine;
 mod many;
 mod model;
+mod past;
 mod queries;
 mod reader;
 mod scenario;
@@ -32,14 +33,14 @@ use bugs::Bug;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: regauge-sim run --seed S [--ops N] [--plant BUG] [--told] [--cpu N]\n       \
-                     regauge-sim many [--seeds N | --minutes N] [--seed S] [--ops N] [--plant BUG] [--jobs N]\n       regauge-sim bugs";
+                     regauge-sim many [--seeds N | --minutes N | --seconds N] [--seed S] [--ops N] [--plant BUG] [--jobs N]\n       regauge-sim bugs";
 
 /// What stands on the command line.
 #[derive(Default)]
 pub struct Arguments {
     seed: u64,
     seeds: Option<u64>,
-    minutes: Option<u64>,
+    seconds: Option<u64>,
     ops: Option<u64>,
     jobs: Option<u64>,
     cpu: Option<u64>,
@@ -97,7 +98,8 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
         match flag.as_str() {
             "--seed" => arguments.seed = number,
             "--seeds" => arguments.seeds = Some(number),
-            "--minutes" => arguments.minutes = Some(number),
+            "--minutes" => arguments.seconds = Some(number.saturating_mul(60)),
+            "--seconds" => arguments.seconds = Some(number),
             "--ops" => arguments.ops = Some(number),
             "--jobs" => arguments.jobs = Some(number),
             "--cpu" => arguments.cpu = Some(number),

@@ -37,6 +37,10 @@ const CLASSES: &[&str] = &[
     "views-made",
     "views-dropped",
     "views-compared",
+    "past-as-it-was",
+    "past-between",
+    "past-gone",
+    "past-of-an-earlier-life",
     "rollbacks",
     "workers-1",
     "workers-4",
@@ -59,8 +63,8 @@ pub fn run(arguments: &Arguments, ops: u64) -> Result<bool> {
     let program = std::env::current_exe().context("who am I")?;
     let jobs = arguments.jobs.unwrap_or(2).max(1);
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let seeds = arguments.seeds.unwrap_or(if arguments.minutes.is_some() { u64::MAX } else { 20 });
-    let deadline = arguments.minutes.map(|m| Instant::now() + Duration::from_secs(60 * m));
+    let seeds = arguments.seeds.unwrap_or(if arguments.seconds.is_some() { u64::MAX } else { 20 });
+    let deadline = arguments.seconds.map(|s| Instant::now() + Duration::from_secs(s));
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum::default()));
     std::thread::scope(|scope| {
         for job in 0..jobs {
@@ -136,10 +140,14 @@ impl Sum {
             println!("the run never met {missing:?}: it proves nothing of these");
         }
         println!(
-            "sim: cases={} operations={} faults={} violations={}",
+            "sim: cases={} operations={} past={} faults={} faults:power={} faults:kill={} faults:io={} violations={}",
             self.seeds,
             self.of(&["operations"]),
+            self.of(&["past-"]),
             self.of(FAULTS),
+            self.of(&["power-cut-", "fault-crash-"]),
+            self.of(&["killed"]),
+            self.of(&["fault-eio-", "fault-enospc-", "disk-full"]),
             self.failed.len()
         );
         self.failed.is_empty() && !short

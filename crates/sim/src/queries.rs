@@ -31,6 +31,13 @@ pub struct Query {
     pub rows: Option<fn(&All) -> Vec<String>>,
 }
 
+impl Query {
+    /// Views that it reads.
+    pub fn bases(&self) -> &'static [&'static str] {
+        if self.name == "richest" { &["by_branch", "total"] } else { &[] }
+    }
+}
+
 /// Views that are always there.
 pub const FIXED: &[Query] = &[
     Query { name: "progress", sql: "SELECT client, max(seq) AS n, count(*) AS k FROM marks GROUP BY client", rows: None },

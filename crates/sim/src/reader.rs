@@ -6,6 +6,7 @@
 use crate::{
     client::rows_of,
     model::{ACCOUNTS, Vector},
+    past::{Question, Told},
     queries::{FIXED, Query, VIEWS},
     shared::{Shared, lock},
 };
@@ -22,6 +23,8 @@ pub struct Wanted {
     pub sent: Vec<(usize, usize)>,
     /// Tables and fixed views, too.
     pub whole: bool,
+    /// Views at all.
+    pub with_views: bool,
 }
 
 /// Why a read says nothing.
@@ -32,64 +35,78 @@ pub enum Failure {
     Wrong(String),
 }
 
-/// Reads, judges, and says which transactions the epoch holds.
+/// Rows, sorted; `None` of what is rightly refused because it is of the past.
+type Found = Option<Vec<String>>;
+
+/// What was read of one epoch.
+pub struct Seen {
+    marks: Vec<String>,
+    progress: Found,
+    /// Views, and what their queries say as plain SELECTs.
+    views: Vec<(&'static Query, String, Found, Found)>,
+    tables: Vec<(&'static str, Found)>,
+    /// Batches, where they were asked for.
+    pub events: Found,
+}
+
+/// Reads, judges, notes what the epoch held, and says which transactions it holds.
 pub async fn read(shared: &Shared, session: &mut Session, wanted: &Wanted) -> Result<Vector, Failure> {
-    let mut reading = Reading { session };
+    let mut reading = Reading { session, past: None };
     reading.ask("BEGIN READ ONLY").await?;
-    let marks = reading.ask("SELECT client, max(seq), count(*) FROM marks GROUP BY client").await?;
-    let progress = reading.ask("SELECT * FROM progress").await?;
-    let mut found: Vec<(&Query, String, Vec<String>, Vec<String>)> = vec![];
-    let fixed = FIXED.iter().filter(|_| wanted.whole).map(|query| (query.name.to_owned(), query));
-    let chosen = wanted.views.iter().map(|(name, at)| (name.clone(), &VIEWS[*at]));
-    for (name, query) in fixed.chain(chosen).collect::<Vec<_>>() {
-        let view = reading.ask(&format!("SELECT * FROM {name}")).await?;
-        let plain = reading.ask(query.sql).await?;
-        found.push((query, name, view, plain));
-    }
-    let mut tables = vec![];
-    if wanted.whole {
-        for sql in ["SELECT id, balance FROM accounts", "SELECT id, owner, kind, qty FROM items", "SELECT owner, x FROM bag"] {
-            tables.push(reading.ask(sql).await?);
-        }
-    } else {
-        tables.push(reading.ask("SELECT id, balance FROM accounts").await?);
-    }
-    let events = match wanted.whole {
-        true => Some(reading.ask("SELECT client, batch, count(*), sum(val) FROM events GROUP BY client, batch").await?),
-        false => None,
-    };
+    let seen = reading.see(wanted).await?;
+    let epoch = reading.ask("SHOW regauge.epoch").await?.concat();
     reading.ask("COMMIT").await?;
-    shared.count_n("views-compared", found.len() as u64);
-    let wrong = |why: String| Failure::Wrong(why);
-    if marks != progress {
-        return Err(wrong(format!("I4: the view of marks says {progress:?}, the marks say {marks:?}")));
+    let seen = seen.ok_or_else(|| Failure::Wrong("no marks".to_owned()))?;
+    shared.count_n("views-compared", seen.views.len() as u64);
+    let vector = judge(shared, &seen, wanted).map_err(Failure::Wrong)?;
+    let epoch = epoch.parse::<u64>().map_err(|_| Failure::Wrong(format!("the epoch of a transaction is {epoch}")))?;
+    shared.tell(&format!("read at {vector:?} epoch {epoch}"));
+    let told = Told { vector: vector.clone(), events: seen.events };
+    lock(&shared.past).note(epoch, told).map_err(Failure::Wrong)?;
+    Ok(vector)
+}
+
+/// Reads an epoch of the past; `None` if it is rightly refused.
+pub async fn read_past(session: &mut Session, question: Question<'_>, wanted: &Wanted) -> Result<Option<Seen>, Failure> {
+    Reading { session, past: Some(question) }.see(wanted).await
+}
+
+/// Which transactions an epoch holds, of which this was seen; or what is wrong with it.
+pub fn judge(shared: &Shared, seen: &Seen, wanted: &Wanted) -> Result<Vector, String> {
+    let marks = &seen.marks;
+    if let Some(progress) = &seen.progress
+        && progress != marks
+    {
+        return Err(format!("I4: the view of marks says {progress:?}, the marks say {marks:?}"));
     }
-    let n = wanted.floor.len();
-    let (vector, counts) = vector_of(&marks, n).map_err(Failure::Wrong)?;
-    shared.tell(&format!("read at {vector:?}"));
-    let all = lock(&shared.model).at(&vector, &counts, &wanted.floor).map_err(Failure::Wrong)?;
-    let accounts: Vec<String> = sorted((0..ACCOUNTS).map(|id| format!("{id}|{}", all.balance(id))).collect());
-    let items = || sorted(all.items().map(|(id, owner, kind, qty)| format!("{id}|{owner}|{kind}|{qty}")).collect());
-    let bag = || sorted(all.bag().flat_map(|(owner, x, n)| (0..n).map(move |_| format!("{owner}|{x}"))).collect());
-    let expected = if wanted.whole { vec![accounts, items(), bag()] } else { vec![accounts] };
-    for ((found, expected), name) in tables.iter().zip(&expected).zip(["accounts", "items", "bag"]) {
-        if found != expected {
-            return Err(wrong(format!("I3: {name} at {vector:?} is {} ", differ(found, expected))));
+    let (vector, counts) = vector_of(marks, wanted.floor.len())?;
+    let all = lock(&shared.model).at(&vector, &counts, &wanted.floor)?;
+    for (name, found) in &seen.tables {
+        let Some(found) = found else { continue };
+        let expected = sorted(match *name {
+            "accounts" => (0..ACCOUNTS).map(|id| format!("{id}|{}", all.balance(id))).collect(),
+            "items" => all.items().map(|(id, owner, kind, qty)| format!("{id}|{owner}|{kind}|{qty}")).collect(),
+            _ => all.bag().flat_map(|(owner, x, n)| (0..n).map(move |_| format!("{owner}|{x}"))).collect(),
+        });
+        if *found != expected {
+            return Err(format!("I3: {name} at {vector:?} is {} ", differ(found, &expected)));
         }
     }
-    for (query, name, view, plain) in &found {
-        if let Some(rows) = query.rows {
+    for (query, name, view, plain) in &seen.views {
+        if let (Some(view), Some(rows)) = (view, query.rows) {
             let expected = sorted(rows(&all));
             if *view != expected {
-                return Err(wrong(format!("I3: view {name} at {vector:?} is {}", differ(view, &expected))));
+                return Err(format!("I3: view {name} at {vector:?} is {}", differ(view, &expected)));
             }
         }
-        if view != plain {
-            return Err(wrong(format!("I3: view {name} at {vector:?} and its query: {}", differ(view, plain))));
+        if let (Some(view), Some(plain)) = (view, plain)
+            && view != plain
+        {
+            return Err(format!("I3: view {name} at {vector:?} and its query: {}", differ(view, plain)));
         }
     }
-    if let Some(events) = events {
-        batches(shared, &events, wanted).map_err(Failure::Wrong)?;
+    if let Some(events) = &seen.events {
+        batches(shared, events, wanted)?;
     }
     Ok(vector)
 }
@@ -97,7 +114,7 @@ pub async fn read(shared: &Shared, session: &mut Session, wanted: &Wanted) -> Re
 /// One statement on its own about a view, which is served from the newest epoch that the view has: only what the session has seen, or was told
 /// of by a token, makes it wait for a later one.
 pub async fn glance(shared: &Shared, session: &mut Session, floor: &Vector) -> Result<Vector, Failure> {
-    let progress = Reading { session }.ask("SELECT * FROM progress").await?;
+    let progress = Reading { session, past: None }.ask("SELECT * FROM progress").await?;
     let (vector, counts) = vector_of(&progress, floor.len()).map_err(Failure::Wrong)?;
     shared.tell(&format!("glance at {vector:?}"));
     lock(&shared.model).at(&vector, &counts, floor).map_err(Failure::Wrong)?;
@@ -106,11 +123,52 @@ pub async fn glance(shared: &Shared, session: &mut Session, floor: &Vector) -> R
 
 struct Reading<'a> {
     session: &'a mut Session,
+    /// Else it is what is there now.
+    past: Option<Question<'a>>,
 }
 
 impl Reading<'_> {
     async fn ask(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
         rows_of(self.session, sql).await.map(sorted).map_err(|error| Failure::Error(sql.to_owned(), Box::new(error)))
+    }
+
+    /// Rows of a statement that reads these views.
+    async fn rows(&mut self, of: &[&str], sql: &str) -> Result<Found, Failure> {
+        match self.past {
+            Some(question) => Ok(question.rows(self.session, of, sql).await?.map(sorted)),
+            None => self.ask(sql).await.map(Some),
+        }
+    }
+
+    /// Everything that is wanted; `None` if it is of the past and rightly refused.
+    async fn see(&mut self, wanted: &Wanted) -> Result<Option<Seen>, Failure> {
+        let Some(marks) = self.rows(&[], "SELECT client, max(seq), count(*) FROM marks GROUP BY client").await? else {
+            return Ok(None);
+        };
+        let progress = if wanted.with_views { self.rows(&["progress"], "SELECT * FROM progress").await? } else { None };
+        let fixed = FIXED.iter().filter(|_| wanted.whole && wanted.with_views).map(|query| (query.name.to_owned(), query));
+        let chosen = wanted.views.iter().map(|(name, at)| (name.clone(), &VIEWS[*at]));
+        let mut views = vec![];
+        for (name, query) in fixed.chain(chosen).collect::<Vec<_>>() {
+            let of: Vec<&str> = query.bases().iter().copied().chain([name.as_str()]).collect();
+            let view = self.rows(&of, &format!("SELECT * FROM {name}")).await?;
+            let plain = self.rows(query.bases(), query.sql).await?;
+            views.push((query, name, view, plain));
+        }
+        let of_tables = [
+            ("accounts", "SELECT id, balance FROM accounts"),
+            ("items", "SELECT id, owner, kind, qty FROM items"),
+            ("bag", "SELECT owner, x FROM bag"),
+        ];
+        let mut tables = vec![];
+        for (name, sql) in of_tables.into_iter().take(if wanted.whole { 3 } else { 1 }) {
+            tables.push((name, self.rows(&[], sql).await?));
+        }
+        let events = match wanted.whole {
+            true => self.rows(&[], "SELECT client, batch, count(*), sum(val) FROM events GROUP BY client, batch").await?,
+            false => None,
+        };
+        Ok(Some(Seen { marks, progress, views, tables, events }))
     }
 }
 

@@ -230,5 +230,12 @@ fn log(draw: &mut Draw) -> LogOptions {
 }
 
 fn limits(draw: &mut Draw) -> Limits {
-    Limits { epoch_rows: draw.pick(&[3, 40, 65_536]), epochs_in_flight: draw.pick(&[1, 4, 16]), ..Limits::default() }
+    Limits {
+        epoch_rows: draw.pick(&[3, 40, 65_536]),
+        epochs_in_flight: draw.pick(&[1, 4, 16]),
+        history_commits: draw.pick(&[3, 25, 512]),
+        forget_every: draw.pick(&[2, 16, 512]),
+        compact_every: draw.pick(&[3, 40, 4096]),
+        ..Limits::default()
+    }
 }

@@ -5,6 +5,7 @@ use crate::{
     bugs::Bug,
     disk::WorldDisk,
     model::{Model, Vector},
+    past::Past,
     scenario::Draw,
 };
 use std::{
@@ -33,6 +34,10 @@ pub struct Shared {
     pub memory: Mutex<Vec<Memory>>,
     /// The last token that somebody gave away, with what it stands for.
     pub post: Mutex<Option<(String, Vector)>>,
+    /// What epochs held.
+    pub past: Mutex<Past>,
+    /// How many commits back AS OF EPOCH reads, at least.
+    pub kept: u64,
     /// Whether the relations are there.
     pub is_set_up: AtomicBool,
     /// The disk.
@@ -51,7 +56,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// Nothing has happened.
-    pub fn new(seed: u64, clients: usize, bug: Option<Bug>, told: bool) -> Shared {
+    pub fn new(seed: u64, clients: usize, kept: u64, bug: Option<Bug>, told: bool) -> Shared {
         let memory = |at: usize| Memory {
             draw: Draw(seed.wrapping_mul(31).wrapping_add(at as u64 + 1)),
             token: None,
@@ -62,6 +67,8 @@ impl Shared {
             model: Mutex::new(Model::new(clients)),
             memory: Mutex::new((0..clients).map(memory).collect()),
             post: Mutex::new(None),
+            past: Mutex::default(),
+            kept,
             is_set_up: AtomicBool::new(false),
             disk: WorldDisk::new(seed, bug),
             bug,

@@ -39,7 +39,7 @@ pub fn run(order: &Order) -> ! {
     let (order_of_world, tells) = (order.clone(), outcome.clone());
     baton::run(scenario.pace, move || {
         let Order { seed, bug, told, .. } = order_of_world;
-        let shared = Arc::new(Shared::new(seed, scenario.clients, bug, told));
+        let shared = Arc::new(Shared::new(seed, scenario.clients, scenario.limits.history_commits, bug, told));
         let work = scenario.lives.len() - LAST;
         let enough = || shared.counted("operations") >= scenario.ops && shared.disk.n_fired() + shared.counted("killed") > 0;
         for no in 0..scenario.lives.len() {

@@ -2,6 +2,7 @@
 
 mod doors;
 mod files;
+mod planted;
 mod site;
 mod sql;
 
@@ -64,7 +65,10 @@ pub fn make(name: &str) -> Result<Option<Box<dyn Target>>> {
         "plan" => Box::new(sql::Plan::new()?),
         "copy" => Box::new(doors::Copy::new()?),
         "ndjson" => Box::new(doors::Ndjson::new()?),
-        _ => return Ok(None),
+        name => match planted::Planted::named(name) {
+            Some(planted) => Box::new(planted),
+            None => return Ok(None),
+        },
     };
     Ok(Some(made))
 }

@@ -89,12 +89,16 @@ fn several_commits_without_room_all_fail_and_all_are_taken_back() {
 /// Waits until the writer has done what it does behind an acknowledgement: no call for 300 ms.
 fn settle(disk: &SimDisk) {
     let (mut calls, mut quiet) = (u64::MAX, 0);
-    while quiet < 3 {
+    for _ in 0..1200 {
         let now = disk.calls();
         quiet = if now == calls { quiet + 1 } else { 0 };
+        if quiet == 3 {
+            return;
+        }
         calls = now;
         regauge_types::Env::real().clock.sleep(std::time::Duration::from_millis(100));
     }
+    panic!("the disk never comes to rest: calls={calls}");
 }
 
 #[test]

@@ -41,6 +41,12 @@ enum Fault {
     NarrowsType,
     /// Rows and answers are right; what a replay gives is not the same again.
     DigestDrifts,
+    /// AS OF an epoch it answers with what is there now.
+    PastIsNow,
+    /// AS OF an epoch it answers with the one before.
+    PastIsNeighbour,
+    /// It refuses an epoch that it has.
+    PastIsGone,
 }
 
 struct Faulty {
@@ -54,6 +60,9 @@ struct Faulty {
     /// Answers before the last commit, by query.
     before: HashMap<String, Vec<Row>>,
     number: usize,
+    /// The last epoch that was given, and what was answered at each, by relation.
+    epoch: u64,
+    answered: HashMap<(u64, String), Result<Answer, Failure>>,
 }
 
 struct FaultyMaker(Fault);
@@ -73,6 +82,8 @@ impl Maker for FaultyMaker {
             updated: false,
             before: HashMap::new(),
             number: unique(),
+            epoch: 0,
+            answered: HashMap::new(),
         })
     }
 }
@@ -160,6 +171,29 @@ impl System for Faulty {
         Ok(answer)
     }
 
+    async fn epoch(&mut self) -> Result<Option<u64>> {
+        // what everything is now
+        let listed = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = current_schema()::regnamespace";
+        let names = self.inner.query(listed).await?.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        self.epoch += 1;
+        for name in names.rows.into_iter().flatten().flatten() {
+            let answer = self.inner.query(&format!("SELECT * FROM {name}")).await?;
+            self.answered.insert((self.epoch, name), answer);
+        }
+        Ok(Some(self.epoch))
+    }
+
+    async fn as_of(&mut self, of: &[&str], at: u64) -> Result<Option<Result<Answer, Failure>>> {
+        let told = |at: u64| self.answered.get(&(at, of[0].to_owned())).cloned();
+        let answer = match self.fault {
+            Fault::PastIsNow => Some(self.inner.query(&format!("SELECT * FROM {}", of[0])).await?),
+            Fault::PastIsNeighbour => told(at - 1).or_else(|| told(at)),
+            Fault::PastIsGone => Some(Err(Failure { sqlstate: "72000".to_owned(), message: String::new() })),
+            _ => told(at),
+        };
+        Ok(answer)
+    }
+
     async fn restart(&mut self, workers: usize) -> Result<()> {
         self.restarted = true;
         self.commits = 0;
@@ -197,7 +231,11 @@ async fn postgres_agrees_with_itself_and_every_planted_fault_is_found() {
         let sound = proof(port, Fault::None, 160);
         println!("PostgreSQL on both sides: {sound}");
         assert_eq!(sound.differences, Vec::<String>::new());
-        assert!(sound.views >= 160 && sound.failing_answers > 0 && sound.digests > 0, "{sound} {}", sound.details());
+        assert!(
+            sound.views >= 160 && sound.failing_answers > 0 && sound.digests > 0 && sound.past > 0,
+            "{sound} {}",
+            sound.details()
+        );
         for fault in [
             Fault::KeepsDeleted,
             Fault::LosesDuplicates,
@@ -211,6 +249,9 @@ async fn postgres_agrees_with_itself_and_every_planted_fault_is_found() {
             Fault::AppliesTwice,
             Fault::NarrowsType,
             Fault::DigestDrifts,
+            Fault::PastIsNow,
+            Fault::PastIsNeighbour,
+            Fault::PastIsGone,
         ] {
             let found = proof(port, fault, 160);
             assert!(!found.differences.is_empty(), "not found: {fault:?}, {found}");

@@ -43,10 +43,14 @@ async fn proved(views: Views) {
     if let Some(path) = std::env::var_os("REGAUGE_ORACLE_LAST_LINE") {
         std::fs::write(path, proof.to_string()).unwrap();
     }
-    println!("soak: cases={} faults=0", wish.views);
+    let (n, faults, wrong) = (proof.views, proof.restarts, proof.differences.len());
+    println!(
+        "soak: cases={n} answers={} past={} faults={faults} faults:restart={faults} violations={wrong}",
+        proof.answers, proof.past
+    );
     assert!(proof.differences.is_empty(), "seed={} {proof}", wish.seed);
     if wish.views >= 300 {
-        let drawn = [proof.failing_answers, proof.healed, proof.failing_commits, proof.digests];
+        let drawn = [proof.failing_answers, proof.healed, proof.failing_commits, proof.digests, proof.past, proof.gone];
         assert!(drawn.iter().all(|n| *n > 0), "not everything was drawn: {}", proof.details());
     }
     assert!(proof.views >= wish.views, "too many refusals to reach the views wished: {proof}");

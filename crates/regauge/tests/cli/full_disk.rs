@@ -113,7 +113,7 @@ fn a_disk_that_is_full_again_and_again_under_load_loses_nothing() {
         load.refused(),
         load.acked()
     );
-    println!("soak: cases={} faults={rounds}", load.acked());
+    println!("soak: cases={} faults={rounds} faults:refused_append={}", load.acked(), load.refused());
     assert_eq!(server.stop(), Some(0));
 }
 

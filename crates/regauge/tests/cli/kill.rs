@@ -67,7 +67,7 @@ fn a_killed_server_loses_nothing_acknowledged_and_doubles_nothing() {
         load.duplicates(),
         checkpoints.len()
     );
-    println!("soak: cases={} faults={}", acked_before, cycles + recoveries);
+    println!("soak: cases={acked_before} faults={} faults:kill={cycles} faults:recovery={recoveries}", cycles + recoveries);
     assert!(checkpoints.len() > 1, "hardly any checkpoint was taken: {checkpoints:?}");
     assert!(acked_before >= cycles, "the clients hardly got to work");
     assert_eq!(server.unwrap().stop(), Some(0));

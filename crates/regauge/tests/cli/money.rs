@@ -170,7 +170,7 @@ fn no_money_comes_or_goes() {
         ledger.conflicts.load(Ordering::Acquire),
         cycles - kills
     );
-    println!("soak: cases={} reads={reads} faults={cycles}", moves + bulk);
+    println!("soak: cases={} reads={reads} faults={cycles} faults:kill={kills} faults:stop={}", moves + bulk, cycles - kills);
     assert!(reads > cycles && epochs > cycles, "hardly anything was read");
     assert_eq!(server.stop(), Some(0));
 }

@@ -149,7 +149,7 @@ fn what_was_acknowledged_outlives_the_power() {
         "{cuts} power cuts, {acked_before} acknowledged commits, none lost, none doubled; {kept} synced files kept, {lost} others lost; {in_flight} \
          commits acknowledged by a sync that was under way when the volume went"
     );
-    println!("soak: cases={acked_before} faults={cuts}");
+    println!("soak: cases={acked_before} faults={cuts} faults:lost_file={lost}");
     assert_eq!(kept, cuts, "a synced file is gone: this disk keeps no promise, and nothing is proven");
     assert!(lost > 0, "nothing that was not synced was lost: the power did not go");
     assert_eq!(server.stop(), Some(0));

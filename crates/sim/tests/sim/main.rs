@@ -60,6 +60,9 @@ const PLANTED: &[&str] = &[
     "TokenIgnored",
     "RetryRenumbered",
     "UpdateLost",
+    "PastIsNow",
+    "PastIsNeighbour",
+    "PastForgotten",
 ];
 
 #[test]

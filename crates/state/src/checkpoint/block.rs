@@ -3,10 +3,10 @@
 //! | bytes | what |
 //! |---|---|
 //! | 4 | number of tables |
-//! | 8 + n | of each: its length, then its stream (version 5, buffers in zstd) |
+//! | 8 + n | of each: its length, then its stream (version 5, buffers in zstd; as they are where all tables together have more than 128 MiB) |
 //!
 //! Decoding expects bytes that a checksum has vouched for. Others are an error as well: what they ask for is held against what they bring
-//! ([`super::bounds`]), and what Arrow asserts of them is caught.
+//! ([`super::bounds`]), and what Arrow asserts of them is caught. So a block makes a reader hold its own bytes and less than 512 MiB.
 
 use super::{CheckpointError, bounds};
 use arrow::array::RecordBatch;
@@ -18,6 +18,9 @@ use arrow::ipc::{
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// Tables that are larger are not compressed: a reader could not tell them from bytes that ask for all memory.
+const COMPRESSED_MAX: usize = 128 << 20;
+
 /// Tables as bytes.
 pub fn encode(tables: &[RecordBatch]) -> Result<Vec<u8>, CheckpointError> {
     Ok(encode_with(tables, Some(CompressionType::ZSTD))?)
@@ -25,6 +28,13 @@ pub fn encode(tables: &[RecordBatch]) -> Result<Vec<u8>, CheckpointError> {
 
 /// The same with another compression; [`decode`] reads any.
 pub(crate) fn encode_with(tables: &[RecordBatch], compression: Option<CompressionType>) -> Result<Vec<u8>, ArrowError> {
+    encode_up_to(COMPRESSED_MAX, tables, compression)
+}
+
+fn encode_up_to(most: usize, tables: &[RecordBatch], compression: Option<CompressionType>) -> Result<Vec<u8>, ArrowError> {
+    let columns = tables.iter().flat_map(RecordBatch::columns);
+    let n_bytes: usize = columns.map(|c| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size())).sum();
+    let compression = compression.filter(|_| n_bytes <= most);
     let mut bytes = u32::try_from(tables.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
     for table in tables {
         let options = IpcWriteOptions::default().try_with_compression(compression)?;
@@ -44,18 +54,26 @@ pub(crate) fn encode_with(tables: &[RecordBatch], compression: Option<Compressio
 pub fn decode(bytes: &[u8]) -> Result<Vec<RecordBatch>, CheckpointError> {
     let broken = || ArrowError::ParseError("a block ends early".to_owned());
     let (n, mut rest) = bytes.split_first_chunk::<4>().ok_or_else(broken)?;
-    let mut tables = Vec::new();
+    let (mut streams, mut left) = (Vec::new(), bounds::UNFOLDED_MAX);
     for _ in 0..u32::from_le_bytes(*n) {
         let (len, behind) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
         let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| broken())?;
         let (own, behind) = behind.split_at_checked(len).ok_or_else(broken)?;
         rest = behind;
-        bounds::check(own).map_err(|what| ArrowError::ParseError(format!("a block contradicts itself: {what}")))?;
+        bounds::check(own, &mut left)
+            .map_err(|what| ArrowError::ParseError(format!("a block contradicts itself, or asks for too much: {what}")))?;
+        streams.push(own);
+    }
+    if !rest.is_empty() {
+        return Err(broken().into());
+    }
+    // All of it is looked at before anything is reserved.
+    let table = |own| -> Result<RecordBatch, CheckpointError> {
         let read = || StreamReader::try_new(own, None)?.next().ok_or_else(broken)?;
         let asserted = |_| ArrowError::ParseError("a block does not have the columns that it says".to_owned());
-        tables.push(catch_unwind(AssertUnwindSafe(read)).map_err(asserted)??);
-    }
-    if rest.is_empty() { Ok(tables) } else { Err(broken().into()) }
+        Ok(catch_unwind(AssertUnwindSafe(read)).map_err(asserted)??)
+    };
+    streams.into_iter().map(table).collect()
 }
 
 #[cfg(test)]
@@ -102,6 +120,42 @@ mod tests {
             let mut lying = bytes.clone();
             places.iter().for_each(|at| lying[*at..at + 8].copy_from_slice(&length.to_le_bytes()));
             assert!(decode(&lying).is_err(), "length={length}");
+        }
+    }
+
+    /// A few kilobytes that unfold to more than all memory: zeros, once, and as often as a block likes.
+    #[test]
+    fn what_unfolds_to_too_much_is_refused_and_tables_that_are_large_are_not_compressed() {
+        let zeros = Arc::new(Int64Array::from_iter_values(std::iter::repeat_n(0, 2 << 20))) as ArrayRef;
+        let table = RecordBatch::try_from_iter([("z", zeros)]).unwrap();
+        for (compression, ratio) in [(CompressionType::ZSTD, 1000), (CompressionType::LZ4_FRAME, 100)] {
+            let one = encode_with(std::slice::from_ref(&table), Some(compression)).unwrap();
+            assert!(one.len() * ratio < 16 << 20, "{compression:?}: {} bytes", one.len());
+            let block = |n: u32| [n.to_le_bytes().as_slice(), &one[4..].repeat(n as usize)].concat();
+            assert_eq!(decode(&block(2)).unwrap(), [table.clone(), table.clone()], "{compression:?}");
+            for n in [33, 1000] {
+                let error = decode(&block(n)).unwrap_err().to_string();
+                assert!(error.contains("more than a block may"), "{compression:?} n={n}: {error}");
+            }
+            // a writer keeps away from that
+            let tables = vec![table.clone(); 3];
+            let bytes = encode_up_to(40 << 20, &tables, Some(compression)).unwrap();
+            assert!(bytes.len() >= 48 << 20, "{} bytes", bytes.len());
+            assert_eq!(decode(&bytes).unwrap(), tables);
+        }
+    }
+
+    #[test]
+    fn buffers_of_any_length_read_back_in_each_compression() {
+        for n in [0, 1, 7, 1000, 8191, 8192, 8193, 40_000, 600_000] {
+            let mixed = Arc::new(Int64Array::from_iter_values((0..n).map(|i| i * i % 1013))) as ArrayRef;
+            let texts =
+                Arc::new(StringArray::from_iter((0..n).map(|i| (i % 7 > 0).then(|| format!("{:x}", i * 7919))))) as ArrayRef;
+            let table = RecordBatch::try_from_iter([("m", mixed), ("t", texts)]).unwrap();
+            for compression in [CompressionType::ZSTD, CompressionType::LZ4_FRAME] {
+                let bytes = encode_with(std::slice::from_ref(&table), Some(compression)).unwrap();
+                assert_eq!(decode(&bytes).unwrap(), [table.clone()], "n={n} {compression:?}");
+            }
         }
     }
 

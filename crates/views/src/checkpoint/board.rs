@@ -34,6 +34,8 @@ pub struct Status {
     pub failed: Option<String>,
     /// Since it was opened.
     pub n_taken: u64,
+    /// How often one was due by the clock and there was nothing new to keep, since it was opened.
+    pub n_idle: u64,
     /// Of each version that was there when it was opened: where it was restored, or why it was rebuilt.
     pub opened: BTreeMap<Key, Result<Lsn, String>>,
     /// Checkpoints that could not be read when it was opened, and why.

@@ -161,10 +161,14 @@ impl Keeper {
     /// Whether the epoch that ends at this commit is to be kept.
     pub fn is_due(&mut self, at: Lsn, log_bytes: u64) -> bool {
         self.settle();
-        if self.running.is_some() || at <= self.at {
+        if self.running.is_some() {
             return false;
         }
         let old = self.env.clock.steady().saturating_sub(self.since.0) >= self.options.every;
+        if at <= self.at {
+            self.board.tell(|s| s.n_idle += u64::from(old));
+            return false;
+        }
         let much = log_bytes.saturating_sub(self.since.1) >= self.options.log_bytes;
         old || much || self.board.open_wish().is_some()
     }

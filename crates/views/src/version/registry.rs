@@ -93,6 +93,8 @@ impl From<Error> for NotThere {
 pub struct Report {
     /// Where it stands.
     pub state: String,
+    /// The first epoch that it has in common with the others, if it can be read; a later one once it fell behind and is back.
+    pub since: Option<Epoch>,
     /// Complete up to here.
     pub upper: Option<Epoch>,
     /// Rows that its published trace holds, older layers' included.
@@ -157,7 +159,7 @@ impl Versions {
         let key = (view, no);
         let entries = self.entries.read();
         let Some(entry) = entries.get(&key) else {
-            return Report { state: "planned".to_owned(), upper: None, n_rows: None, error: None, n_errors: 0 };
+            return Report { state: "planned".to_owned(), since: None, upper: None, n_rows: None, error: None, n_errors: 0 };
         };
         let errors = entry.errors();
         let n_errors = errors::n_rows(&errors);
@@ -167,6 +169,7 @@ impl Versions {
         });
         Report {
             state: if errors.is_empty() || entry.diverts() { entry.state.name() } else { "errored" }.to_owned(),
+            since: entry.state.readable_since(),
             upper: entry.trace.as_ref().map(|t| t.upper()),
             n_rows: entry.trace.as_ref().and_then(|t| t.n_rows()),
             error: if let State::Failed { why, .. } = &entry.state { Some(why.clone()) } else { of_rows },

@@ -419,8 +419,9 @@ async fn checkpoints_are_on_unless_they_are_turned_off_and_an_idle_instance_take
         panic!("{:?}", instance.checkpoints());
     };
     until(&|s| s.last.is_some_and(|(_, lsn)| lsn >= durable) && s.digests.len() == 1);
-    let n = instance.checkpoints().n_taken;
-    std::thread::sleep(Duration::from_millis(600));
+    let (n, idle) = (instance.checkpoints().n_taken, instance.checkpoints().n_idle);
+    // the clock says that one is due, again and again
+    until(&|s| s.n_idle > idle + 5 || s.n_taken > n);
     assert_eq!(instance.checkpoints().n_taken, n, "nothing was written since");
     run(&mut s, "INSERT INTO t VALUES (3)").await;
     until(&|s| s.n_taken > n);
@@ -451,8 +452,9 @@ async fn a_view_that_goes_live_while_nothing_is_written_is_in_a_checkpoint_and_i
     let durable = instance.log().durable();
     until(&|s| s.last.is_some_and(|(_, lsn)| lsn >= durable));
     until(&|s| s.digests.len() == 1);
-    let n = instance.checkpoints().n_taken;
-    std::thread::sleep(Duration::from_millis(600));
+    let (n, idle) = (instance.checkpoints().n_taken, instance.checkpoints().n_idle);
+    // the clock says that one is due, again and again
+    until(&|s| s.n_idle > idle + 5 || s.n_taken > n);
     assert_eq!(instance.checkpoints().n_taken, n, "nothing is new since");
     drop(s);
     drop(instance);

@@ -3,6 +3,7 @@
 
 use crate::checkpoints::{Rng, VIEWS, churn, make};
 use crate::common::{attempt, lines, run};
+use crate::mirror::Mirror;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use futures::StreamExt as _;
 use regauge_plan::{
@@ -11,12 +12,18 @@ use regauge_plan::{
 };
 use regauge_views::{
     Config, Instance, Response, Session, SessionOptions,
+    catalog::Kind,
     read::{
         names::Scope,
         system::{SystemDialect, SystemFunction},
     },
 };
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -88,6 +95,41 @@ async fn epoch_of(s: &mut Session, of: &str) -> u64 {
     plan.iter().find_map(|line| line.strip_prefix("epoch ")).unwrap().parse().unwrap()
 }
 
+/// Since when a view can be read together with the others; `None` while it cannot.
+fn since(instance: &Instance, view: &str) -> Option<u64> {
+    let catalog = instance.catalog();
+    let relation = catalog.relations().find(|relation| relation.name.name == view)?;
+    let Kind::Materialized { routed, .. } = &relation.kind else { return None };
+    instance.versions().report(relation.view()?, *routed).since.map(|since| since.0)
+}
+
+/// The views that a query reads, and those that they read.
+fn views_in(query: &str) -> Vec<&'static str> {
+    let has = |name: &str| query.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+    let mut all: Vec<&str> = VIEWS.iter().map(|(name, _)| *name).filter(|name| has(name)).collect();
+    for (view, reads) in [("summed", &["grouped", "global"][..]), ("above", &["ranked", "uniq"]), ("errs_errors", &["errs"])] {
+        if has(view) {
+            all.extend(reads);
+        }
+    }
+    all
+}
+
+/// One commit after which every query of [`queries`] has another answer than before: an answer of the epoch before or behind is another one.
+async fn stamp(s: &mut Session, n: u64, second: &mut u64) {
+    // far enough to close the window of the last one
+    *second += 20;
+    let at = format!("2026-01-01 00:{:02}:{:02}", *second / 60 % 60, *second % 60);
+    let (of, alone, zero, linked, v) = (1000 + n, 100_000 + n, 300_000 + n, 200_000 + n, 1000 + n);
+    let sql = format!(
+        "INSERT INTO t VALUES ({of}, 'r{n}', 5), ({alone}, 'q{n}', 3), ({zero}, 'z{n}', 0), (7, 'seven', {v}) \
+         ON CONFLICT (id) DO UPDATE SET v = excluded.v; \
+         INSERT INTO u VALUES ({of}, {of}, 'n'), ({linked}, 1, 'l'); \
+         INSERT INTO bag VALUES ({of}, 'x'); INSERT INTO s VALUES ({of}, '{at}')"
+    );
+    run(s, &sql).await;
+}
+
 /// Answers of one transaction, and its epoch.
 async fn tell(s: &mut Session, queries: &[String]) -> Told {
     run(s, "BEGIN").await;
@@ -114,7 +156,7 @@ struct Asked {
 }
 
 /// Asks again for what was told. It must be what it was, or be refused with an epoch that can be read.
-async fn ask(s: &mut Session, told: &Told, opened: u64, asked: &mut BTreeMap<String, Asked>, why: &str) {
+async fn ask(place: &Place, s: &mut Session, told: &Told, opened: u64, asked: &mut BTreeMap<String, Asked>, why: &str) {
     for (query, before) in &told.answers {
         let sql = format!("{query} AS OF EPOCH {}", told.epoch);
         let count = asked.entry(query.clone()).or_default();
@@ -129,9 +171,10 @@ async fn ask(s: &mut Session, told: &Told, opened: u64, asked: &mut BTreeMap<Str
                 let oldest = oldest_in(&text);
                 assert!(told.epoch < oldest, "{why}: {text}");
                 let gone = told.epoch < opened || told.epoch + KEPT < shown(s).await;
-                // A view that fell behind begins anew; tables and streams have all that is promised.
-                let of_views = !OF_TABLES.contains(&query.as_str());
-                assert!(gone || of_views, "{why}: {sql} is refused too early: opened={opened} {text}");
+                // A view that fell behind begins anew, and says since when; tables and streams have all that is promised.
+                let begins: Vec<_> = views_in(query).into_iter().map(|view| (view, since(place.instance(), view))).collect();
+                let is_behind = begins.iter().any(|(_, since)| since.is_none_or(|since| told.epoch < since));
+                assert!(gone || is_behind, "{why}: {sql} is refused too early: opened={opened} {text} {begins:?}");
                 if gone { count.gone += 1 } else { count.behind += 1 }
             }
         }
@@ -174,16 +217,24 @@ async fn what_an_epoch_showed_it_shows_again_or_says_that_it_is_gone() {
         make(&mut s).await;
         run(&mut s, "FLUSH").await;
         let queries = queries();
-        let (mut told, mut opened, mut second) = (vec![], 0, 0);
+        let (mut told, mut opened, mut second): (Vec<Told>, _, _) = (vec![], 0, 0);
         let mut asked = BTreeMap::new();
         for round in 0..30u64 {
             let n = 1 + rng.below(16);
             churn(&mut s, &mut rng, n, &mut second).await;
-            told.push(tell(&mut s, &queries).await);
+            let why = format!("seed {seed} round {round}");
+            // Two epochs that have no answer in common, and nothing between them but a tick of the clock.
+            for n in [2 * round, 2 * round + 1] {
+                stamp(&mut s, n, &mut second).await;
+                told.push(tell(&mut s, &queries).await);
+            }
+            let pair = &told[told.len() - 2..];
+            for (before, after) in pair[0].answers.iter().zip(&pair[1].answers) {
+                assert_ne!(before, after, "{why}: an answer of the epoch beside it would not be told");
+            }
             for _ in 0..2 {
                 let one = &told[rng.below(told.len() as u64) as usize];
-                let why = format!("seed {seed} round {round}");
-                ask(&mut s, one, opened, &mut asked, &why).await;
+                ask(&place, &mut s, one, opened, &mut asked, &why).await;
             }
             if round % 10 == 5 && place.instance().checkpoints().enabled {
                 assert!(place.instance().checkpoint(LONG).unwrap());
@@ -195,7 +246,7 @@ async fn what_an_epoch_showed_it_shows_again_or_says_that_it_is_gone() {
                 s = place.session();
                 run(&mut s, "FLUSH").await;
                 for one in &told {
-                    ask(&mut s, one, opened, &mut asked, &format!("seed {seed} round {round} opened again")).await;
+                    ask(&place, &mut s, one, opened, &mut asked, &format!("seed {seed} round {round} opened again")).await;
                 }
             }
         }
@@ -204,6 +255,67 @@ async fn what_an_epoch_showed_it_shows_again_or_says_that_it_is_gone() {
             assert!(count.kept >= floor && count.gone > 0, "seed {seed}: {query}: {count:?}: it is not a test of both");
         }
     }
+}
+
+/// What a view missed it is fed in one piece: within that it has no epochs, and of those before it none that it is not sure of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_fell_behind_refuses_the_epochs_that_it_had_before_and_those_that_it_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror: Arc<Mirror> = Arc::default();
+    let mut config = Config::new(dir.path());
+    config.limits.causal_timeout = Duration::from_secs(120);
+    config.limits.epochs_in_flight = 1;
+    let instance = Instance::open_with(config, mirror.clone()).unwrap();
+    let mut s = instance.session(SessionOptions::default()).unwrap();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, n INT); CREATE MATERIALIZED VIEW v AS SELECT id, n FROM t").await;
+    run(&mut s, "FLUSH").await;
+    let (mut id, mut epochs, mut answered, mut refused) = (0, vec![], 0, 0);
+    for round in 0..3 {
+        for held in [false, true] {
+            mirror.hold(held);
+            let begun = Instant::now();
+            // While it is held, until it is left behind, and some commits more that it will be fed in the same piece.
+            let mut left = 3;
+            while left > 0 {
+                assert!(begun.elapsed() < 2 * LONG, "round {round}: it never falls behind");
+                run(&mut s, &format!("INSERT INTO t VALUES ({id}, {round})")).await;
+                id += 1;
+                epochs.push(instance.log().durable().0);
+                if held {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                left -= i32::from(!held || since(&instance, "v").is_none());
+                if !held {
+                    run(&mut s, "FLUSH").await;
+                }
+            }
+        }
+        mirror.hold(false);
+        run(&mut s, "FLUSH").await;
+        run(&mut s, &format!("INSERT INTO t VALUES ({id}, {round}); FLUSH")).await;
+        id += 1;
+        epochs.push(instance.log().durable().0);
+        let since = since(&instance, "v").expect("it is back");
+        for at in &epochs {
+            // of a table each commit is one
+            let table = sorted(run(&mut s, &format!("SELECT id, n FROM t AS OF EPOCH {at}")).await);
+            match attempt(&mut s, &format!("SELECT id, n FROM v AS OF EPOCH {at}")).await {
+                Ok(rows) => {
+                    assert_eq!(sorted(rows), table, "round {round} epoch {at} since {since}");
+                    assert!(*at >= since, "round {round}: it cannot know what it had at {at}: since {since}");
+                    answered += 1;
+                }
+                Err(error) => {
+                    assert_eq!((error.sqlstate, *at < since), ("72000", true), "round {round} epoch {at} since {since}: {error}");
+                    let oldest = oldest_in(&error.to_string());
+                    let of = |relation: &str| format!("SELECT count(*) FROM {relation} AS OF EPOCH {oldest}");
+                    assert_eq!(run(&mut s, &of("v")).await, run(&mut s, &of("t")).await, "round {round}: the oldest {oldest}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(answered > 2 && refused > 20, "answered={answered} refused={refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
