@@ -404,7 +404,7 @@ mod tests {
         judged.renew_heads(Lsn(1), &old);
         judged.renew_heads(Lsn(2), &new);
         // Table 2 is being judged: its head is there, its catalog is not seen yet.
-        judged.drop_heads(&[Arc::default()], &[old.clone()]);
+        judged.drop_heads(&[Arc::default()], std::slice::from_ref(&old));
         assert_eq!((judged.head(TopicId(1)).is_some(), judged.head(TopicId(2)).is_some()), (true, true));
         judged.drop_heads(&[old], &[Arc::default()]);
         assert_eq!((judged.head(TopicId(1)).is_some(), judged.head(TopicId(2)).is_some()), (false, true));

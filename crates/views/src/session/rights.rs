@@ -290,7 +290,7 @@ impl Session {
         let catalog = self.txn.as_ref().map_or_else(|| self.core.judged.catalog(), |txn| txn.catalog.clone());
         let relation = catalog.resolve(Some(subject.relation.schema.as_str()), &subject.relation.name, &[]);
         let who = self.who_at_all(self.txn.as_ref());
-        if !relation.is_some_and(|relation| who.relation(relation, Privileges::SELECT).is_ok()) {
+        if relation.is_none_or(|relation| who.relation(relation, Privileges::SELECT).is_err()) {
             error.detail = None;
         }
         error
