@@ -40,10 +40,10 @@ static PANIC: Mutex<String> = Mutex::new(String::new());
 fn judge(target: &mut dyn Target, input: &[u8]) -> (Option<String>, Duration) {
     let (panics, held, begun) = (PANICS.load(Ordering::Relaxed), heap::begin(), Instant::now());
     // a panic is counted by the hook, wherever it was caught
-    let _ = catch_unwind(AssertUnwindSafe(|| target.run(input)));
+    let came_out = catch_unwind(AssertUnwindSafe(|| target.run(input))).is_err();
     let (held, took) = (heap::most_since(held), begun.elapsed());
     let why = match () {
-        () if PANICS.load(Ordering::Relaxed) > panics => {
+        () if came_out || PANICS.load(Ordering::Relaxed) > panics && !target.catches() => {
             Some(format!("panic: {}", PANIC.lock().unwrap_or_else(PoisonError::into_inner)))
         }
         () if held > HELD_MAX => Some(format!("it held {} MiB", held >> 20)),

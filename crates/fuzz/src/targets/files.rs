@@ -341,6 +341,10 @@ impl Target for Block {
         64 << 10
     }
 
+    fn catches(&self) -> bool {
+        true
+    }
+
     fn run(&mut self, input: &[u8]) {
         for table in decode(input).iter().flatten() {
             for column in table.columns() {

@@ -28,6 +28,11 @@ pub trait Target {
         input
     }
 
+    /// Whether what it reads with catches what a library asserts, and makes an error of it: then only what comes out is a panic.
+    fn catches(&self) -> bool {
+        false
+    }
+
     /// Reads it. What comes of it does not matter, as long as something does.
     fn run(&mut self, input: &[u8]);
 }
