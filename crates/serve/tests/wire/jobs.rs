@@ -72,7 +72,8 @@ async fn a_job_that_one_statement_takes_is_given_once() {
 async fn a_job_that_a_transaction_holds_is_given_to_nobody_else() {
     let site = site().await;
     filled(&site).await;
-    let (at_work, given_back): (Arc<Mutex<HashSet<i32>>>, Arc<Mutex<HashSet<i32>>>) = Default::default();
+    let at_work: Arc<Mutex<HashSet<i32>>> = Arc::default();
+    let given_back: Arc<Mutex<HashSet<i32>>> = Arc::default();
     let turn = move |client: tokio_postgres::Client| {
         let (at_work, given_back) = (at_work.clone(), given_back.clone());
         async move {

@@ -1,4 +1,5 @@
 //! Views that read a long history: how far they are, how fast they may go, and that nothing else waits for them.
+#![allow(clippy::disallowed_methods, reason = "how long it waits for a real instance is real time")]
 
 use crate::common::{ONLY_WHEN_ASKED, Site, attempt, run, site_with, site_with_checkpoints};
 use regauge_types::ViewId;
