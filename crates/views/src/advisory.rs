@@ -150,16 +150,23 @@ impl Locks {
         Ok(free)
     }
 
-    /// Holds a row if nobody else does, as far as there is room: half of [`HELD_MAX`] is for rows, and what is beyond is judged by its commit
-    /// alone. Whether nobody else holds it.
-    pub fn try_row(&self, owner: Owner, key: Key, mode: Mode, until: Until) -> bool {
+    /// Holds a row if nobody else does, as far as there is room: half of [`HELD_MAX`] is for rows. Whether nobody else holds it. Who does not
+    /// have to hold it is judged by its commit alone where there is no room.
+    ///
+    /// # Errors
+    /// [`Refused::Full`], of one that has to.
+    pub fn try_row(&self, owner: Owner, key: Key, mode: Mode, until: Until, has_to: bool) -> Result<bool, Refused> {
         let mut table = self.table.lock();
         let free = table.is_free(owner, key, mode, 0);
-        if free && table.n_entries < HELD_MAX / 2 {
+        let full = table.n_entries >= HELD_MAX / 2;
+        if free && full && has_to {
+            return Err(Refused::Full);
+        }
+        if free && !full {
             table.grant(owner, key, mode, until);
         }
         self.n_scopes.store(table.scopes.len(), Ordering::SeqCst);
-        free
+        Ok(free)
     }
 
     /// How many rows of a table are held.

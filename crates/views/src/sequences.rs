@@ -74,8 +74,14 @@ impl Sequences {
             if numbers.len() < n {
                 let wanted = (n - numbers.len()).max(counter.stretch);
                 let (last, reserved) = stretch(sequence, counter.given, wanted)?;
-                if !self.set(id, Some(n_reserved), Some(last))? {
-                    continue;
+                match self.set(id, Some(n_reserved), Some(last)) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) => {
+                        // What it was made of may come to nothing, and its number be given again.
+                        counters.remove(&id);
+                        return Err(error);
+                    }
                 }
                 counter.n_reserved = n_reserved + 1;
                 counter.left = reserved;

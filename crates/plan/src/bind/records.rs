@@ -1,22 +1,26 @@
 //! Rows as values that a statement shows: `SELECT ROW(a, b)`, `SELECT (a, b)`. Each goes out as PostgreSQL's text of it, since there is no
 //! type of rows here. For the select list of a statement alone: elsewhere a row is compared, or refused.
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr};
+use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr};
 
 use super::spelling::{call, fields};
 use crate::functions::row_text;
 
-/// Rewrites the items of a statement's own SELECT.
+/// Rewrites the items of a statement's own SELECT, where nothing compares them: texts are neither in the order of rows nor equal when they are.
 pub(crate) fn spell(query: &mut Query) {
-    let mut todo = vec![query.body.as_mut()];
-    while let Some(body) = todo.pop() {
-        match body {
-            SetExpr::SetOperation { left, right, .. } => todo.extend([left.as_mut(), right.as_mut()]),
-            SetExpr::Query(inner) => todo.push(inner.body.as_mut()),
-            SetExpr::Select(select) => select.projection.iter_mut().for_each(item),
-            _ => {}
-        }
+    if query.order_by.is_some() {
+        return;
     }
+    match query.body.as_mut() {
+        SetExpr::Select(select) if select.distinct.is_none() && is_ungrouped(&select.group_by) => {
+            select.projection.iter_mut().for_each(item);
+        }
+        _ => {}
+    }
+}
+
+fn is_ungrouped(by: &GroupByExpr) -> bool {
+    matches!(by, GroupByExpr::Expressions(by, sets) if by.is_empty() && sets.is_empty())
 }
 
 fn item(item: &mut SelectItem) {

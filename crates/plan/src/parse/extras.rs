@@ -39,7 +39,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     }
     let mut tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    let (mut i, mut depth, mut begin, mut mark) = (0, 0_usize, 0, None);
+    let (mut i, mut depth, mut begin, mut mark, mut n_turned) = (0, 0_usize, 0, None, 0);
     // Closing brackets of `ONLY (t)`, by their places.
     let mut dropped: Vec<usize> = vec![];
     while let Some(t) = tokens.get(i).cloned() {
@@ -57,7 +57,10 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                     () if is(at(i + 1), "key") && is(at(i + 2), "share") => 1,
                     () => 0,
                 };
-                if let Some((behind, end)) = limited(&tokens, i) {
+                if n_turned < TURNS_MAX
+                    && let Some((behind, end)) = limited(&tokens, i)
+                {
+                    n_turned += 1;
                     // Once the limit stands first there is nothing behind the clause to be moved any more.
                     let turned = tokens[behind..end].iter().chain(&tokens[i..behind]).cloned().collect::<Vec<_>>();
                     tokens.splice(i..end, turned);
@@ -106,6 +109,9 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     }
     out
 }
+
+/// So many locking clauses of a text may stand before a limit; each looks through what follows it.
+const TURNS_MAX: usize = 64;
 
 /// Where a locking clause at this place ends, if LIMIT, OFFSET or FETCH follows it, and where that ends.
 fn limited(tokens: &[TokenWithSpan], from: usize) -> Option<(usize, usize)> {

@@ -128,3 +128,16 @@ async fn rows_that_another_transaction_locked_are_skipped_or_refused() {
     assert_eq!(rows(&b, &format!("{two} LIMIT 1")).await, ["1"]);
     a.batch_execute("ROLLBACK").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_transaction_that_has_read_before_is_given_what_is_left() {
+    let site = site().await;
+    filled(&site).await;
+    let (old, other) = (site.client().await, site.client().await);
+    old.batch_execute("FLUSH; BEGIN").await.unwrap();
+    assert_eq!(rows(&old, "SELECT count(*) FROM jobs").await, [JOBS.to_string()]);
+    other.batch_execute("UPDATE jobs SET state = 'done' WHERE id <= 3").await.unwrap();
+    let next = "SELECT id FROM jobs WHERE state = 'new' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED";
+    assert_eq!(rows(&old, next).await, ["4"], "the first three are not any more what it has read");
+    old.batch_execute("COMMIT").await.unwrap();
+}

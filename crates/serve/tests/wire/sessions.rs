@@ -130,3 +130,21 @@ async fn an_empty_search_path_finds_nothing_without_its_schema() {
     assert_eq!(code(&client, "LISTEN news").await, "0A000");
     assert_eq!(code(&client, "NOTIFY news, 'x'").await, "0A000");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_as_values_are_shown_where_nothing_compares_them() {
+    let site = site().await;
+    let client = site.client().await;
+    let of = "FROM (VALUES (9), (10)) AS v (a)";
+    assert_eq!(rows(&client, &format!("SELECT (a, 'x') AS r {of}")).await, ["(9,x)", "(10,x)"]);
+    for sql in [
+        "SELECT (a, 'x') AS r FROM (VALUES (9), (10)) AS v (a) ORDER BY r",
+        "SELECT DISTINCT (a, 'x') AS r FROM (VALUES (9), (10)) AS v (a)",
+    ] {
+        assert_eq!(
+            code(&client, sql).await,
+            "0A000",
+            "{sql}: their texts have another order, and are unlike where rows are alike"
+        );
+    }
+}

@@ -40,6 +40,8 @@ use regauge_types::ErrorKind;
 use std::{collections::BTreeMap, sync::Arc};
 
 const BATCH_ROWS: usize = 8192;
+/// Or bytes, of the binary format.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// A COPY that waits for its bytes.
 pub struct CopyIn {
@@ -74,6 +76,8 @@ struct Binary {
     columns: Vec<Vec<Option<Bytes>>>,
     /// Tuples so far.
     n: u64,
+    /// Bytes of those that are columns.
+    bytes: usize,
 }
 
 impl CopyIn {
@@ -148,6 +152,7 @@ impl CopyIn {
             }
             if let Some(binary) = &mut self.binary {
                 binary.n = line;
+                binary.bytes += tuple.bytes.len();
                 binary.columns.iter_mut().zip(tuple.fields).for_each(|(column, field)| column.push(field));
             }
             self.lines.push(line);
@@ -157,8 +162,9 @@ impl CopyIn {
                 self.hold(raw.bytes.len() + size_of::<Raw>())?;
                 self.pending.push(raw);
             }
-            if self.lines.len() >= BATCH_ROWS {
+            if self.lines.len() >= BATCH_ROWS || self.binary.as_ref().is_some_and(|binary| binary.bytes >= BATCH_BYTES) {
                 self.flush()?;
+                self.binary.iter_mut().for_each(|binary| binary.bytes = 0);
             }
         }
     }
@@ -323,10 +329,11 @@ impl Session {
         let columns = vec![vec![]; named.len()];
         let bytes_max = limits.query_memory_bytes;
         let binary = copy.binary.then(|| Binary {
-            tuples: Tuples::new(limits.row_bytes.saturating_mul(2)),
+            tuples: Tuples::new(limits.row_bytes.saturating_mul(2), named.len()),
             receive: None,
             columns: vec![vec![]; named.len()],
             n: 0,
+            bytes: 0,
         });
         CopyIn {
             relation,
@@ -402,8 +409,12 @@ impl Session {
         }
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(super::Mode::Autocommit, self.seen.lsn);
-            self.core.append_sifted(&mut txn, &copy.relation, &sifted)?;
-            match self.core.commit(&txn, self.seen, None).await {
+            let committed = match self.core.append_sifted(&mut txn, &copy.relation, &sifted) {
+                Ok(()) => self.core.commit(&txn, self.seen, None).await,
+                // A key that is taken may be so by a commit that comes to nothing.
+                Err(error) => Err(self.core.settle(&txn).await.err().unwrap_or(NotCommitted::Failed(error))),
+            };
+            match committed {
                 Ok(committed) => {
                     self.committed(committed);
                     return Ok(answer);

@@ -35,11 +35,14 @@ pub(super) struct Tuples {
     ended: bool,
     /// Bytes that one tuple, or the head, may have.
     bytes_max: usize,
+    /// Fields that each has.
+    n_fields: usize,
 }
 
 impl Tuples {
-    pub fn new(bytes_max: usize) -> Tuples {
-        Tuples { pending: BytesMut::new(), begun: false, ended: false, bytes_max }
+    /// Of values of at most so many bytes, and so many of them a row.
+    pub fn new(bytes_max: usize, n_fields: usize) -> Tuples {
+        Tuples { pending: BytesMut::new(), begun: false, ended: false, bytes_max, n_fields }
     }
 
     pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
@@ -89,6 +92,10 @@ impl Tuples {
             Err(_) if n == -1 => return Ok(Found::End),
             Err(_) => return Err(Error::invalid(code::BAD_COPY, format!("row field count is {n}: less than none"))),
         };
+        if n > self.n_fields {
+            // Not looked for: each message that comes would count them anew.
+            return Err(Error::invalid(code::BAD_COPY, format!("row field count is {n}, expected {}", self.n_fields)));
+        }
         let (mut at, mut places) = (2, vec![]);
         for _ in 0..n {
             let Some(len) = int32(&self.pending, at) else { return Ok(Found::Part) };
@@ -176,7 +183,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], piece: usize) -> Result<Vec<Vec<Option<Bytes>>>> {
-        let (mut tuples, mut all) = (Tuples::new(100), vec![]);
+        let (mut tuples, mut all) = (Tuples::new(100, 100), vec![]);
         for piece in bytes.chunks(piece) {
             tuples.take(piece)?;
             while let Some(tuple) = tuples.next(false)? {

@@ -84,8 +84,8 @@ struct Holding {
 /// Rows that are held.
 struct Held {
     rows: Vec<usize>,
-    /// One was left out because it is not any more what was read.
-    changed: bool,
+    /// So many were left out because they are not any more what was read.
+    n_changed: usize,
 }
 
 /// LIMIT and OFFSET of a query that skips rows: they count those that are left, so more are asked for.
@@ -172,10 +172,10 @@ impl Session {
         let holding = Holding { taken, mode, writes, n_max: wanted.as_ref().and_then(Wanted::n_max) };
         // What it reads has been chosen before: it is not chosen anew.
         let fresh = txn.snapshot.is_none() && !txn.has_written();
-        let mut tries = 0;
+        let (mut tries, mut n_changed) = (0, 0);
         let (all, own) = loop {
             let mut query = query.clone();
-            let n_asked = wanted.as_ref().and_then(|wanted| wanted.ask(&mut query, self.n_held(&locked)));
+            let n_asked = wanted.as_ref().and_then(|wanted| wanted.ask(&mut query, self.n_held(&locked) + n_changed));
             let scope = self.scope(Some(txn));
             let kept = self.planned(txn, query, scope, None, None).await?;
             let reading = self.bind(txn, &kept.uses, true).await?;
@@ -186,7 +186,8 @@ impl Session {
             let held = self.hold(txn, &locked, &parts(&locked, &all)?, holding)?;
             let short = holding.n_max.is_none_or(|n| held.rows.len() < n);
             // Rows that were locked since, or changed by who held them, stand for others that were not asked for.
-            let more = n_asked == Some(all.num_rows()) || (held.changed && fresh);
+            let more = n_asked == Some(all.num_rows()) || (held.n_changed > 0 && fresh);
+            n_changed = held.n_changed;
             tries += 1;
             if short && more && tries < TRIES_MAX && taken == Taken::Skipped {
                 if let Some(of) = &txn.advisory {
@@ -223,7 +224,7 @@ impl Session {
     fn hold(&mut self, txn: &mut Txn, locked: &[Locked], own: &[RecordBatch], how: Holding) -> Result<Held> {
         let keys = locked.iter().zip(own).map(|(of, rows)| keys_in(&of.relation, rows)).collect::<Result<Vec<_>>>()?;
         let n = own.first().map_or(0, RecordBatch::num_rows);
-        let mut held = Held { rows: vec![], changed: false };
+        let mut held = Held { rows: vec![], n_changed: 0 };
         for row in 0..n {
             if how.n_max == Some(held.rows.len()) {
                 break;
@@ -232,7 +233,7 @@ impl Session {
             let mut is_free = true;
             for (of, keys) in locked.iter().zip(&keys) {
                 let (Some(key), Some(topic)) = (&keys[row], of.relation.topic()) else { continue };
-                let free = self.calls.hold_row(topic, hash_bytes(key), how.mode)?;
+                let free = self.calls.hold_row(topic, hash_bytes(key), how.mode, how.taken != Taken::Anyhow)?;
                 match how.taken {
                     Taken::Anyhow => continue,
                     Taken::Refused if !free => {
@@ -244,7 +245,7 @@ impl Session {
                 }
                 // Who held it has given it back after the commit: then it is not the row that was read here.
                 let changed = free && how.writes && self.has_changed(txn, of, key);
-                held.changed |= changed;
+                held.n_changed += usize::from(changed);
                 if !free || changed {
                     is_free = false;
                     break;

@@ -455,6 +455,10 @@ impl Session {
         }
         if let Some(mut txn) = self.txn.take() {
             let outcome = guard.run(Box::pin(self.work(&mut txn, statement, text))).await;
+            let outcome = match outcome {
+                Err(error) if txn.mode == Mode::Implicit => Err(self.durably(&guard, &txn, error).await.into()),
+                outcome => outcome,
+            };
             self.txn = Some(txn);
             return outcome.map(|response| guard.watch(response));
         }
@@ -468,11 +472,9 @@ impl Session {
             self.reserve(&mut txn, response.is_ok())?;
             let response = match response {
                 Ok(response) => response,
-                // What it says may rest on what nobody was told yet.
-                Err(error) => match self.core.settle(&txn).await {
-                    Ok(()) => return Err(error),
-                    Err(NotCommitted::Failed(unsettled)) => return Err(unsettled),
-                    Err(NotCommitted::Conflict { .. }) => {
+                Err(error) => match self.durably(&guard, &txn, error).await {
+                    NotCommitted::Failed(error) => return Err(error),
+                    NotCommitted::Conflict { .. } => {
                         self.calls.again();
                         continue;
                     }
@@ -500,6 +502,18 @@ impl Session {
             }
         }
         Err(Error::conflict("could not serialize access: too many concurrent updates"))
+    }
+
+    /// An error as it may be told: what tells of rows, when those are durable; a conflict if they never will be.
+    async fn durably(&self, guard: &Guard, txn: &Txn, error: Error) -> NotCommitted {
+        if !["21", "22", "23"].iter().any(|class| error.sqlstate.starts_with(class)) {
+            return NotCommitted::Failed(error);
+        }
+        match guard.run(async { Ok(self.core.settle(txn).await) }).await {
+            Ok(Ok(())) => NotCommitted::Failed(error),
+            Ok(Err(not)) => not,
+            Err(ended) => NotCommitted::Failed(ended),
+        }
     }
 
     /// Whether a transaction only reads: it said so, or the session's default does.

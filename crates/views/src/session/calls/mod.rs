@@ -167,12 +167,12 @@ impl Calls {
     }
 
     /// Holds a row until the transaction ends, among those who say FOR UPDATE; whether nobody else does.
-    pub(super) fn hold_row(&self, topic: TopicId, row: u64, mode: LockMode) -> Result<bool> {
+    pub(super) fn hold_row(&self, topic: TopicId, row: u64, mode: LockMode, has_to: bool) -> Result<bool> {
         if self.turn.lock().until.is_none() {
             return Ok(true);
         }
         let (key, until) = (Key::Row(topic, row), self.until(true)?);
-        let free = self.locks.try_row(self.owner, key, mode, until);
+        let free = self.locks.try_row(self.owner, key, mode, until, has_to).map_err(|why| refused(why, mode))?;
         if free {
             self.took(key, mode, until);
         }
