@@ -223,7 +223,9 @@ mod tests {
                 Some(interval())
             ]
         );
-        for other in ["'x'", "NULL", "true", "'1.125'::numeric(5,2)", "'long'::varchar(2)", "1 + 1", "'x'::int", "1e5"] {
+        let rounded = typed_literal(&expression("'1.125'::numeric(5,2)")).and_then(|value| value.to_scalar());
+        assert_eq!(rounded, Some(datafusion::scalar::ScalarValue::Decimal128(Some(113), 5, 2)));
+        for other in ["'x'", "NULL", "true", "'long'::varchar(2)", "1 + 1", "'x'::int", "1e5"] {
             assert_eq!(own(other), None, "{other}");
         }
     }
