@@ -49,6 +49,7 @@ pub struct Instance {
 
 /// The driver's thread, ended with the last instance.
 struct Running {
+    log: Log,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<Box<dyn Joining>>>,
 }
@@ -56,6 +57,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        self.log.wake();
         if let Some(thread) = self.thread.lock().take()
             && let Err(panic) = thread.join()
         {
@@ -141,7 +143,8 @@ impl Instance {
             sessions: AtomicUsize::new(0),
             checkpoints,
         });
-        let instance = Instance { core, board, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) };
+        let running = Running { log: core.log.clone(), stop, thread: Mutex::new(Some(thread)) };
+        let instance = Instance { core, board, _running: Arc::new(running) };
         for function in &instance.config().functions {
             instance.core.register(function)?;
         }

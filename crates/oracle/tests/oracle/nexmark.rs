@@ -261,5 +261,5 @@ fn file() -> File {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_queries_as_views_are_what_postgres_answers() {
-    answered_in_all_ways("nexmark", &file()).await;
+    answered_in_all_ways("nexmark", &file(), &[]).await;
 }

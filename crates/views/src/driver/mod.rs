@@ -375,7 +375,8 @@ impl Driver {
             match self.tail.next(self.limits.epoch_rows) {
                 Ok(commits) if commits.is_empty() => {
                     self.nudge();
-                    let _ = self.log.wait_beyond(self.tail.after(), if busy { BUSY } else { IDLE });
+                    let time = if busy { BUSY } else { IDLE };
+                    let _ = self.log.wait_beyond_unless(self.tail.after(), time, &self.stop);
                 }
                 Ok(commits) => self.take(&commits),
                 Err(error) => {

@@ -379,7 +379,7 @@ impl Versions {
         };
         for key in all {
             let reached = async {
-                let (traces, _) = self.readable(&[key], deadline).await?;
+                let traces = self.readable_unless_dropped(key, deadline).await?;
                 self.wait_all(&traces, at, deadline).await
             };
             match reached.await {
@@ -406,6 +406,23 @@ impl Versions {
     fn is_dropped(&self, key: Key) -> bool {
         let entries = self.entries.read();
         entries.get(&key).is_none_or(|e| e.state.is_final() && !matches!(e.state, State::Failed { .. }))
+    }
+
+    /// The trace of a version that was there, once it can be read; none if it is dropped by then, as nothing tells of it any more.
+    async fn readable_unless_dropped(&self, key: Key, deadline: Instant) -> Result<Vec<(Key, Arc<dyn Trace>)>> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Ok((traces, _)) = self.try_readable(&[key])? {
+                return Ok(traces);
+            }
+            if self.is_dropped(key) {
+                return Ok(vec![]);
+            }
+            if !matches!(tokio::time::timeout_at(deadline, changed.changed()).await, Ok(Ok(()))) {
+                return Err(not_ready(key));
+            }
+        }
     }
 
     async fn readable(&self, keys: &[Key], deadline: Instant) -> Result<Traces> {
