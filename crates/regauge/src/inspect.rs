@@ -206,6 +206,8 @@ fn short(event: &Event) -> String {
         }
         Event::FunctionCreated { name, spec } => format!("function {name} of {} parameters: {}", spec.params.len(), spec.body),
         Event::FunctionDropped { name, params } => format!("function {name} of {params} parameters dropped"),
+        Event::IndexCreated { object, index } => format!("index {} of {object:?} created", index.name),
+        Event::IndexDropped { object, name } => format!("index {name} of {object:?} dropped"),
         Event::SinkCreated { sink, name, spec } => format!("sink {name} (sink {sink}) of {:?}: {:?}", spec.of, spec.options),
         Event::SinkAltered { sink, spec } => {
             format!("sink {sink}{}: {:?}", if spec.paused { " paused" } else { "" }, spec.options)

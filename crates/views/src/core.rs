@@ -42,6 +42,8 @@ pub struct Core {
     pub facts: parking_lot::RwLock<std::collections::BTreeMap<String, String>>,
     /// Advisory locks.
     pub advisory: Arc<crate::advisory::Locks>,
+    /// Who listens to what.
+    pub channels: crate::notify::Channels,
     /// Tokens.
     pub mint: Mint,
     /// Versions and their epochs.

@@ -129,6 +129,7 @@ impl Instance {
             secrets: Arc::new(secrets),
             sequences,
             advisory: Arc::default(),
+            channels: crate::notify::Channels::default(),
             facts: parking_lot::RwLock::default(),
             ids: Arc::new(catalog::Ids::behind(&judged.catalog())),
             config,

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitorMut,
 };
 
-use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, values};
+use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, ties, values};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -64,6 +64,11 @@ struct Preparer<'a> {
 
 impl Preparer<'_> {
     fn with(&mut self, with: &mut ast::With) -> ControlFlow<PlanError> {
+        let mut names = HashSet::new();
+        if let Some(twice) = with.cte_tables.iter().map(|cte| fold(&cte.alias.name)).find(|name| !names.insert(name.clone())) {
+            let message = format!("WITH query name \"{twice}\" specified more than once");
+            return ControlFlow::Break(PlanError::invalid("42712", message));
+        }
         for cte in &mut with.cte_tables {
             if with.recursive {
                 self.env.know(cte);
@@ -79,6 +84,7 @@ impl VisitorMut for Preparer<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
+        ties::mark(q);
         if let Err(e) = row_in::conjuncts(q).and_then(|()| grouping::name_sets(q)) {
             return ControlFlow::Break(e);
         }

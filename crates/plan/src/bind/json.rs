@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
+use super::json_record;
 use super::series::function_name;
 use super::spelling::call;
 use crate::error::PlanError;
@@ -52,6 +53,11 @@ pub(super) fn aliases(query: &mut Query) -> Result<(), PlanError> {
     impl VisitorMut for V {
         type Break = PlanError;
         fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<PlanError> {
+            match json_record::spelt(factor) {
+                Ok(Some(query)) => *factor = query,
+                Ok(None) => {}
+                Err(error) => return ControlFlow::Break(error),
+            }
             match factor {
                 TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                     let name = function_name(name).unwrap_or_default();

@@ -8,13 +8,14 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{Distinct, Expr, Limit, LogicalPlan, Projection, Sort, SubqueryAlias};
 
-use super::{asof, distinct_on};
+use super::{asof, distinct_on, ties};
 use crate::error::PlanError;
 
 /// Every Limit of the raw plan, subqueries included.
 pub(super) fn total(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
     let rewritten = asof::place(plan)?.transform_up_with_subqueries(|p| match p {
         LogicalPlan::Distinct(Distinct::On(d)) => Ok(Transformed::yes(distinct_on::spell_out(d)?)),
+        LogicalPlan::Limit(l) if ties::is_one(&l) => Ok(Transformed::yes(ties::spell_out(l)?)),
         LogicalPlan::Limit(l) => {
             let input = Arc::unwrap_or_clone(l.input);
             let input = if has_sort(&input) { extend(input)? } else { sorted(input) };
@@ -29,7 +30,7 @@ pub(super) fn total(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
 /// has to agree with, and which then need not read everything.
 pub(super) fn total_below(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
     match plan {
-        LogicalPlan::Limit(l) if !is_ordered(&l.input) => {
+        LogicalPlan::Limit(l) if !is_ordered(&l.input) && !ties::is_one(&l) => {
             let input = Arc::new(total(Arc::unwrap_or_clone(l.input))?);
             Ok(LogicalPlan::Limit(Limit { input, ..l }))
         }

@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{arrays, json};
+use super::{arrays, hypothetical, json};
 use crate::error::PlanError;
 use crate::functions::precision;
 use crate::parse::{SYMMETRIC, fold};
@@ -110,8 +110,8 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
         // DataFusion binds an array's elements where no outer column is known
         Expr::Array(list) if !list.elem.is_empty() => call("make_array", std::mem::take(&mut list.elem)),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
-            [AccessExpr::Dot(Expr::Identifier(field))] => match column_of(root, field) {
-                Some(column) => column,
+            [AccessExpr::Dot(Expr::Identifier(field))] => match column_of(root, field).or_else(|| field_of(root, field)) {
+                Some(value) => value,
                 None => {
                     return Err(PlanError::unsupported(
                         "a field of a row value is not offered",
@@ -255,10 +255,12 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             _ => return Ok(()),
         },
-        Expr::Function(f) => match json::function(f)?.or(arrays::of_query(f)?).or_else(|| function(f)) {
-            Some(e) => e,
-            None => return Ok(()),
-        },
+        Expr::Function(f) => {
+            match json::function(f)?.or(arrays::of_query(f)?).or(hypothetical::spelt(f)?).or_else(|| function(f)) {
+                Some(e) => e,
+                None => return Ok(()),
+            }
+        }
         _ => return Ok(()),
     };
     *e = spelt;
@@ -272,6 +274,12 @@ fn column_of(root: &Expr, field: &Ident) -> Option<Expr> {
         Expr::Identifier(of) => Some(Expr::CompoundIdentifier(vec![of.clone(), field.clone()])),
         _ => None,
     }
+}
+
+/// `(ROW(a, b)).f2` is `b`.
+fn field_of(row: &Expr, field: &Ident) -> Option<Expr> {
+    let at: usize = fold(field).strip_prefix('f')?.parse().ok()?;
+    fields(row)?.get(at.checked_sub(1)?).map(|e| *nested(e.clone()))
 }
 
 fn number(n: i64) -> Expr {
@@ -399,6 +407,9 @@ fn function(f: &mut Function) -> Option<Expr> {
         f.name = ObjectName::from(vec![Ident::new("bool_and")]);
         return None;
     }
+    if name == "count" {
+        rows_there(f);
+    }
     if name == "coalesce"
         && let Some(case) = coalesced(f)
     {
@@ -422,6 +433,7 @@ fn function(f: &mut Function) -> Option<Expr> {
     };
     let zoneless = ast::TimezoneInfo::None;
     Some(match (name.as_str(), args.len()) {
+        ("current_timestamp", 1) => call(precision::NAME, std::iter::once(call("now", vec![])).chain(args).collect()),
         ("localtimestamp", 0 | 1) => cast(call("now", vec![]), ast::DataType::Timestamp(None, zoneless)),
         ("localtime", 0 | 1) => {
             cast(cast(call("now", vec![]), ast::DataType::Timestamp(None, zoneless)), ast::DataType::Time(None, zoneless))
@@ -433,6 +445,22 @@ fn function(f: &mut Function) -> Option<Expr> {
         }
         (name, _) => call("unnest", vec![array_of(name, args)?]),
     })
+}
+
+/// `count(t.*)` counts the rows of t that an outer join has not made up; DataFusion counts them all.
+fn rows_there(f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    let [FunctionArg::Unnamed(arg)] = list.args.as_mut_slice() else { return };
+    let FunctionArgExpr::QualifiedWildcard(of) = &*arg else { return };
+    let star = Expr::QualifiedWildcard(of.clone(), ast::helpers::attached_token::AttachedToken::empty());
+    let is_there = Expr::Case {
+        case_token: ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![ast::CaseWhen { condition: Expr::IsNull(Box::new(star)), result: Expr::value(Value::Null) }],
+        else_result: Some(Box::new(number(1))),
+    };
+    *arg = FunctionArgExpr::Expr(is_there);
 }
 
 /// What other systems estimate is exact here: `approx_count_distinct(x)` is `count(DISTINCT x)`, `approx_percentile(x, f)` is

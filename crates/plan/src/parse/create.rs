@@ -31,6 +31,9 @@ impl P<'_> {
         if self.take("view") {
             return self.create_view(false, or_replace);
         }
+        if !or_replace && self.word_at(0).as_deref() == Some("index") {
+            return self.create_index();
+        }
         if self.take("function") {
             return self.create_function(or_replace, false);
         }
@@ -51,7 +54,7 @@ impl P<'_> {
         }
         let what = self.word_at(0).unwrap_or_default();
         let hint = match what.as_str() {
-            "index" | "unique" => "a table is looked up by its primary key, a view by its unique key; indexes come later",
+            "unique" => "only a primary key is unique; CREATE INDEX is offered",
             "source" => "load with COPY or INSERT; sources come later",
             "sink" => "DROP SINK it, then CREATE SINK",
             "recursive" => "recursive views are not offered yet",
@@ -330,8 +333,10 @@ impl P<'_> {
             return self.drop_function(true);
         } else if self.take("sink") {
             return self.drop_sink();
+        } else if self.take("index") {
+            return self.drop_index();
         } else {
-            return Err(self.expected("TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA, SEQUENCE or SINK"));
+            return Err(self.expected("TABLE, STREAM, VIEW, MATERIALIZED VIEW, INDEX, FUNCTION, SCHEMA, SEQUENCE or SINK"));
         };
         let if_exists = self.take("if exists");
         let mut names = vec![self.relation()?];
@@ -439,13 +444,8 @@ pub(super) fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>, checks
                 let name = o.name.as_ref().or(c.name.as_ref()).map(fold);
                 checks.push(Check { name, column: Some(spec.name.clone()), condition: repaired((*c.expr).clone()) });
             }
-            ColumnOption::Generated { generation_expr: Some(e), generation_expr_mode, .. } => {
-                if !matches!(generation_expr_mode, Some(ast::GeneratedExpressionMode::Stored)) {
-                    return Err(PlanError::unsupported(
-                        "a generated column that is not stored is not offered",
-                        "write STORED, or a view",
-                    ));
-                }
+            // One that is not stored has the same values: what makes them depends on its row alone.
+            ColumnOption::Generated { generation_expr: Some(e), .. } => {
                 made_once(&spec)?;
                 spec.made = Made::Computed(repaired(e.clone()));
             }

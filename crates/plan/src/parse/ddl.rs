@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::create::column;
 use super::function::{CreateFunction, DroppedFunction};
+use super::index::CreateIndex;
 use super::rights::RoleName;
 use super::sink::SinkDdl;
 use super::statement::{ColumnSpec, ObjectKind, RelationName, Statement};
@@ -95,8 +96,26 @@ pub enum Ddl {
         /// DROP AGGREGATE.
         aggregate: bool,
     },
+    /// CREATE INDEX.
+    CreateIndex(CreateIndex),
+    /// DROP INDEX.
+    DropIndex {
+        /// Which ones.
+        names: Vec<RelationName>,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// About sinks.
     Sink(SinkDdl),
+    /// ALTER SEQUENCE .. RESTART.
+    RestartSequence {
+        /// Which one.
+        name: RelationName,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// The next number; the one it was made to start with if it is not said.
+        with: Option<i64>,
+    },
     /// DROP SEQUENCE.
     DropSequence {
         /// Which ones.
@@ -219,7 +238,7 @@ impl P<'_> {
         KINDS.iter().find(|(words, _)| self.take(words)).map(|(_, kind)| *kind)
     }
 
-    fn ddl(ddl: Ddl) -> Statement {
+    pub(super) fn ddl(ddl: Ddl) -> Statement {
         Statement::Ddl(Box::new(ddl))
     }
 
@@ -289,6 +308,13 @@ impl P<'_> {
         }
         let cascade = self.cascades();
         Ok(Self::ddl(Ddl::DropSequence { names, if_exists, cascade }))
+    }
+
+    /// Behind ALTER SEQUENCE .. RESTART.
+    pub(super) fn restart_sequence(&mut self, name: RelationName, if_exists: bool) -> Result<Statement> {
+        let named = self.take("with") || matches!(self.parser.peek_token_ref().token, Token::Number(..) | Token::Minus);
+        let with = if named { Some(self.whole()?) } else { None };
+        Ok(Self::ddl(Ddl::RestartSequence { name, if_exists, with }))
     }
 
     fn sequence_spec(&mut self) -> Result<SequenceSpec> {

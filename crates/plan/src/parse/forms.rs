@@ -1,11 +1,14 @@
 //! Longer and shorter ways to say the same, turned into one when a query is read: `FETCH FIRST n ROWS ONLY` is `LIMIT n`, `GROUP BY ()`
-//! is the one empty grouping set, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is). (`TABLE t` is
+//! is the one empty grouping set, `ROW(a, b)` is `(a, b)`, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is). (`TABLE t` is
 //! `SELECT * FROM t` in the tokens already.)
 
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, GroupByExpr, Ident, LimitClause, Query, Select, Value, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectNamePart, Query,
+    Select, Value, VisitorMut,
+};
 
 /// Rewrites all queries of a statement, query or expression.
 pub(super) fn unify<T: VisitMut>(tree: &mut T) {
@@ -26,10 +29,34 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) {
         }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<()> {
             subscripted(e);
+            row(e);
             ControlFlow::Continue(())
         }
     }
     let _ = VisitMut::visit(tree, &mut Forms);
+}
+
+/// `ROW(a, b)` is `(a, b)`, which is compared element by element.
+fn row(e: &mut Expr) {
+    let Expr::Function(f) = &*e else { return };
+    let plain = f.over.is_none() && f.filter.is_none() && f.within_group.is_empty();
+    let FunctionArguments::List(list) = &f.args else { return };
+    let ObjectNamePart::Identifier(name) = (match f.name.0.as_slice() {
+        [one] => one,
+        _ => return,
+    }) else {
+        return;
+    };
+    if !plain || name.quote_style.is_some() || !name.value.eq_ignore_ascii_case("row") || list.args.len() < 2 {
+        return;
+    }
+    let item = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
+        _ => None,
+    };
+    if let Some(items) = list.args.iter().map(item).collect::<Option<Vec<_>>>() {
+        *e = Expr::Tuple(items);
+    }
 }
 
 /// `t.a[1]`, `s.t.a[1:2]`

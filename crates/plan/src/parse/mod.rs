@@ -17,6 +17,8 @@ mod exclude;
 mod extras;
 mod forms;
 mod function;
+mod identity;
+mod index;
 mod keywords;
 mod limits;
 mod locked;
@@ -43,6 +45,7 @@ pub use ddl::{Alter, Check, Ddl, SequenceSpec, rate};
 pub use epoch::{epoch_of, forget_epoch};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use function::{Body, CreateFunction, DroppedFunction};
+pub use index::{CreateIndex, IndexColumn};
 pub use limits::ParseLimits;
 pub use rights::{Grant, GrantKind, GrantOn, Rights, RoleName, RoleOptions, Secret};
 pub use sink::{SinkChange, SinkDdl};
@@ -78,7 +81,7 @@ fn read(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
         numerals::check(sql, &tokens)?;
         let tokens = keywords::plain(strings::joined(sql, unicode::rewrite(sql, tokens)?)?);
         let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(subscripts::rewrite(
-            extras::rewrite(tokens),
+            identity::rewrite(extras::rewrite(tokens)),
         )))))?;
         let tokens = epoch::rewrite(emit::rewrite(tokens)?)?;
         let locks = tokens.iter().any(|t| matches!(&t.token, Token::Word(w) if w.keyword == Keyword::FOR));
@@ -287,11 +290,9 @@ impl P<'_> {
             ("refresh", _) => self.refresh(),
             ("advance", _) => self.advance_watermark(),
             ("savepoint" | "release", _) => self.savepoint(),
-            ("unlisten", _) => self.nothing(),
-            ("listen" | "notify", _) => Err(PlanError::unsupported(
-                "LISTEN and NOTIFY are not offered",
-                "SUBSCRIBE TO a table, a stream or a view sends its changes as they are committed",
-            )),
+            ("listen", _) => self.listen(),
+            ("unlisten", _) => self.unlisten(),
+            ("notify", _) => self.notify(),
             ("grant" | "revoke", _) => self.grant(),
             ("reassign", _) => self.reassign(),
             ("lock", _) => self.lock(),
@@ -301,7 +302,8 @@ impl P<'_> {
             ("fetch" | "move", _) => self.fetch(),
             ("close", _) => self.close(),
             ("merge", _) => Err(no_merge()),
-            ("vacuum" | "analyze" | "reindex" | "cluster", _) => {
+            ("vacuum" | "analyze" | "analyse" | "checkpoint", _) => self.housekeeping(),
+            ("reindex" | "cluster", _) => {
                 Err(PlanError::unsupported(format!("{} is not offered", first.to_uppercase()), "it is not needed here"))
             }
             ("", _) if self.parser.peek_token_ref().token == Token::LParen => self.query().map(Statement::Query),

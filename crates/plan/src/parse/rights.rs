@@ -264,13 +264,17 @@ impl P<'_> {
             return Err(PlanError::unsupported("this ALTER SCHEMA is not offered", "ALTER SCHEMA .. OWNER TO is"));
         }
         if self.take("sequence") {
-            let _ = self.take("if exists");
+            let if_exists = self.take("if exists");
             let name = self.relation()?;
             if self.take("owner to") {
                 let to = self.role_name()?;
                 return Self::rights(Rights::Owner { on: GrantOn::Sequences(vec![name]), to }).map(Some);
             }
-            return Err(PlanError::unsupported("this ALTER SEQUENCE is not offered", "ALTER SEQUENCE .. OWNER TO is"));
+            if self.take("restart") {
+                return self.restart_sequence(name, if_exists).map(Some);
+            }
+            let hint = "ALTER SEQUENCE .. OWNER TO and RESTART are";
+            return Err(PlanError::unsupported("this ALTER SEQUENCE is not offered", hint));
         }
         if self.take("secret") {
             let leniently = self.take("if exists");

@@ -37,13 +37,38 @@ impl P<'_> {
         }
     }
 
-    /// UNLISTEN *, UNLISTEN channel: there are no channels.
-    pub(super) fn nothing(&mut self) -> Result<Statement> {
-        self.expect("unlisten")?;
-        if !self.symbol(&Token::Mul) {
-            self.name()?;
+    /// VACUUM, ANALYZE, CHECKPOINT, with whatever they say: nothing waits for being asked to tidy up.
+    pub(super) fn housekeeping(&mut self) -> Result<Statement> {
+        let tag = match self.word_at(0).as_deref() {
+            Some("vacuum") => "VACUUM",
+            Some("checkpoint") => "CHECKPOINT",
+            _ => "ANALYZE",
+        };
+        while !matches!(self.parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
+            self.parser.next_token();
         }
-        Ok(Statement::Nothing { tag: "UNLISTEN" })
+        Ok(Statement::Nothing { tag })
+    }
+
+    /// LISTEN channel.
+    pub(super) fn listen(&mut self) -> Result<Statement> {
+        self.expect("listen")?;
+        Ok(Statement::Listen { channel: self.name()? })
+    }
+
+    /// UNLISTEN *, UNLISTEN channel.
+    pub(super) fn unlisten(&mut self) -> Result<Statement> {
+        self.expect("unlisten")?;
+        let channel = if self.symbol(&Token::Mul) { None } else { Some(self.name()?) };
+        Ok(Statement::Unlisten { channel })
+    }
+
+    /// NOTIFY channel, 'payload'.
+    pub(super) fn notify(&mut self) -> Result<Statement> {
+        self.expect("notify")?;
+        let channel = self.name()?;
+        let payload = if self.symbol(&Token::Comma) { self.text()? } else { String::new() };
+        Ok(Statement::Notify { channel, payload })
     }
 
     /// SAVEPOINT and RELEASE.
@@ -269,6 +294,9 @@ impl P<'_> {
         }
         if self.take("session authorization") {
             return Ok(Statement::Reset { name: Some("session_authorization".into()) });
+        }
+        if self.take("time zone") {
+            return Ok(Statement::Reset { name: Some("timezone".into()) });
         }
         Ok(Statement::Reset { name: Some(self.setting()?) })
     }

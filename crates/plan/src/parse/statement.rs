@@ -160,7 +160,24 @@ pub enum Statement {
         /// Fails instead of waiting.
         nowait: bool,
     },
-    /// UNLISTEN: what drivers send to be rid of what cannot have been made here.
+    /// LISTEN.
+    Listen {
+        /// To what.
+        channel: String,
+    },
+    /// UNLISTEN.
+    Unlisten {
+        /// To what no more; `None` for all.
+        channel: Option<String>,
+    },
+    /// NOTIFY.
+    Notify {
+        /// To whom.
+        channel: String,
+        /// What.
+        payload: String,
+    },
+    /// What there is nothing to do for: SET CONSTRAINTS, DISCARD PLANS.
     Nothing {
         /// What the command is answered with.
         tag: &'static str,

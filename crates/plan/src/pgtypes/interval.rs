@@ -248,7 +248,9 @@ fn split(body: &str) -> Vec<String> {
     let mut alphabetic = None;
     for c in body.chars() {
         if c.is_whitespace() {
-            alphabetic = None;
+            // `- 1 day`: a sign by itself is that of the number behind it
+            let is_sign = words.last().is_some_and(|word| word == "-" || word == "+");
+            alphabetic = (is_sign && alphabetic.is_some()).then_some(false);
             continue;
         }
         let this = c.is_ascii_alphabetic();

@@ -158,6 +158,11 @@ fn session_statements_are_read() {
     assert_eq!(one("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"), set(true, "transaction_isolation", level));
     assert_eq!(one("RESET ALL"), Statement::Reset { name: None });
     assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { name: None });
+    assert_eq!(one("LISTEN News"), Statement::Listen { channel: "news".into() });
+    assert_eq!(one("UNLISTEN \"News\""), Statement::Unlisten { channel: Some("News".into()) });
+    assert_eq!(one("UNLISTEN *"), Statement::Unlisten { channel: None });
+    assert_eq!(one("NOTIFY news"), Statement::Notify { channel: "news".into(), payload: String::new() });
+    assert_eq!(one("NOTIFY news, 'it''s'"), Statement::Notify { channel: "news".into(), payload: "it's".into() });
     assert_eq!(one("DISCARD ALL"), Statement::Discard);
     assert_eq!(one("FLUSH"), Statement::Flush);
     assert_eq!(
@@ -212,8 +217,8 @@ fn other_statements_are_refused_with_what_to_write_instead() {
         ("INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601", "ON CONFLICT (id)"),
         ("SELECT 1 SELECT 2", "42601", ""),
         ("HELLO", "42601", ""),
-        ("LISTEN news", "0A000", "SUBSCRIBE"),
-        ("NOTIFY news, 'x'", "0A000", "SUBSCRIBE"),
+        ("LISTEN", "42601", ""),
+        ("NOTIFY news 'x'", "42601", ""),
         ("COPY t FROM STDIN (FORMAT binary, DELIMITER ',')", "42601", ""),
         ("COPY t FROM STDIN (FORMAT binary, HEADER)", "0A000", ""),
         ("COPY t FROM STDIN (FORMAT parquet)", "0A000", "binary"),

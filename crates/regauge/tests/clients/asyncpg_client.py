@@ -93,6 +93,16 @@ async def main():
     assert await c.copy_to_table("p", source=binary, format="binary") == "COPY 1"
     assert tuple(await c.fetchrow("SELECT * FROM p WHERE id = 502")) == (502, *row[1:])
 
+    # Notes, between statements and while nothing is asked.
+    notes = asyncio.Queue()
+    await c.add_listener("news", lambda _c, pid, channel, payload: notes.put_nowait((channel, payload)))
+    other = await asyncpg.connect()
+    await other.execute("SELECT pg_notify($1, $2)", "news", "first")
+    await other.execute("NOTIFY news, 'second'")
+    assert [await asyncio.wait_for(notes.get(), 60) for _ in range(2)] == [("news", "first"), ("news", "second")]
+    await other.close()
+    await c.reset()
+
     # A statement that takes too long is cancelled, and the connection goes on; a pool resets its connections.
     try:
         await c.fetchval("SELECT pg_sleep(600)", timeout=0.2)

@@ -66,6 +66,11 @@ try:
 except errors.InvalidBinaryRepresentation:
     pass
 assert c.execute("SELECT count(*) FROM copied").fetchone() == (2,)
+with psycopg.connect(autocommit=True) as listener:
+    listener.execute("LISTEN news")
+    c.execute("SELECT pg_notify('news', 'one')")
+    c.execute("NOTIFY news, 'two'")
+    assert [n.payload for n in listener.notifies(timeout=60, stop_after=2)] == ["one", "two"]
 with c.pipeline():
     for i in range(2000, 2010):
         c.execute("INSERT INTO p (id) VALUES (%s)", (i,))

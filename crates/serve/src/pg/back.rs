@@ -2,7 +2,7 @@
 
 use super::types::Shape;
 use bytes::{BufMut, BytesMut};
-use regauge_views::{Error, TransactionStatus, error::sqlstate, response::Notice};
+use regauge_views::{Error, Note, TransactionStatus, error::sqlstate, response::Notice};
 
 /// How bad an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,15 @@ pub fn parameters(out: &mut BytesMut, oids: &[u32]) {
     message(out, b't', |out| {
         out.put_u16(count(oids.len()));
         oids.iter().for_each(|oid| out.put_u32(*oid));
+    });
+}
+
+/// A note of NOTIFY.
+pub fn note(out: &mut BytesMut, note: &Note) {
+    message(out, b'A', |out| {
+        out.put_i32(note.pid);
+        text(out, &note.channel);
+        text(out, &note.payload);
     });
 }
 

@@ -35,7 +35,8 @@ pub async fn serve(door: Arc<Door>, io: Box<dyn Io>, peer: SocketAddr) {
         Ok(Err(_)) => return,
         Err(_) => return tracing::info!(%peer, "connection refused: it took too long to authenticate"),
     };
-    let Admitted { session, seat } = admitted;
+    let Admitted { mut session, seat } = admitted;
+    session.hears(seat.pid);
     tracing::debug!(%peer, pid = seat.pid, "connected");
     let told = REPORTED.iter().map(|name| session.variable(name).unwrap_or_default()).collect();
     let mut connection = Connection { door, session, extended: Extended::default(), told, skipping: false };
@@ -94,7 +95,30 @@ impl Connection {
         }
     }
 
+    /// Waits for the client to say something, and tells it notes meanwhile.
+    async fn waiting(&mut self, wire: &mut Wire) -> Result<(), Stop> {
+        let (inbox, stop) = (self.session.inbox(), self.door.stop.clone());
+        let Some(inbox) = inbox.filter(|_| self.session.status() == TransactionStatus::Idle) else { return Ok(()) };
+        loop {
+            tokio::select! {
+                biased;
+                first = wire.peek() => return first.map(|_| ()).map_err(|_| Stop::Quiet),
+                () = stop.cancelled() => return Err(Stop::Told(going())),
+                () = inbox.heard() => {
+                    self.tell(wire);
+                    wire.flush().await.map_err(|_| Stop::Quiet)?;
+                }
+            }
+        }
+    }
+
+    /// Notes that have come. Within a transaction they wait for its end.
+    fn tell(&mut self, wire: &mut Wire) {
+        self.session.notes().iter().for_each(|note| back::note(&mut wire.output, note));
+    }
+
     async fn next(&mut self, wire: &mut Wire) -> Result<Front, Stop> {
+        self.waiting(wire).await?;
         let statement_bytes = self.door.statement_bytes;
         let idle = self.idle_limit();
         let stop = self.door.stop.clone();
@@ -234,6 +258,7 @@ impl Connection {
         if self.session.status() == TransactionStatus::Idle {
             self.extended.end();
             self.session.portals_ended();
+            self.tell(wire);
         }
         back::ready(&mut wire.output, self.session.status());
     }

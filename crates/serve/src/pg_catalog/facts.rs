@@ -39,6 +39,8 @@ pub struct Object {
     pub key: Vec<usize>,
     /// The table that an index is of.
     pub index_of: Option<i64>,
+    /// What CREATE INDEX made; none of the index of a key.
+    pub made: Option<Arc<regauge_views::catalog::Index>>,
     /// Of a user.
     pub relation: Option<Arc<Relation>>,
     /// What rights are on: none for an object of the system.
@@ -119,6 +121,12 @@ impl Facts {
             Some(schema) => self.objects().iter().find(|o| o.schema == *schema && o.name == *name),
             None => self.path().iter().find_map(|s| self.objects().iter().find(|o| o.schema == *s && o.name == *name)),
         }
+    }
+
+    /// Whether anything is an index of it.
+    pub fn is_indexed(&self, o: &Object) -> bool {
+        let own = |o: &Object| o.relation.as_ref().is_some_and(|r| self.scope.catalog.indexes_of(r.id).next().is_some());
+        o.index_of.is_none() && (!o.key.is_empty() || own(o))
     }
 
     /// Schemas in which names without one are found, `pg_catalog` first.
@@ -204,6 +212,7 @@ fn of_sequence(s: &Sequence) -> Object {
         columns: vec![column("last_value", 20), column("log_cnt", 20), column("is_called", 16)],
         key: vec![],
         index_of: None,
+        made: None,
         relation: None,
         rights: Some(rights::Object::Sequence(s.id)),
         comment: None,
@@ -248,9 +257,19 @@ fn of_relation(catalog: &Catalog, relation: &Arc<Relation>) -> Vec<Object> {
     let rights = Some(regauge_views::catalog::dead::object(relation));
     let relation = Some(relation.clone());
     let (index_of, of, own) = (None, schema.clone(), name.clone());
-    let object = Object { oid, schema: of, name: own, kind, columns, key, index_of, relation, rights, comment };
+    let object = Object { oid, schema: of, name: own, kind, columns, key, index_of, made: None, relation, rights, comment };
+    let of = object.relation.clone();
+    let own = of.iter().flat_map(|of| catalog.indexes_of(of.id)).enumerate().map(|(n, index)| {
+        let place = |id: u32| object.relation.as_ref()?.columns.iter().position(|c| c.id.0 == id);
+        let key: Vec<usize> = index.all_columns().filter_map(place).collect();
+        let columns = key.iter().filter_map(|at| object.columns.get(*at)).cloned().collect();
+        let (oid, name) = (oids::index(oid, n), index.name.clone());
+        let (made, index_of) = (Some(Arc::clone(index)), Some(object.oid));
+        Object { oid, name, kind: "i", columns, key, index_of, made, comment: None, ..object.clone() }
+    });
+    let own: Vec<Object> = own.collect();
     if object.key.is_empty() {
-        return vec![object];
+        return std::iter::once(object).chain(own).collect();
     }
     let index = Object {
         oid: oids::key_index(oid),
@@ -262,7 +281,7 @@ fn of_relation(catalog: &Catalog, relation: &Arc<Relation>) -> Vec<Object> {
         comment: None,
         ..object.clone()
     };
-    vec![object, index]
+    [object, index].into_iter().chain(own).collect()
 }
 
 fn of_system(shape: &relations::System) -> Object {
@@ -284,6 +303,7 @@ fn of_system(shape: &relations::System) -> Object {
         columns: shape.columns.iter().map(column).collect(),
         key: vec![],
         index_of: None,
+        made: None,
         relation: None,
         rights: None,
         comment: None,

@@ -67,6 +67,11 @@ pub fn check(table: i64, n: usize) -> i64 {
     (1 << 29) + table * 256 + i64::try_from(n).unwrap_or(255).min(255)
 }
 
+/// Of a relation's n-th index, besides that of its key.
+pub fn index(relation: i64, n: usize) -> i64 {
+    (1 << 28) + relation * 64 + i64::try_from(n).unwrap_or(63).min(63)
+}
+
 /// Of a column's default.
 pub fn default(relation: i64, attnum: i64) -> i64 {
     (1 << 30) + relation * 2048 + attnum

@@ -16,6 +16,7 @@ mod handbook;
 mod hostile;
 mod jobs;
 mod json;
+mod notify;
 mod queries;
 mod raw;
 mod roles;

@@ -127,8 +127,6 @@ async fn an_empty_search_path_finds_nothing_without_its_schema() {
         client.batch_execute("DROP VIEW public.v; RESET search_path").await.unwrap();
         assert_eq!(rows(&client, "SELECT id FROM t").await, ["1"]);
     }
-    assert_eq!(code(&client, "LISTEN news").await, "0A000");
-    assert_eq!(code(&client, "NOTIFY news, 'x'").await, "0A000");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,7 @@ impl Catalog {
                 if let ObjectId::View(view) = object {
                     self.paces.remove(view);
                 }
+                self.indexes.remove(object);
                 self.sequences.retain(|_, s| s.spec.owner.is_none_or(|(owner, _)| owner != *object));
                 Ok(())
             }
@@ -175,6 +176,9 @@ impl Catalog {
                 self.comments.retain(|(of, column), _| of != object || *column == 0 || left.contains(column));
                 let gone = |owner: Option<(ObjectId, u32)>| owner.is_some_and(|(of, id)| of == *object && !left.contains(&id));
                 self.sequences.retain(|_, s| !gone(s.spec.owner));
+                if let Some(indexes) = self.indexes.get_mut(object) {
+                    indexes.retain(|index| index.all_columns().all(|column| left.contains(&column)));
+                }
                 Ok(())
             }
             Event::Commented { object, column, text } => {
@@ -245,6 +249,25 @@ impl Catalog {
                 of.reserved = *last;
                 of.n_reserved += 1;
                 Ok(())
+            }
+            Event::IndexCreated { object, index } => {
+                let relation = self.get(*object).ok_or_else(|| misfit("no such relation"))?;
+                let name = Name { name: index.name.clone(), schema: relation.name.schema.clone() };
+                let there = |id: u32| relation.columns.iter().any(|c| c.id.0 == id);
+                if !index.all_columns().all(there) {
+                    return Err(misfit("an index of no column"));
+                }
+                if self.names.contains_key(&name) || self.index_named(&name.schema, &name.name).is_some() {
+                    return Err(misfit("name is taken"));
+                }
+                self.indexes.entry(*object).or_default().push(Arc::new(index.clone()));
+                Ok(())
+            }
+            Event::IndexDropped { object, name } => {
+                let all = self.indexes.get_mut(object).ok_or_else(|| misfit("no such index"))?;
+                let n = all.len();
+                all.retain(|index| index.name != *name);
+                if all.len() == n { Err(misfit("no such index")) } else { Ok(()) }
             }
             Event::SinkCreated { sink, name, spec } => {
                 self.last_sink = self.last_sink.max(*sink);

@@ -8,7 +8,7 @@
 //! event makes sense: that is [`super::fold`].
 
 use super::{
-    Check, Column, Definition, FunctionSpec, Made, Name, ObjectId, SequenceSpec, SinkSpec, Version, Watermark, rights, ty,
+    Check, Column, Definition, FunctionSpec, Index, Made, Name, ObjectId, SequenceSpec, SinkSpec, Version, Watermark, rights, ty,
 };
 use arrow::{
     array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray},
@@ -299,6 +299,15 @@ pub enum Event {
         /// How many it has.
         params: usize,
     },
+    IndexCreated {
+        object: ObjectId,
+        #[serde(flatten)]
+        index: Index,
+    },
+    IndexDropped {
+        object: ObjectId,
+        name: String,
+    },
     SinkCreated {
         sink: u32,
         name: Name,
@@ -362,6 +371,8 @@ impl Event {
             Event::ModuleAdded { .. } => "module_added",
             Event::FunctionCreated { .. } => "function_created",
             Event::FunctionDropped { .. } => "function_dropped",
+            Event::IndexCreated { .. } => "index_created",
+            Event::IndexDropped { .. } => "index_dropped",
             Event::SinkCreated { .. } => "sink_created",
             Event::SinkAltered { .. } => "sink_altered",
             Event::SinkDropped { .. } => "sink_dropped",
@@ -397,6 +408,8 @@ impl Event {
             | Event::SequenceDropped { .. }
             | Event::SequenceReserved { .. }
             | Event::ModuleAdded { .. }
+            | Event::IndexCreated { .. }
+            | Event::IndexDropped { .. }
             | Event::SinkAltered { .. }
             | Event::SinkDropped { .. }
             | Event::BackfillPaced { .. }

@@ -4,8 +4,8 @@
 //! relations, times the columns of the one concerned.
 
 use super::{
-    Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, FunctionSpec, Made, Name, ObjectId, PUBLIC, SequenceSpec,
-    SinkSpec, VersionSpec, WatermarkSpec, alter, dead, diverted, drops::drops, late, secret,
+    Catalog, Change, Check, Column, ColumnSpec, DefinitionSpec, Event, FunctionSpec, Index, Made, Name, ObjectId, PUBLIC,
+    SequenceSpec, SinkSpec, VersionSpec, WatermarkSpec, alter, dead, diverted, drops::drops, late, secret,
 };
 use crate::error::{Error, Result, sqlstate as code};
 use regauge_plan::wasm::Module;
@@ -96,6 +96,14 @@ pub enum Wish {
     DropFunction {
         name: Name,
         params: usize,
+    },
+    Index {
+        object: ObjectId,
+        index: Index,
+    },
+    DropIndex {
+        object: ObjectId,
+        name: String,
     },
     Sink {
         name: Name,
@@ -226,6 +234,12 @@ pub fn decide(catalog: &Catalog, wish: Wish) -> Result<Vec<Event>> {
         Wish::Secret { name, file } => secret::set(catalog, name, file),
         Wish::DropSecret { name, cascade } => secret::drop(catalog, name, cascade),
         Wish::DropFunction { name, params } => Ok(vec![Event::FunctionDropped { name, params }]),
+        Wish::Index { object, index } => {
+            let relation = catalog.get(object).ok_or_else(|| Error::internal("no such relation"))?;
+            free(catalog, &Name { name: index.name.clone(), schema: relation.name.schema.clone() })?;
+            Ok(vec![Event::IndexCreated { object, index }])
+        }
+        Wish::DropIndex { object, name } => Ok(vec![Event::IndexDropped { object, name }]),
         Wish::Sink { name, spec } => {
             free(catalog, &name)?;
             Ok(vec![Event::SinkCreated { sink: catalog.last_sink + 1, name, spec }])
@@ -340,6 +354,10 @@ pub(super) fn free(catalog: &Catalog, name: &Name) -> Result<()> {
     if catalog.sequences().any(|s| s.name == *name) {
         let message = format!("relation \"{name}\" already exists");
         return Err(Error::new(ErrorKind::Conflict, code::DUPLICATE_TABLE, message).hint(format!("DROP SEQUENCE {name} first")));
+    }
+    if catalog.index_named(&name.schema, &name.name).is_some() {
+        let message = format!("relation \"{name}\" already exists");
+        return Err(Error::new(ErrorKind::Conflict, code::DUPLICATE_TABLE, message).hint(format!("DROP INDEX {name} first")));
     }
     if catalog.sinks().any(|s| s.name == *name) {
         let message = format!("relation \"{name}\" already exists");

@@ -19,6 +19,7 @@ mod drops;
 mod event;
 mod fold;
 pub mod function;
+mod index;
 pub mod late;
 pub(crate) mod lookup;
 mod modules;
@@ -36,6 +37,7 @@ pub use apply::FoldError;
 pub use event::{ColumnSpec, DefinitionSpec, Event, VersionSpec, WatermarkSpec, decode, encode, hex, topic_schema};
 pub use fold::{Wish, decide};
 pub use function::{Function, FunctionSpec, WasmSpec};
+pub use index::{Index, IndexColumn};
 pub use rebase::{Ids, still_holds};
 pub use rights::{Rights, RoleId, Who};
 pub use sequence::{Sequence, SequenceSpec};
@@ -380,6 +382,7 @@ pub struct Catalog {
     secrets: BTreeMap<Name, String>,
     /// WebAssembly modules by their hashes.
     modules: BTreeMap<String, Arc<regauge_plan::wasm::Module>>,
+    indexes: BTreeMap<ObjectId, Vec<Arc<Index>>>,
     sinks: BTreeMap<u32, Arc<Sink>>,
     last_sink: u32,
     /// Rows a second of views whose histories are not read as fast as they can be.

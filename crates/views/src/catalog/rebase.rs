@@ -123,6 +123,7 @@ pub fn still_holds(base: &Catalog, now: &Catalog, events: &[Event]) -> bool {
                     return false;
                 }
             }
+            Event::IndexCreated { object, .. } | Event::IndexDropped { object, .. } => drop(changed.insert(*object)),
             Event::SinkCreated { spec, .. } => {
                 if spec.secrets().any(|(_, name)| base.secret(&name).is_some() && now.secret(&name).is_none()) {
                     return false;

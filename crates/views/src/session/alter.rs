@@ -6,7 +6,9 @@
 //!   ADD .. DEFAULT    a table's rows get the value in the same commit; a stream's old records show NULL
 //!   SET NOT NULL, CHECK   judged over the rows, which nobody else may change until the commit
 //! ```
-//! Not offered: a column change and reads or writes of the same table within one transaction.
+//! A transaction that goes on after it has changed a table's columns has all rows of the table among its own writes, under the new columns
+//! ([`TableWrites::carried`]): those that nothing was said of are not written. Cost: all rows, for who asks for more than the change.
+//! Not offered: a column change of a stream to which the transaction has written.
 
 use super::{
     Session,
@@ -22,12 +24,12 @@ use crate::{
     table::{
         head::by_ids,
         layout,
-        writes::{Key, RowRef, check_not_null},
+        writes::{Key, RowRef, TableWrites, check_not_null},
     },
 };
 use regauge_log::Definition;
 use regauge_plan::parse::{Alter, Ddl, ObjectKind, RelationName};
-use regauge_types::{ColumnId, ErrorKind, SchemaId};
+use regauge_types::{ColumnId, ErrorKind, SchemaId, TopicId};
 use std::sync::Arc;
 
 impl Session {
@@ -72,9 +74,29 @@ impl Session {
                 txn.wish(Wish::Sequence { name, spec })?;
                 Ok(Response::command("CREATE SEQUENCE"))
             }
+            Ddl::CreateIndex(create) => self.create_index(txn, create),
+            Ddl::DropIndex { names, if_exists } => self.drop_indexes(txn, names, *if_exists),
             Ddl::Sink(sink) => self.sink(txn, sink),
             Ddl::CreateFunction(create) => Box::pin(self.create_function(txn, create)).await,
             Ddl::DropFunction { functions, if_exists, aggregate } => self.drop_functions(txn, functions, *if_exists, *aggregate),
+            Ddl::RestartSequence { name, if_exists, with } => {
+                let path = self.path(&txn.catalog, &self.who_at_all(Some(txn)));
+                let found = txn.catalog.resolve_sequence(name.schema.as_deref(), &name.name, &path);
+                let Some(found) = found.map(|s| (s.id, s.spec.clone())) else {
+                    return match if_exists {
+                        true => Ok(Response::noticed("ALTER SEQUENCE", format!("sequence \"{name}\" does not exist, skipping"))),
+                        false => Err(Error::no_relation(name).hint("ALTER SEQUENCE IF EXISTS takes no notice")),
+                    };
+                };
+                let (sequence, spec) = found;
+                if let Some(value) = with.filter(|value| !(spec.min..=spec.max).contains(value)) {
+                    let (word, bound) =
+                        if value < spec.min { ("less than MINVALUE", spec.min) } else { ("greater than MAXVALUE", spec.max) };
+                    return Err(Error::invalid("22023", format!("RESTART value ({value}) cannot be {word} ({bound})")));
+                }
+                txn.wish(Wish::Reserve { sequence, last: with.and_then(|value| value.checked_sub(spec.increment)) })?;
+                Ok(Response::command("ALTER SEQUENCE"))
+            }
             Ddl::DropSequence { names, if_exists, .. } => {
                 let mut notices = vec![];
                 for name in names {
@@ -303,30 +325,77 @@ impl Session {
                 Kind::Table { .. } => layout::topic_schema(&after.columns),
                 _ => crate::event_time::layout::topic_schema(&after),
             };
+            let again = |d: &&mut Definition| matches!(d, Definition::Schema { topic: of, .. } if *of == topic);
             match here.and_then(|at| txn.defines.get_mut(at)) {
                 Some(Definition::Topic(spec)) => spec.schema = schema,
-                _ => txn.defines.push(Definition::Schema { topic, id: SchemaId(after.schema_id), schema }),
+                _ => {
+                    let next = Definition::Schema { topic, id: SchemaId(after.schema_id), schema };
+                    match txn.defines.iter_mut().find(again) {
+                        Some(one) => *one = next,
+                        None => txn.defines.push(next),
+                    }
+                }
             }
         }
-        if here.is_some() || matches!(after.kind, Kind::Stream { .. }) {
+        if matches!(after.kind, Kind::Stream { .. }) {
             return Ok(());
         }
         if !work.fills.is_empty() || work.judged {
             self.rows_under(txn, before, &after, &work.fills).await?;
         }
-        if after.schema_id != before.schema_id {
+        if after.schema() != before.schema() {
             txn.altered.insert(topic);
         }
+        if txn.tables.contains_key(&topic) {
+            self.carry(txn, &after)?;
+        }
         Ok(())
+    }
+
+    /// Tables whose columns the transaction has changed, for what it does next.
+    pub(super) fn carry_altered(&self, txn: &mut Txn) -> Result<()> {
+        for topic in txn.altered.clone() {
+            if let Some(table) = txn.catalog.get(ObjectId::Topic(topic.0)).cloned() {
+                self.carry(txn, &table)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry(&self, txn: &mut Txn, table: &Arc<Relation>) -> Result<()> {
+        let Some(topic) = table.topic().filter(|_| !txn.has_carried(table)) else { return Ok(()) };
+        let at = self.core.latest(txn);
+        let own = txn.tables.remove(&topic);
+        let head = self.core.judged.head(topic);
+        let head = head.as_ref().map(|head| head.read());
+        let snapshot = head.iter().flat_map(|head| head.rows(at));
+        let carried = TableWrites::carried(own.as_deref(), table, snapshot)?;
+        drop(head);
+        txn.tables.insert(topic, Arc::new(carried));
+        Ok(())
+    }
+
+    /// The rows of a table as the transaction sees them.
+    fn rows_seen(&self, txn: &mut Txn, topic: TopicId) -> Vec<(Key, RowRef)> {
+        let at = self.core.latest(txn);
+        let own = txn.tables.get(&topic);
+        let mine = own.iter().flat_map(|own| own.changes()).filter_map(|c| Some((c.key.clone(), c.after.clone()?)));
+        let mut all: Vec<(Key, RowRef)> = mine.collect();
+        if let Some(head) = self.core.judged.head(topic) {
+            let head = head.read();
+            let beside = head.rows(at).filter(|(key, _)| own.is_none_or(|own| own.own(key).is_none()));
+            all.extend(beside.map(|(key, row)| (key.clone(), row.clone())));
+        }
+        all
     }
 
     /// A table's rows with a column more, or judged by what holds from now on.
     async fn rows_under(&mut self, txn: &mut Txn, before: &Arc<Relation>, after: &Arc<Relation>, fills: &[String]) -> Result<()> {
         let topic = before.topic().ok_or_else(|| Error::internal("table without a topic"))?;
-        let at = self.core.latest(txn);
-        let Some(head) = self.core.judged.head(topic) else { return Ok(()) };
-        txn.frozen.insert(topic);
-        let all: Vec<(Key, RowRef)> = head.read().rows(at).map(|(key, row)| (key.clone(), row.clone())).collect();
+        if self.core.judged.head(topic).is_some() {
+            txn.frozen.insert(topic);
+        }
+        let all = self.rows_seen(txn, topic);
         if all.is_empty() {
             return Ok(());
         }
@@ -352,10 +421,15 @@ impl Session {
         let new = rows::under(after, &rows::one(&schema, &batches)?)?;
         check_not_null(after, key, &new).map_err(|e| present(e, after))?;
         self.judge_checks(txn, after, &new).await.map_err(|e| broken(e, after))?;
-        let (wide, new) = (Arc::new(wide), Arc::new(new));
+        self.carry(txn, after)?;
+        let Some(writes) = txn.tables.get_mut(&topic).map(Arc::make_mut) else { return Ok(()) };
+        if writes.repeats() {
+            writes.all_anew(&new)?;
+            return Ok(());
+        }
+        let new = Arc::new(new);
         for (at, (key, _)) in all.into_iter().enumerate() {
-            let (before, row) = (RowRef { batch: wide.clone(), at }, RowRef { batch: new.clone(), at });
-            txn.writes(after)?.put(key, || Some(before), Some(row));
+            writes.put(key, || None, Some(RowRef { batch: new.clone(), at }));
         }
         Ok(())
     }
@@ -399,12 +473,11 @@ struct Work {
     judged: bool,
 }
 
-/// Refuses a relation that the transaction has written to, or altered before.
+/// Refuses a stream that the transaction has written to.
 fn untouched(txn: &Txn, relation: &Relation) -> Result<()> {
     let topic = relation.topic().ok_or_else(|| rows::not_writable(relation))?;
-    let pending = txn.tables.get(&topic).is_some_and(|t| !t.is_empty()) || txn.appends.iter().any(|a| a.topic == topic);
-    if pending || txn.altered.contains(&topic) {
-        let message = format!("cannot alter \"{}\": this transaction has written to it or altered it", relation.name);
+    if txn.appends.iter().any(|a| a.topic == topic) {
+        let message = format!("cannot alter \"{}\": this transaction has written to it", relation.name);
         return Err(Error::invalid(code::IN_USE, message).hint("COMMIT first"));
     }
     Ok(())

@@ -44,6 +44,7 @@ use std::sync::Arc;
 struct Locked {
     relation: Arc<Relation>,
     name: String,
+    mode: advisory::Mode,
 }
 
 /// How often a statement that skips rows looks again when it has found fewer than it wants.
@@ -75,7 +76,6 @@ impl Taken {
 #[derive(Clone, Copy)]
 struct Holding {
     taken: Taken,
-    mode: advisory::Mode,
     /// What is held is for a change, and not for the statement alone.
     writes: bool,
     n_max: Option<usize>,
@@ -168,8 +168,7 @@ impl Session {
             let column = |c: &crate::catalog::Column| syntax::column_as(&of.name, &c.name, &format!("__locked{n}_{}", c.name));
             select.projection.extend(of.relation.columns.iter().map(column));
         }
-        let mode = if locks.iter().any(|l| l.lock_type == ast::LockType::Update) { Exclusive } else { Shared };
-        let holding = Holding { taken, mode, writes, n_max: wanted.as_ref().and_then(Wanted::n_max) };
+        let holding = Holding { taken, writes, n_max: wanted.as_ref().and_then(Wanted::n_max) };
         // What it reads has been chosen before: it is not chosen anew.
         let fresh = txn.snapshot.is_none() && !txn.has_written();
         let (mut tries, mut n_changed) = (0, 0);
@@ -233,7 +232,7 @@ impl Session {
             let mut is_free = true;
             for (of, keys) in locked.iter().zip(&keys) {
                 let (Some(key), Some(topic)) = (&keys[row], of.relation.topic()) else { continue };
-                let free = self.calls.hold_row(topic, hash_bytes(key), how.mode, how.taken != Taken::Anyhow)?;
+                let free = self.calls.hold_row(topic, hash_bytes(key), of.mode, how.taken != Taken::Anyhow)?;
                 match how.taken {
                     Taken::Anyhow => continue,
                     Taken::Refused if !free => {
@@ -314,6 +313,7 @@ impl Session {
         }
         let mut locked: Vec<Locked> = vec![];
         for lock in locks {
+            let mode = if lock.lock_type == ast::LockType::Update { Exclusive } else { Shared };
             let of = lock.of.as_ref().map(relation_name).transpose()?;
             let meant: Vec<_> = all.iter().filter(|(_, shown)| of.as_ref().is_none_or(|of| of.name == *shown)).collect();
             if meant.is_empty() {
@@ -331,8 +331,11 @@ impl Session {
                     return Err(error.hint("name the table: FOR UPDATE OF t"));
                 }
                 self.who(Some(txn))?.relation(&relation, Privileges::UPDATE)?;
-                if !locked.iter().any(|l| l.name == *shown) {
-                    locked.push(Locked { relation, name: shown.clone() });
+                match locked.iter_mut().find(|l| l.name == *shown) {
+                    // Of two clauses about one table the stronger holds.
+                    Some(known) if mode == Exclusive => known.mode = mode,
+                    Some(_) => {}
+                    None => locked.push(Locked { relation, name: shown.clone(), mode }),
                 }
             }
         }

@@ -23,10 +23,12 @@ mod describe;
 mod explain;
 mod function;
 mod guard;
+mod index;
 mod insert;
 pub mod intake;
 mod joined;
 mod lock;
+pub(crate) mod notify;
 mod point;
 mod prepare;
 mod rights;
@@ -142,10 +144,15 @@ pub struct Session {
     prepared: BTreeSet<String>,
     /// Prepared statements that DEALLOCATE named since somebody last asked; `None` for all of them.
     deallocated: Vec<Option<String>>,
+    /// Notes for its client, if that can be told.
+    inbox: Option<Arc<crate::notify::Inbox>>,
+    /// How its protocol numbers it; 0 where there is none.
+    pid: i32,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.unlisten();
         self.calls.close();
         self.core.sessions.fetch_sub(1, Ordering::Relaxed);
     }
@@ -181,6 +188,8 @@ impl Session {
             told: false,
             prepared: BTreeSet::new(),
             deallocated: vec![],
+            inbox: None,
+            pid: 0,
         }
     }
 
@@ -422,6 +431,9 @@ impl Session {
                 Ok(Response::command("DISCARD SEQUENCES"))
             }
             Statement::Deallocate { name } => self.deallocate(name.as_deref()),
+            Statement::Listen { channel } => self.listen(Some(channel), true),
+            Statement::Unlisten { channel } => self.listen(channel.as_deref(), false),
+            Statement::Notify { channel, payload } => self.notify(channel, payload).await,
             Statement::Prepare { name, types, statement } => Box::pin(self.prepare_named(name, types, statement)).await,
             Statement::Declare { name, query, scroll, hold } => Box::pin(self.declare(name, query, *scroll, *hold)).await,
             Statement::Fetch { name, direction, moves } => Box::pin(self.fetch(name, *direction, *moves)).await,
@@ -481,7 +493,7 @@ impl Session {
                 },
             };
             let producer = self.producer(statement)?;
-            match self.core.commit(&txn, self.seen, producer.clone()).await {
+            match self.commit_of(&txn, producer.clone()).await {
                 Ok(committed) => {
                     if let (Some(producer), Some(first)) = (&producer, committed.as_ref().filter(|c| c.duplicate))
                         && let Statement::Insert(insert) = statement
@@ -533,6 +545,7 @@ impl Session {
         txn.before = None;
         txn.locks = false;
         self.own.clear();
+        self.carry_altered(txn)?;
         self.calls_begin(txn);
         let expanded = self.expanded(&txn.catalog, statement)?;
         // Bodies of functions are read with the rights of who calls them.
@@ -656,7 +669,7 @@ impl Session {
         self.variables.end_transaction();
         let Some(mut txn) = self.txn.take() else { return Ok(()) };
         self.reserve(&mut txn, true)?;
-        let committed = self.core.commit(&txn, self.seen, None).await.map_err(Error::from)?;
+        let committed = self.commit_of(&txn, None).await.map_err(Error::from)?;
         self.committed(committed);
         self.cursors.committed();
         let guard = self.guard();

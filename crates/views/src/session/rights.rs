@@ -116,7 +116,10 @@ pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
         | Statement::Show { .. }
         | Statement::Discard
         | Statement::DiscardSequences
-        | Statement::Deallocate { .. } => vec![],
+        | Statement::Deallocate { .. }
+        | Statement::Listen { .. }
+        | Statement::Unlisten { .. }
+        | Statement::Notify { .. } => vec![],
         // Judged where it is done: for superusers.
         Statement::Backup { .. } => vec![],
         // Lists what the role is shown; waits for everything and tells nothing of it.
@@ -157,6 +160,9 @@ fn of_ddl(ddl: &Ddl) -> Vec<Need<'_>> {
             let owned = names.iter().filter(|_| *restart).map(Need::Own);
             names.iter().map(|name| Need::Hold(Privileges::TRUNCATE, name)).chain(owned).collect()
         }
+        Ddl::CreateIndex(create) => vec![Need::Own(&create.on)],
+        // Whose it is, is judged where it is found.
+        Ddl::DropIndex { names, .. } => names.iter().map(Need::Enter).collect(),
         Ddl::Sink(sink) => match sink {
             SinkDdl::Create { name, of, .. } => vec![Need::Make(name), Need::Read(of)],
             // Whose it is, is judged where it is found.
@@ -165,6 +171,7 @@ fn of_ddl(ddl: &Ddl) -> Vec<Need<'_>> {
             SinkDdl::Show => vec![],
         },
         Ddl::CreateSequence { name, .. } => vec![Need::Make(name)],
+        Ddl::RestartSequence { name, .. } => vec![Need::DropSequence(name)],
         Ddl::DropSequence { names, .. } => names.iter().map(Need::DropSequence).collect(),
         Ddl::CreateFunction(create) => vec![Need::Make(&create.name)],
         // Which one is meant is seen where it is dropped, and judged there.

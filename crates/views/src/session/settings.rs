@@ -37,7 +37,8 @@ use Kind::{Bool, Enum, Int, Real, RealMs};
 /// The greatest value of PostgreSQL's integers.
 const INT_MAX: i64 = 2_147_483_647;
 
-/// Name, kind, default as it is shown: PostgreSQL's, but for the isolation, which is snapshot isolation always.
+/// Name, kind, default as it is shown: PostgreSQL's, but for the isolation, which is snapshot isolation always; and three of RisingWave's,
+/// whose scripts begin with them: a session sees its own writes here whatever they say.
 pub(super) const TYPED: &[(&str, Kind, &str)] = &[
     ("allow_in_place_tablespaces", Bool, "off"),
     ("allow_system_table_mods", Bool, "off"),
@@ -170,15 +171,18 @@ pub(super) const TYPED: &[(&str, Kind, &str)] = &[
     ("parallel_tuple_cost", Real(0.0, f64::MAX), "0.1"),
     ("password_encryption", Enum(&["md5", "scram-sha-256"]), "scram-sha-256"),
     ("plan_cache_mode", Enum(&["auto", "force_generic_plan", "force_custom_plan"]), "auto"),
+    ("query_mode", Enum(&["auto", "local", "distributed"]), "auto"),
     ("quote_all_identifiers", Bool, "off"),
     ("random_page_cost", Real(0.0, f64::MAX), "4"),
     ("recursive_worktable_factor", Real(0.001, 1000000.0), "10"),
     ("regauge.linearizable", Bool, "off"),
     ("row_security", Bool, "on"),
+    ("rw_implicit_flush", Bool, "on"),
     ("seq_page_cost", Real(0.0, f64::MAX), "1"),
     ("session_replication_role", Enum(&["origin", "replica", "local"]), "origin"),
     ("statement_timeout", Int(Unit::Milliseconds, 0, INT_MAX), "0"),
     ("stats_fetch_consistency", Enum(&["none", "cache", "snapshot"]), "cache"),
+    ("streaming_parallelism", Int(Unit::Count, 0, INT_MAX), "0"),
     ("synchronize_seqscans", Bool, "on"),
     ("synchronous_commit", Enum(&["local", "remote_write", "remote_apply", "on", "off"]), "on"),
     ("tcp_keepalives_count", Int(Unit::Count, 0, INT_MAX), "0"),

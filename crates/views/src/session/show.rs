@@ -166,6 +166,7 @@ impl Session {
         self.close_cursor(None)?;
         self.counted.forget();
         self.calls.unlock_all();
+        self.unlisten();
         Ok(Response::command("DISCARD ALL"))
     }
 

@@ -7,8 +7,10 @@ use crate::{
     advisory::Held,
     catalog::{Catalog, Event, Ids, Relation, Rights, RoleId, Wish, decide, rights::births},
     error::{Error, Result},
+    notify::Note,
     read::{Pin, reading::VersionRows},
     secrets::SecretValue,
+    session::notify::Listening,
     table::writes::TableWrites,
 };
 use datafusion::sql::sqlparser::ast::{self};
@@ -82,6 +84,10 @@ pub struct Txn {
     pub secrets: BTreeMap<String, SecretValue>,
     /// Advisory locks that end with it, and not before a commit that is under way when its client goes.
     pub advisory: Option<Arc<Held>>,
+    /// What it says of LISTEN and UNLISTEN, in order.
+    pub listening: Vec<Listening>,
+    /// What it sends by NOTIFY.
+    pub notes: Vec<Note>,
     /// What had been written when each savepoint was set, the oldest first.
     pub savepoints: Vec<Savepoint>,
 }
@@ -103,6 +109,9 @@ pub struct Savepoint {
     frozen: BTreeSet<TopicId>,
     /// Advisory locks that it held.
     advisory: usize,
+    /// What it had said of LISTEN and UNLISTEN, and sent by NOTIFY.
+    listening: usize,
+    notes: usize,
 }
 
 impl Txn {
@@ -134,6 +143,8 @@ impl Txn {
             at_least,
             secrets: BTreeMap::new(),
             advisory: None,
+            listening: vec![],
+            notes: vec![],
             savepoints: vec![],
         }
     }
@@ -165,6 +176,8 @@ impl Txn {
             altered: self.altered.clone(),
             frozen: self.frozen.clone(),
             advisory: self.advisory.as_ref().map_or(0, |held| held.n_taken()),
+            listening: self.listening.len(),
+            notes: self.notes.len(),
         });
     }
 
@@ -182,8 +195,11 @@ impl Txn {
         let Some(saved) = self.savepoints.last().cloned() else {
             return Err(Error::internal("savepoint was lost"));
         };
-        let Savepoint { name: _, catalog, events, defines, tables, appends, consumed, created, altered, frozen, advisory } =
-            saved;
+        self.listening.truncate(saved.listening);
+        self.notes.truncate(saved.notes);
+        let Savepoint {
+            name: _, catalog, events, defines, tables, appends, consumed, created, altered, frozen, advisory, ..
+        } = saved;
         if let Some(held) = &self.advisory {
             held.truncate(advisory);
         }
@@ -253,10 +269,15 @@ impl Txn {
         self.events.iter().filter_map(of).map(ViewId).collect()
     }
 
+    /// Whether what it writes to a table is under the columns that the table has now.
+    pub fn has_carried(&self, table: &Relation) -> bool {
+        table.topic().and_then(|topic| self.tables.get(&topic)).is_some_and(|t| t.relation().columns == table.columns)
+    }
+
     /// What it writes to a table.
     pub fn writes(&mut self, table: &Arc<Relation>) -> Result<&mut TableWrites> {
         let topic = table.topic().ok_or_else(|| Error::internal("table without a topic"))?;
-        if self.altered.contains(&topic) {
+        if self.altered.contains(&topic) && !self.has_carried(table) {
             let message = format!("columns of \"{}\" were changed in this transaction", table.name);
             return Err(Error::invalid(crate::error::sqlstate::IN_USE, message).hint("COMMIT first, then write to it"));
         }

@@ -197,7 +197,7 @@ fn groups(values: &ast::Values, open: &[usize], kinds: &[&DataType], counting: u
                 continue;
             }
             let mut cell = row[*i].clone();
-            if VisitMut::visit(&mut cell, &mut lift).is_break() {
+            if names_columns(&cell) || VisitMut::visit(&mut cell, &mut lift).is_break() {
                 return None;
             }
             cells.push(cell);
@@ -228,7 +228,21 @@ fn literal_name(n: usize) -> String {
     format!("__l{n}")
 }
 
-/// Puts columns in the place of literals, and breaks off where an expression names a column, asks something, or does not give each row one
+/// Whether an expression names a column, which no row of a VALUES has. Asked before columns stand in the place of literals: a user may write
+/// their names, too.
+fn names_columns(cell: &ast::Expr) -> bool {
+    struct Look;
+    impl Visitor for Look {
+        type Break = ();
+        fn pre_visit_expr(&mut self, e: &ast::Expr) -> ControlFlow<()> {
+            let names = matches!(e, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)) && !syntax::is_default(e);
+            if names { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    cell.visit(&mut Look).is_break()
+}
+
+/// Puts columns in the place of literals, and breaks off where an expression asks something, or does not give each row one
 /// value. A string has no type by itself: it stays where that matters, and what reads its arguments as constants keeps them.
 #[derive(Default)]
 struct Lift {
@@ -330,12 +344,8 @@ impl VisitorMut for Lift {
 
     fn pre_visit_expr(&mut self, e: &mut ast::Expr) -> ControlFlow<()> {
         match &*e {
-            // what has been put here is not visited again: it has no parts
-            ast::Expr::Identifier(_) if syntax::is_default(e) => return ControlFlow::Continue(()),
-            ast::Expr::CompoundIdentifier(parts) if parts.first().is_some_and(|of| of.value == ALIKE) => {
-                return ControlFlow::Continue(());
-            }
-            ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => return ControlFlow::Break(()),
+            // what has been put here has no parts
+            ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => return ControlFlow::Continue(()),
             ast::Expr::Function(f) if !of_one_row(f) => return ControlFlow::Break(()),
             _ => {}
         }

@@ -5,7 +5,10 @@
 //! key. Rows stay in the batches they came in, gathered once at commit. Cost: one hash entry per written key.
 //! It does not know what others have written since the snapshot: that is the judge's.
 
-use super::layout::{self, Op};
+use super::{
+    head::by_ids,
+    layout::{self, Op},
+};
 use crate::{
     catalog::{Column, Kind, Relation, key_constraint},
     error::{Error, Result, sqlstate as code},
@@ -18,7 +21,7 @@ use arrow::{
 use regauge_plan::functions::precision;
 use regauge_types::{ErrorKind, TopicId, key};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -46,6 +49,9 @@ pub struct Change {
     pub before: Option<RowRef>,
     /// The row that is to be.
     pub after: Option<RowRef>,
+    /// The row is the one that the snapshot has, but for columns that the transaction has changed: the change of the columns says so for
+    /// all rows, and nothing is written.
+    pub carried: bool,
 }
 
 impl Change {
@@ -53,6 +59,7 @@ impl Change {
     #[must_use]
     pub fn op(&self) -> Option<Op> {
         match (&self.before, &self.after) {
+            _ if self.carried => None,
             (None, Some(_)) => Some(Op::Insert),
             (Some(_), Some(_)) => Some(Op::Update),
             (Some(_), None) => Some(Op::Delete),
@@ -75,7 +82,7 @@ impl TableWrites {
     /// Whether there is a row that was not there, or not so.
     #[must_use]
     pub fn brings_rows(&self) -> bool {
-        self.changes.iter().any(|c| c.after.is_some())
+        self.changes.iter().any(|c| c.op().is_some() && c.after.is_some())
     }
 
     /// Nothing written yet. `relation` must be a table.
@@ -140,12 +147,74 @@ impl TableWrites {
     /// Writes the row (or its absence) of a key. `before` is what the snapshot has, asked only at the first write of the key.
     pub fn put(&mut self, key: Key, before: impl FnOnce() -> Option<RowRef>, after: Option<RowRef>) {
         match self.places.get(&key) {
-            Some(at) => self.changes[*at].after = after,
-            None => {
-                self.places.insert(key.clone(), self.changes.len());
-                self.changes.push(Change { key, before: before(), after });
+            Some(at) => {
+                let change = &mut self.changes[*at];
+                (change.after, change.carried) = (after, false);
+            }
+            None => self.push(Change { key, before: before(), after, carried: false }),
+        }
+    }
+
+    fn push(&mut self, change: Change) {
+        self.places.insert(change.key.clone(), self.changes.len());
+        self.changes.push(change);
+    }
+
+    /// What a transaction has written to a table, and all rows of its snapshot beside that, under columns that it has changed: they are found
+    /// by their ids. From then on it reads and writes the table's rows here alone. Rows of a table without a key, whose keys are made of all
+    /// columns, are taken out and put in again. Cost: all rows.
+    pub fn carried<'a>(
+        own: Option<&'a TableWrites>,
+        relation: &Arc<Relation>,
+        snapshot: impl Iterator<Item = (&'a Key, &'a RowRef)>,
+    ) -> Result<TableWrites> {
+        let mut all = TableWrites::new(relation.clone());
+        let schema = all.schema.clone();
+        // Rows that lent their batches live as long as what they are asked for.
+        let mut known: HashMap<*const RecordBatch, Arc<RecordBatch>> = HashMap::new();
+        let mut under = |row: &RowRef| {
+            let batch = match known.get(&Arc::as_ptr(&row.batch)) {
+                Some(batch) => batch.clone(),
+                None => {
+                    let batch = Arc::new(by_ids(&row.batch, &schema).map_err(Error::arrow)?);
+                    known.insert(Arc::as_ptr(&row.batch), batch.clone());
+                    batch
+                }
+            };
+            Ok::<RowRef, Error>(RowRef { batch, at: row.at })
+        };
+        let own = own.into_iter().flat_map(TableWrites::changes);
+        let mine: HashSet<&Key> = own.clone().map(|c| &c.key).collect();
+        let beside = snapshot.filter(|(key, _)| !mine.contains(key));
+        let changes = own
+            .map(|c| (&c.key, c.before.as_ref(), c.after.as_ref(), c.carried))
+            .chain(beside.map(|(key, row)| (key, Some(row), Some(row), true)));
+        for (key, before, after, carried) in changes {
+            let (before, after) = (before.map(&mut under).transpose()?, after.map(&mut under).transpose()?);
+            if !all.repeats() {
+                all.push(Change { key: key.clone(), before, after, carried });
+                continue;
+            }
+            if before.is_some() {
+                all.push(Change { key: key.clone(), before, after: None, carried: false });
+            }
+            if let Some(after) = after {
+                let one = after.batch.slice(after.at, 1);
+                let key = copies(&one)?.pop().ok_or_else(|| Error::internal("a row without a key"))?;
+                all.push(Change { key, before: None, after: Some(after), carried: false });
             }
         }
+        Ok(all)
+    }
+
+    /// These are the rows of a table without a key, and no others.
+    pub fn all_anew(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.changes.iter_mut().for_each(|c| (c.after, c.carried) = (None, false));
+        let batch = Arc::new(rows.clone());
+        for (at, key) in copies(rows)?.into_iter().enumerate() {
+            self.push(Change { key, before: None, after: Some(RowRef { batch: batch.clone(), at }), carried: false });
+        }
+        Ok(())
     }
 
     /// Refuses rows where a value is missing. Texts were cut before: see [`fit_chars`].

@@ -137,8 +137,46 @@ async fn not_null_and_defaults_change() {
     assert_eq!(run(&mut s, "INSERT INTO t (id) VALUES (3) RETURNING n").await, ["NULL"]);
     assert_eq!(code(&mut s, "ALTER TABLE t ALTER COLUMN id DROP NOT NULL").await, "42P16");
     assert_eq!(code(&mut s, "ALTER TABLE t ADD COLUMN x INT NOT NULL").await, "23502");
-    assert_eq!(code(&mut s, "BEGIN; INSERT INTO t VALUES (9, 9); ALTER TABLE t ADD COLUMN y INT").await, "55006");
+    run(&mut s, "CREATE STREAM e (n INT)").await;
+    assert_eq!(code(&mut s, "BEGIN; INSERT INTO e VALUES (9); ALTER STREAM e ADD COLUMN y INT").await, "55006");
     run(&mut s, "ROLLBACK").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_is_one_transaction_and_outlives_a_restart() {
+    let mut site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, n INT); CREATE TABLE free (n INT)").await;
+    run(&mut s, "INSERT INTO t VALUES (1, 10), (2, 20), (3, 30); INSERT INTO free VALUES (1), (1), (2)").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW m AS SELECT count(*) AS rows, sum(n) AS n FROM t").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW f AS SELECT n, count(*) AS rows FROM free GROUP BY n").await;
+    run(&mut s, "BEGIN; DELETE FROM t WHERE id = 3; INSERT INTO t VALUES (4, 40)").await;
+    run(&mut s, "ALTER TABLE t ADD COLUMN a INT; ALTER TABLE t ADD COLUMN b TEXT DEFAULT 'b'").await;
+    run(&mut s, "UPDATE t SET a = n + id WHERE id <> 4; INSERT INTO t VALUES (5, 50, 5, 'five')").await;
+    assert_eq!(code(&mut s, "SAVEPOINT s; ALTER TABLE t ALTER COLUMN a SET NOT NULL").await, "23502");
+    run(&mut s, "ROLLBACK TO s; UPDATE t SET a = 0 WHERE a IS NULL; ALTER TABLE t ALTER a SET NOT NULL").await;
+    run(&mut s, "ALTER TABLE t RENAME COLUMN b TO c; UPDATE t SET c = c || id WHERE id = 2").await;
+    assert_eq!(run(&mut s, "SELECT * FROM t ORDER BY id").await, ["1|10|11|b", "2|20|22|b2", "4|40|0|b", "5|50|5|five"]);
+    run(&mut s, "ALTER TABLE free ADD COLUMN k INT; UPDATE free SET k = 7 WHERE n = 1; DELETE FROM free WHERE n = 2").await;
+    run(&mut s, "ALTER TABLE free ADD COLUMN l INT DEFAULT 8; INSERT INTO free VALUES (3)").await;
+    let free = ["1|7|8", "1|7|8", "3|NULL|8"];
+    assert_eq!(run(&mut s, "SELECT * FROM free ORDER BY n").await, free);
+    assert_eq!(run(&mut site.session(), "SELECT * FROM t ORDER BY id").await, ["1|10", "2|20", "3|30"]);
+    run(&mut s, "COMMIT").await;
+    for again in 0..2 {
+        let all = run(&mut s, "SELECT * FROM t ORDER BY id").await;
+        assert_eq!(all, ["1|10|11|b", "2|20|22|b2", "4|40|0|b", "5|50|5|five"], "{again}");
+        assert_eq!(run(&mut s, "SELECT * FROM free ORDER BY n").await, free, "{again}");
+        assert_eq!(run(&mut s, "FLUSH; SELECT * FROM m").await, ["4|120"], "{again}");
+        assert_eq!(run(&mut s, "SELECT * FROM f ORDER BY n").await, ["1|2", "3|1"], "{again}");
+        drop(s);
+        site.reopen();
+        s = site.session();
+    }
+    run(&mut s, "UPDATE free SET l = n; ALTER TABLE free ADD COLUMN o INT; UPDATE free SET o = 1 WHERE n = 3").await;
+    assert_eq!(run(&mut s, "SELECT * FROM free ORDER BY n").await, ["1|7|1|NULL", "1|7|1|NULL", "3|NULL|3|1"]);
+    run(&mut s, "DELETE FROM free WHERE n = 1").await;
+    assert_eq!(run(&mut s, "FLUSH; SELECT * FROM f").await, ["3|1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

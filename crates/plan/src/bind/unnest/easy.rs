@@ -8,7 +8,7 @@
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Subquery};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Subquery};
 
 use super::outer::{has_query, of_expr, of_plan, resolves};
 use crate::bind::check::at_most_one_row;
@@ -64,7 +64,10 @@ fn own(exprs: &[Expr], input: &LogicalPlan) -> Result<bool> {
 /// what it pulls up through the name of a query in FROM.
 fn filtered(plan: &LogicalPlan, equal: bool, distinct: bool) -> Result<bool> {
     match plan {
-        LogicalPlan::Projection(p) => Ok(own(&p.expr, &p.input)? && filtered(&p.input, equal, distinct)?),
+        LogicalPlan::Projection(p) => {
+            let outer = !of_plan(&p.input)?.is_empty();
+            Ok(own(&p.expr, &p.input)? && !(outer && renames(p)) && filtered(&p.input, equal, distinct)?)
+        }
         LogicalPlan::Distinct(Distinct::All(input)) if distinct => filtered(input, equal, distinct),
         LogicalPlan::Filter(f) => {
             for e in split_conjunction(&f.predicate) {
@@ -79,15 +82,24 @@ fn filtered(plan: &LogicalPlan, equal: bool, distinct: bool) -> Result<bool> {
     }
 }
 
-/// An own expression equals an outer one, and equal values are the same: DataFusion groups by what is equal.
+/// Whether something computed has the name of a column below, which DataFusion would pull up beside it.
+fn renames(p: &Projection) -> bool {
+    let below = p.input.schema();
+    let taken = |name: &String| below.fields().iter().any(|f| f.name() == name);
+    p.expr.iter().zip(p.schema.fields()).any(|(e, f)| !matches!(e, Expr::Column(_)) && taken(f.name()))
+}
+
+/// An own column equals something outer, and equal values are the same: DataFusion groups by the column, so that what is compared must tell
+/// its values apart. An own expression it does not take at all, and under a cast to floats several numbers are one.
 fn equality(e: &Expr, schema: &DFSchema) -> Result<bool> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = e else { return Ok(false) };
-    let inner = |e: &Expr| e.any_column_refs() && !e.contains_outer();
+    let inner = |e: &Expr| matches!(e, Expr::Column(_));
     let outer = |e: &Expr| e.contains_outer() && !e.any_column_refs();
-    let own = match (inner(left) && outer(right), outer(left) && inner(right)) {
-        (true, _) => left,
-        (_, true) => right,
+    let (own, other) = match (inner(left) && outer(right), outer(left) && inner(right)) {
+        (true, _) => (left, right),
+        (_, true) => (right, left),
         _ => return Ok(false),
     };
-    Ok(key_of(&own.get_type(schema)?).is_none())
+    let (Ok(own), Ok(other)) = (own.get_type(schema), other.get_type(schema)) else { return Ok(false) };
+    Ok(key_of(&own).is_none() && (own.is_floating() || !other.is_floating()))
 }

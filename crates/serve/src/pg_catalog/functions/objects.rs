@@ -191,6 +191,10 @@ fn ended(sql: &str) -> String {
 
 /// `CREATE UNIQUE INDEX .. ON .. USING btree (..)`
 pub fn index_def(index: &Object, table: &Object) -> String {
+    if let (Some(made), Some(relation)) = (&index.made, &table.relation) {
+        let (name, by) = (quote_ident(&made.name), made.shown(relation, &quote_ident));
+        return format!("CREATE INDEX {name} ON {} {by}", table.full_name());
+    }
     let columns: Vec<String> = index.columns.iter().map(|c| quote_ident(&c.name)).collect();
     let name = quote_ident(&index.name);
     format!("CREATE UNIQUE INDEX {name} ON {} USING btree ({})", table.full_name(), columns.join(", "))

@@ -1,4 +1,4 @@
-//! `pg_class`: tables and streams are `r`, views `v`, materialized views `m`, indexes of keys `i`.
+//! `pg_class`: tables and streams are `r`, views `v`, materialized views `m`, indexes `i`.
 
 use super::{System, catalog};
 use crate::pg_catalog::{
@@ -26,7 +26,7 @@ fn row_of(facts: &Facts, o: &Object) -> Vec<Cell> {
         "i" => oids::BTREE,
         _ => 0,
     };
-    let indexed = o.index_of.is_none() && !o.key.is_empty();
+    let indexed = facts.is_indexed(o);
     let is_view = o.kind == "v" || o.kind == "m";
     let replica = if o.kind == "r" || o.kind == "m" { "d" } else { "n" };
     row![

@@ -1,4 +1,4 @@
-//! `pg_index` and `pg_constraint`: the primary key of a table, and its conditions.
+//! `pg_index` and `pg_constraint`: the primary key of a table, indexes that were made, and conditions.
 
 use super::{System, catalog, live::Live};
 use crate::pg_catalog::{
@@ -32,17 +32,21 @@ fn attnums(o: &Object) -> Vec<usize> {
 }
 
 fn indexes(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
-    keyed(facts)
-        .map(|o| {
-            let n = o.key.len();
+    let indexes = facts.objects().iter().filter_map(|o| Some((o, o.index_of?)));
+    indexes
+        .map(|(o, of)| {
+            let (n, n_keys) = (o.key.len(), o.made.as_ref().map_or(o.key.len(), |made| made.columns.len()));
+            let is_key = o.made.is_none();
+            let option = |at: usize| o.made.as_ref().and_then(|made| made.columns.get(at));
+            let options = (0..n_keys).map(|at| option(at).map_or(0, |c| i64::from(c.descending) + 2 * i64::from(c.nulls_first)));
             row![
-                oids::key_index(o.oid),
                 o.oid,
+                of,
                 n,
-                n,
-                true,
+                n_keys,
+                is_key,
                 false,
-                true,
+                is_key,
                 false,
                 true,
                 false,
@@ -52,9 +56,9 @@ fn indexes(facts: &Facts, _: &Live) -> Vec<Vec<Cell>> {
                 true,
                 false,
                 attnums(o),
-                vec![0i64; n],
-                vec![0i64; n],
-                vec![0i64; n],
+                vec![0i64; n_keys],
+                vec![0i64; n_keys],
+                options.collect::<Vec<i64>>(),
                 NULL,
                 NULL,
             ]

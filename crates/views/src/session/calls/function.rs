@@ -49,6 +49,7 @@ enum Does {
     Lock { mode: LockMode, of_transaction: bool, waits: bool },
     Unlock(LockMode),
     UnlockAll,
+    Notify,
 }
 
 use LockMode::{Exclusive, Shared};
@@ -74,6 +75,7 @@ const CALLS: &[(&str, Does)] = &[
     ("pg_advisory_unlock", Does::Unlock(Exclusive)),
     ("pg_advisory_unlock_shared", Does::Unlock(Shared)),
     ("pg_advisory_unlock_all", Does::UnlockAll),
+    ("pg_notify", Does::Notify),
 ];
 
 impl Does {
@@ -97,6 +99,7 @@ impl Does {
             (Does::Lock { .. } | Does::Unlock(_), 1) => vec![DataType::Int64],
             (Does::Lock { .. } | Does::Unlock(_), 2) => vec![DataType::Int32, DataType::Int32],
             (Does::UnlockAll, 0) => vec![],
+            (Does::Notify, 2) => vec![DataType::Utf8, DataType::Utf8],
             _ => return None,
         })
     }
@@ -317,6 +320,15 @@ impl Call {
             }
             Does::UnlockAll => {
                 self.calls.locks.unlock_all(self.calls.owner);
+                Arc::new(StringArray::from(vec![""; n]))
+            }
+            Does::Notify => {
+                // A channel that is NULL is empty, which is none; a payload that is NULL is empty.
+                let text = |at: usize, row: usize| {
+                    let column = columns.get(at).filter(|c| c.is_valid(row));
+                    column.map(|c| c.as_string::<i32>().value(row).to_owned()).unwrap_or_default()
+                };
+                (0..n).try_for_each(|row| self.calls.notify(text(0, row), text(1, row)))?;
                 Arc::new(StringArray::from(vec![""; n]))
             }
             Does::Unlock(mode) => {

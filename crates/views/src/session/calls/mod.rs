@@ -1,4 +1,4 @@
-//! What functions do to their session: `set_config`, `pg_sleep` and the advisory locks, and LOCK TABLE, which is one among tables.
+//! What functions do to their session: `set_config`, `pg_notify`, `pg_sleep` and the advisory locks, and LOCK TABLE, which is one among tables.
 //!
 //! ```text
 //!   planning finds one of the names ─▶ functions of this statement ─▶ rows ─▶ all of them, before the statement is over
@@ -16,11 +16,13 @@ pub(super) use function::open_parameters;
 
 use super::{
     Session,
+    notify::noted,
     txn::{Mode, Txn},
 };
 use crate::{
     advisory::{HELD_MAX, Held, Key, Locks, Mode as LockMode, Owner, Refused, Scope, Until},
     error::{Error, Result, sqlstate as code},
+    notify::{NOTES_MAX, Note},
     response::{Notice, Response, Rows},
 };
 use parking_lot::Mutex;
@@ -61,6 +63,8 @@ struct Turn {
     kept: BTreeMap<(Key, LockMode), u32>,
     wishes: Vec<Wish>,
     notices: Vec<Notice>,
+    /// What it sends: channels and payloads.
+    notes: Vec<(String, String)>,
 }
 
 /// A setting that is to change when the statement has succeeded.
@@ -179,6 +183,17 @@ impl Calls {
         Ok(free)
     }
 
+    /// Sends a note when the statement has succeeded and its transaction is committed.
+    fn notify(&self, channel: String, payload: String) -> Result<()> {
+        Note::new(&channel, &payload, 0)?;
+        let mut turn = self.turn.lock();
+        if turn.notes.len() >= NOTES_MAX {
+            return Err(Error::invalid("54000", format!("a statement sends more than {NOTES_MAX} notifications")));
+        }
+        turn.notes.push((channel, payload));
+        Ok(())
+    }
+
     /// How many rows of a table are held by anybody.
     pub(super) fn n_rows_held(&self, topic: TopicId) -> usize {
         self.locks.n_rows(topic)
@@ -224,10 +239,14 @@ impl Session {
             return Ok(response);
         }
         let response = self.whole(response).await.map_err(misplaced)?;
-        let (wishes, notices, first, reads, locked) = {
+        let (wishes, notices, notes, first, reads, locked) = {
             let mut turn = self.calls.turn.lock();
-            (std::mem::take(&mut turn.wishes), std::mem::take(&mut turn.notices), turn.first, turn.reads, turn.locked)
+            let (wishes, notices, notes) =
+                (std::mem::take(&mut turn.wishes), std::mem::take(&mut turn.notices), std::mem::take(&mut turn.notes));
+            (wishes, notices, notes, turn.first, turn.reads, turn.locked)
         };
+        let notes = notes.iter().map(|(channel, payload)| Note::new(channel, payload, self.pid)).collect::<Result<_>>()?;
+        noted(txn, notes)?;
         if locked {
             // What it has written it has judged by its snapshot.
             self.follow(txn, first && !reads && !txn.has_written());
