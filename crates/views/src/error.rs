@@ -51,6 +51,7 @@ pub mod sqlstate {
     pub const CANT_CHANGE_NOW: &str = "55P02";
     pub const QUERY_CANCELED: &str = "57014";
     pub const SHUTDOWN: &str = "57P01";
+    pub const CRASHED: &str = "57P02";
     pub const IO: &str = "58030";
     pub const INTERNAL: &str = "XX000";
     pub const CORRUPT: &str = "XX001";
