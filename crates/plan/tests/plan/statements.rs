@@ -201,7 +201,7 @@ fn other_statements_are_refused_with_what_to_write_instead() {
         ("CREATE TABLE t (a INT GENERATED ALWAYS AS (1))", "42601", ""),
         ("CREATE TABLE t (a TEXT GENERATED ALWAYS AS IDENTITY)", "22023", ""),
         ("CREATE TABLE t (a SERIAL DEFAULT 1)", "42601", "one of"),
-        ("CREATE INDEX i ON t (a)", "0A000", "primary key"),
+        ("CREATE UNIQUE INDEX i ON t (a)", "0A000", "primary key"),
         ("ALTER TABLE t ALTER COLUMN b TYPE INT", "0A000", "SET DEFAULT"),
         ("ALTER VIEW t ADD COLUMN b INT", "0A000", "CREATE OR REPLACE"),
         ("CREATE VIEW v AS SELECT 1 EMIT FINAL", "0A000", "CREATE MATERIALIZED VIEW"),
