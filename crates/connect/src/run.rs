@@ -1,13 +1,14 @@
 //! Acting for the protocol: one task per sink, and one that starts and ends them as the catalog says.
 //!
 //! A task takes what [`crate::protocol`] says, does it, and tells it what came of it. It may be dropped at any moment, as the process may:
-//! nothing that matters is in it. Invariant: of a sink one task runs. Cost: a sink holds the rows of one write in memory; a target
+//! nothing that matters is in it. Nor is anything begun that is not in the catalog for good: a CREATE that a crash takes back has left nothing
+//! in the target ([`Feed::catalog`]). Invariant: of a sink one task runs. Cost: a sink holds the rows of one write in memory; a target
 //! that is slow or away holds up its own sink, and nothing is held for it.
 
 use crate::{
     connectors,
     error::Fault,
-    protocol::{Action, Fact, Mark, State, decide},
+    protocol::{Action, Fact, Mark, State, backoff, decide},
     target::{Cuts, Rows, Target, Uncut, Write},
 };
 use parking_lot::Mutex;
@@ -22,7 +23,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often the catalog is looked at.
@@ -33,6 +37,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const READABLE: Duration = Duration::from_secs(30);
 /// A mark without rows is written down after so long: a restart then finds the target up to date.
 const SETTLE: Duration = Duration::from_secs(5);
+/// A task that has run for so long before it panicked is begun anew as if it never had.
+const LASTED: Duration = Duration::from_secs(60);
 /// Rows of one write, about; an epoch is never cut.
 const ROWS_MAX: usize = 50_000;
 
@@ -83,7 +89,13 @@ struct Keeper {
 struct Running {
     sink: Arc<Sink>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    /// None once it has ended by itself.
+    task: Option<JoinHandle<()>>,
+    begun: Instant,
+    /// How often its task has panicked, one after the other.
+    panics: u32,
+    /// When it is begun anew, if it has panicked.
+    again: Option<Instant>,
 }
 
 impl Keeper {
@@ -95,6 +107,7 @@ impl Keeper {
                 self.reconcile(&catalog).await;
                 last = Some(catalog);
             }
+            self.tend().await;
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(CATALOG_EVERY) => {}
@@ -118,22 +131,56 @@ impl Keeper {
             }
         }
         for (id, sink) in wanted {
-            self.running.entry(id).or_insert_with(|| {
-                let stop = CancellationToken::new();
-                let task = Task::new(self.feed.clone(), sink.clone(), self.cuts.clone());
-                let (killed, stopped) = (self.killed.clone(), stop.clone());
-                let task = tokio::spawn(async move {
-                    tokio::select! {
-                        () = stopped.cancelled() => {}
-                        at = task.run() => {
-                            if let Some(at) = at {
-                                killed.lock().insert(id, at);
-                            }
-                        }
+            if !self.running.contains_key(&id) {
+                let running = self.begin(sink, 0);
+                self.running.insert(id, running);
+            }
+        }
+    }
+
+    /// Begins a sink's task, which has panicked so often in a row.
+    fn begin(&self, sink: Arc<Sink>, panics: u32) -> Running {
+        let (id, stop) = (sink.id, CancellationToken::new());
+        let task = Task::new(self.feed.clone(), sink.clone(), self.cuts.clone());
+        let (killed, stopped) = (self.killed.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                at = task.run() => {
+                    if let Some(at) = at {
+                        killed.lock().insert(id, at);
                     }
+                }
+            }
+        });
+        Running { sink, stop, task: Some(task), begun: Instant::now(), panics, again: None }
+    }
+
+    /// A task that has panicked has failed like others: it is told, and begun anew after a while, under the next incarnation and with nothing
+    /// of what it had in hand: the target is asked.
+    async fn tend(&mut self) {
+        let ids: Vec<u32> = self.running.keys().copied().collect();
+        for id in ids {
+            let Some(running) = self.running.get_mut(&id) else { continue };
+            if running.task.as_ref().is_some_and(JoinHandle::is_finished)
+                && let Some(task) = running.task.take()
+                && let Err(error) = task.await
+            {
+                let why = panic_text(error);
+                tracing::error!(sink = %running.sink.name, panic = why, "a sink's task has panicked");
+                running.panics = if running.begun.elapsed() >= LASTED { 1 } else { running.panics.saturating_add(1) };
+                running.again = Some(Instant::now() + backoff(running.panics));
+                self.feed.sinks().tell(id, |s| {
+                    s.state = "failed";
+                    s.n_retries += 1;
+                    s.error = Some(format!("a fault of regauge: its task has panicked: {why}"));
                 });
-                Running { sink, stop, task }
-            });
+            }
+            if running.again.is_some_and(|at| Instant::now() >= at) {
+                let (sink, panics) = (running.sink.clone(), running.panics);
+                let begun = self.begin(sink, panics);
+                self.running.insert(id, begun);
+            }
         }
     }
 }
@@ -141,10 +188,17 @@ impl Keeper {
 impl Running {
     async fn end(self) {
         self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, sink = %self.sink.name, "a sink's task has panicked");
+        let Some(task) = self.task else { return };
+        if let Err(error) = task.await {
+            tracing::error!(sink = %self.sink.name, panic = panic_text(error), "a sink's task has panicked");
         }
     }
+}
+
+fn panic_text(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was cut off".to_owned() };
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
 }
 
 /// One sink.

@@ -5,7 +5,7 @@
 //! While one batch is being synced the next one fills: N concurrent commits share one fdatasync, without any delay to wait for them.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -240,6 +240,17 @@ impl Log {
     #[must_use]
     pub fn wait_beyond(&self, lsn: Lsn, time: Duration) -> Lsn {
         self.inner.shared.board.wait_beyond(lsn, time)
+    }
+
+    /// As [`Log::wait_beyond`], and no longer than until `stop` is set; who sets it calls [`Log::wake`] behind that.
+    #[must_use]
+    pub fn wait_beyond_unless(&self, lsn: Lsn, time: Duration, stop: &AtomicBool) -> Lsn {
+        self.inner.shared.board.wait_beyond_unless(lsn, time, stop)
+    }
+
+    /// Lets those who wait for commits look again at once, whether they are to stop.
+    pub fn wake(&self) {
+        self.inner.shared.board.wake();
     }
 
     /// Topics that take appends, by id, with their current schemas, as of the last commit in order.

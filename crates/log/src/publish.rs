@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -144,6 +145,22 @@ impl Board {
         let mut published = self.published.lock();
         self.changed.wait_while_for(&mut published, |p| p.durable <= lsn && !p.closed, time);
         published.durable
+    }
+
+    /// As [`Board::wait_beyond`], and no longer than until `stop` is set and [`Board::wake`] was called behind that.
+    #[must_use]
+    pub fn wait_beyond_unless(&self, lsn: Lsn, time: Duration, stop: &AtomicBool) -> Lsn {
+        let mut published = self.published.lock();
+        let waits = |p: &mut Published| p.durable <= lsn && !p.closed && !stop.load(Ordering::Acquire);
+        self.changed.wait_while_for(&mut published, waits, time);
+        published.durable
+    }
+
+    /// Lets all who wait look at what they wait for.
+    pub fn wake(&self) {
+        // Under the lock, so that no waiter looks before what it is woken for and sleeps after.
+        drop(self.published.lock());
+        self.changed.notify_all();
     }
 
     /// Recent commits after `after`, at least one and then up to `max_rows` rows.

@@ -80,7 +80,7 @@ pub fn explain(error: Error) -> anyhow::Error {
     if let Some(detail) = &error.detail {
         text += &format!("\ndetail: {detail}");
     }
-    if let Some(hint) = &error.hint {
+    if let Some(hint) = error.advice() {
         text += &format!("\nhint: {hint}");
     }
     anyhow::anyhow!(text)

@@ -1,6 +1,7 @@
 //! `regauge serve`: takes the ports, opens the data folder, says how to connect, and serves until it is told to stop.
 //!
-//! SIGTERM and Ctrl-C cancel what runs, tell clients, and end with exit code 0; nothing acknowledged depends on it.
+//! SIGTERM and Ctrl-C cancel what runs, tell clients, and end with exit code 0; nothing acknowledged depends on it. A fault after which views
+//! would stand still for ever ends it, too, with exit code 1: why that is better than to go on says `regauge_views::driver::end`.
 
 use crate::{
     allocator,
@@ -10,6 +11,7 @@ use crate::{
 use anyhow::{Context, bail};
 use clap::Args;
 use regauge_serve::pg::{Options, Tls};
+use regauge_types::Env;
 use regauge_views::Config;
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -94,6 +96,21 @@ fn bytes(text: &str) -> Result<usize, String> {
 const MEMORY_MIN: usize = 16 << 20;
 
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    serve(args, Env::real(), || drop(std::thread::spawn(end_by_force))).await
+}
+
+/// How long what runs has to end in once nothing more will come of it.
+const LAST: Duration = Duration::from_secs(10);
+
+/// Ends the process, whatever holds up its end.
+fn end_by_force() {
+    std::thread::sleep(LAST);
+    eprintln!("error: the server has not ended within {} s after its fault and is cut off", LAST.as_secs());
+    std::process::exit(1);
+}
+
+/// Serves until it is told to stop, or until nothing more will come of it: then `on_fault` is called first.
+async fn serve(args: ServeArgs, env: Env, on_fault: impl FnOnce() + Send) -> anyhow::Result<()> {
     let tls = tls(&args)?;
     if !args.host.is_loopback() && tls.is_none() {
         bail!(
@@ -118,6 +135,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         bail!("--workers 0 leaves nobody to keep the views up to date; leave it out, or write 1 or more");
     }
     let mut config = Config::new(&args.data).workers(args.workers);
+    config.env = env;
     config.secret_key = args.secret_key_file.as_deref().map(folder::secret_key).transpose()?;
     config.checkpoints.enabled = args.checkpoint_every_ms > 0;
     config.checkpoints.every = Duration::from_millis(args.checkpoint_every_ms);
@@ -128,12 +146,19 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let doors = bound.open(&instance, &args.data)?;
     welcome(&args.data, &doors, secured);
     let mut idle = tokio::time::interval(allocator::EVERY);
-    loop {
+    let fault = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            fault = instance.until_failed() => break Some(fault),
             _ = idle.tick() => allocator::give_back(),
         }
+    };
+    if let Some(fault) = fault {
+        on_fault();
+        // Clients are told, if that still works.
+        let _ = tokio::time::timeout(LAST, doors.close()).await;
+        return Err(print::explain(fault));
     }
     tracing::info!("stopping");
     doors.close().await?;
@@ -158,4 +183,83 @@ fn welcome(data: &Path, doors: &Doors, tls: bool) {
     println!("connect with:");
     println!("  {}", doors.psql());
     tracing::info!(pid = running.pid, pg = %running.pg, tls, "serving");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::running::Running;
+    use regauge_types::env::Clock;
+    use std::{
+        io::{Read, Write},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
+    /// A clock that the thread which closes epochs cannot read any more, once it is told so.
+    struct Broken {
+        real: Arc<dyn Clock>,
+        now: AtomicBool,
+    }
+
+    impl Clock for Broken {
+        fn wall_ms(&self) -> u64 {
+            self.real.wall_ms()
+        }
+        fn steady(&self) -> Duration {
+            let is_driver = std::thread::current().name() == Some("regauge-epochs");
+            assert!(!(is_driver && self.now.load(Ordering::SeqCst)), "planted");
+            self.real.steady()
+        }
+        fn sleep(&self, time: Duration) {
+            self.real.sleep(time);
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_whose_views_would_stand_still_ends_with_an_error_and_opens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Broken { real: Env::real().clock, now: AtomicBool::new(false) });
+        let data = dir.path().to_str().unwrap();
+        for broken in [true, false] {
+            clock.now.store(false, Ordering::SeqCst);
+            let arguments = ["serve", "--data", data, "--pg-port", "0", "--http-port", "0", "--workers", "1"];
+            let args = <Only as clap::Parser>::parse_from(arguments).args;
+            let (env, told) = (Env { clock: clock.clone(), ..Env::real() }, Arc::new(AtomicBool::new(false)));
+            let tell = told.clone();
+            let mut server = tokio::spawn(serve(args, env, move || tell.store(true, Ordering::SeqCst)));
+            let mut found = None;
+            for _ in 0..6_000 {
+                found = Running::find(dir.path());
+                if found.is_some() || server.is_finished() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let mut http = std::net::TcpStream::connect(found.unwrap().http.unwrap()).unwrap();
+            http.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            http.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            if !broken {
+                server.abort();
+                break;
+            }
+            clock.now.store(true, Ordering::SeqCst);
+            let ended =
+                tokio::time::timeout(Duration::from_secs(120), &mut server).await.expect("it goes on as if nothing had happened");
+            let error = ended.unwrap().unwrap_err().to_string();
+            assert!(error.contains("57P02") || error.contains("views stand still"), "{error}");
+            assert!(told.load(Ordering::SeqCst) && Running::find(dir.path()).is_none());
+        }
+    }
 }

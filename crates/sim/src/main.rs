@@ -33,7 +33,7 @@ use bugs::Bug;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: regauge-sim run --seed S [--ops N] [--plant BUG] [--told] [--cpu N]\n       \
-                     regauge-sim many [--seeds N | --minutes N | --seconds N] [--seed S] [--ops N] [--plant BUG] [--jobs N]\n       regauge-sim bugs";
+                     regauge-sim many [--seeds N | --minutes N | --seconds N] [--seed S] [--ops N] [--plant BUG] [--jobs N] [--cpu N]\n       regauge-sim bugs";
 
 /// What stands on the command line.
 #[derive(Default)]

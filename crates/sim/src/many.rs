@@ -62,7 +62,9 @@ struct Sum {
 pub fn run(arguments: &Arguments, ops: u64) -> Result<bool> {
     let program = std::env::current_exe().context("who am I")?;
     let jobs = arguments.jobs.unwrap_or(2).max(1);
+    // each job on a processor of its own, from the one that was named on
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let first = arguments.cpu.unwrap_or(0);
     let seeds = arguments.seeds.unwrap_or(if arguments.seconds.is_some() { u64::MAX } else { 20 });
     let deadline = arguments.seconds.map(|s| Instant::now() + Duration::from_secs(s));
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum::default()));
@@ -77,7 +79,7 @@ pub fn run(arguments: &Arguments, ops: u64) -> Result<bool> {
                     }
                     let seed = arguments.seed.wrapping_add(n);
                     let words = words(seed, ops, arguments.bug);
-                    let output = Command::new(program).args(&words).args(["--cpu", &(job % cpus).to_string()]).output();
+                    let output = Command::new(program).args(&words).args(["--cpu", &((first + job) % cpus).to_string()]).output();
                     let output = match output {
                         Ok(output) => output,
                         Err(error) => return eprintln!("error: {error}"),

@@ -124,9 +124,9 @@ impl Locks {
         Owner(self.number())
     }
 
-    /// A transaction that holds nothing yet.
-    pub fn scope(self: &Arc<Self>) -> Held {
-        Held { locks: self.clone(), scope: Scope(self.number()), ended: Arc::default() }
+    /// A transaction that holds nothing yet; what its session holds for itself is held as long.
+    pub fn scope(self: &Arc<Self>, own: Option<Arc<Own>>) -> Held {
+        Held { locks: self.clone(), scope: Scope(self.number()), ended: Arc::default(), _own: own }
     }
 
     fn number(&self) -> u64 {
@@ -260,6 +260,29 @@ pub struct Held {
     pub scope: Scope,
     /// Whether it has ended. Who takes a lock for it looks at this afterwards, and gives back what nobody else would.
     pub ended: Arc<AtomicBool>,
+    /// Dropped after what the transaction holds.
+    _own: Option<Arc<Own>>,
+}
+
+/// What a session holds for itself: given back when nobody has this any more, that is when the session has ended, and with it the last
+/// commit of its that was under way. Who gets one of its locks sees what it has committed, whether or not anybody waited for that.
+#[derive(Debug)]
+pub struct Own {
+    locks: Arc<Locks>,
+    owner: Owner,
+}
+
+impl Own {
+    /// A session's, which holds nothing yet.
+    pub fn new(locks: Arc<Locks>, owner: Owner) -> Arc<Own> {
+        Arc::new(Own { locks, owner })
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.locks.unlock_all(self.owner);
+    }
 }
 
 impl Held {
@@ -459,7 +482,7 @@ mod tests {
     fn what_a_transaction_took_ends_with_it_and_not_before() {
         let locks = Arc::new(Locks::default());
         let (a, b) = (locks.owner(), locks.owner());
-        let held = locks.scope();
+        let held = locks.scope(None);
         let (scope, until) = (held.scope, Until::End(held.scope));
         assert!(took(&locks, a, KEY, Exclusive, until) && !locks.unlock(a, KEY, Exclusive));
         let mark = held.n_taken();
@@ -482,7 +505,7 @@ mod tests {
     fn no_more_than_so_many_are_held_and_none_is_forgotten() {
         let locks = Arc::new(Locks::default());
         let (a, b) = (locks.owner(), locks.owner());
-        let held = locks.scope();
+        let held = locks.scope(None);
         for n in 0_i64.. {
             // An entry of the key, and one of the transaction.
             match locks.try_lock(a, Key::One(n), Exclusive, if n % 2 == 0 { KEPT } else { Until::End(held.scope) }) {

@@ -107,7 +107,7 @@ impl Core {
         let held = txn.advisory.clone();
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = written(&log, &secrets, &values, transaction);
-            // Not before: who gets one of its locks sees what it has committed, even if nobody waits for this any more.
+            // Not before: who gets one of its locks, or of its session's, sees what it has committed, even if nobody waits for this any more.
             drop(held);
             outcome
         });
@@ -244,6 +244,12 @@ impl Core {
             }
         }
         Err(NotCommitted::Failed(causal_timeout(read)))
+    }
+
+    /// The catalog of the last durable commit: no crash, and no full disk, takes anything of it back.
+    #[must_use]
+    pub fn settled_catalog(&self) -> Arc<Catalog> {
+        self.judged.catalog_at(self.log.durable())
     }
 
     /// Waits until a commit is durable.

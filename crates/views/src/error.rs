@@ -51,6 +51,7 @@ pub mod sqlstate {
     pub const CANT_CHANGE_NOW: &str = "55P02";
     pub const QUERY_CANCELED: &str = "57014";
     pub const SHUTDOWN: &str = "57P01";
+    pub const CRASHED: &str = "57P02";
     pub const IO: &str = "58030";
     pub const INTERNAL: &str = "XX000";
     pub const CORRUPT: &str = "XX001";
@@ -178,6 +179,12 @@ impl Error {
         self.subject.as_ref()?.constraint.as_deref()
     }
 
+    /// What to type next: its own hint, else what goes for every error of its code.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref().or_else(|| advice(self.sqlstate))
+    }
+
     /// With what to type next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
@@ -186,13 +193,39 @@ impl Error {
     }
 }
 
+/// What goes for every error of a code, where no better is known at the place of the mistake.
+fn advice(sqlstate: &str) -> Option<&'static str> {
+    Some(match sqlstate {
+        code::SYNTAX => "the statement is wrong at or before the place that is named; statements are described in docs/sql.md",
+        "42883" => "look at the number and the types of the arguments; a cast may help, docs/functions.md lists what there is",
+        code::UNDEFINED_TABLE => "SHOW TABLES and SHOW VIEWS list what there is; a schema may have to be named",
+        code::UNDEFINED_COLUMN => "DESCRIBE lists the columns of a relation",
+        code::UNDEFINED_OBJECT => "look at its spelling; names in double quotes keep their case",
+        code::DUPLICATE_TABLE => "take another name, DROP what is there, or write IF NOT EXISTS",
+        code::DATATYPE_MISMATCH => "cast the value to the type that is expected",
+        code::INVALID_TEXT => "write the value in the form of the type that is expected",
+        code::NUMERIC_OUT_OF_RANGE => "cast to a wider type first, such as bigint or numeric",
+        code::DIVISION_BY_ZERO => "NULLIF(divisor, 0) gives NULL instead",
+        code::BAD_COPY => "each row needs as many fields as columns are named, in the format that COPY was told",
+        code::NOT_IN_REPERTOIRE => "text is UTF-8 without NUL; other bytes are stored as bytea",
+        code::STRING_TOO_LONG => "shorten the value, or take a longer type",
+        code::NOT_NULL => "give the column a value, or a DEFAULT",
+        code::UNIQUE => "INSERT .. ON CONFLICT says what to do with a key that is there",
+        code::LIMIT_EXCEEDED | "54001" | "54011" => "split the statement, or do it in smaller parts",
+        code::QUERY_CANCELED => "run it again, with a larger statement_timeout if that ended it",
+        code::FAILED_TRANSACTION => "ROLLBACK",
+        code::SERIALIZATION => "run the transaction again",
+        _ => return None,
+    })
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.message, self.sqlstate)?;
         if let Some(detail) = &self.detail {
             write!(f, "; {detail}")?;
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = self.advice() {
             write!(f, "; hint: {hint}")?;
         }
         Ok(())

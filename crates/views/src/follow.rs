@@ -26,7 +26,7 @@ use crate::{
         trace::{TraceFailure, trace_error},
     },
 };
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::Schema};
 use regauge_log::Tail;
 use regauge_types::{Delta, Lsn};
 use std::{
@@ -88,10 +88,10 @@ impl Feed {
         Feed { core: instance.core().clone() }
     }
 
-    /// The catalog now.
+    /// The catalog as it is for good: who acts on what is not durable yet has acted, beyond recall, on what a crash may take back.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
-        self.core.judged.catalog()
+        self.core.settled_catalog()
     }
 
     /// Where sinks tell of themselves.
@@ -142,7 +142,7 @@ impl Feed {
 impl Follower {
     /// What is followed; an error if it is gone, or its owner may not read it.
     pub fn source(&self) -> Result<Source> {
-        let catalog = self.core.judged.catalog();
+        let catalog = self.core.settled_catalog();
         let relation = catalog.get(self.of).cloned().ok_or_else(|| Error::no_relation("of a sink"))?;
         Who::new(catalog.rights.clone(), self.owner).read(&catalog, &relation)?;
         let (version, key, append_only) = match &relation.kind {
@@ -169,6 +169,12 @@ impl Follower {
             let options = SessionOptions::default();
             let mut session = Session::new(self.core.clone(), options, self.owner);
             let rows = session.snapshot_of(&source.relation, at).await?;
+            // They have the columns of now, which may not be for good yet.
+            let names = |schema: &Schema| schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+            let wanted = names(&source.relation.schema());
+            if rows.iter().any(|batch| names(&batch.schema()) != wanted) {
+                return Err(Error::conflict(format!("columns of \"{}\" are being changed", source.relation.name)));
+            }
             return Ok((at, rows));
         };
         let (at, rows) = self.core.versions.freshest(&[key], at_least, time).await?;
@@ -206,6 +212,7 @@ impl Follower {
         let reader = self.core.versions.reader(key)?;
         let upper = reader.wait(after.next().into(), patience).map_err(|e| trace_error(&e))?;
         if Lsn::from(upper) <= after {
+            self.core.versions.go_on()?;
             return Ok(Followed::Nothing);
         }
         let mut changes = match reader.changes(after.into(), upper) {

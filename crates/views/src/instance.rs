@@ -49,6 +49,7 @@ pub struct Instance {
 
 /// The driver's thread, ended with the last instance.
 struct Running {
+    log: Log,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<Box<dyn Joining>>>,
 }
@@ -56,10 +57,12 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        self.log.wake();
         if let Some(thread) = self.thread.lock().take()
             && let Err(panic) = thread.join()
         {
-            tracing::error!(%panic, "the epoch driver panicked");
+            // It was told of when it happened.
+            tracing::debug!(%panic, "the epoch driver panicked");
         }
     }
 }
@@ -113,7 +116,8 @@ impl Instance {
             Keeper::new(config.checkpoints, config.env.clone(), store, last, board.clone(), log.written_bytes())
         });
         let driver = Driver::new(parts, catalog, times, at, (found, keeper));
-        let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || driver.run()));
+        let told = versions.clone();
+        let thread = config.env.threads.spawn("regauge-epochs", Box::new(move || crate::driver::end::run(driver, &told)));
         let thread =
             thread.map_err(|e| Error::new(ErrorKind::Exhausted, code::OUT_OF_MEMORY, format!("cannot start a thread: {e}")))?;
         let planner = Planner::new(crate::read::planner::default_state(config.env.clock.clone()), config.limits.clone());
@@ -142,7 +146,8 @@ impl Instance {
             sessions: AtomicUsize::new(0),
             checkpoints,
         });
-        let instance = Instance { core, board, _running: Arc::new(Running { stop, thread: Mutex::new(Some(thread)) }) };
+        let running = Running { log: core.log.clone(), stop, thread: Mutex::new(Some(thread)) };
+        let instance = Instance { core, board, _running: Arc::new(running) };
         for function in &instance.config().functions {
             instance.core.register(function)?;
         }
@@ -206,6 +211,18 @@ impl Instance {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.core.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing more will come of this instance, see [`crate::driver::end`]; `None` as long as all is well. What is acknowledged is in the
+    /// folder, and there when it is opened again.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.core.versions.ended()
+    }
+
+    /// Waits for [`Instance::failure`]: for ever, if all goes well.
+    pub async fn until_failed(&self) -> Error {
+        self.core.versions.until_ended().await
     }
 
     /// What there is to be told of checkpoints.

@@ -31,7 +31,7 @@ pub trait Connectors: Send + Sync {
 /// How a sink fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// `opening`, `running`, `retrying`, `paused`, `fenced`, `stopped`.
+    /// `opening`, `copying`, `running`, `retrying`, `failed`, `paused`, `fenced`, `stopped`.
     pub state: &'static str,
     /// The epoch that its target has, with everything before it.
     pub epoch: Option<u64>,

@@ -61,7 +61,11 @@ impl Report {
     pub fn new(root: &Path, options: &Options, peer: &str) -> Report {
         let (events, live, runs) = (options.events, options.live_events, options.runs);
         let only = if options.only.is_empty() { String::new() } else { format!(" --only {}", options.only.join(",")) };
-        let binary = if options.binary.is_some() { " --binary (NOT a release build, see the text)" } else { "" };
+        let binary = match &options.binary {
+            Some(path) if Path::new(path).ends_with("release/regauge") => " --binary target/release/regauge",
+            Some(_) => " --binary (NOT a release build, see the text)",
+            None => "",
+        };
         let command = format!("cargo xtask bench --events {events} --live-events {live} --runs {runs}{only}{binary}");
         let head = format!("{}, {peer}. Medians of {runs}. `{command}`", circumstances(root));
         Report { head, events, rebuild: vec![], live: vec![], singles: Map::new() }

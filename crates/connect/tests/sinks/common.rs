@@ -44,9 +44,14 @@ impl Cuts for Knife {
 }
 
 pub fn open(dir: &Path) -> Instance {
+    open_with(dir, |_| {})
+}
+
+pub fn open_with(dir: &Path, change: impl FnOnce(&mut Config)) -> Instance {
     let mut config = Config::new(dir).workers(2);
     // a machine may be slow
     config.limits.causal_timeout = std::time::Duration::from_secs(120);
+    change(&mut config);
     let instance = Instance::open(config).unwrap();
     regauge_connect::install(&instance);
     instance

@@ -15,7 +15,7 @@ fn newest(folder: &Path) -> Manifest {
 }
 
 /// Rows of a manifest's files, summed by `_diff`, each as often as it is there; read with nothing of ours but the casts to text.
-fn summed(folder: &Path) -> Vec<String> {
+pub fn summed(folder: &Path) -> Vec<String> {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for file in newest(folder).files {
         let bytes = bytes::Bytes::from(std::fs::read(folder.join(file.path)).unwrap());

@@ -3,7 +3,10 @@
 
 mod common;
 mod cuts;
+mod faults;
 mod files;
+#[path = "../../../views/tests/views/gate.rs"]
+mod gate;
 mod handbook;
 mod hooks;
 mod pg;

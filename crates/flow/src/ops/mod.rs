@@ -15,6 +15,7 @@ mod close;
 pub(crate) mod dirty;
 mod distinct;
 mod flat_map;
+mod grouped;
 mod join;
 mod linear;
 mod map;

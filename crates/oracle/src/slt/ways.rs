@@ -173,21 +173,25 @@ fn differs(expected: &Expected, got: &Result<Answer, Failure>) -> Option<String>
     }
 }
 
-/// The file with every expectation as PostgreSQL answers it.
+/// The file with every expectation as PostgreSQL answers it. `indexes`: statements that it alone is given before it is first asked for a
+/// result, so that it need not read a whole table for each row of another; what it answers is the same without them.
 ///
 /// # Errors
 /// When PostgreSQL does not do what a statement block says: then the file is wrong.
-pub async fn bless(file: &File, postgres: &mut impl System) -> Result<File> {
+pub async fn bless(file: &File, postgres: &mut impl System, indexes: &[&str]) -> Result<File> {
     let mut blessed = file.clone();
     // Without statistics PostgreSQL plans queries over what was loaded in bulk as if it were a few rows: TPC-H took it minutes.
     let is_large = file.blocks.iter().any(|block| matches!(block, Block::Copy { .. }));
     let mut is_analyzed = !is_large;
+    let mut indexes = indexes.iter();
     for block in &mut blessed.blocks {
         if is_large && !matches!(block, Block::Result { .. }) {
             is_analyzed = false;
         } else if !is_analyzed {
             is_analyzed = true;
-            postgres.run("ANALYZE").await?.map_err(|failure| anyhow!("ANALYZE: {failure}"))?;
+            for sql in indexes.by_ref().copied().chain(["ANALYZE"]) {
+                postgres.run(sql).await?.map_err(|failure| anyhow!("{sql}: {failure}"))?;
+            }
         }
         let sql = match block {
             Block::Result { name, .. } => format!("SELECT * FROM {name}"),

@@ -9,7 +9,7 @@ use super::bind::{is_int, is_text, is_unknown};
 use super::cast;
 use super::error::{EvalError, EvalResult};
 use super::octets;
-use super::udf::{Args, Bound, Builtin, text_array};
+use super::udf::{Args, Bound, Builtin, TEXT_MAX, text_array};
 
 const T: DataType = DataType::Utf8;
 const I: DataType = DataType::Int32;
@@ -72,7 +72,7 @@ function!(RIGHT, "right", &[], &[&[T, I]], T, true, |a| text_and_int(a, |s, n, o
 }));
 function!(REPEAT, "repeat", &[], &[&[T, I]], T, false, |a| text_and_int(a, |s, n, out| {
     let times = usize::try_from(n).unwrap_or(0);
-    if s.len().saturating_mul(times) > 1 << 30 {
+    if out.len().saturating_add(s.len().saturating_mul(times)) > TEXT_MAX {
         return Err(EvalError::new("54000", "requested length too large"));
     }
     out.extend(std::iter::repeat_n(s, times));

@@ -341,7 +341,7 @@ impl Args<'_> {
     /// A strict function to text: `f` appends the row's text to the buffer, so that rows cost no allocation.
     ///
     /// # Errors
-    /// Those of `f`; 54000 when all the texts together pass 2 GiB.
+    /// Those of `f`; 54000 when all the texts together pass [`TEXT_MAX`].
     pub fn rows_text(&self, f: impl Fn(usize, &mut String) -> EvalResult<()>) -> EvalResult<ArrayRef> {
         let nulls = self.nulls();
         text_array(
@@ -353,19 +353,25 @@ impl Args<'_> {
     }
 }
 
+/// Most bytes of the texts that one call makes for all rows of a batch: what functions make is not counted by a query's budget.
+pub const TEXT_MAX: usize = 512 << 20;
+
 /// Builds a text column: `f` appends a row's text and says whether the row is not NULL.
 ///
 /// # Errors
-/// Those of `f`; 54000 when all the texts together pass 2 GiB.
+/// Those of `f`; 54000 when all the texts together pass [`TEXT_MAX`].
 pub fn text_array(n: usize, f: impl Fn(usize, &mut String) -> EvalResult<bool>) -> EvalResult<ArrayRef> {
-    let too_long = |_| EvalError::new("54000", "text of one batch exceeds 2 GiB");
+    let too_long = || EvalError::new("54000", "the texts of one batch exceed 512 MiB");
     let mut buffer = String::new();
     let mut offsets: Vec<i32> = Vec::with_capacity(n + 1);
     let mut valid = arrow::array::BooleanBufferBuilder::new(n);
     offsets.push(0);
     for i in 0..n {
         valid.append(f(i, &mut buffer)?);
-        offsets.push(i32::try_from(buffer.len()).map_err(too_long)?);
+        if buffer.len() > TEXT_MAX {
+            return Err(too_long());
+        }
+        offsets.push(i32::try_from(buffer.len()).map_err(|_| too_long())?);
     }
     let nulls = Some(NullBuffer::new(valid.finish())).filter(|n| n.null_count() > 0);
     let offsets = arrow::buffer::OffsetBuffer::new(offsets.into());

@@ -50,7 +50,7 @@ pub use limits::ParseLimits;
 pub use rights::{Grant, GrantKind, GrantOn, Rights, RoleName, RoleOptions, Secret};
 pub use sink::{SinkChange, SinkDdl};
 pub use statement::*;
-pub use weight::{RELATIONS_MAX, relations};
+pub use weight::{COLUMNS_MAX, RELATIONS_MAX, relations};
 pub use with::{Part, With};
 
 use datafusion::sql::sqlparser::ast;

@@ -90,7 +90,7 @@ const OURS_DAILY: [&str; 3] = daily!("to_char(date_time, 'YYYY-MM-DD')", "to_cha
 const DUCKDB_DAILY: [&str; 3] = daily!("strftime(date_time, '%Y-%m-%d')", "strftime(date_time, '%H:%M')");
 
 /// In the order of the table.
-pub const QUERIES: [Query; 18] = [
+pub const QUERIES: [Query; 19] = [
     Query { name: "q0", setup: None, ours: Q0, duckdb: Q0 },
     Query { name: "q1", setup: None, ours: Q1, duckdb: Q1 },
     Query { name: "q2", setup: None, ours: Q2, duckdb: Q2 },
@@ -143,6 +143,16 @@ pub const QUERIES: [Query; 18] = [
     ON p.id = a.seller AND p.window_start = a.window_start",
     },
     Query { name: "q9", setup: None, ours: Q9, duckdb: Q9 },
+    Query {
+        name: "q11",
+        setup: None,
+        ours: "SELECT bidder, count(*) AS n, window_start, window_end
+  FROM SESSION(bid, date_time, INTERVAL '10 seconds', PARTITION BY bidder) GROUP BY bidder, window_start, window_end",
+        duckdb: "SELECT bidder, count(*) AS n, min(date_time) AS window_start, max(date_time) + INTERVAL '10 seconds' AS window_end
+  FROM (SELECT bidder, date_time, sum(opens) OVER (PARTITION BY bidder ORDER BY date_time ROWS UNBOUNDED PRECEDING) AS session
+    FROM (SELECT bidder, date_time, CASE WHEN date_time - lag(date_time) OVER (PARTITION BY bidder ORDER BY date_time)
+                                          < INTERVAL '10 seconds' THEN 0 ELSE 1 END AS opens FROM bid) o) s GROUP BY bidder, session",
+    },
     Query {
         name: "q12",
         setup: None,

@@ -2,7 +2,7 @@
 
 use crate::{
     load::Load,
-    regauge,
+    not_run, regauge,
     server::{Dice, Server},
     text,
 };
@@ -21,7 +21,7 @@ const ROUNDS: &str = "REGAUGE_FULL_ROUNDS";
 fn a_full_disk_refuses_writes_and_keeps_reads_until_there_is_room() {
     if !may_mount() {
         // Said aloud, not passed over in silence: the simulated disk of the log's tests (`full_disk`) covers the log itself.
-        println!("soak: {NOT_RUN}");
+        not_run("full_disk", NOT_RUN);
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -56,7 +56,7 @@ fn a_full_disk_refuses_writes_and_keeps_reads_until_there_is_room() {
     assert_eq!(server.stop(), Some(0));
 }
 
-const NOT_RUN: &str = "not run: no small disk can be mounted here: unshare --map-root-user --mount is not allowed";
+const NOT_RUN: &str = "no small disk can be mounted here: unshare --map-root-user --mount is not allowed";
 
 /// A server whose folder is on a disk of that size, and the disk as it is seen from here.
 fn on_a_small_disk(dir: &Path, size: &str, args: &[&str]) -> (Server, PathBuf) {
@@ -75,7 +75,7 @@ fn on_a_small_disk(dir: &Path, size: &str, args: &[&str]) -> (Server, PathBuf) {
 #[test]
 fn a_disk_that_is_full_again_and_again_under_load_loses_nothing() {
     if !may_mount() {
-        println!("soak: {NOT_RUN}");
+        not_run("full_disk", NOT_RUN);
         return;
     }
     let rounds: u64 = std::env::var(ROUNDS).ok().and_then(|n| n.parse().ok()).unwrap_or(2);

@@ -24,6 +24,16 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+/// Says that a test cannot run on this machine, and why: to `cargo xtask soak`, and to `cargo xtask test`, which repeats it at its end
+/// (libtest hides what a test that passes has printed).
+fn not_run(test: &str, why: &str) {
+    println!("soak: not run: {why}");
+    if let Some(file) = std::env::var_os("REGAUGE_NOT_RUN") {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        writeln!(file, "{test}: {why}").unwrap();
+    }
+}
+
 fn sql(data: &Path, text: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_regauge")).args(["sql", "--data"]).arg(data).args(["-c", text]).output().unwrap()
 }

@@ -11,6 +11,7 @@
 
 use crate::{
     load::Load,
+    not_run,
     server::{Dice, Server},
 };
 use std::{
@@ -104,7 +105,7 @@ fn what_was_acknowledged_outlives_the_power() {
         Ok(volume) => volume,
         Err(why) => {
             // Said aloud, not passed over in silence; the simulated disk covers the same promise without a kernel.
-            println!("soak: not run: {why}");
+            not_run("power", &why.to_string());
             return;
         }
     };

@@ -71,5 +71,5 @@ impl Budget {
 
 fn too_large(bytes_max: usize) -> Failure {
     let error = Error::new(ErrorKind::Exhausted, code::LIMIT_EXCEEDED, format!("body is too large max_bytes={bytes_max}"));
-    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.hint("send it in parts, or raise the limit when the server is started"))
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.hint("send it in parts: appends take as many requests as it needs"))
 }

@@ -6,6 +6,7 @@
 //!   event: progress   data: {"epoch": n}    id: <token>          everything up to n has been sent
 //!   event: error      data: {"code", ..}    id:                  the last one; an empty id where its changes are gone (40001)
 //! ```
+//! There is no good end: whatever ends it but its client, the stop of the server too (57P01), is told in an event.
 //! `?snapshot=false` leaves out the present rows; `?after=<token>` begins behind what the token has seen, and so does the header
 //! `Last-Event-ID`, which browsers send when they connect again: nothing is missed and nothing comes twice. Where the changes since
 //! then are not kept any more the error says so, and its empty id makes a browser begin anew, with the present rows.
@@ -14,7 +15,9 @@ use super::{
     Shared,
     failure::{Failure, to_json},
     guard::Caller,
-    json, views,
+    json,
+    sql::{stopped, until_stopped},
+    views,
     visit::{Visit, text},
 };
 use arrow::{
@@ -59,7 +62,7 @@ pub(super) async fn changes(
         Err(error) => failed(&error),
     });
     let stopping = door.stopping.clone();
-    let body = stream::iter([Bytes::from(head)]).chain(events).take_until(async move { stopping.cancelled_owned().await });
+    let body = until_stopped(stream::iter([Bytes::from(head)]).chain(events), stopping, failed(&stopped()));
     *response.body_mut() = Body::from_stream(body.map(Ok::<_, Infallible>));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

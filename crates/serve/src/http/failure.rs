@@ -61,6 +61,8 @@ pub(super) fn status(error: &Error) -> StatusCode {
         code::CAUSAL_TIMEOUT | code::QUERY_CANCELED => return StatusCode::GATEWAY_TIMEOUT,
         code::DISK_FULL => return StatusCode::INSUFFICIENT_STORAGE,
         code::LIMIT_EXCEEDED => return StatusCode::PAYLOAD_TOO_LARGE,
+        // as it is, it will never be taken: nothing to try again
+        "54001" | "54011" => return StatusCode::BAD_REQUEST,
         _ => {}
     }
     match error.kind {
@@ -80,7 +82,7 @@ pub(super) fn to_json(error: &Error) -> Map<String, Value> {
     out.insert("code".to_owned(), json!(error.sqlstate));
     out.insert("message".to_owned(), json!(error.message));
     out.insert("detail".to_owned(), json!(error.detail));
-    out.insert("hint".to_owned(), json!(error.hint));
+    out.insert("hint".to_owned(), json!(error.advice()));
     out
 }
 

@@ -23,7 +23,10 @@ mod visit;
 pub use guard::Verify;
 
 use axum::{
-    Router, middleware,
+    Router,
+    extract::State,
+    http::StatusCode,
+    middleware,
     routing::{get, post},
 };
 use body::Budget;
@@ -157,10 +160,19 @@ async fn connection(stream: TcpStream, router: Router, door: Shared, shutdown: C
     }
 }
 
+/// `ok`, or 503 where views stand still for ever: who routes clients sends them elsewhere, who supervises starts it again. Nothing of what it
+/// says is about anybody's data.
+async fn health(State(door): State<Shared>) -> (StatusCode, String) {
+    match door.instance.failure() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed: {}\n", error.message)),
+    }
+}
+
 fn router(door: Shared) -> Router {
     Router::new()
         .route("/", get(page::page))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.yaml", get(page::openapi))
         .route("/v1/sql", post(sql::sql))

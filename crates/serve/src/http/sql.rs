@@ -5,6 +5,8 @@
 //!   application/json      {"results": [{"tag", "columns", "rows", "notices"}, ..]}         whole, or an error
 //!   application/x-ndjson  {"columns": [..]}  [row]..  {"tag", "notices"}   per statement, as the rows come; an error ends it: {"error": {..}}
 //! ```
+//! So an answer is whole if its last line has a tag, or, of SUBSCRIBE, which has no end, never: whatever ends that but its client, the
+//! stop of the server too (57P01), is told in a last line.
 //! Several statements are one transaction, as on the Postgres wire. A transaction ends with its request. Only NDJSON carries
 //! SUBSCRIBE; COPY FROM STDIN has its own path.
 
@@ -28,11 +30,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use regauge_types::ErrorKind;
 use regauge_views::{Error, Response as Answer, RowStream, error::sqlstate as code, response::Notice};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use tokio_util::sync::CancellationToken;
 
 /// What the client asks for.
 #[derive(serde::Deserialize)]
@@ -190,7 +193,8 @@ fn streamed(door: &Shared, visit: Visit, answers: Vec<Answer>) -> Response {
         let go = !std::mem::replace(ended, line.last);
         async move { go.then_some(Ok::<_, Infallible>(line.bytes)) }
     });
-    let lines = lines.take_until(async move { stopping.cancelled_owned().await });
+    let last = Bytes::from(format!("{}\n", json!({ "error": to_json(&stopped()) })));
+    let lines = until_stopped(lines, stopping, Ok(last));
     let held = lines.map(move |line| {
         let _visit = &visit;
         line
@@ -199,6 +203,34 @@ fn streamed(door: &Shared, visit: Visit, answers: Vec<Answer>) -> Response {
     let kind = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// What a stream says at last that is cut off as the server stops: without it nobody could tell that from its end.
+pub(super) fn stopped() -> Error {
+    let error = Error::new(ErrorKind::Unavailable, code::SHUTDOWN, "the server is stopping");
+    error.hint("connect again, and go on behind the token that came last")
+}
+
+/// A stream that ends with an item of its own if the server stops first.
+pub(super) fn until_stopped<T: Send + 'static>(
+    items: impl Stream<Item = T> + Send + 'static,
+    stopping: CancellationToken,
+    last: T,
+) -> impl Stream<Item = T> + Send {
+    stream::unfold(Some((items.boxed(), stopping, last)), |state| async move {
+        let (mut items, stopping, last) = state?;
+        let item = tokio::select! {
+            biased;
+            () = stopping.cancelled() => None,
+            item = items.next() => Some(item),
+        };
+        match item {
+            Some(item) => item.map(|item| (item, Some((items, stopping, last)))),
+            // It may have come to its end at the same moment.
+            None if matches!(items.next().now_or_never(), Some(None)) => None,
+            None => Some((last, None)),
+        }
+    })
 }
 
 /// Some lines of an answer.

@@ -70,7 +70,9 @@ fn report(out: &mut BytesMut, kind: u8, severity: &str, error: &Error) {
         field(b'V', severity);
         field(b'C', error.sqlstate);
         field(b'M', &error.message);
-        for (letter, value) in [(b'D', &error.detail), (b'H', &error.hint)] {
+        // a notice asks for nothing
+        let hint = if kind == b'E' { error.advice() } else { error.hint.as_deref() };
+        for (letter, value) in [(b'D', error.detail.as_deref()), (b'H', hint)] {
             if let Some(value) = value {
                 field(letter, value);
             }

@@ -288,9 +288,9 @@ enum Stop {
     Refused(u8, Error),
 }
 
-/// The protocol counts columns in 16 bits, PostgreSQL up to 1,664.
+/// The protocol counts columns in 16 bits, PostgreSQL up to 1,664; `*` may stand for more than are written.
 pub fn check_width(shapes: &[Shape]) -> Result<(), Error> {
-    const COLUMNS_MAX: usize = 1664;
+    use regauge_plan::parse::COLUMNS_MAX;
     if shapes.len() > COLUMNS_MAX {
         let message = format!("an answer has too many columns n={} max={COLUMNS_MAX}", shapes.len());
         return Err(Error::invalid("54011", message));

@@ -35,8 +35,12 @@ impl Server {
 
     /// Waits so long for what a token has seen.
     pub async fn patient(dir: tempfile::TempDir, options: HttpOptions, causal_timeout: Duration) -> Server {
+        Server::opened(dir, options, |config| config.limits.causal_timeout = causal_timeout).await
+    }
+
+    pub async fn opened(dir: tempfile::TempDir, options: HttpOptions, change: impl FnOnce(&mut Config)) -> Server {
         let mut config = Config::new(dir.path());
-        config.limits.causal_timeout = causal_timeout;
+        change(&mut config);
         let instance = Instance::open(config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -3,6 +3,7 @@
 
 mod causal;
 mod client;
+mod faults;
 mod guard;
 mod ledger;
 mod limits;

@@ -12,6 +12,7 @@ async fn every_kind_of_bad_statement_has_its_code() {
     client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY, n INT, s TEXT); CREATE STREAM st (n INT)").await.unwrap();
     client.batch_execute("INSERT INTO t VALUES (1, 2147483647, 'x')").await.unwrap();
     let nested = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    let wide = format!("SELECT {}", vec!["1"; 20_000].join(","));
     for (sql, expected) in [
         ("SELEC 1", "42601"),
         ("SELECT (1", "42601"),
@@ -31,10 +32,18 @@ async fn every_kind_of_bad_statement_has_its_code() {
         ("DROP TABLE nowhere", "42P01"),
         ("CREATE TABLE t (id INT PRIMARY KEY)", "42P07"),
         (nested.as_str(), "54001"),
+        // told before it is planned, which nobody could cancel
+        (wide.as_str(), "54011"),
+        ("SELECT length(repeat('x', 1000000000))", "54000"),
         ("SELECT 1", "00000"),
     ] {
         let shown: String = sql.chars().take(60).collect();
-        assert_eq!(code(&client, sql).await, expected, "{shown}");
+        let told = client.simple_query(sql).await.err();
+        let told = told.as_ref().and_then(|e| e.as_db_error());
+        assert_eq!(told.map_or("00000", |e| e.code().code()), expected, "{shown}");
+        if let Some(told) = told {
+            assert!(!told.message().is_empty() && told.hint().is_some_and(|hint| !hint.is_empty()), "{shown}: {told:?}");
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 //! ```
 //! Guarantees: a version is fed every commit after its `as_of` once and in order; boundaries are common to all that keep up;
 //! latency is one wake-up when the log is idle. A version that does not keep up delays the others by at most [`PATIENCE`] per
-//! epoch before it is left behind. DDL takes effect where its commit stands: versions are installed and dropped between epochs.
+//! epoch before it is left behind, and all that read it with it: a version is with the others only while all that it reads are, so that what it
+//! shows at an epoch is of that epoch throughout (I3, I4). DDL takes effect where its commit stands: versions are installed and dropped between epochs.
 //! Not promised: that epochs are cut at the same commits after a restart.
 
 pub mod clock;
 pub mod cuts;
 pub mod deltas;
+pub mod end;
 pub mod marks;
 pub mod pace;
 pub mod past;
@@ -115,6 +117,8 @@ type Apart = (Lsn, Vec<(TopicId, Delta)>, Times);
 struct Running {
     flow: FlowId,
     topics: BTreeSet<TopicId>,
+    /// Versions that it reads.
+    reads: BTreeSet<Key>,
     /// Fed up to here; feeding is with the others or alone.
     fed: Lsn,
     alone: bool,
@@ -130,6 +134,7 @@ struct Running {
 /// What a dataflow that was started reads, and how.
 struct Started {
     topics: BTreeSet<TopicId>,
+    reads: BTreeSet<Key>,
     marks: Marks,
     pace: Arc<Pace>,
     cuts: Vec<Lsn>,
@@ -375,7 +380,8 @@ impl Driver {
             match self.tail.next(self.limits.epoch_rows) {
                 Ok(commits) if commits.is_empty() => {
                     self.nudge();
-                    let _ = self.log.wait_beyond(self.tail.after(), if busy { BUSY } else { IDLE });
+                    let time = if busy { BUSY } else { IDLE };
+                    let _ = self.log.wait_beyond_unless(self.tail.after(), time, &self.stop);
                 }
                 Ok(commits) => self.take(&commits),
                 Err(error) => {
@@ -437,19 +443,38 @@ impl Driver {
         let keys: Vec<Key> = self.running.iter().filter(|(_, r)| !r.alone).map(|(k, _)| *k).collect();
         for key in keys {
             let Ok(trace) = self.versions.reader(key) else { continue };
-            if Lsn::from(trace.upper()) >= wanted {
+            if Lsn::from(trace.upper()) >= wanted || self.running.get(&key).is_none_or(|r| r.alone) {
                 continue;
             }
             match trace.wait(wanted.into(), PATIENCE) {
                 Ok(upper) if Lsn::from(upper) < wanted => {
-                    let fed = self.running.get(&key).map(|r| r.fed).unwrap_or_default();
                     tracing::warn!(view = %key.0, version = %key.1, %upper, "version cannot keep up and is left behind");
-                    self.tell(key, &Fact::FellBehind { fed: fed.into() });
+                    self.leave_behind(key);
                 }
                 Ok(_) => {}
                 Err(failure) => self.tell(key, &Fact::Broke { why: failure.to_string() }),
             }
         }
+    }
+
+    /// Leaves a version behind, and with it all that read it, directly or not: it will be fed what it misses in one piece, and at an epoch
+    /// within that they would show it as it was before, beside what else they read as it is.
+    fn leave_behind(&mut self, key: Key) {
+        let mut next = vec![key];
+        while let Some(key) = next.pop() {
+            let Some(fed) = self.running.get(&key).filter(|r| !r.alone).map(|r| r.fed) else { continue };
+            self.tell(key, &Fact::FellBehind { fed: fed.into() });
+            next.extend(self.running.iter().filter(|(_, r)| r.reads.contains(&key)).map(|(key, _)| *key));
+        }
+    }
+
+    /// Whether a version that this one reads is still on its way: it may be fed in pieces beyond the epoch that this one would join at.
+    fn reads_behind(&self, key: Key) -> bool {
+        let on_its_way = |key: &Key| {
+            let state = self.versions.state(*key);
+            matches!(state, Some(State::Planned | State::Backfilling { .. } | State::CatchingUp { .. }))
+        };
+        self.running.get(&key).is_some_and(|r| r.reads.iter().any(on_its_way))
     }
 
     /// Looks after versions that are on their way; whether there are any.
@@ -496,7 +521,10 @@ impl Driver {
         let Some(running) = self.running.get(&key) else { return };
         let fed = running.fed;
         if fed >= last {
-            return self.tell(key, &Fact::Joined { epoch: last.into() });
+            if !self.reads_behind(key) {
+                self.tell(key, &Fact::Joined { epoch: last.into() });
+            }
+            return;
         }
         if Lsn::from(upper) < fed {
             return;
@@ -623,9 +651,9 @@ impl Driver {
         self.next_flow += 1;
         let (routed, name) = self.called(key);
         self.versions.add(key, name, flow, routed);
-        let Started { topics, marks, pace, cuts } = self.try_install(key, flow, at, begins)?;
+        let Started { topics, reads, marks, pace, cuts } = self.try_install(key, flow, at, begins)?;
         self.versions.set_pace(key, pace.clone());
-        self.running.insert(key, Running { flow, topics, fed: at, alone: true, marks, pace, cuts, asked: Lsn::ZERO });
+        self.running.insert(key, Running { flow, topics, reads, fed: at, alone: true, marks, pace, cuts, asked: Lsn::ZERO });
         self.tell(key, &Fact::Installed { as_of: at.into() });
         Ok(())
     }
@@ -638,7 +666,7 @@ impl Driver {
         let version = versions.get(&key.1).ok_or("version is not in the catalog")?;
         let plan = FlowPlan::from_bytes(&version.plan).map_err(|e| e.to_string())?;
         let mut sources = HashMap::new();
-        let mut topics = BTreeSet::new();
+        let (mut topics, mut reads) = (BTreeSet::new(), BTreeSet::new());
         let mut marks = Marks::default();
         let rate = self.catalog.backfill_rate(key.0).filter(|_| self.limits.obeys_backfill_rates);
         let all = self.n_past(&plan, is_restored);
@@ -672,9 +700,11 @@ impl Driver {
                     let times = if let Begins::At(_, times) = &begins { *times } else { &self.times };
                     Start::Past(marks.begin(&self.catalog, topic, times))
                 }
-                SourceId::Version(view, no) => Start::Flow(
-                    self.versions.flow((view, no)).ok_or_else(|| format!("version is gone view={view} version={no}"))?,
-                ),
+                SourceId::Version(view, no) => {
+                    reads.insert((view, no));
+                    let gone = || format!("version is gone view={view} version={no}");
+                    Start::Flow(self.versions.flow((view, no)).ok_or_else(gone)?)
+                }
             };
             sources.insert(id, start);
         }
@@ -692,7 +722,7 @@ impl Driver {
         })?;
         self.versions.set_trace(key, trace);
         let cuts = bounds.get(1..bounds.len().saturating_sub(1)).unwrap_or_default().to_vec();
-        Ok(Started { topics, marks, pace, cuts })
+        Ok(Started { topics, reads, marks, pace, cuts })
     }
 
     /// Whether a plan's history can be read in parts: that of streams can; what a table was at a commit of long ago nobody knows any more.

@@ -4,7 +4,7 @@
 //! now collide with the ones that it stored itself, or be refused by rules that came later ([`super::again`]). Columns are found by name; one that the rows do not have takes its DEFAULT,
 //! evaluated for each row as INSERT does. Cost: one commit; against a table as often again as a concurrent commit was first.
 
-use super::{Session, again, intake::Intake, rows, sift::Sifted, txn::Mode};
+use super::{Session, again, guard::Guard, intake::Intake, rows, sift::Sifted, txn::Mode};
 use crate::{
     catalog::{Relation, rights::Privileges, ty},
     core::NotCommitted,
@@ -67,7 +67,7 @@ impl Session {
         let sifting = self.sifted(&mut txn, &relation, Intake { rows, ..intake }, producer.as_ref());
         let sifted = guard.run(Box::pin(sifting)).await?;
         let producer = producer.map(|p| ProducerSeq { id: self.producer_name(p.id), ..p });
-        let committed = self.append_again(&relation, &sifted, producer.clone()).await?;
+        let committed = self.append_again(&guard, &relation, &sifted, producer.clone()).await?;
         if let (Some(producer), Some(first)) = (&producer, committed.as_ref().filter(|c| c.duplicate)) {
             // Sent twice side by side.
             again::is_of(&self.core.judged.catalog(), &relation, producer, first)?;
@@ -95,8 +95,13 @@ impl Session {
             .map_err(|e| if e.hint.is_some() { e } else { e.hint("SHOW TABLES and SHOW STREAMS list what takes records") })
     }
 
-    async fn append_again(
+    /// Writes what was sifted as a transaction of its own, again where another commit was first.
+    ///
+    /// # Errors
+    /// 40001 where the relation itself was changed: its name may mean something else by now.
+    pub(super) async fn append_again(
         &mut self,
+        guard: &Guard,
         relation: &Arc<Relation>,
         sifted: &Sifted,
         producer: Option<ProducerSeq>,
@@ -105,13 +110,12 @@ impl Session {
         for _ in 0..=self.core.config.limits.autocommit_retries {
             let mut txn = self.fresh(Mode::Autocommit, at_least);
             let committed = match self.core.append_sifted(&mut txn, relation, sifted) {
-                Ok(()) => self.core.commit(&txn, self.seen, producer.clone()).await,
+                Ok(()) => self.commit_within(guard, &txn, producer.clone()).await,
                 // A key that is taken may be so by a commit that comes to nothing.
-                Err(error) => Err(self.core.settle(&txn).await.err().unwrap_or(NotCommitted::Failed(error))),
+                Err(error) => Err(self.durably(guard, &txn, error).await),
             };
             match committed {
                 Ok(committed) => return Ok(committed),
-                // The relation itself moved: its name may mean something else by now.
                 Err(NotCommitted::Conflict { lsn: Lsn::ZERO, error }) | Err(NotCommitted::Failed(error)) => {
                     return Err(self.quiet(error));
                 }

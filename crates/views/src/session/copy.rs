@@ -1,11 +1,11 @@
 //! COPY .. FROM STDIN: bytes of csv, of PostgreSQL's text format or of its binary one become rows, all of them in one transaction or none.
 //!
 //! ```text
-//!   bytes ─▶ fields (records may span chunks) ─▶ columns of text ─▶ every 8,192 rows: typed, checked ─▶ finish: one write
+//!   bytes ─▶ fields (records may span chunks) ─▶ columns of text ─▶ every 8,192 rows or 8 MiB: typed, checked ─▶ finish: one write
 //!   binary: tuples, see `copy_binary`         ─▶ columns of bytes ─▶ the same by the protocol's receive functions
 //! ```
 //! Invariant: an error names line and column, and leaves nothing; where a stream's bad records are stored beside it, a record with an error is one of
-//! them, and the next begins behind it. Cost: one pass over the bytes, one typed batch per 8,192 rows.
+//! them, and the next begins behind it. Cost: one pass over the bytes, one typed batch per 8,192 rows or 8 MiB; what is held is bounded by bytes.
 //! It does not know the protocol that brings the bytes.
 
 use super::{
@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     catalog::{Kind, Relation},
-    core::NotCommitted,
     error::{Error, Result, sqlstate as code},
     response::Response,
 };
@@ -40,7 +39,7 @@ use regauge_types::ErrorKind;
 use std::{collections::BTreeMap, sync::Arc};
 
 const BATCH_ROWS: usize = 8192;
-/// Or bytes, of the binary format.
+/// Or bytes: what is beyond is typed, and counted, before more is taken in.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// A COPY that waits for its bytes.
@@ -50,6 +49,8 @@ pub struct CopyIn {
     reader: Reader,
     columns: Vec<Vec<Option<String>>>,
     binary: Option<Binary>,
+    /// Bytes of the records in the columns.
+    waiting: usize,
     lines: Vec<u64>,
     /// How the records of `lines` came, if bad ones are stored.
     pending: Vec<Raw>,
@@ -76,8 +77,6 @@ struct Binary {
     columns: Vec<Vec<Option<Bytes>>>,
     /// Tuples so far.
     n: u64,
-    /// Bytes of those that are columns.
-    bytes: usize,
 }
 
 impl CopyIn {
@@ -152,7 +151,7 @@ impl CopyIn {
             }
             if let Some(binary) = &mut self.binary {
                 binary.n = line;
-                binary.bytes += tuple.bytes.len();
+                self.waiting += tuple.bytes.len();
                 binary.columns.iter_mut().zip(tuple.fields).for_each(|(column, field)| column.push(field));
             }
             self.lines.push(line);
@@ -162,10 +161,7 @@ impl CopyIn {
                 self.hold(raw.bytes.len() + size_of::<Raw>())?;
                 self.pending.push(raw);
             }
-            if self.lines.len() >= BATCH_ROWS || self.binary.as_ref().is_some_and(|binary| binary.bytes >= BATCH_BYTES) {
-                self.flush()?;
-                self.binary.iter_mut().for_each(|binary| binary.bytes = 0);
-            }
+            self.flush_full()?;
         }
     }
 
@@ -203,10 +199,12 @@ impl CopyIn {
                     intake::check_room(self.letters.len())?;
                 }
             }
-            if self.lines.len() >= BATCH_ROWS {
-                self.flush()?;
-            }
+            self.flush_full()?;
         }
+    }
+
+    fn flush_full(&mut self) -> Result<()> {
+        if self.lines.len() >= BATCH_ROWS || self.waiting >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// The record that was read last, as it came.
@@ -239,6 +237,7 @@ impl CopyIn {
             column.push(value);
         }
         self.lines.push(line);
+        self.waiting += self.reader.record().len();
         Ok(())
     }
 
@@ -248,6 +247,7 @@ impl CopyIn {
     }
 
     fn flush(&mut self) -> Result<()> {
+        self.waiting = 0;
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -333,7 +333,6 @@ impl Session {
             receive: None,
             columns: vec![vec![]; named.len()],
             n: 0,
-            bytes: 0,
         });
         CopyIn {
             relation,
@@ -341,6 +340,7 @@ impl Session {
             reader,
             columns,
             binary,
+            waiting: 0,
             lines: vec![],
             pending: vec![],
             batches: vec![],
@@ -403,27 +403,17 @@ impl Session {
         let tag = format!("COPY {}", sifted.rows.num_rows());
         let answer = Response::command(tag).with_notice(sifted.notice(&copy.relation));
         if let Some(mut txn) = self.txn.take() {
-            let outcome = self.core.append_sifted(&mut txn, &copy.relation, &sifted);
+            let outcome = match self.core.append_sifted(&mut txn, &copy.relation, &sifted) {
+                // That ends the transaction: as by itself.
+                Err(error) if txn.mode == super::Mode::Implicit => Err(self.durably(&guard, &txn, error).await.into()),
+                outcome => outcome,
+            };
             self.txn = Some(txn);
             return outcome.map(|()| answer);
         }
-        for _ in 0..=self.core.config.limits.autocommit_retries {
-            let mut txn = self.fresh(super::Mode::Autocommit, self.seen.lsn);
-            let committed = match self.core.append_sifted(&mut txn, &copy.relation, &sifted) {
-                Ok(()) => self.core.commit(&txn, self.seen, None).await,
-                // A key that is taken may be so by a commit that comes to nothing.
-                Err(error) => Err(self.core.settle(&txn).await.err().unwrap_or(NotCommitted::Failed(error))),
-            };
-            match committed {
-                Ok(committed) => {
-                    self.committed(committed);
-                    return Ok(answer);
-                }
-                Err(NotCommitted::Conflict { .. }) => {}
-                Err(NotCommitted::Failed(error)) => return Err(error),
-            }
-        }
-        Err(Error::conflict("could not serialize access: too many concurrent updates"))
+        let committed = self.append_again(&guard, &copy.relation, &sifted, None).await?;
+        self.committed(committed);
+        Ok(answer)
     }
 }
 

@@ -37,12 +37,21 @@ pub(super) struct Tuples {
     bytes_max: usize,
     /// Fields that each has.
     n_fields: usize,
+    /// What is known of the tuple at hand: its number of fields, the places of those whose lengths have come, and where the next length is.
+    part: Option<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    n: usize,
+    places: Vec<Option<(usize, usize)>>,
+    at: usize,
 }
 
 impl Tuples {
     /// Of values of at most so many bytes, and so many of them a row.
     pub fn new(bytes_max: usize, n_fields: usize) -> Tuples {
-        Tuples { pending: BytesMut::new(), begun: false, ended: false, bytes_max, n_fields }
+        Tuples { pending: BytesMut::new(), begun: false, ended: false, bytes_max, n_fields, part: None }
     }
 
     pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
@@ -85,36 +94,63 @@ impl Tuples {
         }
     }
 
-    fn found(&self) -> Result<Found> {
-        let Some(n) = int16(&self.pending, 0) else { return Ok(Found::Part) };
-        let n = match usize::try_from(n) {
-            Ok(n) => n,
-            Err(_) if n == -1 => return Ok(Found::End),
-            Err(_) => return Err(Error::invalid(code::BAD_COPY, format!("row field count is {n}: less than none"))),
+    /// Goes on where the last bytes broke off: a tuple that comes in many pieces is looked through once.
+    fn found(&mut self) -> Result<Found> {
+        let mut part = match self.part.take() {
+            Some(part) => part,
+            None => match self.head_of_tuple()? {
+                Head::Part => return Ok(Found::Part),
+                Head::End => return Ok(Found::End),
+                Head::Fields(n) => Part { n, places: Vec::with_capacity(n), at: 2 },
+            },
         };
-        if n > self.n_fields {
-            // Not looked for: each message that comes would count them anew.
-            return Err(Error::invalid(code::BAD_COPY, format!("row field count is {n}, expected {}", self.n_fields)));
-        }
-        let (mut at, mut places) = (2, vec![]);
-        for _ in 0..n {
-            let Some(len) = int32(&self.pending, at) else { return Ok(Found::Part) };
-            at += 4;
+        while part.places.len() < part.n {
+            let Some(len) = int32(&self.pending, part.at) else {
+                self.part = Some(part);
+                return Ok(Found::Part);
+            };
+            part.at += 4;
             match usize::try_from(len) {
                 Ok(len) if len > self.bytes_max => {
                     let message = format!("a value is too long bytes={len} bytes_max={}", self.bytes_max);
                     return Err(Error::invalid(code::LIMIT_EXCEEDED, message).hint("is it the binary format?"));
                 }
                 Ok(len) => {
-                    places.push(Some((at, at + len)));
-                    at += len;
+                    part.places.push(Some((part.at, part.at + len)));
+                    part.at += len;
                 }
-                Err(_) if len == -1 => places.push(None),
+                Err(_) if len == -1 => part.places.push(None),
                 Err(_) => return Err(Error::invalid(code::BAD_COPY, "invalid field size")),
             }
         }
-        Ok(if at <= self.pending.len() { Found::Tuple { places, len: at } } else { Found::Part })
+        if part.at <= self.pending.len() {
+            return Ok(Found::Tuple { places: part.places, len: part.at });
+        }
+        self.part = Some(part);
+        Ok(Found::Part)
     }
+
+    fn head_of_tuple(&self) -> Result<Head> {
+        let Some(n) = int16(&self.pending, 0) else { return Ok(Head::Part) };
+        match usize::try_from(n) {
+            Ok(n) if n > self.n_fields => {
+                Err(Error::invalid(code::BAD_COPY, format!("row field count is {n}, expected {}", self.n_fields)))
+            }
+            Ok(n) => Ok(Head::Fields(n)),
+            Err(_) if n == -1 => Ok(Head::End),
+            Err(_) => Err(Error::invalid(code::BAD_COPY, format!("row field count is {n}: less than none"))),
+        }
+    }
+}
+
+/// What a tuple begins with.
+enum Head {
+    /// Less than that.
+    Part,
+    /// The word that there are no more.
+    End,
+    /// So many fields.
+    Fields(usize),
 }
 
 /// What the bytes at hand begin with.
@@ -205,6 +241,23 @@ mod tests {
                 assert_eq!(read(&bytes, piece).unwrap(), expected, "{piece} {end}");
             }
         }
+    }
+
+    #[test]
+    fn a_tuple_that_comes_in_pieces_is_looked_through_once() {
+        let mut tuples = Tuples::new(1000, 200);
+        let bytes = file(&[&[Some(b"a"); 200]], false);
+        let mut whole = None;
+        for piece in bytes.chunks(1) {
+            tuples.take(piece).unwrap();
+            whole = tuples.next(false).unwrap();
+            // A length and a byte each: of the bytes at hand all lengths are known, and where the next one is looked for is behind them.
+            let n = (tuples.pending.len().saturating_sub(2) + 1) / 5;
+            let part = tuples.part.as_ref().map_or((0, 2), |part| (part.places.len(), part.at));
+            assert!(!tuples.begun || part == (n, 2 + 5 * n), "{part:?} of {}", tuples.pending.len());
+        }
+        assert_eq!(whole.map(|tuple| tuple.fields.len()), Some(200));
+        assert_eq!(tuples.next(true).unwrap(), None);
     }
 
     #[test]

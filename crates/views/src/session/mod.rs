@@ -72,7 +72,7 @@ use crate::{
 use arrow::array::RecordBatch;
 use guard::Guard;
 pub(crate) use guard::panicked;
-use regauge_log::ProducerSeq;
+use regauge_log::{Committed, ProducerSeq};
 use regauge_plan::{
     local,
     parse::{Ddl, ParseLimits, RelationName, SinkDdl, Statement, parse},
@@ -493,7 +493,7 @@ impl Session {
                 },
             };
             let producer = self.producer(statement)?;
-            match self.commit_of(&txn, producer.clone()).await {
+            match self.commit_of(&guard, &txn, producer.clone()).await {
                 Ok(committed) => {
                     if let (Some(producer), Some(first)) = (&producer, committed.as_ref().filter(|c| c.duplicate))
                         && let Statement::Insert(insert) = statement
@@ -521,11 +521,27 @@ impl Session {
         if !["21", "22", "23"].iter().any(|class| error.sqlstate.starts_with(class)) {
             return NotCommitted::Failed(error);
         }
-        match guard.run(async { Ok(self.core.settle(txn).await) }).await {
-            Ok(Ok(())) => NotCommitted::Failed(error),
-            Ok(Err(not)) => not,
-            Err(ended) => NotCommitted::Failed(ended),
+        self.settle_within(guard, txn).await.err().unwrap_or(NotCommitted::Failed(error))
+    }
+
+    /// As [`Core::settle`], for as long as the statement may run.
+    async fn settle_within(&self, guard: &Guard, txn: &Txn) -> Result<(), NotCommitted> {
+        let settled = guard.run(async { Ok(self.core.settle(txn).await) }).await;
+        settled.unwrap_or_else(|ended| Err(NotCommitted::Failed(ended)))
+    }
+
+    /// As [`Core::commit`]. A transaction that wrote nothing only waits, for as long as the statement may run. A commit that is under way is
+    /// not cut off by the statement's time, or by its client's wish: nobody could be told whether it was made.
+    async fn commit_within(
+        &self,
+        guard: &Guard,
+        txn: &Txn,
+        producer: Option<ProducerSeq>,
+    ) -> Result<Option<Committed>, NotCommitted> {
+        if txn.is_empty() {
+            return self.settle_within(guard, txn).await.map(|()| None);
         }
+        self.core.commit(txn, self.seen, producer).await
     }
 
     /// Whether a transaction only reads: it said so, or the session's default does.
@@ -669,10 +685,10 @@ impl Session {
         self.variables.end_transaction();
         let Some(mut txn) = self.txn.take() else { return Ok(()) };
         self.reserve(&mut txn, true)?;
-        let committed = self.commit_of(&txn, None).await.map_err(Error::from)?;
+        let guard = self.guard();
+        let committed = self.commit_of(&guard, &txn, None).await.map_err(Error::from)?;
         self.committed(committed);
         self.cursors.committed();
-        let guard = self.guard();
         self.await_created(&txn, &guard).await
     }
 
@@ -683,7 +699,7 @@ impl Session {
     }
 
     /// Takes in the receipt; says whether it was a duplicate.
-    fn committed(&mut self, committed: Option<regauge_log::Committed>) -> bool {
+    fn committed(&mut self, committed: Option<Committed>) -> bool {
         let Some(committed) = committed else { return false };
         self.seen.observe(committed.lsn, committed.hlc);
         committed.duplicate

@@ -1,7 +1,7 @@
 //! LISTEN, UNLISTEN and NOTIFY of a session. What a transaction says of them is done when it is committed: it listens first, and then its
 //! notes are sent. Only who can tell its client at any time may listen ([`Session::hears`]).
 
-use super::{Session, txn::Txn};
+use super::{Session, guard::Guard, txn::Txn};
 use crate::{
     core::NotCommitted,
     error::{Error, Result},
@@ -90,18 +90,19 @@ impl Session {
     /// Commits a transaction, and does what it says of notes.
     pub(super) async fn commit_of(
         &mut self,
+        guard: &Guard,
         txn: &Txn,
         producer: Option<ProducerSeq>,
     ) -> Result<Option<Committed>, NotCommitted> {
         if txn.notes.is_empty() {
-            let committed = self.core.commit(txn, self.seen, producer).await?;
+            let committed = self.commit_within(guard, txn, producer).await?;
             self.listens(&txn.listening);
             return Ok(committed);
         }
         let notes = once(&txn.notes);
         let _turn = self.core.channels.turn().await;
         self.core.channels.check(&notes).map_err(NotCommitted::Failed)?;
-        let committed = self.core.commit(txn, self.seen, producer).await?;
+        let committed = self.commit_within(guard, txn, producer).await?;
         self.listens(&txn.listening);
         let seen = committed.as_ref().map_or_else(|| self.now(), |c| Seen { lsn: c.lsn, hlc: c.hlc });
         self.core.channels.send(&notes, seen);

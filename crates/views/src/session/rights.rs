@@ -263,9 +263,9 @@ impl Session {
             let message = format!("role \"{}\" does not exist any more", self.options.user);
             return Err(Error::new(ErrorKind::Denied, "28000", message).hint("connect as another role"));
         }
-        let session = match self.variables.get("session_authorization") {
+        let session = match self.variables.own("session_authorization") {
             Some(name) if name != self.options.user && !name.is_empty() => {
-                let session = rights.named(&name).ok_or_else(|| denied::no_role(&name))?;
+                let session = rights.named(name).ok_or_else(|| denied::no_role(name))?;
                 if session != self.login && !rights.is_superuser(self.login) {
                     return Err(denied::error("permission denied to set session authorization"));
                 }
@@ -273,9 +273,9 @@ impl Session {
             }
             _ => self.login,
         };
-        let role = match self.variables.get("role") {
+        let role = match self.variables.own("role") {
             Some(name) if name != "none" => {
-                let role = rights.named(&name).ok_or_else(|| denied::no_role(&name))?;
+                let role = rights.named(name).ok_or_else(|| denied::no_role(name))?;
                 if !rights.is_member(session, role) {
                     return Err(unworn(format!("permission denied to set role \"{name}\"")));
                 }
@@ -305,7 +305,7 @@ impl Session {
 
     /// The role of a session that has not taken another; none if there is more to be asked.
     pub(super) fn plain_role(&self) -> Option<RoleId> {
-        let is = |name: &str, value: &str| self.variables.get(name).is_none_or(|v| v == value);
+        let is = |name: &str, value: &str| self.variables.own(name).is_none_or(|v| v == value);
         (is("role", "none") && is("session_authorization", &self.options.user)).then_some(self.login)
     }
 

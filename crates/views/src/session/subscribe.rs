@@ -4,7 +4,7 @@
 //!   epoch: bigint    [progress: boolean]    diff: bigint    the relation's columns
 //! ```
 //! Guarantee: rows come in the order of epochs, all of an epoch before the next; summed up to an epoch they are the relation at
-//! it; an error among the view's rows ends it, as it fails a SELECT. With `progress`, a row of progress = true says that an epoch is
+//! it; an error among the view's rows ends it, as it fails a SELECT, and so does whatever else ends it but its reader: the last item is an error. With `progress`, a row of progress = true says that an epoch is
 //! complete. Not promised: that an epoch's rows come in one batch; that an error is told which was gone again before it was looked. A reader that is slow holds up its own thread and the trace's compaction, nobody else.
 
 use super::Session;
@@ -33,6 +33,7 @@ use regauge_types::{Delta, Lsn, TopicId};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -79,7 +80,7 @@ impl Session {
                 let start = from.unwrap_or_else(|| self.core.log.durable().max(self.seen.lsn));
                 let topic = relation.topic().ok_or_else(|| Error::internal("relation without a topic"))?;
                 let rows = if snapshot { self.snapshot_of(&relation, start).await? } else { vec![] };
-                tokio::task::spawn_blocking(move || feed.topic(&relation, topic, start, rows));
+                feed.begin(move |feed| feed.topic(&relation, topic, start, rows));
             }
             Kind::Materialized { routed, .. } => {
                 let view = relation.view().ok_or_else(|| Error::internal("view without an identity"))?;
@@ -89,7 +90,7 @@ impl Session {
                 let reader = self.core.versions.reader(key)?;
                 let start = from.unwrap_or(at);
                 let known = from.is_none_or(|from| from >= self.core.versions.opened());
-                tokio::task::spawn_blocking(move || {
+                feed.begin(move |feed| {
                     if known {
                         feed.version(key, &reader, start, snapshot);
                     } else {
@@ -99,7 +100,15 @@ impl Session {
                 });
             }
         }
-        let stream = futures::stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|item| (item, rx)) });
+        // Changes have no good end: one without a word would be taken for it.
+        let stream = futures::stream::unfold(Some(rx), |rx| async move {
+            let mut rx = rx?;
+            match rx.recv().await {
+                Some(Ok(batch)) => Some((Ok(batch), Some(rx))),
+                Some(Err(error)) => Some((Err(error), None)),
+                None => Some((Err(Error::internal("the changes have ended by themselves").hint("subscribe again")), None)),
+            }
+        });
         Ok(super::Response::Subscription(Subscription { schema: shape.schema, stream: stream.boxed() }))
     }
 
@@ -214,6 +223,15 @@ impl Watch {
 }
 
 impl Feed {
+    /// Gives changes on a thread of its own; the last item of one that panics says so.
+    fn begin(self, work: impl FnOnce(&Feed) + Send + 'static) {
+        tokio::task::spawn_blocking(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&self))) {
+                let _ = self.tx.blocking_send(Err(super::panicked(panic.as_ref())));
+            }
+        });
+    }
+
     /// False when nobody listens any more.
     fn send(&self, item: Result<RecordBatch>) -> bool {
         let item = self.watch.judge(&self.core).and(item).map_err(|e| self.watch.veiled(&self.core, e));
@@ -336,7 +354,12 @@ impl Feed {
                         return;
                     }
                 }
-                Ok(_) => {}
+                Ok(_) => {
+                    if let Err(ended) = self.core.versions.go_on() {
+                        self.send(Err(ended));
+                        return;
+                    }
+                }
                 Err(failure) => {
                     self.send(Err(trace_error(&failure)));
                     return;

@@ -137,6 +137,8 @@ pub(super) struct Variables {
     causal_timeout: Duration,
     /// [`Variables::all`], made when first asked for after a change.
     shared: OnceLock<Arc<BTreeMap<String, String>>>,
+    /// [`Variables::search_path`], made when first asked for after a change: each look-up asks.
+    path: OnceLock<Vec<String>>,
 }
 
 impl Variables {
@@ -156,7 +158,18 @@ impl Variables {
             once: BTreeSet::new(),
             causal_timeout: limits.causal_timeout,
             shared: OnceLock::new(),
+            path: OnceLock::new(),
         }
+    }
+
+    /// Something changes: what was made of the settings is made anew.
+    fn touched(&mut self) {
+        (self.shared, self.path) = (OnceLock::new(), OnceLock::new());
+    }
+
+    /// A setting that was set, by the name that it is kept under; its default is the caller's to know.
+    pub(super) fn own(&self, name: &str) -> Option<&str> {
+        self.set.get(name).map(String::as_str)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<String> {
@@ -180,7 +193,7 @@ impl Variables {
 
     /// Sets it, or back to its default.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
-        self.shared = OnceLock::new();
+        self.touched();
         let (name, value) = judged(name, value)?;
         if name.contains('.') && default_of(&name).is_none() {
             self.once.insert(name.clone());
@@ -211,7 +224,7 @@ impl Variables {
     }
 
     pub(super) fn reset_all(&mut self) {
-        self.shared = OnceLock::new();
+        self.touched();
         self.set = self.brought.clone();
     }
 
@@ -224,7 +237,7 @@ impl Variables {
     pub(super) fn roll_back(&mut self) {
         self.local.clear();
         if let Some(before) = self.before.take() {
-            self.shared = OnceLock::new();
+            self.touched();
             self.set = before;
         }
     }
@@ -233,7 +246,7 @@ impl Variables {
     pub(super) fn end_transaction(&mut self) {
         self.before = None;
         if !self.local.is_empty() {
-            self.shared = OnceLock::new();
+            self.touched();
         }
         for (name, before) in std::mem::take(&mut self.local) {
             match before {
@@ -275,13 +288,13 @@ impl Variables {
 
     /// Shown as `is_superuser`.
     pub(super) fn tell_superuser(&mut self, superuser: bool) {
-        self.shared = OnceLock::new();
+        self.touched();
         self.set.insert("is_superuser".to_owned(), if superuser { "on" } else { "off" }.to_owned());
     }
 
     /// The search path as it is written, `$user` left out.
-    pub(super) fn search_path(&self) -> Vec<String> {
-        self.search_path_of(|| None)
+    pub(super) fn search_path(&self) -> &[String] {
+        self.path.get_or_init(|| self.search_path_of(|| None))
     }
 
     /// The search path; `user` is the schema that `$user` stands for, if there is one. An empty one is none: names need their schema.

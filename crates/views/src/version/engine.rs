@@ -3,8 +3,8 @@
 //! All versions run on the same `Config::workers` threads, each worker with its share of the rows; nothing of that is visible
 //! through the seam.
 //!
-//! Not promised yet: a view over one that fell behind may be read at an epoch that lies within a longer one by which the latter
-//! catches up, and then shows it as it was before.
+//! A dataflow that reads another's trace shows at an epoch within a longer one of that trace what the trace was before. Whoever feeds them sees
+//! to it that nobody reads it there: the driver leaves behind with a version all that read it.
 //!
 //! Each trace keeps one pin, which the driver moves up ([`Trace::forget_before`]) as readers let go; without it a trace would
 //! forget an epoch as soon as the next is complete, and no two versions could be read at the same one.

@@ -9,7 +9,7 @@
 //! ```
 //! Invariant: from `Failed` and `Retired` nothing leads back; a version is read only as `Shadow` (by its number) or `Live`.
 //! A failed version touches no other: the only action is on itself. It does not know threads, traces or the log: epochs come in
-//! as facts. The acting layer is [`super::run`].
+//! as facts. The acting layer is [`super::registry`].
 
 use regauge_types::Epoch;
 

@@ -25,11 +25,18 @@ use parking_lot::{Mutex, RwLock};
 use regauge_log::Log;
 use regauge_state::trace::RowError;
 use regauge_types::{Epoch, ErrorKind, Lsn, VersionNo, ViewId};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{sync::watch, time::Instant};
 
 /// How often somebody who waits for an epoch that no view shows looks again.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// How long a version is waited for before it is looked whether anything comes of that.
+const SLICE: Duration = Duration::from_millis(250);
 
 /// Names a version.
 pub type Key = (ViewId, VersionNo);
@@ -113,6 +120,8 @@ pub struct Versions {
     cuts: Mutex<Cuts>,
     entries: RwLock<HashMap<Key, Entry>>,
     changed: watch::Sender<u64>,
+    /// Why no epoch is closed any more.
+    ended: OnceLock<Error>,
 }
 
 impl Versions {
@@ -126,7 +135,32 @@ impl Versions {
             cuts: Mutex::new(Cuts::new(at)),
             entries: RwLock::default(),
             changed: watch::channel(0).0,
+            ended: OnceLock::new(),
         }
+    }
+
+    /// Why no epoch is closed any more; `None` as long as they are. Whoever waits for one is told this instead.
+    #[must_use]
+    pub fn ended(&self) -> Option<Error> {
+        self.ended.get().cloned()
+    }
+
+    /// Waits until no epoch is closed any more: for ever, if all goes well.
+    pub async fn until_ended(&self) -> Error {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Some(error) = self.ended() {
+                return error;
+            }
+            // The sender is here, so it is never closed.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// An error once no epoch is closed any more.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.ended().map_or(Ok(()), Err)
     }
 
     /// Where epochs of this process begin. One of an earlier process may lie within one of this: a version that goes on from a checkpoint is
@@ -236,6 +270,7 @@ impl Versions {
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
+            self.go_on()?;
             {
                 let entries = self.entries.read();
                 match entries.get(&(view, no)).map(|e| &e.state) {
@@ -379,7 +414,7 @@ impl Versions {
         };
         for key in all {
             let reached = async {
-                let (traces, _) = self.readable(&[key], deadline).await?;
+                let traces = self.readable_unless_dropped(key, deadline).await?;
                 self.wait_all(&traces, at, deadline).await
             };
             match reached.await {
@@ -395,6 +430,7 @@ impl Versions {
     pub async fn until_closed(&self, at: Lsn, time: Duration) -> Result<()> {
         let deadline = Instant::now() + time;
         while self.cuts.lock().last() < at {
+            self.go_on()?;
             if Instant::now() >= deadline {
                 return Err(causal_timeout(at));
             }
@@ -406,6 +442,23 @@ impl Versions {
     fn is_dropped(&self, key: Key) -> bool {
         let entries = self.entries.read();
         entries.get(&key).is_none_or(|e| e.state.is_final() && !matches!(e.state, State::Failed { .. }))
+    }
+
+    /// The trace of a version that was there, once it can be read; none if it is dropped by then, as nothing tells of it any more.
+    async fn readable_unless_dropped(&self, key: Key, deadline: Instant) -> Result<Vec<(Key, Arc<dyn Trace>)>> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Ok((traces, _)) = self.try_readable(&[key])? {
+                return Ok(traces);
+            }
+            if self.is_dropped(key) {
+                return Ok(vec![]);
+            }
+            if !matches!(tokio::time::timeout_at(deadline, changed.changed()).await, Ok(Ok(()))) {
+                return Err(not_ready(key));
+            }
+        }
     }
 
     async fn readable(&self, keys: &[Key], deadline: Instant) -> Result<Traces> {
@@ -425,6 +478,7 @@ impl Versions {
 
     /// The traces, or the first version that is not readable yet.
     fn try_readable(&self, keys: &[Key]) -> Result<Result<Traces, Key>> {
+        self.go_on()?;
         let entries = self.entries.read();
         let mut traces = Vec::with_capacity(keys.len());
         let mut since = Lsn::ZERO;
@@ -446,17 +500,17 @@ impl Versions {
 
     async fn wait_all(&self, traces: &[(Key, Arc<dyn Trace>)], at: Lsn, deadline: Instant) -> Result<()> {
         for (_, trace) in traces {
-            if Lsn::from(trace.upper()) >= at {
-                continue;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let trace = trace.clone();
-            let reached = tokio::task::spawn_blocking(move || trace.wait(at.into(), left)).await;
-            match reached {
-                Ok(Ok(upper)) if Lsn::from(upper) >= at => {}
-                Ok(Ok(_)) => return Err(causal_timeout(at)),
-                Ok(Err(failure)) => return Err(trace_error(&failure)),
-                Err(_) => return Err(Error::internal("wait for a version panicked")),
+            while Lsn::from(trace.upper()) < at {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let (trace, slice) = (trace.clone(), left.min(SLICE));
+                let reached = tokio::task::spawn_blocking(move || trace.wait(at.into(), slice)).await;
+                match reached {
+                    Ok(Ok(upper)) if Lsn::from(upper) >= at => break,
+                    Ok(Ok(_)) if left > slice => self.go_on()?,
+                    Ok(Ok(_)) => return Err(causal_timeout(at)),
+                    Ok(Err(failure)) => return Err(trace_error(&failure)),
+                    Err(_) => return Err(Error::internal("wait for a version panicked")),
+                }
             }
         }
         Ok(())
@@ -471,6 +525,12 @@ impl Versions {
 
     pub(crate) fn flows(&self) -> &Arc<dyn Dataflows> {
         &self.flows
+    }
+
+    /// No epoch is closed any more, for this reason: those who wait for one are told.
+    pub(crate) fn end(&self, why: Error) {
+        let _ = self.ended.set(why);
+        self.changed.send_modify(|n| *n += 1);
     }
 
     /// A version of a view of this name appears, with its dataflow's.

@@ -1,7 +1,7 @@
 //! COPY FROM STDIN.
 
 use crate::common::{answer, run, site};
-use regauge_views::{Error, Response, Session};
+use regauge_views::{Config, Error, Instance, Response, Session, SessionOptions};
 
 async fn copy(session: &mut Session, sql: &str, chunks: &[&[u8]]) -> Result<Vec<String>, Error> {
     let Some(Response::CopyIn(mut copy)) = session.execute(sql).await?.pop() else { panic!("no copy") };
@@ -48,4 +48,31 @@ async fn a_bad_row_names_its_line_and_leaves_nothing() {
         assert!(error.detail.clone().unwrap_or_default().contains(detail), "{error}");
     }
     assert_eq!(run(&mut s, "SELECT count(*) FROM t").await, ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_rows_are_counted_before_there_are_many_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::new(dir.path()).workers(1);
+    config.limits.query_memory_bytes = 24 << 20;
+    let instance = Instance::open(config).unwrap();
+    let mut s = instance.session(SessionOptions::default()).unwrap();
+    run(&mut s, "CREATE STREAM m (id INT, v TEXT)").await;
+    for format in ["text", "csv"] {
+        let sql = format!("COPY m FROM STDIN (FORMAT {format})");
+        let Some(Response::CopyIn(mut copy)) = s.execute(&sql).await.unwrap().pop() else { panic!("no copy") };
+        let row = format!("1{}{}\n", if format == "csv" { ',' } else { '\t' }, "x".repeat(1 << 20));
+        // 24 MiB may be held, and somewhat more than 8 MiB are waiting to be counted.
+        let n = (0..1000).find_map(|n| copy.push(row.as_bytes()).err().map(|error| (n, error)));
+        let (n, error) = n.expect("a gigabyte was held");
+        assert_eq!(error.sqlstate, "53200", "{error}");
+        assert!((10..60).contains(&n), "{format}: {n} MiB");
+    }
+    // Rows of this length are no trouble by themselves.
+    let Some(Response::CopyIn(mut copy)) = s.execute("COPY m FROM STDIN").await.unwrap().pop() else { panic!("no copy") };
+    for _ in 0..9 {
+        copy.push(format!("1\t{}\n", "x".repeat(1 << 20)).as_bytes()).unwrap();
+    }
+    assert_eq!(answer(s.finish_copy(*copy).await.unwrap()).await.unwrap(), ["COPY 9"]);
+    assert_eq!(run(&mut s, "SELECT count(*), sum(length(v)) FROM m").await, ["9|9437184"]);
 }

@@ -1,7 +1,7 @@
 //! Materialized views over the engine itself: what is maintained equals what a SELECT computes, before and after the data,
 //! through errors, restarts and drops.
 
-use crate::common::{Site, attempt, code, run, site};
+use crate::common::{Site, attempt, code, run, site, site_with};
 use regauge_views::Session;
 use std::time::Duration;
 
@@ -238,4 +238,21 @@ async fn explain_analyze_tells_what_operators_did() {
     let lines = run(&mut s, "EXPLAIN ANALYZE MATERIALIZED VIEW grouped").await;
     let line = lines.iter().find(|l| l.contains(" Aggregate ")).unwrap_or_else(|| panic!("{lines:?}"));
     assert!(line.contains("rows_in=") && !line.contains("rows_in=0 "), "{line}");
+}
+
+/// It waited for a view that the driver had let go of meanwhile, until the session's patience was at its end: a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_behind_a_drop_does_not_wait_for_what_is_gone() {
+    let site = site_with(1);
+    let mut s = site.session();
+    run(&mut s, "CREATE STREAM s (k BIGINT)").await;
+    for view in 0..8 {
+        run(&mut s, &format!("CREATE MATERIALIZED VIEW v{view} AS SELECT k FROM s WHERE k > {view}")).await;
+    }
+    for view in 0..8 {
+        run(&mut s, &format!("INSERT INTO s VALUES ({view})")).await;
+        run(&mut s, &format!("DROP MATERIALIZED VIEW v{view}")).await;
+        let flushed = tokio::time::timeout(Duration::from_secs(100), run(&mut s, "FLUSH")).await;
+        assert!(flushed.is_ok(), "v{view} is dropped and is waited for");
+    }
 }

@@ -47,7 +47,7 @@ fn file() -> File {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_22_queries_as_views_are_what_postgres_answers_through_refreshes_and_updates() {
-    answered_in_all_ways("tpch", &file()).await;
+    answered_in_all_ways("tpch", &file(), data::INDEXES).await;
 }
 
 /// What a product costs is seen at a hundred times the rows of these tests only: q17's was 24 GB at scale factor 1.

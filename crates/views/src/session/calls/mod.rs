@@ -20,7 +20,7 @@ use super::{
     txn::{Mode, Txn},
 };
 use crate::{
-    advisory::{HELD_MAX, Held, Key, Locks, Mode as LockMode, Owner, Refused, Scope, Until},
+    advisory::{HELD_MAX, Held, Key, Locks, Mode as LockMode, Own, Owner, Refused, Scope, Until},
     error::{Error, Result, sqlstate as code},
     notify::{NOTES_MAX, Note},
     response::{Notice, Response, Rows},
@@ -45,6 +45,8 @@ pub(crate) struct Calls {
     turn: Mutex<Turn>,
     /// The session has ended.
     over: AtomicBool,
+    /// What it holds for itself, until then.
+    own: Mutex<Option<Arc<Own>>>,
 }
 
 /// What a statement has done so far.
@@ -82,23 +84,27 @@ impl fmt::Debug for Calls {
 
 impl Calls {
     pub(super) fn new(locks: Arc<Locks>, clock: Arc<dyn Clock>) -> Calls {
-        Calls { owner: locks.owner(), locks, clock, turn: Mutex::default(), over: AtomicBool::default() }
+        let owner = locks.owner();
+        let own = Mutex::new(Some(Own::new(locks.clone(), owner)));
+        Calls { owner, locks, clock, turn: Mutex::default(), over: AtomicBool::default(), own }
     }
 
     /// What a transaction holds of advisory locks.
     pub(super) fn transaction(&self) -> Held {
-        self.locks.scope()
+        self.locks.scope(self.own.lock().clone())
     }
 
-    /// The session has ended, or is as if it had begun anew: locks of its own are given back.
+    /// The session is as if it had begun anew: locks of its own are given back.
     pub(super) fn unlock_all(&self) {
         self.locks.unlock_all(self.owner);
     }
 
-    /// The session has ended. What of a statement that was cut off is still under way takes nothing any more that stays.
+    /// The session has ended: what it holds is given back, behind a commit of its that is under way. What of a statement that was cut off is
+    /// still under way takes nothing any more that stays.
     pub(super) fn close(&self) {
         self.over.store(true, Ordering::SeqCst);
-        self.unlock_all();
+        let own = self.own.lock().take();
+        drop(own);
     }
 
     /// The statement is run again: what it took for the session is given back.
@@ -142,8 +148,9 @@ impl Calls {
             }
         }
         drop(turn);
-        if self.over.load(Ordering::SeqCst) {
-            self.unlock_all();
+        if until == Until::Unlocked && self.over.load(Ordering::SeqCst) {
+            // This one only: others may stand behind a commit. If it came before the session's end it is given back already.
+            self.locks.unlock(self.owner, key, mode);
         }
     }
 
