@@ -48,16 +48,13 @@ pub(super) fn spelt(factor: &TableFactor) -> Result<Option<TableFactor>, PlanErr
 
 fn item(name: &str, ty: &DataType) -> Result<String, PlanError> {
     let (key, shown) = (name.replace('\'', "''"), name.replace('"', "\"\""));
-    let value = format!("\"__value\" ->> '{key}'");
-    Ok(match ty {
+    let op = match ty {
         DataType::Array(_) => {
             let message = format!("column \"{name}\" of an array type is not offered in a definition of columns");
             return Err(PlanError::unsupported(message, "take it as jsonb, and its elements by jsonb_array_elements"));
         }
-        // JSON's null is NULL here, too
-        DataType::JSON | DataType::JSONB => {
-            format!("CASE WHEN ({value}) IS NOT NULL THEN CAST((\"__value\" -> '{key}') AS {ty}) END AS \"{shown}\"")
-        }
-        _ => format!("CAST(({value}) AS {ty}) AS \"{shown}\""),
-    })
+        DataType::JSON | DataType::JSONB => "->",
+        _ => "->>",
+    };
+    Ok(format!("CAST((\"__value\" {op} '{key}') AS {ty}) AS \"{shown}\""))
 }
