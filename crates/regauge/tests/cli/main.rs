@@ -26,6 +26,7 @@ use std::{
 
 /// Says that a test cannot run on this machine, and why: to `cargo xtask soak`, and to `cargo xtask test`, which repeats it at its end
 /// (libtest hides what a test that passes has printed).
+#[allow(clippy::print_stdout, reason = "for whoever runs it")]
 fn not_run(test: &str, why: &str) {
     println!("soak: not run: {why}");
     if let Some(file) = std::env::var_os("REGAUGE_NOT_RUN") {
