@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_tuple_that_comes_in_pieces_is_looked_through_once() {
-        let mut tuples = Tuples::new(1000, 200);
+        let mut tuples = Tuples::new(2000, 200);
         let bytes = file(&[&[Some(b"a".as_slice()); 200]], false);
         let mut whole = None;
         for piece in bytes.chunks(1) {
