@@ -93,7 +93,6 @@ mod maintained_views_answer_as_the_files_say {
     }
 }
 
-/// Not with other workers: these run dataflows, of which an instance without maintained views has none, and nothing else knows how many there are.
 mod views_computed_at_read_answer_as_the_files_say {
     use super::{NOT_AT_READ, Views, Way, all_files};
 
@@ -110,6 +109,11 @@ mod views_computed_at_read_answer_as_the_files_say {
     #[tokio::test(flavor = "multi_thread")]
     async fn restored() {
         all_files(Way::Restored, Views::AtRead, NOT_AT_READ).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_other_workers() {
+        all_files(Way::Workers(4), Views::AtRead, NOT_AT_READ).await;
     }
 }
 
