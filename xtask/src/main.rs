@@ -102,7 +102,8 @@ fn test() -> Result<()> {
     let not_run = std::env::temp_dir().join(format!("regauge-not-run-{}", std::process::id()));
     let mut env = found.env();
     env.push(("REGAUGE_NOT_RUN", not_run.display().to_string()));
-    let ended = step::cargo(&root, &["test", "--workspace"], &env);
+    // a red run names every red test, not only those of the first binary that has one
+    let ended = step::cargo(&root, &["test", "--workspace", "--no-fail-fast"], &env);
     let said = std::fs::read_to_string(&not_run).unwrap_or_default();
     let _ = std::fs::remove_file(&not_run);
     let (n, of) = (said.lines().count(), if said.lines().count() == 1 { "test was" } else { "tests were" });

@@ -22,11 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Two more, so that they are twenty.
-const FURTHER: [(&str, &str); 2] = [
-    ("by_channel", "SELECT channel, count(*) AS n, max(price) AS most FROM live_bid GROUP BY channel"),
-    ("by_bidder", "SELECT bidder, count(*) AS n, sum(price) AS total FROM live_bid GROUP BY bidder"),
-];
+/// One more than the benchmark's own, so that they are twenty.
+const TWENTIETH: (&str, &str) =
+    ("by_channel", "SELECT channel, count(*) AS n, max(price) AS most FROM live_bid GROUP BY channel");
 /// Made over the whole history.
 const NEWCOMER: &str = "SELECT auction, count(*) AS n, max(price) AS most, min(price) AS least, sum(price) AS total
   FROM bid GROUP BY auction";
@@ -114,10 +112,9 @@ async fn views(inputs: &mut Inputs, n: usize) -> anyhow::Result<Vec<String>> {
         inputs.create(query.name, &over_live(query.ours)).await?;
         names.push(query.name.to_owned());
     }
-    for (name, query) in FURTHER {
-        inputs.create(name, query).await?;
-        names.push(name.to_owned());
-    }
+    let (name, query) = TWENTIETH;
+    inputs.create(name, query).await?;
+    names.push(name.to_owned());
     Ok(names)
 }
 
@@ -125,7 +122,7 @@ async fn views(inputs: &mut Inputs, n: usize) -> anyhow::Result<Vec<String>> {
 fn over_live(query: &str) -> String {
     let mut text = query.to_owned();
     for stream in STREAMS {
-        for before in ["FROM ", "JOIN ", "TUMBLE(", "HOP("] {
+        for before in ["FROM ", "JOIN ", "TUMBLE(", "HOP(", "SESSION("] {
             text = text.replace(&format!("{before}{stream}"), &format!("{before}live_{stream}"));
         }
     }
