@@ -9,6 +9,7 @@ pub(crate) mod asof;
 pub(crate) mod ast;
 mod check;
 mod distinct_on;
+mod elsewhere;
 mod equal;
 pub(crate) mod equijoin;
 pub(crate) mod frames;

@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{arrays, hypothetical, json};
+use super::{arrays, elsewhere, hypothetical, json};
 use crate::error::PlanError;
 use crate::functions::precision;
 use crate::parse::{SYMMETRIC, fold};
@@ -210,6 +210,10 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             take(expr)
         }
+        Expr::Floor { .. } | Expr::Ceil { .. } => match elsewhere::to_unit(e) {
+            Some(spelt) => spelt,
+            None => return Ok(()),
+        },
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
@@ -256,7 +260,8 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             _ => return Ok(()),
         },
         Expr::Function(f) => {
-            match json::function(f)?.or(arrays::of_query(f)?).or(hypothetical::spelt(f)?).or_else(|| function(f)) {
+            let known = json::function(f)?.or(arrays::of_query(f)?).or(hypothetical::spelt(f)?).or(elsewhere::spelt(f)?);
+            match known.or_else(|| function(f)) {
                 Some(e) => e,
                 None => return Ok(()),
             }

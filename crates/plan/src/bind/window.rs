@@ -176,7 +176,7 @@ impl Function {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Function::Tumble => "TUMBLE",
             Function::Hop => "HOP",

@@ -132,6 +132,15 @@ impl Dialect for Postgres {
         BASE.supports_named_fn_args_with_colon_operator()
     }
 
+    /// Not PostgreSQL's: `* EXCLUDE (a)` and `* EXCEPT (a)`, as other systems have it.
+    fn supports_select_wildcard_exclude(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
     fn supports_empty_projections(&self) -> bool {
         BASE.supports_empty_projections()
     }

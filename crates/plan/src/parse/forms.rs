@@ -1,5 +1,5 @@
 //! Longer and shorter ways to say the same, turned into one when a query is read: `FETCH FIRST n ROWS ONLY` is `LIMIT n`, `GROUP BY ()`
-//! is the one empty grouping set, `ROW(a, b)` is `(a, b)`, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is). (`TABLE t` is
+//! is the one empty grouping set, `ROW(a, b)` is `(a, b)`, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is), `FROM TABLE (f(..))` is `FROM f(..)`. (`TABLE t` is
 //! `SELECT * FROM t` in the tokens already.)
 
 use crate::walk::VisitMut;
@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectNamePart, Query,
-    Select, Value, VisitorMut,
+    Select, TableFactor, TableFunctionArgs, Value, VisitorMut,
 };
 
 /// Rewrites all queries of a statement, query or expression.
@@ -27,6 +27,10 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) {
             }
             ControlFlow::Continue(())
         }
+        fn pre_visit_table_factor(&mut self, t: &mut TableFactor) -> ControlFlow<()> {
+            called(t);
+            ControlFlow::Continue(())
+        }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<()> {
             subscripted(e);
             row(e);
@@ -34,6 +38,27 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) {
         }
     }
     let _ = VisitMut::visit(tree, &mut Forms);
+}
+
+/// `FROM TABLE (f(..))`, as the standard calls a function that gives rows, is `FROM f(..)`.
+fn called(t: &mut TableFactor) {
+    let TableFactor::TableFunction { expr: Expr::Function(f), alias } = t else { return };
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    if f.over.is_some() || f.filter.is_some() || !list.clauses.is_empty() || list.duplicate_treatment.is_some() {
+        return;
+    }
+    *t = TableFactor::Table {
+        name: f.name.clone(),
+        alias: alias.take(),
+        args: Some(TableFunctionArgs { args: std::mem::take(&mut list.args), settings: None }),
+        with_hints: vec![],
+        version: None,
+        with_ordinality: false,
+        partitions: vec![],
+        json_path: None,
+        sample: None,
+        index_hints: vec![],
+    };
 }
 
 /// `ROW(a, b)` is `(a, b)`, which is compared element by element.

@@ -54,7 +54,8 @@ pub(super) fn plain(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             && *keyword != Keyword::NoKeyword
         {
             let behind = || tokens[at + 1..].iter().find(|t| !blank(t)).map(|t| &t.token);
-            if FOREIGN.contains(keyword) || is_name(*keyword, before, behind) {
+            let is_foreign = FOREIGN.contains(keyword) && !lent(*keyword, &tokens, at);
+            if is_foreign || is_name(*keyword, before, behind) {
                 names.push(at);
             }
         }
@@ -66,6 +67,53 @@ pub(super) fn plain(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
     }
     tokens
+}
+
+/// Whether a word of other systems stands where it is no name: QUALIFY before a condition, EXCLUDE behind the `*` of a select list.
+fn lent(keyword: Keyword, tokens: &[TokenWithSpan], at: usize) -> bool {
+    let there = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
+    match keyword {
+        Keyword::QUALIFY => {
+            let mut behind = tokens[at + 1..].iter().filter(there).map(|t| &t.token);
+            let Some(Token::Word(first)) = behind.next() else { return false };
+            let clause = is_reserved(first.keyword)
+                || matches!(
+                    first.keyword,
+                    Keyword::CROSS
+                        | Keyword::FULL
+                        | Keyword::INNER
+                        | Keyword::JOIN
+                        | Keyword::LEFT
+                        | Keyword::NATURAL
+                        | Keyword::RIGHT
+                );
+            let second = behind.next();
+            !clause
+                && matches!(
+                    second,
+                    Some(
+                        Token::LParen
+                            | Token::Period
+                            | Token::Eq
+                            | Token::Neq
+                            | Token::Lt
+                            | Token::LtEq
+                            | Token::Gt
+                            | Token::GtEq
+                    )
+                )
+        }
+        Keyword::EXCLUDE => {
+            let mut before = tokens[..at].iter().rev().filter(there).map(|t| &t.token);
+            before.next() == Some(&Token::Mul)
+                && match before.next() {
+                    Some(Token::Comma | Token::Period) => true,
+                    Some(Token::Word(w)) => matches!(w.keyword, Keyword::SELECT | Keyword::DISTINCT | Keyword::ALL),
+                    _ => false,
+                }
+        }
+        _ => false,
+    }
 }
 
 /// Whether a word of PostgreSQL is a name between these.
@@ -153,6 +201,7 @@ pub(super) fn is_table_alias(kw: Keyword) -> bool {
                 | NOTNULL
                 | OUTER
                 | OVERLAPS
+                | QUALIFY
                 | RIGHT
                 | SET
                 | SIMILAR

@@ -17,6 +17,7 @@ mod exclude;
 mod extras;
 mod forms;
 mod function;
+mod grouped_windows;
 mod identity;
 mod index;
 mod keywords;
@@ -334,6 +335,7 @@ impl P<'_> {
         let mut tree = self.sqlparser(parsed)?;
         precedence::repair(&mut tree);
         forms::unify(&mut tree);
+        grouped_windows::place(&mut tree)?;
         Ok(tree)
     }
 

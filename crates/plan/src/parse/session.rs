@@ -178,6 +178,9 @@ impl P<'_> {
                 return Ok(Statement::ShowObjects { kind });
             }
         }
+        if self.take("columns from") {
+            return Ok(Statement::Describe { name: self.relation()? });
+        }
         if self.take("sinks") {
             return Ok(Self::show_sinks());
         }

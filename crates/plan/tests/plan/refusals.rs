@@ -19,7 +19,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("WITH RECURSIVE r AS (SELECT 1 AS x UNION ALL SELECT DISTINCT x + 1 FROM r WHERE x < 9) SELECT x FROM r", "0A000", "joins"),
     ("WITH RECURSIVE r AS (SELECT 1 AS x UNION ALL SELECT x * 1.5 FROM r WHERE x < 9) SELECT x FROM r", "42804", "Cast"),
     ("WITH RECURSIVE r AS (SELECT 1 AS x UNION SELECT a.x + b.x FROM r a, r b) SELECT x FROM r", "42P19", ""),
-    ("SELECT first_value(score) FROM customers", "0A000", "row_number()"),
+    ("SELECT first_value(score) FROM customers", "42601", "first_value(x ORDER BY y)"),
     ("SELECT percentile_cont(score) WITHIN GROUP (ORDER BY score) FROM customers", "0A000", "ARRAY[..]"),
     ("SELECT percentile_disc(2) WITHIN GROUP (ORDER BY score) FROM customers", "22003", ""),
     ("SELECT a FROM friends INTERSECT SELECT a, b FROM friends", "42601", ""),

@@ -174,7 +174,7 @@ fn select(s: &mut Select, env: &mut Env<'_>, whole: Whole) -> Result<Option<Shap
         bare::replace(&shape, env, &mut s.qualify);
     }
     twice::refuse(s, &shape)?;
-    star::expand(s, &shape);
+    star::expand(s, &shape)?;
     grouped(s, &shape)?;
     Ok(Some(shape))
 }
