@@ -11,41 +11,41 @@ use arrow::buffer::NullBuffer;
 use hashbrown::{HashTable, hash_table::Entry};
 use regauge_types::hash::hash_bytes;
 
+/// Texts that are looked up together: their tables are larger than the caches near the processor, and it waits for several at once.
+const BLOCK: usize = 128;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Words {
-    /// Half of the hash, and the place.
-    places: HashTable<(u32, u32)>,
-    known: Known,
+    places: HashTable<Word>,
+    n_words: u32,
+    /// As the page of the dictionary has them: each behind its length in 4 bytes.
+    page: Vec<u8>,
     /// Of the open page's values.
     taken: Vec<u32>,
 }
 
-/// The texts, as the page of the dictionary has them: each behind its length in 4 bytes.
-#[derive(Default)]
-struct Known {
-    page: Vec<u8>,
-    /// Where each text begins and ends.
-    ranges: Vec<(u32, u32)>,
+/// A text that is known.
+#[derive(Clone, Copy)]
+struct Word {
+    /// Half of its hash.
+    half: u32,
+    place: u32,
+    /// Where in the page it begins.
+    from: u32,
 }
 
-impl Known {
-    fn get(&self, place: u32) -> &[u8] {
-        let (from, to) = self.ranges[place as usize];
-        &self.page[from as usize..to as usize]
+impl Word {
+    fn is(&self, half: u32, text: &[u8], page: &[u8]) -> bool {
+        let Some((before, rest)) = page.split_at_checked(self.from as usize) else { return false };
+        let len = before.last_chunk().map_or(0, |len| u32::from_le_bytes(*len) as usize);
+        self.half == half && len == text.len() && rest.get(..len) == Some(text)
     }
+}
 
-    /// `None` beyond what 32 bits name: then there are more than enough.
-    fn add(&mut self, text: &[u8]) -> Option<u32> {
-        let place = u32::try_from(self.ranges.len()).ok()?;
-        let from = u32::try_from(self.page.len() + 4).ok()?;
-        let len = u32::try_from(text.len()).ok()?;
-        let to = from.checked_add(len)?;
-        self.page.extend_from_slice(&len.to_le_bytes());
-        self.page.extend_from_slice(text);
-        self.ranges.push((from, to));
-        Some(place)
-    }
+/// Half a hash as one that is spread over all bits.
+fn spread(half: u32) -> u64 {
+    u64::from(half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Words {
@@ -56,29 +56,50 @@ impl Words {
             return n;
         }
         self.taken.reserve(n);
-        for (i, text) in rows.enumerate() {
-            if nulls.is_some_and(|nulls| nulls.is_null(i)) {
-                continue;
+        let mut block: Vec<(usize, u32, &[u8])> = Vec::with_capacity(BLOCK.min(n));
+        for (row, text) in rows.enumerate().filter(|(row, _)| nulls.is_none_or(|nulls| nulls.is_valid(*row))) {
+            block.push((row, u32::try_from(hash_bytes(text) >> 32).unwrap_or(0), text));
+            if block.len() == BLOCK {
+                if let Some(row) = self.take(&block) {
+                    return row;
+                }
+                block.clear();
             }
-            if self.are_many() {
-                return i;
-            }
-            let Some(place) = self.place(text) else { return i };
-            self.taken.push(place);
         }
-        n
+        self.take(&block).unwrap_or(n)
     }
 
-    fn place(&mut self, text: &[u8]) -> Option<u32> {
-        // The upper half; which slot it goes to is spread over all bits again.
-        let half = u32::try_from(hash_bytes(text) >> 32).unwrap_or(0);
-        let spread = |half: u32| u64::from(half).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let known = &mut self.known;
-        match self.places.entry(spread(half), |(h, at)| *h == half && known.get(*at) == text, |(h, _)| spread(*h)) {
-            Entry::Occupied(found) => Some(found.get().1),
+    /// Takes the texts of some rows, with half of each one's hash; returns the row with which it stopped.
+    fn take(&mut self, block: &[(usize, u32, &[u8])]) -> Option<usize> {
+        let mut found = [None; BLOCK];
+        for (found, (_, half, _)) in found.iter_mut().zip(block) {
+            *found = self.places.find(spread(*half), |word| word.half == *half).copied();
+        }
+        for (found, (row, half, text)) in found.into_iter().zip(block) {
+            if self.are_many() {
+                return Some(*row);
+            }
+            let known = found.filter(|word| word.is(*half, text, &self.page)).map(|word| word.place);
+            let Some(place) = known.or_else(|| self.place(*half, text)) else { return Some(*row) };
+            self.taken.push(place);
+        }
+        None
+    }
+
+    /// The place of a text that may be new; `None` beyond what 32 bits name: then there are more than enough.
+    fn place(&mut self, half: u32, text: &[u8]) -> Option<u32> {
+        let page = &mut self.page;
+        match self.places.entry(spread(half), |word| word.is(half, text, page), |word| spread(word.half)) {
+            Entry::Occupied(found) => Some(found.get().place),
             Entry::Vacant(free) => {
-                let place = known.add(text)?;
-                free.insert((half, place));
+                let (place, after) = (self.n_words, self.n_words.checked_add(1)?);
+                let from = u32::try_from(page.len() + 4).ok()?;
+                let len = u32::try_from(text.len()).ok()?;
+                from.checked_add(len)?;
+                page.extend_from_slice(&len.to_le_bytes());
+                page.extend_from_slice(text);
+                free.insert(Word { half, place, from });
+                self.n_words = after;
                 Some(place)
             }
         }
@@ -86,22 +107,21 @@ impl Words {
 
     /// Whether no more should be taken.
     pub(super) fn are_many(&self) -> bool {
-        self.known.page.len() >= PAGE_BYTES
+        self.page.len() >= PAGE_BYTES
     }
 
     /// Bytes of the chunk, about.
     pub(super) fn len(&self) -> usize {
-        self.known.page.len() + self.taken.len()
+        self.page.len() + self.taken.len()
     }
 
     pub(super) fn memory(&self) -> usize {
-        let (places, ranges) = (self.places.allocation_size(), self.known.ranges.capacity() * size_of::<(u32, u32)>());
-        places + ranges + self.known.page.capacity() + self.taken.capacity() * size_of::<u32>()
+        self.places.allocation_size() + self.page.capacity() + self.taken.capacity() * size_of::<u32>()
     }
 
     /// Appends the places of the page's values: how many bits each has, then one run of them.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
-        let greatest = self.known.ranges.len().saturating_sub(1) as u64;
+        let greatest = u64::from(self.n_words.saturating_sub(1));
         let width = u64::BITS - greatest.leading_zeros();
         // At most 32.
         out.push(u8::try_from(width).unwrap_or(32));
@@ -120,6 +140,6 @@ impl Words {
     }
 
     pub(super) fn into_dictionary(self) -> Dictionary {
-        Dictionary { n_values: self.known.ranges.len(), page: self.known.page }
+        Dictionary { n_values: self.n_words as usize, page: self.page }
     }
 }
