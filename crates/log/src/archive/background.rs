@@ -26,9 +26,8 @@ pub struct BackgroundOptions {
 impl Default for BackgroundOptions {
     fn default() -> BackgroundOptions {
         BackgroundOptions {
-            // A segment of this size reads at full speed; a restart replays at most about this much journal. A quarter less than what memory holds of the
-            // journal: with as much the first commits were gone from there when a run began, and one that is no faster than the writers read all from the files.
-            trigger_bytes: 48 << 20,
+            // A segment of this size reads at full speed; a restart replays at most about this much journal.
+            trigger_bytes: 64 << 20,
             trigger_rows: 1 << 20,
             pause_min: Duration::from_secs(1),
             pause_max: Duration::from_secs(60),
