@@ -81,6 +81,7 @@ fn zigzag(number: i64) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
 
