@@ -124,6 +124,7 @@ impl Log {
                 state,
                 clock,
                 queue: Default::default(),
+                spare: Vec::new(),
                 pending_bytes: 0,
                 in_flight: None,
                 file_len: recovered.end,
@@ -440,7 +441,9 @@ impl Shared {
         match outcome {
             Ok(()) => {
                 // It stays in flight until the board has it: a repetition that came between would be answered at once.
-                section.pending_bytes = section.pending_bytes.saturating_sub(batch.chunk.bytes.len() as u64);
+                let n_bytes = batch.chunk.bytes.len() as u64;
+                section.pending_bytes = section.pending_bytes.saturating_sub(n_bytes);
+                section.recycle(std::mem::take(&mut batch.chunk.bytes));
                 if wanted_new_file && writer.first_lsn() == file {
                     // It stayed with the old file, whose length counts again: the next commit asks for a new one.
                     section.file_len = section.file_len.saturating_add(file_len);
@@ -448,11 +451,11 @@ impl Shared {
                 drop(section);
                 let rows: usize =
                     batch.commits.iter().flat_map(|(commit, _)| &commit.parts).map(|part| part.rows.num_rows()).sum();
-                self.written.fetch_add(batch.chunk.bytes.len() as u64, Ordering::Relaxed);
+                self.written.fetch_add(n_bytes, Ordering::Relaxed);
                 self.board.succeed(&batch.ticket, batch.commits);
                 self.room.notify_all();
                 if let Some(notes) = self.archive_notes.get() {
-                    notes.note(batch.chunk.bytes.len() as u64, rows as u64);
+                    notes.note(n_bytes, rows as u64);
                 }
                 true
             }

@@ -26,6 +26,9 @@ use crate::producers::Verdict;
 use crate::publish::Ticket;
 use crate::state::{LogState, Undo};
 
+/// A larger chunk's memory is not kept. 4 MiB: what a few sessions with batches of some thousand rows write at once.
+const SPARE_BYTES_MAX: usize = 4 << 20;
+
 /// Longest cause, in bytes.
 pub const CAUSE_LEN_MAX: usize = 64 << 10;
 
@@ -73,6 +76,8 @@ pub struct Section {
     pub clock: HlcClock,
     /// In line, first to be written first.
     pub queue: VecDeque<Batch>,
+    /// Memory of a chunk that was written, for the next one: it need not grow again, nor be given back to the system and taken from it.
+    pub spare: Vec<u8>,
     /// Bytes in line and being written.
     pub pending_bytes: u64,
     /// What is being written: first and last lsn, ticket.
@@ -350,10 +355,19 @@ impl Section {
     /// The batch that takes the next commit.
     fn batch(&mut self) -> &mut Batch {
         if self.queue.is_empty() {
-            self.queue.push_back(Batch::default());
+            let chunk = Chunk { bytes: std::mem::take(&mut self.spare), ..Chunk::default() };
+            self.queue.push_back(Batch { chunk, ..Batch::default() });
         }
         let last = self.queue.len() - 1;
         &mut self.queue[last]
+    }
+
+    /// Takes the memory of a chunk that was written.
+    pub fn recycle(&mut self, mut bytes: Vec<u8>) {
+        if (self.spare.capacity()..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            self.spare = bytes;
+        }
     }
 
     /// After a commit, so that the state to begin the new file with is the one at hand.

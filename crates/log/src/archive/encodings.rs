@@ -8,29 +8,42 @@ use super::columns::{COMMIT_TS, LSN, N_SYSTEM, OFFSET};
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     compute::cast,
-    datatypes::{DataType, Int64Type},
+    datatypes::{DataType, Int64Type, Schema},
 };
 use parquet::{basic::Encoding, file::properties::WriterPropertiesBuilder, schema::types::ColumnPath};
+use regauge_types::hash::hash_bytes;
 
 /// Fewer values tell nothing: then there is a dictionary.
 const SAMPLE_MIN: usize = 256;
 const SAMPLE_MAX: usize = 4096;
 
-/// What is not a dictionary, for a column that has none.
+/// How the values of a column stand in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
+pub(super) enum Choice {
+    /// In a dictionary, until it is full.
     Dictionary,
+    /// Each for itself: texts and bytes with their lengths apart, others as they are.
     Plain,
+    /// Whole numbers, by what lies between them.
     Differences,
 }
 
-/// Sets the encodings of the columns of a segment that begins with `first`.
-pub(super) fn set(mut builder: WriterPropertiesBuilder, first: &RecordBatch) -> WriterPropertiesBuilder {
-    let schema = first.schema_ref();
-    let n_user = schema.fields().len() - N_SYSTEM;
-    for (field, column) in schema.fields().iter().zip(first.columns()).take(n_user) {
+/// One choice for each column of a segment that begins with `first`.
+pub(super) fn choose(first: &RecordBatch) -> Vec<Choice> {
+    let n_user = first.num_columns() - N_SYSTEM;
+    let ours = first.schema_ref().fields().iter().skip(n_user).map(|field| match field.name().as_str() {
+        // Ascending numbers.
+        OFFSET | LSN | COMMIT_TS => Choice::Differences,
+        _ => Choice::Dictionary,
+    });
+    first.columns().iter().take(n_user).map(of_column).chain(ours).collect()
+}
+
+/// Sets the encodings of the columns, for those that the library writes.
+pub(super) fn set(mut builder: WriterPropertiesBuilder, schema: &Schema, choices: &[Choice]) -> WriterPropertiesBuilder {
+    for (field, choice) in schema.fields().iter().zip(choices) {
         let path = ColumnPath::new(vec![field.name().clone()]);
-        builder = match choose(column) {
+        builder = match choice {
             Choice::Dictionary => builder,
             Choice::Plain => builder.set_column_dictionary_enabled(path, false),
             Choice::Differences => builder
@@ -38,16 +51,10 @@ pub(super) fn set(mut builder: WriterPropertiesBuilder, first: &RecordBatch) -> 
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
         };
     }
-    // Ascending numbers.
-    for ascending in [OFFSET, LSN, COMMIT_TS] {
-        builder = builder
-            .set_column_dictionary_enabled(ascending.into(), false)
-            .set_column_encoding(ascending.into(), Encoding::DELTA_BINARY_PACKED);
-    }
     builder
 }
 
-fn choose(column: &ArrayRef) -> Choice {
+fn of_column(column: &ArrayRef) -> Choice {
     use DataType as T;
     match column.data_type() {
         T::Int16 | T::Int32 | T::Int64 | T::UInt16 | T::UInt32 | T::Date32 | T::Time64(_) | T::Timestamp(_, _) => {
@@ -57,14 +64,18 @@ fn choose(column: &ArrayRef) -> Choice {
             let bits = column.as_primitive::<arrow::datatypes::Float64Type>().iter().take(SAMPLE_MAX).flatten();
             by_repetition(bits.map(f64::to_bits).collect())
         }
-        T::Utf8 => by_repetition(column.as_string::<i32>().iter().take(SAMPLE_MAX).flatten().collect()),
-        T::Binary => by_repetition(column.as_binary::<i32>().iter().take(SAMPLE_MAX).flatten().collect()),
+        // By their hashes: to sort texts is to compare them, and a mistake would cost nothing but bytes.
+        T::Utf8 => {
+            let texts = column.as_string::<i32>().iter().take(SAMPLE_MAX).flatten();
+            by_repetition(texts.map(|text| hash_bytes(text.as_bytes())).collect())
+        }
+        T::Binary => by_repetition(column.as_binary::<i32>().iter().take(SAMPLE_MAX).flatten().map(hash_bytes).collect()),
         _ => Choice::Dictionary,
     }
 }
 
 /// Values of which few repeat: their dictionary would be given up after some thousand rows, and be stored all the same.
-fn by_repetition<T: Ord>(mut values: Vec<T>) -> Choice {
+fn by_repetition(mut values: Vec<u64>) -> Choice {
     let n = values.len();
     let n_distinct = distinct(&mut values);
     if n >= SAMPLE_MIN && n_distinct > n / 4 * 3 { Choice::Plain } else { Choice::Dictionary }
@@ -100,7 +111,7 @@ mod tests {
     use std::sync::Arc;
 
     fn of(numbers: impl Iterator<Item = i64>) -> Choice {
-        choose(&(Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef))
+        of_column(&(Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef))
     }
 
     #[test]
@@ -114,20 +125,20 @@ mod tests {
         assert_eq!(of((0..100).map(scattered)), Choice::Dictionary, "too few to tell");
         assert_eq!(of([i64::MIN, i64::MAX].into_iter().cycle().take(1000)), Choice::Dictionary, "differences beyond 64 bits");
         let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None; 5000]));
-        assert_eq!(choose(&nulls), Choice::Dictionary, "no value at all");
+        assert_eq!(of_column(&nulls), Choice::Dictionary, "no value at all");
         let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values((0..1000).map(|n| n * 1_000_000)));
-        assert_eq!(choose(&times), Choice::Differences);
+        assert_eq!(of_column(&times), Choice::Differences);
     }
 
     #[test]
     fn texts_and_fractions_have_a_dictionary_unless_most_are_unlike() {
         let texts =
             |n: i64| -> ArrayRef { Arc::new(StringArray::from_iter_values((0..1000).map(|i| format!("text {}", i % n)))) };
-        assert_eq!(choose(&texts(10)), Choice::Dictionary);
-        assert_eq!(choose(&texts(1000)), Choice::Plain);
+        assert_eq!(of_column(&texts(10)), Choice::Dictionary);
+        assert_eq!(of_column(&texts(1000)), Choice::Plain);
         let fractions =
             |n: i32| -> ArrayRef { Arc::new(Float64Array::from_iter_values((0..1000).map(|i| f64::from(i % n) / 3.0))) };
-        assert_eq!(choose(&fractions(10)), Choice::Dictionary);
-        assert_eq!(choose(&fractions(1000)), Choice::Plain);
+        assert_eq!(of_column(&fractions(10)), Choice::Dictionary);
+        assert_eq!(of_column(&fractions(1000)), Choice::Plain);
     }
 }

@@ -6,12 +6,13 @@
 //! groups leave for the store at once, but for the last block. It does not know commits, only rows with their lsn.
 
 use super::{
-    blocks::Blocks,
     columns::{N_SYSTEM, stored_schema, to_stored},
     crc::Crc,
-    encodings,
+    encoder::Encoder,
+    encodings::{self, Choice},
     manifest::SegmentInfo,
     objects::{Objects, Upload, broken},
+    pages::ZSTD_LEVEL,
     rows::{self, CommitRows},
 };
 use crate::{error::LogError, model::Part};
@@ -20,7 +21,6 @@ use arrow::{
     datatypes::{Int64Type, SchemaRef},
 };
 use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
     file::{
         metadata::{KeyValue, SortingColumn},
@@ -33,6 +33,9 @@ use std::sync::Arc;
 
 /// Rows are encoded this many at a time, so that a commit of one row costs no Parquet batch of its own.
 const BATCH_ROWS: usize = 8192;
+
+/// Commits of this many rows are encoded each for itself: to copy them together would cost more than it saves.
+const ALONE_ROWS: usize = 256;
 
 /// Fewer rows are encoded at a time when they are large.
 const WAITING_BYTES_MAX: usize = 16 << 20;
@@ -55,7 +58,7 @@ pub(crate) struct SegmentWriter {
     schema: SchemaRef,
     limits: RowGroupLimits,
     /// From the first rows on: they decide the encodings.
-    parquet: Option<ArrowWriter<Blocks>>,
+    parquet: Option<Encoder>,
     upload: Upload,
     file_crc: Crc,
     /// Per column chunk of the row groups so far.
@@ -160,13 +163,16 @@ impl SegmentWriter {
 
     /// Gives all waiting rows to Parquet.
     pub(crate) fn encode(&mut self) -> Result<(), LogError> {
-        if self.waiting.is_empty() {
-            return Ok(());
+        let waiting = std::mem::take(&mut self.waiting);
+        let n_waiting = std::mem::take(&mut self.n_waiting);
+        self.waiting_bytes = 0;
+        // The first rows are looked at together, because they decide the encodings.
+        let alone = self.parquet.is_some() && n_waiting >= waiting.len() * ALONE_ROWS;
+        for runs in waiting.chunks(if alone { 1 } else { waiting.len().max(1) }) {
+            let batch = self.stored_batch(runs)?;
+            self.write_stored(&batch)?;
         }
-        let batch = self.stored_batch()?;
-        self.waiting.clear();
-        (self.n_waiting, self.waiting_bytes) = (0, 0);
-        self.write_stored(&batch)
+        Ok(())
     }
 
     /// Takes rows of an older segment as they are stored; they follow the last ones, and none may be waiting.
@@ -194,9 +200,9 @@ impl SegmentWriter {
 
     fn write_stored(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
         if self.parquet.is_none() {
-            let options = ArrowWriterOptions::new().with_properties(properties(&self.info, batch));
-            let parquet = ArrowWriter::try_new_with_options(Blocks::default(), Arc::clone(&self.schema), options);
-            self.parquet = Some(parquet.map_err(encoding)?);
+            let choices = encodings::choose(batch);
+            let properties = properties(&self.info, &self.schema, &choices);
+            self.parquet = Some(Encoder::new(Arc::clone(&self.schema), properties, choices).map_err(encoding)?);
         }
         let mut at = 0;
         while at < batch.num_rows() {
@@ -207,40 +213,38 @@ impl SegmentWriter {
             parquet.write(&batch.slice(at, n)).map_err(encoding)?;
             at += n;
             self.encoded_to += n as u64;
-            self.encoder_bytes = parquet.memory_size();
-            if self.encoded_to.is_multiple_of(self.limits.block_rows) || parquet.in_progress_size() >= self.limits.bytes {
+            self.encoder_bytes = parquet.memory();
+            if self.encoded_to.is_multiple_of(self.limits.block_rows) || parquet.len() >= self.limits.bytes {
                 self.end_row_group()?;
             }
         }
         Ok(())
     }
 
-    fn stored_batch(&self) -> Result<RecordBatch, LogError> {
+    fn stored_batch(&self, runs: &[CommitRows]) -> Result<RecordBatch, LogError> {
         let n_user = self.schema.fields().len() - N_SYSTEM;
-        if let Some(bad) = self.waiting.iter().find(|run| run.rows.num_columns() != n_user) {
+        if let Some(bad) = runs.iter().find(|run| run.rows.num_columns() != n_user) {
             return Err(broken(format!("rows do not have their schema's columns topic={} lsn={}", self.info.topic, bad.lsn)));
         }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(n_user + N_SYSTEM);
         for i in 0..n_user {
-            columns.push(to_stored(&rows::user_column(&self.waiting, i).map_err(encoding)?));
+            columns.push(to_stored(&rows::user_column(runs, i).map_err(encoding)?));
         }
-        columns.push(rows::offsets(&self.waiting)?);
-        columns.push(rows::lsns(&self.waiting)?);
-        columns.push(rows::clocks(&self.waiting)?);
-        columns.push(rows::causes(&self.waiting));
+        columns.push(rows::offsets(runs)?);
+        columns.push(rows::lsns(runs)?);
+        columns.push(rows::clocks(runs)?);
+        columns.push(rows::causes(runs));
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(encoding)
     }
 
     /// Ends the row group, if one is open, and sends its bytes on.
     pub(crate) fn end_row_group(&mut self) -> Result<(), LogError> {
         let Some(parquet) = &mut self.parquet else { return Ok(()) };
-        parquet.flush().map_err(encoding)?;
-        // Parquet buffers a few bytes of its own above the sink.
-        parquet.sync().map_err(encoding)?;
+        parquet.end_row_group().map_err(encoding)?;
         self.encoder_bytes = 0;
-        let sink = parquet.inner();
+        let sink = parquet.sink();
         let mut crcs = Vec::new();
-        for group in parquet.flushed_row_groups().iter().skip(self.n_row_groups) {
+        for group in parquet.row_groups().iter().skip(self.n_row_groups) {
             self.n_row_groups += 1;
             for chunk in group.columns() {
                 let (start, len) = chunk.byte_range();
@@ -258,7 +262,7 @@ impl SegmentWriter {
     /// Counts what is in the sink, and sends on what is full of it.
     fn send_full(&mut self) -> Result<(), LogError> {
         let Some(parquet) = &mut self.parquet else { return Ok(()) };
-        let sink = parquet.inner_mut();
+        let sink = parquet.sink_mut();
         self.info.bytes = sink.start() + sink.len() as u64;
         sink.sum(&mut self.file_crc);
         sink.take_full().into_iter().try_for_each(|block| self.upload.write(block.into()))
@@ -270,15 +274,13 @@ impl SegmentWriter {
         self.end_row_group()?;
         let crcs = self.crcs.iter().map(|crc| format!("{crc:08x}")).collect::<String>();
         let Some(parquet) = &mut self.parquet else { return Err(broken("segment has no rows")) };
-        parquet.append_key_value_metadata(KeyValue::new(CRCS_KEY.to_owned(), crcs));
-        let footer_at = parquet.inner().len();
-        parquet.finish().map_err(encoding)?;
-        parquet.sync().map_err(encoding)?;
-        let sink = parquet.inner();
+        let footer_at = parquet.sink().len();
+        parquet.finish(KeyValue::new(CRCS_KEY.to_owned(), crcs)).map_err(encoding)?;
+        let sink = parquet.sink();
         self.info.footer_bytes = (sink.len() - footer_at) as u64;
         self.info.footer_crc = sink.crc(footer_at..sink.len());
         self.send_full()?;
-        let rest = self.parquet.take().map(|mut parquet| parquet.inner_mut().take_all());
+        let rest = self.parquet.take().map(|mut parquet| parquet.sink_mut().take_all());
         rest.unwrap_or_default().into_iter().try_for_each(|block| self.upload.write(block.into()))?;
         self.info.crc = self.file_crc.finish();
         self.upload.finish()?;
@@ -294,8 +296,7 @@ fn slice_bytes(rows: &RecordBatch) -> usize {
         .sum()
 }
 
-fn properties(info: &SegmentInfo, first: &RecordBatch) -> WriterProperties {
-    let schema = first.schema_ref();
+fn properties(info: &SegmentInfo, schema: &SchemaRef, choices: &[Choice]) -> WriterProperties {
     let constant = |key: &str, value: String| KeyValue::new(format!("regauge.{key}"), value);
     let n_user = schema.fields().len() - N_SYSTEM;
     // Parquet counts leaves here, so a nested column before ours would shift the number: then the hint is left out.
@@ -304,7 +305,7 @@ fn properties(info: &SegmentInfo, first: &RecordBatch) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by("regauge".to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
         .set_dictionary_enabled(true)
         // Row groups are ended by hand.
         .set_max_row_group_row_count(None)
@@ -321,5 +322,5 @@ fn properties(info: &SegmentInfo, first: &RecordBatch) -> WriterProperties {
     for texts in schema.fields().iter().filter(|f| f.data_type().is_string() || f.data_type().is_binary()) {
         builder = builder.set_column_statistics_enabled(ColumnPath::new(vec![texts.name().clone()]), EnabledStatistics::None);
     }
-    encodings::set(builder, first).build()
+    encodings::set(builder, schema, choices).build()
 }

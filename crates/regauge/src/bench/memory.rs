@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 const BATCH_ROWS: usize = 10_000;
 
-/// How often the unread stream is filled before the first look: the log keeps 64 MiB of recent commits, some 40 bytes a row.
+/// How often the unread stream is filled before the first look: the log keeps 80 MiB of recent commits, some 40 bytes a row.
 const WARM_TIMES: usize = 3;
 
 /// How often a level is looked at.
