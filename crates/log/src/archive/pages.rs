@@ -32,6 +32,9 @@ pub(super) const ZSTD_LEVEL: i32 = 1;
 /// Most rows of a page. Numbers of a page are held as they are until it is full: half a MiB.
 pub(super) const PAGE_ROWS: usize = 1 << 16;
 
+/// A first page of this many bytes says whether the chunk gets smaller.
+const TELLING_BYTES: usize = 4096;
+
 /// A page ends when its values have this many bytes.
 pub(super) const PAGE_BYTES: usize = 1 << 20;
 
@@ -107,7 +110,8 @@ impl Pages {
         }
         let mut small = Vec::with_capacity(zstd::zstd_safe::compress_bound(page.len()));
         packer.compress_to_buffer(page, &mut small)?;
-        if self.compression.is_none() && small.len() > page.len() / 10 * 9 {
+        // a small page, such as one of NULLs alone, says nothing of the ones that follow
+        if self.compression.is_none() && page.len() >= TELLING_BYTES && small.len() > page.len() / 10 * 9 {
             self.compression = Some(Compression::UNCOMPRESSED);
             return Ok(Bytes::copy_from_slice(page));
         }
@@ -128,8 +132,7 @@ impl Pages {
         let has_dictionary = dictionary.is_some();
         if let Some(dictionary) = dictionary {
             let buf = self.pack(&dictionary.page, packer)?;
-            // What this page is called in a file whose data pages are version 1.
-            let encoding = Encoding::PLAIN_DICTIONARY;
+            let encoding = Encoding::PLAIN;
             let page = Page::DictionaryPage { buf, num_values: count(dictionary.n_values)?, encoding, is_sorted: false };
             let page = CompressedPage::new(page, dictionary.page.len());
             self.uncompressed += SerializedPageWriter::new(&mut front).write_page(page)?.uncompressed_size;

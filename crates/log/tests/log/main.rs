@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_disk;
+mod archive_drawn;
 mod archive_encodings;
 mod archive_faults;
 mod archive_log;
