@@ -182,7 +182,23 @@ impl Error {
     /// What to type next: its own hint, else what goes for every error of its code.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
-        self.hint.as_deref().or_else(|| advice(self.sqlstate))
+        self.hint.as_deref().or_else(|| self.of_system_column()).or_else(|| advice(self.sqlstate))
+    }
+
+    /// What goes for a column that PostgreSQL's tables have besides their own.
+    fn of_system_column(&self) -> Option<&'static str> {
+        let is_missing = self.sqlstate == code::UNDEFINED_COLUMN;
+        let words = || self.message.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let names = |all: &[&str]| is_missing && words().any(|word| all.contains(&word));
+        match () {
+            () if names(&["ctid", "xmin", "xmax", "cmin", "cmax"]) => {
+                Some("rows have neither a place nor a transaction's number here: name them by the table's primary key")
+            }
+            () if names(&["tableoid"]) => {
+                Some("a row is of the table that it is read from: 't'::regclass::oid gives that one's number")
+            }
+            () => None,
+        }
     }
 
     /// With what to type next.

@@ -5,8 +5,9 @@
 //!                       └─ none left: reserve the next stretch by a commit of its own, durable before a number of it is given
 //! ```
 //! Invariant: no number is given twice, not by a transaction that was rolled back, nor after a crash. Numbers that were reserved
-//! and not given are left out after a restart: at most [`STRETCH_MAX`] for each sequence. A sequence that is not committed yet is
-//! counted within its session, which reserves what it gave when it commits. Cost: a commit for each stretch, stretches doubling.
+//! and not given are left out after a restart: at most [`STRETCH_MAX`] for each sequence. A sequence that is not committed yet, and one
+//! that its transaction has begun anew (TRUNCATE .. RESTART IDENTITY), is counted within its session, which reserves what it gave when it
+//! commits. Cost: a commit for each stretch, stretches doubling.
 
 use crate::{
     catalog::{Catalog, Event, Sequence, Wish, decide},
@@ -156,8 +157,23 @@ pub struct Mine {
 struct State {
     given: HashMap<u32, i64>,
     last: Option<u32>,
-    /// Sequences that only this session's transaction knows, and how far they are.
-    own: BTreeMap<u32, Option<i64>>,
+    /// Sequences that only this session's transaction knows, or has begun anew.
+    own: BTreeMap<u32, Own>,
+}
+
+/// How far a transaction's own sequence is.
+#[derive(Clone, Copy)]
+pub struct Own {
+    /// [`Sequence::n_reserved`] of the transaction's catalog: another one, and what began it anew was rolled back to a savepoint.
+    n_reserved: u64,
+    last: Option<i64>,
+}
+
+impl State {
+    /// Whether a sequence was begun anew by the transaction whose catalog this is of.
+    fn is_begun(&self, sequence: &Sequence) -> bool {
+        self.own.get(&sequence.id).is_some_and(|own| own.n_reserved == sequence.n_reserved)
+    }
 }
 
 impl fmt::Debug for Mine {
@@ -183,11 +199,14 @@ impl Mine {
     /// `nextval` for `n` rows.
     pub fn next(&self, catalog: &Catalog, id: u32, n: usize) -> Result<Vec<i64>> {
         let sequence = catalog.sequence(id).ok_or_else(gone)?;
-        let numbers = if self.shared.judged.catalog().sequence(id).is_some() {
+        let numbers = if !self.is_own(sequence) {
             self.shared.take(id, n)?
         } else {
             let mut state = self.state.lock();
-            let at = state.own.entry(id).or_insert(sequence.reserved);
+            let n_reserved = sequence.n_reserved;
+            let own = state.own.entry(id).or_insert(Own { n_reserved, last: sequence.reserved });
+            own.n_reserved = n_reserved;
+            let at = &mut own.last;
             let mut numbers = Vec::with_capacity(n);
             for _ in 0..n {
                 let next = sequence.spec.after(*at).ok_or_else(|| ended(sequence))?;
@@ -232,10 +251,10 @@ impl Mine {
             return Err(Error::invalid(code::NUMERIC_OUT_OF_RANGE, message));
         }
         let last = if called { Some(value) } else { value.checked_sub(spec.increment) };
-        if self.shared.judged.catalog().sequence(id).is_some() {
+        if !self.is_own(sequence) {
             self.shared.set(id, None, last)?;
         } else {
-            self.state.lock().own.insert(id, last);
+            self.state.lock().own.insert(id, Own { n_reserved: sequence.n_reserved, last });
         }
         if called {
             self.state.lock().given.insert(id, value);
@@ -243,15 +262,29 @@ impl Mine {
         Ok(value)
     }
 
-    /// What a transaction that commits has to reserve of its own sequences.
+    /// Whether nobody else is given numbers of it for now.
+    fn is_own(&self, sequence: &Sequence) -> bool {
+        self.state.lock().is_begun(sequence) || self.shared.judged.catalog().sequence(sequence.id).is_none()
+    }
+
+    /// The transaction has begun a sequence anew, in its catalog as well: from here on it counts by itself, until it ends.
+    pub fn begin_anew(&self, sequence: &Sequence) {
+        self.state.lock().own.insert(sequence.id, Own { n_reserved: sequence.n_reserved, last: sequence.reserved });
+    }
+
+    /// What a transaction that ends has given of its own sequences.
     #[must_use]
-    pub fn settle(&self) -> BTreeMap<u32, Option<i64>> {
+    pub fn settle(&self) -> BTreeMap<u32, Own> {
         std::mem::take(&mut self.state.lock().own)
     }
 
-    /// Events that reserve it, for those that are still there.
-    pub fn events(own: BTreeMap<u32, Option<i64>>, catalog: &Catalog) -> Vec<Event> {
-        let there = own.into_iter().filter(|(id, _)| catalog.sequence(*id).is_some());
-        there.map(|(sequence, last)| Event::SequenceReserved { sequence, last }).collect()
+    /// Events that reserve it, for those that are still there and were counted.
+    pub fn events(own: BTreeMap<u32, Own>, catalog: &Catalog) -> Vec<Event> {
+        let counted = |(id, own): (u32, Own)| {
+            let sequence = catalog.sequence(id)?;
+            let is = own.n_reserved == sequence.n_reserved && own.last != sequence.reserved;
+            is.then_some(Event::SequenceReserved { sequence: id, last: own.last })
+        };
+        own.into_iter().filter_map(counted).collect()
     }
 }

@@ -4,8 +4,10 @@ use datafusion::sql::sqlparser::ast::{self, ColumnOption, TableConstraint};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ddl::{Check, SequenceSpec};
-use super::statement::{ColumnSpec, CreateTable, CreateView, Made, ObjectKind, RelationName, Statement, Watermark};
-use super::{P, Result, emit, fold, types};
+use super::statement::{
+    ColumnSpec, CreateTable, CreateView, Like, LikePart, Made, ObjectKind, RelationName, Statement, Watermark,
+};
+use super::{P, Result, emit, fold, relation_name, types};
 use crate::error::PlanError;
 use crate::interval;
 
@@ -17,7 +19,7 @@ impl P<'_> {
         self.expect("create")?;
         let or_replace = self.take("or replace");
         if self.take("temporary") || self.take("temp") || self.take("unlogged") {
-            return Err(PlanError::unsupported("temporary and unlogged tables are not offered", "create an ordinary table"));
+            return Err(temporary());
         }
         if self.take("table") {
             return self.create_table(false, or_replace);
@@ -57,6 +59,9 @@ impl P<'_> {
             "unique" => "only a primary key is unique; CREATE INDEX is offered",
             "source" => "load with COPY or INSERT; sources come later",
             "sink" => "DROP SINK it, then CREATE SINK",
+            "type" | "domain" => {
+                "write the type itself, and what its values must be: state TEXT CHECK (state IN ('new', 'done'))"
+            }
             "recursive" => "recursive views are not offered yet",
             "procedure" | "trigger" => "a view follows its relations by itself; CREATE FUNCTION .. LANGUAGE SQL is offered",
             _ => "CREATE TABLE, STREAM, VIEW, MATERIALIZED VIEW, FUNCTION, SCHEMA, SEQUENCE and SINK are",
@@ -80,12 +85,15 @@ impl P<'_> {
         let mut key: Option<Vec<String>> = None;
         let mut checks: Vec<Check> = vec![];
         let mut watermark: Option<(String, ast::Expr)> = None;
+        let mut likes: Vec<Like> = vec![];
         self.expect_symbol(&Token::LParen)?;
         while !self.symbol(&Token::RParen) {
             if self.take("watermark for") {
                 let column = self.name()?;
                 self.expect("as")?;
                 watermark = Some((column, self.expr()?));
+            } else if self.take("like") {
+                likes.push(self.like(columns.len())?);
             } else if let Some(constraint) = self.constraint()? {
                 match constraint {
                     Constraint::Check(check) => checks.push(check),
@@ -115,6 +123,28 @@ impl P<'_> {
             }
         }
         let stream = stream || append_only;
+        if !likes.is_empty() {
+            if stream || watermark.is_some() || !partition_by.is_empty() {
+                return Err(PlanError::unsupported(
+                    "LIKE is for tables",
+                    "write the columns of a stream out; SHOW CREATE shows them",
+                ));
+            }
+            return Ok(Statement::CreateTable(Box::new(CreateTable {
+                name,
+                if_not_exists,
+                stream,
+                columns,
+                primary_key: vec![],
+                checks,
+                likes,
+                key,
+                query: None,
+                watermark: None,
+                partition_by: vec![],
+                options,
+            })));
+        }
         finish_table(columns, key, watermark, partition_by, stream).map(|(columns, primary_key, watermark, partition_by)| {
             let table = CreateTable {
                 name,
@@ -123,6 +153,8 @@ impl P<'_> {
                 columns,
                 primary_key,
                 checks,
+                likes: vec![],
+                key: None,
                 query: None,
                 watermark,
                 partition_by,
@@ -156,6 +188,38 @@ impl P<'_> {
         None
     }
 
+    /// What follows LIKE: `t INCLUDING ALL EXCLUDING INDEXES`.
+    fn like(&mut self, at: usize) -> Result<Like> {
+        use LikePart::{Constraints, Defaults, Generated, Identity, Indexes};
+        let mut like = Like { at, table: self.relation()?, including: vec![] };
+        loop {
+            let including = self.take("including");
+            if !including && !self.take("excluding") {
+                return Ok(like);
+            }
+            let parts: &[LikePart] = match self.word_at(0).as_deref() {
+                Some("all") => &[Defaults, Constraints, Generated, Identity, Indexes],
+                Some("defaults") => &[Defaults],
+                Some("constraints") => &[Constraints],
+                Some("generated") => &[Generated],
+                Some("identity") => &[Identity],
+                Some("indexes") => &[Indexes],
+                // There is nothing of the kind to be taken.
+                Some("compression" | "statistics" | "storage") => &[],
+                Some("comments") if !including => &[],
+                Some("comments") => {
+                    return Err(PlanError::unsupported("LIKE .. INCLUDING COMMENTS is not offered", "write COMMENT ON"));
+                }
+                _ => return Err(self.expected("ALL, DEFAULTS, CONSTRAINTS, GENERATED, IDENTITY or INDEXES")),
+            };
+            self.parser.advance_token();
+            like.including.retain(|part| !parts.contains(part));
+            if including {
+                like.including.extend(parts);
+            }
+        }
+    }
+
     /// CREATE TABLE .. AS: types come from the query, so the columns are names.
     fn create_table_as(
         &mut self,
@@ -167,26 +231,7 @@ impl P<'_> {
         let query = self.query()?;
         let with_data = !self.take("with no data");
         let _ = self.take("with data");
-        let named = |name: String| ColumnSpec {
-            name,
-            ty: arrow::datatypes::DataType::Null,
-            chars_max: None,
-            not_null: false,
-            default: None,
-            made: Made::Given,
-        };
-        Ok(Statement::CreateTable(Box::new(CreateTable {
-            name,
-            if_not_exists,
-            stream,
-            columns: names.into_iter().map(named).collect(),
-            primary_key: vec![],
-            checks: vec![],
-            query: Some((query, with_data)),
-            watermark: None,
-            partition_by: vec![],
-            options: vec![],
-        })))
+        Ok(table_of(stream, if_not_exists, name, names, query, with_data))
     }
 
     /// A table constraint: the primary key's columns, or a condition; anything else is refused.
@@ -348,7 +393,8 @@ impl P<'_> {
     }
 }
 
-fn two_keys() -> PlanError {
+/// The error of a second primary key.
+pub fn two_keys() -> PlanError {
     PlanError::invalid("42P16", "multiple primary keys for one table are not allowed")
 }
 
@@ -497,6 +543,66 @@ pub fn column_name(name: &str) -> Result<()> {
             .with_hint("the log uses this name; choose another"));
     }
     Ok(())
+}
+
+/// A table of a query's rows; its columns are names.
+fn table_of(
+    stream: bool,
+    if_not_exists: bool,
+    name: RelationName,
+    names: Vec<String>,
+    query: Box<ast::Query>,
+    with_data: bool,
+) -> Statement {
+    let named = |name: String| ColumnSpec {
+        name,
+        ty: arrow::datatypes::DataType::Null,
+        chars_max: None,
+        not_null: false,
+        default: None,
+        made: Made::Given,
+    };
+    Statement::CreateTable(Box::new(CreateTable {
+        name,
+        if_not_exists,
+        stream,
+        columns: names.into_iter().map(named).collect(),
+        primary_key: vec![],
+        checks: vec![],
+        likes: vec![],
+        key: None,
+        query: Some((query, with_data)),
+        watermark: None,
+        partition_by: vec![],
+        options: vec![],
+    }))
+}
+
+/// `SELECT .. INTO t ..` is CREATE TABLE t AS.
+pub(super) fn select_into(statement: Statement) -> Result<Statement> {
+    let Statement::Query(mut query) = statement else { return Ok(statement) };
+    let mut body = query.body.as_mut();
+    let into = loop {
+        match body {
+            ast::SetExpr::Select(select) => break select.into.take(),
+            ast::SetExpr::SetOperation { left, .. } => body = left.as_mut(),
+            _ => break None,
+        }
+    };
+    match into {
+        None => Ok(Statement::Query(query)),
+        Some(into) if into.temporary || into.unlogged => Err(temporary()),
+        Some(into) => Ok(table_of(false, false, relation_name(&into.name)?, vec![], query, true)),
+    }
+}
+
+fn temporary() -> PlanError {
+    PlanError::unsupported("temporary and unlogged tables are not offered", "create an ordinary table")
+}
+
+/// Columns of a table that were found elsewhere, and the positions of its key.
+pub fn finish_columns(columns: Vec<ColumnSpec>, key: Option<Vec<String>>) -> Result<(Vec<ColumnSpec>, Vec<usize>)> {
+    finish_table(columns, key, None, vec![], false).map(|(columns, key, ..)| (columns, key))
 }
 
 type Finished = (Vec<ColumnSpec>, Vec<usize>, Option<Watermark>, Vec<usize>);

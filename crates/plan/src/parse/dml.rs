@@ -302,7 +302,7 @@ fn target_of(t: &ast::TableWithJoins) -> Option<ast::Ident> {
 }
 
 /// `target`: the table's name, which an array of its own is read by.
-fn assignments(list: Vec<ast::Assignment>, target: &Option<ast::Ident>) -> Result<Vec<Assignment>> {
+pub(super) fn assignments(list: Vec<ast::Assignment>, target: &Option<ast::Ident>) -> Result<Vec<Assignment>> {
     let mut out: Vec<Assignment> = vec![];
     for (column, mut value) in super::assign::flat(list)? {
         super::subscripts::qualify(&mut value, target);

@@ -157,6 +157,10 @@ impl Hoist {
                     end => end,
                 }
             }
+            Statement::Merge(merge) => match VisitMut::visit(&mut merge.source, self) {
+                ControlFlow::Continue(()) => merge.expressions_mut().try_for_each(|e| VisitMut::visit(e, self)),
+                end => end,
+            },
             Statement::Delete(delete) => match VisitMut::visit(&mut delete.using, self) {
                 ControlFlow::Continue(()) => VisitMut::visit(&mut delete.selection, self),
                 end => end,

@@ -23,6 +23,7 @@ mod index;
 mod keywords;
 mod limits;
 mod locked;
+mod merge;
 mod numerals;
 mod precedence;
 mod prepared;
@@ -41,13 +42,14 @@ mod weight;
 mod with;
 
 pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
-pub use create::{SECRET_OPTION, column_name};
+pub use create::{SECRET_OPTION, column_name, finish_columns, two_keys};
 pub use ddl::{Alter, Check, Ddl, SequenceSpec, rate};
 pub use epoch::{epoch_of, forget_epoch};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use function::{Body, CreateFunction, DroppedFunction};
 pub use index::{CreateIndex, IndexColumn};
 pub use limits::ParseLimits;
+pub use merge::{Merge, MergeAction, MergeClause};
 pub use rights::{Grant, GrantKind, GrantOn, Rights, RoleName, RoleOptions, Secret};
 pub use sink::{SinkChange, SinkDdl};
 pub use statement::*;
@@ -89,7 +91,9 @@ fn read(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
         // A bracket costs the parser up to four levels of its own.
         let recursion = limits.nesting_max * 6 + 50;
         let parser = Parser::new(&dialect).with_recursion_limit(recursion).with_tokens_with_locations(tokens);
-        let mut p = P { parser, sql };
+        // Looked for once: a text may hold many statements.
+        let merges = sql.as_bytes().windows(5).any(|word| word.eq_ignore_ascii_case(b"merge"));
+        let mut p = P { parser, sql, merges };
         let mut out = vec![];
         loop {
             while p.parser.consume_token(&Token::SemiColon) {}
@@ -197,7 +201,7 @@ fn rewrite_tokens(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 }
 
 fn no_merge() -> PlanError {
-    PlanError::unsupported("MERGE is not offered", "write INSERT .. ON CONFLICT .. DO UPDATE")
+    PlanError::unsupported("MERGE not supported in WITH query", "it stands last: WITH .. MERGE INTO ..")
 }
 
 fn begins_query(before: &[TokenWithSpan]) -> bool {
@@ -254,12 +258,20 @@ fn after_window_function(before: &[TokenWithSpan]) -> bool {
 struct P<'a> {
     parser: Parser<'a>,
     sql: &'a str,
+    /// The text has the word MERGE.
+    merges: bool,
 }
 
 impl P<'_> {
     fn statement(&mut self) -> Result<Statement> {
         let first = self.word_at(0).unwrap_or_default();
         let second = self.word_at(1).unwrap_or_default();
+        if first == "with"
+            && self.merges
+            && let Some(merge) = self.with_merge()?
+        {
+            return Ok(merge);
+        }
         match (first.as_str(), second.as_str()) {
             ("create", _) => self.create(),
             ("drop", _) => self.drop_objects(),
@@ -267,7 +279,7 @@ impl P<'_> {
             ("update", _) => self.update(),
             ("delete", _) => self.delete(),
             ("copy", _) => self.copy(),
-            ("select" | "values" | "with" | "table", _) => self.query().and_then(with::statement),
+            ("select" | "values" | "with" | "table", _) => self.query().and_then(with::statement).and_then(create::select_into),
             ("begin" | "start" | "commit" | "end" | "rollback" | "abort", _) => self.transaction(),
             ("subscribe", _) => self.subscribe(),
             ("flush", _) => {
@@ -302,7 +314,7 @@ impl P<'_> {
             ("declare", _) => self.declare(),
             ("fetch" | "move", _) => self.fetch(),
             ("close", _) => self.close(),
-            ("merge", _) => Err(no_merge()),
+            ("merge", _) => self.merge(),
             ("vacuum" | "analyze" | "analyse" | "checkpoint", _) => self.housekeeping(),
             ("reindex" | "cluster", _) => {
                 Err(PlanError::unsupported(format!("{} is not offered", first.to_uppercase()), "it is not needed here"))

@@ -25,11 +25,11 @@ impl P<'_> {
         }
         self.expect("as")?;
         match self.word_at(0).as_deref() {
-            Some("select" | "values" | "with" | "table" | "insert" | "update" | "delete") => {
+            Some("select" | "values" | "with" | "table" | "insert" | "update" | "delete" | "merge") => {
                 let statement = Box::new(self.statement()?);
                 Ok(Statement::Prepare { name, types, statement })
             }
-            _ => Err(self.expected("SELECT, VALUES, INSERT, UPDATE or DELETE")),
+            _ => Err(self.expected("SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE")),
         }
     }
 

@@ -326,7 +326,7 @@ impl P<'_> {
             }
         } else {
             match self.word_at(0).as_deref() {
-                Some("insert" | "update" | "delete") => {
+                Some("insert" | "update" | "delete" | "merge") => {
                     if analyze {
                         return Err(PlanError::unsupported(
                             "EXPLAIN ANALYZE of a change is not offered",

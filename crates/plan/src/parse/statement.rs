@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 
 use super::ddl::{Check, Ddl, SequenceSpec};
+use super::merge::Merge;
 use super::rights::Rights;
 use super::with::With;
 
@@ -90,6 +91,8 @@ pub enum Statement {
     Update(Box<Update>),
     /// DELETE from one table.
     Delete(Box<Delete>),
+    /// MERGE.
+    Merge(Box<Merge>),
     /// WITH around what writes.
     With(Box<With>),
     /// COPY .. FROM STDIN.
@@ -102,7 +105,7 @@ pub enum Statement {
         name: String,
         /// Types of the first parameters.
         types: Vec<DataType>,
-        /// What is prepared: a query, INSERT, UPDATE or DELETE.
+        /// What is prepared: a query, INSERT, UPDATE, DELETE or MERGE.
         statement: Box<Statement>,
     },
     /// EXECUTE.
@@ -264,7 +267,7 @@ pub enum Statement {
         /// The plan that this materialized view would have; the query is its.
         as_view: Option<Box<CreateView>>,
     },
-    /// EXPLAIN of INSERT, UPDATE or DELETE.
+    /// EXPLAIN of INSERT, UPDATE, DELETE or MERGE.
     ExplainChange(Box<Statement>),
     /// DISCARD ALL.
     Discard,
@@ -307,6 +310,10 @@ pub struct CreateTable {
     pub primary_key: Vec<usize>,
     /// Conditions on each row.
     pub checks: Vec<Check>,
+    /// LIKE, in order; where there are some, the primary key is open.
+    pub likes: Vec<Like>,
+    /// Names of the primary key's columns, where that is open and was given.
+    pub key: Option<Vec<String>>,
     /// CREATE TABLE .. AS: its rows, and whether they are stored. The columns have names only, or none.
     pub query: Option<(Box<ast::Query>, bool)>,
     /// WATERMARK FOR.
@@ -315,6 +322,40 @@ pub struct CreateTable {
     pub partition_by: Vec<usize>,
     /// WITH (..).
     pub options: Vec<(String, String)>,
+}
+
+/// LIKE among the columns of a table: the columns of another relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Like {
+    /// How many columns were declared before it.
+    pub at: usize,
+    /// Whose columns.
+    pub table: RelationName,
+    /// INCLUDING, less what EXCLUDING took back.
+    pub including: Vec<LikePart>,
+}
+
+impl Like {
+    /// Whether a part is taken.
+    #[must_use]
+    pub fn takes(&self, part: LikePart) -> bool {
+        self.including.contains(&part)
+    }
+}
+
+/// What LIKE takes besides names, types and NOT NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LikePart {
+    /// DEFAULT, serial's included.
+    Defaults,
+    /// CHECK.
+    Constraints,
+    /// GENERATED ALWAYS AS (..).
+    Generated,
+    /// GENERATED AS IDENTITY, with a sequence of its own.
+    Identity,
+    /// The primary key.
+    Indexes,
 }
 
 /// A column as declared.

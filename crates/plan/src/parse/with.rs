@@ -1,4 +1,4 @@
-//! WITH before INSERT, UPDATE and DELETE, and those within WITH: one statement of several parts, each with a name, and a last one.
+//! WITH before INSERT, UPDATE, DELETE and MERGE, and those within WITH: one statement of several parts, each with a name, and a last one.
 //!
 //! ```text
 //!   WITH gone AS (DELETE .. RETURNING ..), n AS (SELECT .. FROM gone) INSERT ..
@@ -21,7 +21,7 @@ use crate::error::PlanError;
 pub struct With {
     /// In the order of the text.
     pub parts: Vec<Part>,
-    /// What the statement is: a query, INSERT, UPDATE or DELETE.
+    /// What the statement is: a query, INSERT, UPDATE, DELETE or MERGE.
     pub body: Statement,
 }
 
@@ -44,6 +44,13 @@ pub(super) fn statement(mut query: Box<Query>) -> Result<Statement> {
         return Ok(Statement::Query(query));
     }
     let Some(with) = query.with.take() else { return work(query) };
+    let parts = parts(with)?;
+    let body = work(query)?;
+    Ok(Statement::With(Box::new(With { parts, body })))
+}
+
+/// The parts of a WITH, each as the statement that it is.
+pub(super) fn parts(with: ast::With) -> Result<Vec<Part>> {
     let ast::With { with_token, recursive, cte_tables } = with;
     let mut parts: Vec<Part> = vec![];
     for cte in cte_tables {
@@ -67,8 +74,7 @@ pub(super) fn statement(mut query: Box<Query>) -> Result<Statement> {
         }
         parts.push(Part { name, columns, work });
     }
-    let body = work(query)?;
-    Ok(Statement::With(Box::new(With { parts, body })))
+    Ok(parts)
 }
 
 fn select_all(name: &ast::Ident) -> Result<Query> {

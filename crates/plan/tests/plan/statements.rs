@@ -1,7 +1,7 @@
 //! The statement layer: each form is read into what it means, or refused.
 
 use arrow::datatypes::{DataType, TimeUnit};
-use regauge_plan::parse::{Copy, CreateTable, ObjectKind, Subscribe, Watermark};
+use regauge_plan::parse::{Copy, CreateTable, MergeAction, ObjectKind, Overriding, Subscribe, Watermark};
 use regauge_plan::{Datum, ParseLimits, PlanError, RelationName, Statement, constant, parse};
 
 fn all(sql: &str) -> Result<Vec<Statement>, PlanError> {
@@ -77,6 +77,46 @@ fn changes_are_read() {
     let Statement::Delete(d) = one("DELETE FROM t AS x WHERE x.id = 3") else { panic!() };
     assert_eq!(d.alias.as_deref(), Some("x"));
     assert!(matches!(one("INSERT INTO t SELECT * FROM u ON CONFLICT DO NOTHING"), Statement::Insert(_)));
+}
+
+#[test]
+fn merge_is_read_with_all_its_clauses() {
+    let merge = |sql| match one(sql) {
+        Statement::Merge(m) => *m,
+        other => panic!("{other:?}"),
+    };
+    let m = merge(
+        "MERGE INTO s.t AS x USING u ON x.a = u.a \
+         WHEN MATCHED AND u.b IS DISTINCT FROM 1 OR u.c THEN UPDATE SET b = u.b, c = DEFAULT WHEN MATCHED THEN DELETE \
+         WHEN NOT MATCHED AND u.b > 1 THEN INSERT (a, b) OVERRIDING USER VALUE VALUES (u.a, DEFAULT) \
+         WHEN NOT MATCHED AND u.b > 0 THEN DO NOTHING WHEN NOT MATCHED THEN INSERT DEFAULT VALUES",
+    );
+    assert_eq!((m.name(), m.source_name.as_str(), m.table.schema.as_deref()), ("x", "u", Some("s")));
+    assert_eq!(m.clauses.iter().map(|c| c.matched).collect::<Vec<_>>(), [true, true, false, false, false]);
+    assert_eq!(m.clauses[0].expressions().count(), 2);
+    assert_eq!(m.clauses[0].condition.as_ref().unwrap().to_string(), "u.b IS DISTINCT FROM 1 OR u.c");
+    let MergeAction::Insert { columns, overriding, values } = &m.clauses[2].action else { panic!() };
+    assert_eq!((columns.len(), *overriding, values.as_ref().map(Vec::len)), (2, Some(Overriding::User), Some(2)));
+    assert_eq!(m.clauses[3].action, MergeAction::Nothing);
+    assert!(matches!(&m.clauses[4].action, MergeAction::Insert { values: None, .. }));
+    let Statement::With(with) =
+        one("WITH u AS (SELECT 1 AS a), merge AS (SELECT 2) MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE")
+    else {
+        panic!()
+    };
+    assert_eq!((with.parts.len(), matches!(with.body, Statement::Merge(_))), (2, true));
+    // The word is a name elsewhere.
+    assert!(matches!(one("WITH merge AS (SELECT 1 AS merge) SELECT merge FROM merge"), Statement::Query(_)));
+    for (sql, sqlstate) in [
+        ("MERGE t USING u ON true WHEN MATCHED THEN DELETE", "42601"),
+        ("MERGE INTO t USING (SELECT 1) ON true WHEN MATCHED THEN DELETE", "42601"),
+        ("MERGE INTO t USING u JOIN v ON u.a = v.a ON true WHEN MATCHED THEN DELETE", "0A000"),
+        ("MERGE INTO t USING u ON true WHEN NOT MATCHED BY SOURCE THEN DELETE", "42601"),
+        ("MERGE INTO t USING u ON true WHEN NOT MATCHED THEN UPDATE SET a = 1", "42601"),
+        ("MERGE INTO t USING u ON true WHEN NOT MATCHED THEN INSERT VALUES (1), (2)", "42601"),
+    ] {
+        assert_eq!(parse(sql, &ParseLimits::default()).unwrap_err().sqlstate(), sqlstate, "{sql}");
+    }
 }
 
 #[test]

@@ -73,6 +73,11 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     ensure!(args.speed.is_none_or(|s| s > 0.0), "--speed is a number of hours per second above 0");
     let temporary = args.data.is_none();
     let dir = args.data.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("regauge-demo-{}", std::process::id())));
+    ensure!(
+        !temporary || std::env::temp_dir().is_dir(),
+        "there is no folder for temporary files dir={}; set TMPDIR to one, or say --data DIR",
+        std::env::temp_dir().display()
+    );
     ensure!(!dir.join("journal").exists(), "the demo wants a folder without data dir={}", dir.display());
     let remove = || {
         // what still runs may write once more

@@ -37,3 +37,15 @@ fn a_demo_that_is_told_to_stop_leaves_nothing_behind() {
     let left: Vec<_> = std::fs::read_dir(tmp.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn without_a_folder_for_temporary_files_it_says_so_and_makes_none() {
+    let tmp = tempfile::tempdir().unwrap();
+    let missing = tmp.path().join("missing");
+    let ran =
+        Command::new(env!("CARGO_BIN_EXE_regauge")).args(["demo", "flights", "--json"]).env("TMPDIR", &missing).output().unwrap();
+    assert!(!ran.status.success());
+    let said = text(&ran.stderr);
+    assert!(said.contains("TMPDIR"), "{said}");
+    assert!(!missing.exists());
+}

@@ -45,6 +45,7 @@ kinds!(of_statement, STATEMENTS, Statement, {
     Statement::Insert(_) => "INSERT",
     Statement::Update(_) => "UPDATE",
     Statement::Delete(_) => "DELETE",
+    Statement::Merge(_) => "MERGE",
     Statement::With(_) => "WITH around what writes",
     Statement::Copy(_) => "COPY FROM",
     Statement::CopyTo(_) => "COPY TO",

@@ -94,7 +94,7 @@ impl Session {
                         if value < spec.min { ("less than MINVALUE", spec.min) } else { ("greater than MAXVALUE", spec.max) };
                     return Err(Error::invalid("22023", format!("RESTART value ({value}) cannot be {word} ({bound})")));
                 }
-                txn.wish(Wish::Reserve { sequence, last: with.and_then(|value| value.checked_sub(spec.increment)) })?;
+                self.begin_anew(txn, sequence, with.and_then(|value| value.checked_sub(spec.increment)))?;
                 Ok(Response::command("ALTER SEQUENCE"))
             }
             Ddl::DropSequence { names, if_exists, .. } => {
@@ -456,11 +456,20 @@ impl Session {
                     _ => None,
                 };
                 for sequence in relation.columns.iter().filter_map(counted) {
-                    txn.wish(Wish::Reserve { sequence, last: None })?;
+                    self.begin_anew(txn, sequence, None)?;
                 }
             }
         }
         Ok(Response::command("TRUNCATE TABLE"))
+    }
+
+    /// A sequence goes on behind `last`, for the transaction at once and for others once it is committed.
+    fn begin_anew(&self, txn: &mut Txn, sequence: u32, last: Option<i64>) -> Result<()> {
+        txn.wish(Wish::Reserve { sequence, last })?;
+        if let Some(sequence) = txn.catalog.sequence(sequence) {
+            self.counted.begin_anew(sequence);
+        }
+        Ok(())
     }
 }
 

@@ -40,6 +40,8 @@ impl Session {
         if let Some((query, with_data)) = &create.query {
             return Box::pin(self.create_table_as(txn, create, name, query, *with_data)).await;
         }
+        let whole = if create.likes.is_empty() { None } else { Some(self.alike(txn, create)?) };
+        let create = whole.as_ref().unwrap_or(create);
         let columns: Vec<Column> = (1..).zip(&create.columns).map(|(id, c)| column(ColumnId(id), c)).collect();
         for c in &columns {
             if ty::parse(&ty::name(&c.ty)).as_ref() != Some(&c.ty) {

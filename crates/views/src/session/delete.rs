@@ -1,8 +1,8 @@
 //! DELETE: the rows that the condition finds are no more, judged by key at commit.
 
-use super::{Session, rows, txn::Txn, update::old_columns};
+use super::{Session, joined::Beside, rows, txn::Txn, update::old_columns};
 use crate::{catalog::Relation, error::Result, response::Response};
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::Schema};
 use regauge_plan::parse::Delete;
 use std::sync::Arc;
 
@@ -12,11 +12,18 @@ impl Session {
         txn.keep_for(&delete.returning);
         rows::need_table(&relation, "delete from")?;
         let name = delete.alias.as_deref().unwrap_or(&relation.name.name);
-        let items = old_columns(&relation, name);
+        let mut items = old_columns(&relation, name);
         let (with, selection) = (&delete.using, delete.selection.clone());
-        let found = self.find(txn, &relation, name, items, with, selection, &relation.schema(), text).await?;
+        let beside = self.beside(txn, &relation, name, with, &delete.returning).await?;
+        let mut output = relation.schema();
+        if let Some(beside) = &beside {
+            items.extend(beside.more.iter().cloned());
+            let fields = output.fields().iter().cloned().chain(beside.fields.iter().cloned().map(Arc::new));
+            output = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        }
+        let found = self.find(txn, &relation, name, items, with, selection, &output, text).await?;
         if !with.is_empty() {
-            return self.delete_joined(txn, delete, &relation, &found).await;
+            return self.delete_joined(txn, delete, &relation, &found, beside).await;
         }
         let found = rows::under(&relation, &found)?;
         for key in self.core.keys_standing(txn, &relation, &found)? {
@@ -33,6 +40,7 @@ impl Session {
         delete: &Delete,
         relation: &Arc<Relation>,
         found: &RecordBatch,
+        beside: Option<Beside>,
     ) -> Result<Response> {
         let found = super::joined::first_of_each(relation, found)?;
         let n = relation.columns.len();
@@ -41,8 +49,9 @@ impl Session {
             let standing = self.core.standing(txn, relation, &key)?;
             txn.writes(relation)?.put(key, || standing.snapshot, None);
         }
-        if !delete.returning.is_empty() && super::joined::returns_more(relation, delete.alias.as_deref(), &delete.returning) {
-            return Err(super::joined::refused("DELETE .. USING"));
+        if let Some(beside) = &beside {
+            let gone = beside.rows(&own, &found, n)?;
+            return self.returning(txn, &beside.items, relation, delete.alias.as_deref(), &gone, "DELETE").await;
         }
         self.returning(txn, &delete.returning, relation, delete.alias.as_deref(), &own, "DELETE").await
     }

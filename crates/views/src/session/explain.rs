@@ -72,6 +72,11 @@ impl Session {
                 let items = vec![syntax::all_of(name)];
                 ("Delete", &delete.table, Some(self.changed(txn, &delete.table, name, items, &delete.using, &delete.selection)?))
             }
+            Statement::Merge(merge) => {
+                let items = vec![syntax::all_of(merge.name()), syntax::all_of(&merge.source_name)];
+                let (source, on) = (std::slice::from_ref(&merge.source), Some(merge.on.clone()));
+                ("Merge", &merge.table, Some(self.changed(txn, &merge.table, merge.name(), items, source, &on)?))
+            }
             _ => return Err(Error::unsupported("EXPLAIN of this statement is not offered")),
         };
         let relation = self.target(txn, table)?;

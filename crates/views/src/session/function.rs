@@ -257,6 +257,10 @@ impl Places<'_> {
                 self.trees(&mut delete.selection)?;
                 self.trees(&mut delete.returning)?;
             }
+            Statement::Merge(merge) => {
+                self.tree(&mut merge.source)?;
+                self.trees(merge.expressions_mut())?;
+            }
             Statement::With(with) => {
                 for statement in with.parts.iter_mut().map(|p| &mut p.work).chain([&mut with.body]) {
                     self.statement(statement)?;

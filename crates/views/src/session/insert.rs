@@ -217,6 +217,7 @@ impl Session {
         let Some((assignments, condition)) = &conflict.update else { return Ok(()) };
         check_assigned(relation, assignments)?;
         refuse_windows(assignments)?;
+        super::update::refuse_made(relation, assignments)?;
         let same = |a: &Assignment| matches!(&a.value, Some(ast::Expr::CompoundIdentifier(parts)) if takes_over(relation, &a.column, parts));
         if condition.is_none() && assignments.iter().all(same) {
             return Ok(());
@@ -291,7 +292,8 @@ impl Session {
     }
 }
 
-const NUMBER: &str = "__n";
+/// What rows of a statement are numbered by.
+pub(super) const NUMBER: &str = "__n";
 
 /// DO UPDATE as a query over the rows that stand and those that were given.
 fn taken_query(
@@ -329,6 +331,15 @@ fn takes_over(relation: &Relation, column: &str, parts: &[ast::Ident]) -> bool {
 /// # Errors
 /// 42P20.
 pub(super) fn refuse_windows(assignments: &[Assignment]) -> Result<()> {
+    match assignments.iter().filter_map(|a| a.value.as_ref()).any(is_windowed) {
+        true => Err(Error::invalid("42P20", "window functions are not allowed in UPDATE")
+            .hint("compute them in a query: UPDATE t SET .. FROM (SELECT .. OVER (..)) AS w WHERE ..")),
+        false => Ok(()),
+    }
+}
+
+/// Whether an expression has a window function outside of its queries.
+pub(super) fn is_windowed(expr: &ast::Expr) -> bool {
     struct Windows(usize);
     impl ast::Visitor for Windows {
         type Break = ();
@@ -345,14 +356,11 @@ pub(super) fn refuse_windows(assignments: &[Assignment]) -> Result<()> {
             if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    match assignments.iter().any(|a| a.value.visit(&mut Windows(0)).is_break()) {
-        true => Err(Error::invalid("42P20", "window functions are not allowed in UPDATE")
-            .hint("compute them in a query: UPDATE t SET .. FROM (SELECT .. OVER (..)) AS w WHERE ..")),
-        false => Ok(()),
-    }
+    expr.visit(&mut Windows(0)).is_break()
 }
 
-fn numbered(rows: &RecordBatch) -> Result<RecordBatch> {
+/// Rows with their places, from 0.
+pub(super) fn numbered(rows: &RecordBatch) -> Result<RecordBatch> {
     let mut fields: Vec<Field> = rows.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
     fields.push(Field::new(NUMBER, arrow::datatypes::DataType::Int64, true));
     let n = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
@@ -384,7 +392,7 @@ pub(super) fn named_columns(relation: &Relation, names: &[String]) -> Result<Vec
 }
 
 /// INSERT .. OVERRIDING USER VALUE with DEFAULT in the place of what is given for identity columns.
-fn overridden(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<Option<Insert>> {
+pub(super) fn overridden(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<Option<Insert>> {
     if insert.overriding != Some(Overriding::User) {
         return Ok(None);
     }
@@ -404,7 +412,7 @@ fn overridden(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<O
 }
 
 /// Columns that are computed, or counted ALWAYS, take no value but DEFAULT.
-fn taken_only_by_default(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<()> {
+pub(super) fn taken_only_by_default(insert: &Insert, relation: &Relation, named: &[usize]) -> Result<()> {
     let Some(source) = &insert.source else { return Ok(()) };
     for (i, at) in named.iter().enumerate() {
         let Some(column) = relation.columns.get(*at) else { continue };

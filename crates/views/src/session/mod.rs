@@ -27,7 +27,9 @@ mod index;
 mod insert;
 pub mod intake;
 mod joined;
+mod like;
 mod lock;
+mod merge;
 pub(crate) mod notify;
 mod point;
 mod prepare;
@@ -333,6 +335,7 @@ impl Session {
             Some(txn) if txn.mode == Mode::Explicit => txn.spoil(),
             _ => {
                 if self.txn.take().is_some() {
+                    let _ = self.counted.settle();
                     self.variables.roll_back();
                 }
             }
@@ -577,6 +580,7 @@ impl Session {
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
             Statement::Update(update) => Box::pin(self.update(txn, update, text)).await,
             Statement::Delete(delete) => Box::pin(self.delete(txn, delete, text)).await,
+            Statement::Merge(merge) => Box::pin(self.merge(txn, merge)).await,
             Statement::With(with) => Box::pin(self.with(txn, with)).await,
             Statement::Copy(copy) => self.copy(txn, copy),
             Statement::CopyTo(copy) => Box::pin(self.copy_to(txn, copy)).await,
@@ -625,6 +629,8 @@ impl Session {
 
     fn begin(&mut self, mode: Mode) {
         self.look_around();
+        // Of a transaction that was cut off.
+        let _ = self.counted.settle();
         self.txn = Some(self.fresh(mode, self.seen.lsn));
     }
 
@@ -824,6 +830,7 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::Insert(_) => "INSERT",
         Statement::Update(_) => "UPDATE",
         Statement::Delete(_) => "DELETE",
+        Statement::Merge(_) => "MERGE",
         Statement::With(with) => return with.parts.iter().map(|p| &p.work).chain([&with.body]).find_map(writes),
         Statement::Copy(_) => "COPY FROM",
         Statement::CreateTable(_) | Statement::CreateView(_) => "CREATE",

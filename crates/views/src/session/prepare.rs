@@ -256,15 +256,18 @@ impl Session {
                 let mut items: Vec<ast::SelectItem> =
                     update.assignments.iter().filter_map(|a| a.value.clone()).map(ast::SelectItem::UnnamedExpr).collect();
                 items.push(ast::SelectItem::UnnamedExpr(syntax::null()));
-                self.infer_over(&relation, update.alias.as_deref(), items, update.selection.clone(), scope, &mut types).await;
+                let (alias, on) = (update.alias.as_deref(), update.selection.clone());
+                self.infer_over(&relation, alias, &update.from, items, on, scope, &mut types).await;
             }
             Statement::Delete(delete) => {
                 let Ok(relation) = scope.relation(delete.table.schema.as_deref(), &delete.table.name).cloned() else {
                     return types;
                 };
                 let items = vec![ast::SelectItem::UnnamedExpr(syntax::null())];
-                self.infer_over(&relation, delete.alias.as_deref(), items, delete.selection.clone(), scope, &mut types).await;
+                let (alias, on) = (delete.alias.as_deref(), delete.selection.clone());
+                self.infer_over(&relation, alias, &delete.using, items, on, scope, &mut types).await;
             }
+            Statement::Merge(merge) => self.infer_merge(merge, scope, &mut types).await,
             Statement::With(with) => {
                 for part in &with.parts {
                     for (no, ty) in Box::pin(self.infer(&part.work)).await {
@@ -285,10 +288,12 @@ impl Session {
         types
     }
 
+    #[allow(clippy::too_many_arguments, reason = "two callers, each argument is another part of the query")]
     async fn infer_over(
         &mut self,
         relation: &crate::catalog::Relation,
         alias: Option<&str>,
+        with: &[ast::TableWithJoins],
         items: Vec<ast::SelectItem>,
         selection: Option<ast::Expr>,
         scope: Scope,
@@ -297,12 +302,15 @@ impl Session {
         let name = alias.unwrap_or(&relation.name.name);
         let from =
             format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
-        if let Ok(query) = syntax::select(items, &from, selection) {
+        if let Ok(mut query) = syntax::select(items, &from, selection) {
+            if let ast::SetExpr::Select(select) = query.body.as_mut() {
+                select.from.extend(with.iter().cloned());
+            }
             self.infer_query(&query, scope, types).await;
         }
     }
 
-    async fn infer_query(&mut self, query: &ast::Query, scope: Scope, types: &mut BTreeMap<usize, DataType>) {
+    pub(super) async fn infer_query(&mut self, query: &ast::Query, scope: Scope, types: &mut BTreeMap<usize, DataType>) {
         // What cannot be planned with open parameters may still run with values: then they are text.
         let Ok(plan) = self.core.planner.untyped(syntax::unlocked(query), scope).await else { return };
         let Ok(found) = plan.get_parameter_types() else { return };
@@ -344,13 +352,13 @@ impl Session {
                 Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
             }
             Statement::Insert(i) if !i.returning.is_empty() => {
-                self.returning_columns(&i.table, i.alias.as_deref(), &i.returning, scope).await
+                self.returning_columns(&i.table, i.alias.as_deref(), &[], &i.returning, scope).await
             }
             Statement::Update(u) if !u.returning.is_empty() => {
-                self.returning_columns(&u.table, u.alias.as_deref(), &u.returning, scope).await
+                self.returning_columns(&u.table, u.alias.as_deref(), &u.from, &u.returning, scope).await
             }
             Statement::Delete(d) if !d.returning.is_empty() => {
-                self.returning_columns(&d.table, d.alias.as_deref(), &d.returning, scope).await
+                self.returning_columns(&d.table, d.alias.as_deref(), &d.using, &d.returning, scope).await
             }
             Statement::With(with) => {
                 self.own.clear();
@@ -409,6 +417,7 @@ impl Session {
         &mut self,
         table: &regauge_plan::parse::RelationName,
         alias: Option<&str>,
+        with: &[ast::TableWithJoins],
         items: &[ast::SelectItem],
         scope: Scope,
     ) -> Result<Option<SchemaRef>> {
@@ -417,7 +426,11 @@ impl Session {
         let name = alias.unwrap_or(&relation.name.name);
         let from =
             format!("{}.{} AS {}", syntax::quote(&relation.name.schema), syntax::quote(&relation.name.name), syntax::quote(name));
-        let plan = self.core.planner.plan(syntax::select(items.to_vec(), &from, None)?, scope).await?;
+        let mut query = syntax::select(items.to_vec(), &from, None)?;
+        if let ast::SetExpr::Select(select) = query.body.as_mut() {
+            select.from.extend(with.iter().cloned());
+        }
+        let plan = self.core.planner.plan(query, scope).await?;
         Ok(Some(crate::read::planner::shown(&self.core.planner.physical(&plan).await?.schema())))
     }
 }
@@ -458,7 +471,11 @@ fn cast_type(ty: &ast::DataType) -> Option<DataType> {
     type_by_name(plain, &modifiers).ok()
 }
 
-fn infer_assignments(assignments: &[Assignment], relation: &crate::catalog::Relation, types: &mut BTreeMap<usize, DataType>) {
+pub(super) fn infer_assignments(
+    assignments: &[Assignment],
+    relation: &crate::catalog::Relation,
+    types: &mut BTreeMap<usize, DataType>,
+) {
     for assignment in assignments {
         let no = assignment.value.as_ref().and_then(placeholder);
         if let (Some(no), Some(at)) = (no, relation.position(&assignment.column)) {
@@ -562,6 +579,10 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
             update.from.iter_mut().for_each(|t| walk(t, visit));
             update.selection.iter_mut().for_each(|e| walk(e, visit));
             update.returning.iter_mut().for_each(|i| walk(i, visit));
+        }
+        Statement::Merge(merge) => {
+            walk(&mut merge.source, visit);
+            merge.expressions_mut().for_each(|e| walk(e, visit));
         }
         Statement::With(with) => {
             for statement in with.parts.iter_mut().map(|p| &mut p.work).chain([&mut with.body]) {

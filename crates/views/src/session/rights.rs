@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result, sqlstate as code},
 };
 use datafusion::sql::sqlparser::ast::{self, Visitor};
-use regauge_plan::parse::{Alter, Ddl, Insert, RelationName, Rights, SinkDdl, Statement};
+use regauge_plan::parse::{Alter, Ddl, Insert, Merge, MergeAction, RelationName, Rights, SinkDdl, Statement};
 use regauge_plan::walk::Visit;
 use regauge_types::ErrorKind;
 use std::{ops::ControlFlow, sync::Arc};
@@ -58,10 +58,12 @@ pub(super) enum Need<'a> {
 pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
     match statement {
         // Its key's index is looked for by name, so PostgreSQL asks for USAGE too.
-        Statement::CreateTable(create) if !create.primary_key.is_empty() => {
-            vec![Need::Make(&create.name), Need::Enter(&create.name)]
+        Statement::CreateTable(create) => {
+            let keyed = !create.primary_key.is_empty() || create.key.is_some();
+            let alike = create.likes.iter().map(|like| Need::Hold(Privileges::SELECT, &like.table));
+            let enter = keyed.then_some(Need::Enter(&create.name));
+            std::iter::once(Need::Make(&create.name)).chain(enter).chain(alike).collect()
         }
-        Statement::CreateTable(create) => vec![Need::Make(&create.name)],
         Statement::CreateView(create) => vec![Need::Make(&create.name)],
         Statement::Ddl(ddl) => of_ddl(ddl),
         Statement::Drop { names, .. } => names.iter().map(Need::Drop).collect(),
@@ -82,6 +84,7 @@ pub(super) fn needs(statement: &Statement) -> Vec<Need<'_>> {
             reads.items(&delete.returning);
             vec![Need::Hold(reads.besides(Privileges::DELETE), &delete.table)]
         }
+        Statement::Merge(merge) => vec![Need::Hold(of_merge(merge), &merge.table)],
         Statement::With(with) => with.parts.iter().map(|p| &p.work).chain([&with.body]).flat_map(needs).collect(),
         Statement::Copy(copy) => vec![Need::Hold(Privileges::INSERT, &copy.table)],
         Statement::Subscribe(subscribe) => vec![Need::Read(&subscribe.name)],
@@ -197,16 +200,39 @@ fn of_insert(insert: &Insert) -> Privileges {
     reads.besides(needed)
 }
 
+fn of_merge(merge: &Merge) -> Privileges {
+    let mut reads = Reads::of(&merge.table, merge.alias.as_deref());
+    reads.look(&merge.on);
+    // Where only the source is in sight, a query can name the table again.
+    let mut below = Reads { names_only: true, ..Reads::of(&merge.table, None) };
+    below.look(&merge.source);
+    let mut needed = Privileges::NONE;
+    for clause in &merge.clauses {
+        let looks = if clause.matched { &mut reads } else { &mut below };
+        clause.expressions().for_each(|e| looks.look(e));
+        needed = needed.with(match &clause.action {
+            MergeAction::Nothing => Privileges::NONE,
+            MergeAction::Update(_) => Privileges::UPDATE,
+            MergeAction::Delete => Privileges::DELETE,
+            MergeAction::Insert { .. } => Privileges::INSERT,
+        });
+    }
+    reads.any |= below.any || needed.is_empty();
+    reads.besides(needed)
+}
+
 /// Whether a change reads columns of what it changes, or names it again: PostgreSQL asks for SELECT then.
 struct Reads<'a> {
     table: &'a str,
     alias: Option<&'a str>,
+    /// Its columns are not in sight.
+    names_only: bool,
     any: bool,
 }
 
 impl<'a> Reads<'a> {
     fn of(table: &'a RelationName, alias: Option<&'a str>) -> Reads<'a> {
-        Reads { table: &table.name, alias, any: false }
+        Reads { table: &table.name, alias, names_only: false, any: false }
     }
 
     fn look(&mut self, part: &impl Visit) {
@@ -231,6 +257,7 @@ impl Visitor for Reads<'_> {
     fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
         let fold = regauge_plan::parse::fold;
         match expr {
+            _ if self.names_only => {}
             ast::Expr::Identifier(_) => self.any = true,
             // A column of another relation of the statement says so.
             ast::Expr::CompoundIdentifier(parts) => {

@@ -21,7 +21,7 @@ use arrow::{
     datatypes::{Field, Schema, SchemaRef},
 };
 use datafusion::sql::sqlparser::ast;
-use regauge_plan::parse::Update;
+use regauge_plan::parse::{Assignment, Update};
 use std::sync::Arc;
 
 impl Session {
@@ -31,17 +31,7 @@ impl Session {
         rows::need_table(&relation, "update")?;
         check_assigned(&relation, &update.assignments)?;
         refuse_windows(&update.assignments)?;
-        for assignment in update.assignments.iter().filter(|a| a.value.is_some()) {
-            let made = relation.columns.iter().find(|c| c.name == assignment.column).map(|c| &c.made);
-            let detail = match made {
-                Some(Made::Computed(_)) => "is a generated column",
-                Some(Made::Counted { always: true, .. }) => "is an identity column defined as GENERATED ALWAYS",
-                _ => continue,
-            };
-            let column = &assignment.column;
-            return Err(Error::invalid("428C9", format!("column \"{column}\" can only be updated to DEFAULT"))
-                .detail(format!("Column \"{column}\" {detail}.")));
-        }
+        refuse_made(&relation, &update.assignments)?;
         let assigned = relation
             .columns
             .iter()
@@ -57,12 +47,14 @@ impl Session {
             items.push(syntax::expr_as(value, &format!("__new{at}")));
             fields.push(Field::new(format!("__new{at}"), column.ty.clone(), true));
         }
+        let beside = self.beside(txn, &relation, name, &update.from, &update.returning).await?;
+        if let Some(beside) = &beside {
+            items.extend(beside.more.iter().cloned());
+            fields.extend(beside.fields.iter().cloned());
+        }
         let output: SchemaRef = Arc::new(Schema::new(fields));
         let found = self.find(txn, &relation, name, items, &update.from, update.selection.clone(), &output, text).await?;
         let found = if update.from.is_empty() { found } else { super::joined::first_of_each(&relation, &found)? };
-        if !update.from.is_empty() && super::joined::returns_more(&relation, update.alias.as_deref(), &update.returning) {
-            return Err(super::joined::refused("UPDATE .. FROM"));
-        }
         let old =
             rows::under(&relation, &found.project(&(0..relation.columns.len()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
         let mut columns = old.columns().to_vec();
@@ -75,7 +67,12 @@ impl Session {
         let old = Arc::new(old);
         let old: Vec<RowRef> = (0..old.num_rows()).map(|at| RowRef { batch: old.clone(), at }).collect();
         self.replace_rows(txn, &relation, &old, &new)?;
-        self.returning(txn, &update.returning, &relation, update.alias.as_deref(), &new, "UPDATE").await
+        let alias = update.alias.as_deref();
+        if let Some(beside) = &beside {
+            let written = beside.rows(&new, &found, relation.columns.len() + assigned.len())?;
+            return self.returning(txn, &beside.items, &relation, alias, &written, "UPDATE").await;
+        }
+        self.returning(txn, &update.returning, &relation, alias, &new, "UPDATE").await
     }
 
     /// The rows of a table that a condition finds, as one batch of these items.
@@ -109,6 +106,25 @@ impl Session {
         let batches = self.collect(txn, &kept).await?;
         self.untouched(txn, relation, rows::one(&kept.plan.schema(), &batches)?)
     }
+}
+
+/// Refuses values for columns that are computed, or counted ALWAYS.
+///
+/// # Errors
+/// 428C9.
+pub(super) fn refuse_made(relation: &Relation, assignments: &[Assignment]) -> Result<()> {
+    for assignment in assignments.iter().filter(|a| a.value.is_some()) {
+        let made = relation.columns.iter().find(|c| c.name == assignment.column).map(|c| &c.made);
+        let detail = match made {
+            Some(Made::Computed(_)) => "is a generated column",
+            Some(Made::Counted { always: true, .. }) => "is an identity column defined as GENERATED ALWAYS",
+            _ => continue,
+        };
+        let column = &assignment.column;
+        return Err(Error::invalid("428C9", format!("column \"{column}\" can only be updated to DEFAULT"))
+            .detail(format!("Column \"{column}\" {detail}.")));
+    }
+    Ok(())
 }
 
 /// A table's columns as they are, for the head of a query's items.

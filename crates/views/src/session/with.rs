@@ -1,4 +1,4 @@
-//! WITH around INSERT, UPDATE and DELETE: the parts run in the order of the text, each over what was there before the statement.
+//! WITH around INSERT, UPDATE, DELETE and MERGE: the parts run in the order of the text, each over what was there before the statement.
 //!
 //! ```text
 //!   part 1 ─▶ its rows, under its name ─▶ part 2 ─▶ .. ─▶ body
@@ -47,7 +47,7 @@ impl Session {
             let response = self.whole(response).await?;
             if let Response::Rows(Rows { schema, stream, .. }) = response {
                 let batches: Vec<RecordBatch> = stream.try_collect().await?;
-                let rows = under_names(part, &rows::one(&schema, &relabelled(&schema, batches)?)?)?;
+                let rows = under_names(&part.name, &part.columns, &rows::one(&schema, &relabelled(&schema, batches)?)?)?;
                 self.own.insert(part.name.clone(), rows::provider(&rows));
             } else if later() {
                 return Err(no_rows(part));
@@ -66,6 +66,7 @@ impl Session {
             Statement::Insert(insert) => Box::pin(self.insert(txn, insert)).await,
             Statement::Update(update) => Box::pin(self.update(txn, update, None)).await,
             Statement::Delete(delete) => Box::pin(self.delete(txn, delete, None)).await,
+            Statement::Merge(merge) => Box::pin(self.merge(txn, merge)).await,
             other => Err(Error::internal(format!("no part of WITH statement={other:?}"))),
         }
     }
@@ -73,7 +74,7 @@ impl Session {
     /// Knows what a part gives, without running it: for statements that are prepared.
     pub(super) fn knows(&mut self, part: &Part, columns: Option<SchemaRef>) -> Result<()> {
         if let Some(schema) = columns {
-            let rows = under_names(part, &RecordBatch::new_empty(schema))?;
+            let rows = under_names(&part.name, &part.columns, &RecordBatch::new_empty(schema))?;
             self.own.insert(part.name.clone(), rows::provider(&rows));
         }
         Ok(())
@@ -128,15 +129,15 @@ fn relabelled(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<Recor
     batches.into_iter().map(one).collect()
 }
 
-/// A part's rows under the names that it gives its columns.
-fn under_names(part: &Part, rows: &RecordBatch) -> Result<RecordBatch> {
-    let (n, given) = (rows.num_columns(), part.columns.len());
+/// Rows of a query that is called `name`, under the names that it gives its first columns.
+pub(super) fn under_names(name: &str, columns: &[String], rows: &RecordBatch) -> Result<RecordBatch> {
+    let (n, given) = (rows.num_columns(), columns.len());
     if given > n {
-        let message = format!("WITH query \"{}\" has {n} columns available but {given} columns specified", part.name);
+        let message = format!("WITH query \"{name}\" has {n} columns available but {given} columns specified");
         return Err(Error::invalid("42P10", message));
     }
     let shown = planner::shown(&rows.schema());
-    let named = |(at, field): (usize, &Arc<Field>)| part.columns.get(at).unwrap_or(field.name()).clone();
+    let named = |(at, field): (usize, &Arc<Field>)| columns.get(at).unwrap_or(field.name()).clone();
     let names = regauge_plan::batch::told_apart(shown.fields().iter().enumerate().map(named).collect());
     let field = |(name, field): (String, &Arc<Field>)| Field::new(name, field.data_type().clone(), true);
     let schema: SchemaRef = Arc::new(Schema::new(names.into_iter().zip(shown.fields()).map(field).collect::<Vec<_>>()));
@@ -153,6 +154,7 @@ fn target_of(statement: &Statement) -> Option<&String> {
         Statement::Insert(insert) => &insert.table,
         Statement::Update(update) => &update.table,
         Statement::Delete(delete) => &delete.table,
+        Statement::Merge(merge) => &merge.table,
         _ => return None,
     };
     table.schema.is_none().then_some(&table.name)
@@ -184,6 +186,11 @@ fn names(statement: &Statement, name: &str) -> bool {
                 || u.from.visit(&mut v).is_break()
                 || u.selection.visit(&mut v).is_break()
                 || u.returning.visit(&mut v).is_break()
+        }
+        Statement::Merge(m) => {
+            m.source.visit(&mut v).is_break()
+                || m.on.visit(&mut v).is_break()
+                || m.clauses.iter().any(|c| c.expressions().any(|e| e.visit(&mut v).is_break()))
         }
         Statement::Delete(d) => {
             d.using.visit(&mut v).is_break() || d.selection.visit(&mut v).is_break() || d.returning.visit(&mut v).is_break()

@@ -4,7 +4,7 @@
 //!   driver ──facts──▶ entries (state, trace) ◀──questions── sessions, which wait on `changed` and on traces
 //! ```
 //! Invariant: an epoch that is given to a reader is a boundary that all versions have in common, so what it reads of several
-//! versions, of tables and of streams belongs together (I4). Lock order: cuts before entries; neither is held while waiting.
+//! versions, of tables and of streams belongs together (I4). Lock order: cuts, entries, gone; none of them is held while waiting.
 
 use super::{
     errors::{self, failed},
@@ -26,7 +26,7 @@ use regauge_log::Log;
 use regauge_state::trace::RowError;
 use regauge_types::{Epoch, ErrorKind, Lsn, VersionNo, ViewId};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// How long a version is waited for before it is looked whether anything comes of that.
 const SLICE: Duration = Duration::from_millis(250);
+
+/// So many dropped versions are remembered for those who wait for them.
+const GONE_MAX: usize = 65_536;
 
 /// Names a version.
 pub type Key = (ViewId, VersionNo);
@@ -119,6 +122,8 @@ pub struct Versions {
     opened: Lsn,
     cuts: Mutex<Cuts>,
     entries: RwLock<HashMap<Key, Entry>>,
+    /// Versions that were dropped and are no entries any more: who still waits for one is told.
+    gone: Mutex<HashSet<Key>>,
     changed: watch::Sender<u64>,
     /// Why no epoch is closed any more.
     ended: OnceLock<Error>,
@@ -134,6 +139,7 @@ impl Versions {
             opened: at,
             cuts: Mutex::new(Cuts::new(at)),
             entries: RwLock::default(),
+            gone: Mutex::default(),
             changed: watch::channel(0).0,
             ended: OnceLock::new(),
         }
@@ -277,6 +283,7 @@ impl Versions {
                     Some(State::Failed { why, .. }) => return Err(failed(why)),
                     Some(state) if state.is_final() => return Err(not_ready((view, no))),
                     Some(state) if state.readable_since().is_some() => return Ok(()),
+                    None if self.gone.lock().contains(&(view, no)) => return Err(dropped()),
                     _ => {}
                 }
             }
@@ -469,10 +476,22 @@ impl Versions {
                 Ok(traces) => return Ok(traces),
                 Err(missing) => missing,
             };
+            if self.is_gone(missing) {
+                return Err(dropped());
+            }
             match tokio::time::timeout_at(deadline, changed.changed()).await {
                 Ok(Ok(())) => {}
                 _ => return Err(not_ready(missing)),
             }
+        }
+    }
+
+    /// Whether a version was there and was dropped, so that nothing comes of waiting for it.
+    fn is_gone(&self, key: Key) -> bool {
+        let entries = self.entries.read();
+        match entries.get(&key) {
+            Some(entry) => matches!(entry.state, State::Retiring | State::Retired),
+            None => self.gone.lock().contains(&key),
         }
     }
 
@@ -499,13 +518,15 @@ impl Versions {
     }
 
     async fn wait_all(&self, traces: &[(Key, Arc<dyn Trace>)], at: Lsn, deadline: Instant) -> Result<()> {
-        for (_, trace) in traces {
+        for (key, trace) in traces {
             while Lsn::from(trace.upper()) < at {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let (trace, slice) = (trace.clone(), left.min(SLICE));
                 let reached = tokio::task::spawn_blocking(move || trace.wait(at.into(), slice)).await;
                 match reached {
                     Ok(Ok(upper)) if Lsn::from(upper) >= at => break,
+                    // Nothing follows in what was dropped, whatever its trace says of it.
+                    Ok(Ok(_) | Err(_)) if self.is_gone(*key) => return Err(dropped()),
                     Ok(Ok(_)) if left > slice => self.go_on()?,
                     Ok(Ok(_)) => return Err(causal_timeout(at)),
                     Ok(Err(failure)) => return Err(trace_error(&failure)),
@@ -535,6 +556,7 @@ impl Versions {
 
     /// A version of a view of this name appears, with its dataflow's.
     pub(crate) fn add(&self, key: Key, name: String, flow: FlowId, routed: bool) {
+        self.gone.lock().remove(&key);
         self.entries.write().insert(key, Entry { name, state: State::Planned, routed, flow, trace: None, pace: None });
     }
 
@@ -572,6 +594,11 @@ impl Versions {
         entry.state = next;
         if entry.state == State::Retired {
             entries.remove(&key);
+            let mut gone = self.gone.lock();
+            if gone.len() >= GONE_MAX {
+                gone.clear();
+            }
+            gone.insert(key);
         }
         drop(entries);
         self.changed.send_modify(|n| *n += 1);
@@ -581,6 +608,12 @@ impl Versions {
 
 fn pin_all(traces: &[(Key, Arc<dyn Trace>)], at: Lsn) -> Result<Rows, TraceFailure> {
     traces.iter().map(|(key, trace)| Ok((*key, trace.snapshot(at.into())?))).collect()
+}
+
+/// Its name is not told: the statement may have come to it by a view of somebody else's (I15).
+fn dropped() -> Error {
+    let message = "a view that the statement reads was dropped meanwhile";
+    Error::new(ErrorKind::NotFound, code::UNDEFINED_TABLE, message).hint("SHOW MATERIALIZED VIEWS lists what there is")
 }
 
 fn not_ready(key: Key) -> Error {

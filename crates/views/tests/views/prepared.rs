@@ -43,6 +43,34 @@ async fn parameters_take_the_types_of_what_they_meet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parameters_of_merge_and_of_joined_changes_are_typed() {
+    let site = site();
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, v TEXT, d DATE)").await;
+    let merge = "MERGE INTO t USING (VALUES ($1::int)) AS s (id) ON t.id = s.id \
+                 WHEN MATCHED AND t.d > $4 THEN UPDATE SET v = $2 WHEN NOT MATCHED THEN INSERT (id, v, d) VALUES (s.id, $2, $3)";
+    let merge = s.prepare(merge, &[]).await.unwrap();
+    assert_eq!(merge.params, [DataType::Int32, DataType::Utf8, DataType::Date32, DataType::Date32]);
+    assert!(merge.columns.is_none());
+    let day = |n: i32| -> ArrayRef { Arc::new(Date32Array::from(vec![n])) };
+    for (v, tag) in [("a", "MERGE 1"), ("b", "MERGE 1")] {
+        assert_eq!(answer(s.run(&merge, &[int(7), text(v), day(10), day(5)]).await.unwrap()).await.unwrap(), [tag]);
+    }
+    assert_eq!(answer(s.run(&merge, &[int(7), text("c"), day(10), day(15)]).await.unwrap()).await.unwrap(), ["MERGE 0"]);
+    assert_eq!(run(&mut s, "SELECT * FROM t").await, ["7|b|1970-01-11"]);
+    let update =
+        "UPDATE t SET v = w.v FROM (SELECT 7 AS k, 'x' AS v) w WHERE w.k = t.id AND t.id = $1 RETURNING t.id, w.v AS other, d";
+    let update = s.prepare(update, &[]).await.unwrap();
+    assert_eq!(update.params, [DataType::Int32]);
+    let names: Vec<String> = update.columns.as_ref().unwrap().fields().iter().map(|f| f.name().clone()).collect();
+    assert_eq!(names, ["id", "other", "d"]);
+    assert_eq!(answer(s.run(&update, &[int(7)]).await.unwrap()).await.unwrap(), ["7|x|1970-01-11"]);
+    run(&mut s, "PREPARE m (int) AS MERGE INTO t USING (SELECT $1 AS id) s ON t.id = s.id WHEN MATCHED THEN DELETE").await;
+    assert_eq!(run(&mut s, "EXECUTE m(8)").await, ["MERGE 0"]);
+    assert_eq!(run(&mut s, "EXECUTE m(7)").await, ["MERGE 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_type_of_parameter_arrives_as_the_value_it_was() {
     let site = site();
     let mut s = site.session();

@@ -313,3 +313,40 @@ async fn a_plan_is_shown_to_who_may_read_what_the_views_in_it_read() {
     run(&mut root, "GRANT SELECT ON secret TO a").await;
     assert!(run(&mut a, "EXPLAIN MATERIALIZED VIEW own").await.iter().any(|line| line.contains("4711")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merge_needs_what_its_clauses_do_and_read() {
+    let site = site();
+    let mut root = site.session();
+    let script = [
+        "CREATE ROLE a LOGIN",
+        "CREATE TABLE t (k int PRIMARY KEY, v int)",
+        "CREATE TABLE s (k int, v int)",
+        "CREATE TABLE hidden (k int)",
+        "INSERT INTO s VALUES (1, 1)",
+    ];
+    all(&mut root, &script).await;
+    let mut a = session(&site, "a");
+    let insert = "MERGE INTO t USING s ON t.k = s.k WHEN NOT MATCHED THEN INSERT VALUES (k, v)";
+    let update = "MERGE INTO t USING s ON t.k = s.k WHEN MATCHED THEN UPDATE SET v = s.v + 1";
+    let delete = "MERGE INTO t USING s ON t.k = s.k WHEN MATCHED THEN DELETE";
+    // The first privilege that is missing is granted, one after the other.
+    for (sql, grants) in
+        [(insert, &["SELECT ON t", "SELECT ON s", "INSERT ON t"][..]), (update, &["UPDATE ON t"]), (delete, &["DELETE ON t"])]
+    {
+        for grant in grants {
+            assert_eq!(code(&mut a, sql).await, "42501", "{sql} before GRANT {grant}");
+            run(&mut root, &format!("GRANT {grant} TO a")).await;
+        }
+        assert_eq!(run(&mut a, sql).await, ["MERGE 1"], "{sql}");
+    }
+    let hidden = "MERGE INTO t USING s ON t.k = s.k AND EXISTS (SELECT 1 FROM hidden) WHEN MATCHED THEN DELETE";
+    assert_eq!(code(&mut a, hidden).await, "42501");
+    assert_eq!(code(&mut a, "MERGE INTO t USING hidden ON t.k = hidden.k WHEN MATCHED THEN DELETE").await, "42501");
+    // Without a column of the table in sight no SELECT of it is needed.
+    run(&mut root, "REVOKE SELECT ON t FROM a").await;
+    assert_eq!(run(&mut a, "MERGE INTO t USING s ON false WHEN NOT MATCHED THEN INSERT VALUES (k, v)").await, ["MERGE 1"]);
+    assert_eq!(code(&mut a, insert).await, "42501");
+    let again = "MERGE INTO t USING s ON false WHEN NOT MATCHED THEN INSERT VALUES ((SELECT max(k) FROM t) + 1, v)";
+    assert_eq!(code(&mut a, again).await, "42501");
+}

@@ -295,3 +295,21 @@ async fn flush_does_not_wait_for_a_view_that_is_dropped_meanwhile() {
     }
     drops.await.unwrap();
 }
+
+/// Its reader waited for the view until `regauge.causal_timeout`, here two minutes, and was told RG004 then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_reads_a_view_which_is_gone_is_told_at_once() {
+    let site = site();
+    let (mut a, mut b) = (site.session(), site.session());
+    run(&mut b, "CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    run(&mut b, "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    run(&mut b, "CREATE MATERIALIZED VIEW other AS SELECT id FROM t").await;
+    run(&mut a, "BEGIN").await;
+    assert_eq!(run(&mut a, "SELECT id FROM t").await, ["1"]);
+    run(&mut b, "DROP MATERIALIZED VIEW v").await;
+    run(&mut b, "INSERT INTO t VALUES (2)").await;
+    // What shows the commit behind it is fed by whoever has stopped the view.
+    assert_eq!(run(&mut b, "SELECT count(*) FROM other").await, ["2"]);
+    let read = tokio::time::timeout(std::time::Duration::from_secs(60), attempt(&mut a, "SELECT n FROM v"));
+    assert_eq!(read.await.expect("is told").unwrap_err().sqlstate, "42P01");
+}
