@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{arrays, hypothetical, json};
+use super::{arrays, hypothetical, json, records};
 use crate::error::PlanError;
 use crate::functions::precision;
 use crate::parse::{SYMMETRIC, fold};
@@ -47,7 +47,7 @@ pub(super) fn spell(query: &mut Query) -> Result<(), PlanError> {
             ControlFlow::Continue(())
         }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
-            match respell(e) {
+            match crate::halt::check().map_err(PlanError::from).and_then(|()| respell(e)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),
             }
@@ -95,6 +95,12 @@ pub(super) fn nested(e: Expr) -> Box<Expr> {
 }
 
 fn respell(e: &mut Expr) -> Result<(), PlanError> {
+    if let Expr::Cast { expr, data_type, array: false, .. } = e
+        && is_text(data_type)
+        && let Some(text) = records::text(expr)
+    {
+        **expr = text;
+    }
     let spelt = match e {
         Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![take(time_zone), take(timestamp)]),
         Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
@@ -286,6 +292,26 @@ fn number(n: i64) -> Expr {
     Expr::value(Value::Number(n.to_string(), false))
 }
 
+fn is_text(ty: &ast::DataType) -> bool {
+    use ast::DataType::{CharVarying, CharacterVarying, Text, Varchar};
+    matches!(ty, Text | Varchar(_) | CharacterVarying(_) | CharVarying(_))
+}
+
+/// Rows among the arguments of functions that take any type, as texts.
+fn rows_as_texts(name: &str, f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    if !matches!(name, "count" | "array_agg" | "concat" | "concat_ws" | "format") {
+        return;
+    }
+    for arg in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = arg
+            && let Some(text) = records::text(e)
+        {
+            *e = text;
+        }
+    }
+}
+
 /// How many characters a text of this type may have.
 fn length(ty: &ast::DataType) -> Option<i64> {
     use ast::DataType::{CharVarying, CharacterVarying, Varchar};
@@ -321,8 +347,8 @@ fn quantified(left: &mut Expr, op: &BinaryOperator, right: &mut Expr, all: bool)
     if matches!(right, Expr::Subquery(_)) {
         return None;
     }
-    if let Some(like) = arrays::like_operator(left, op, right, all) {
-        return Some(like);
+    if let Some(found) = arrays::like_operator(left, op, right, all).or_else(|| arrays::regex_operator(left, op, right, all)) {
+        return Some(found);
     }
     let suffix = match op {
         BinaryOperator::Eq => "eq",
@@ -403,6 +429,7 @@ fn function(f: &mut Function) -> Option<Expr> {
         }
         _ => return None,
     };
+    rows_as_texts(&name, f);
     if name == "every" {
         f.name = ObjectName::from(vec![Ident::new("bool_and")]);
         return None;

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Date32Type, Float64Type, IntervalMonthDayNanoTy
 use super::error::{EvalError, EvalResult};
 use super::forms::{K, builtin};
 use super::moments::of_seconds;
-use super::number_template::{Shape, digits};
+use super::number_template::{Shape, digits, scientific};
 use super::pattern::Known;
 use super::udf::{Args, text_array};
 use super::zone::Zone;
@@ -414,12 +414,12 @@ fn to_char(a: &Args<'_>) -> EvalResult<ArrayRef> {
             })
         }
         ty => {
-            let number = digits(a, ty)?;
+            let (number, scientific) = (digits(a, ty)?, scientific(a, ty)?);
             let known = Known::new();
             a.rows_text(|i, out| {
                 let template = templates.value(i * st);
                 let shape = known.get(template, || Shape::parse(template))?;
-                number(i, shape.fraction).map(|(text, negative)| shape.write(text.as_deref(), negative, out))
+                shape.show(&number, &scientific, i, out)
             })
         }
     }
