@@ -79,4 +79,24 @@ mod tests {
         }
         assert!(check_now().is_ok());
     }
+
+    #[test]
+    fn planning_hears_that_its_statement_is_over() {
+        let list: Vec<String> = (2..500).map(|n| n.to_string()).collect();
+        let query = format!("SELECT 1 IN ({})", list.join(", "));
+        let query = crate::parse_query(&query, &crate::ParseLimits::default()).expect("reads");
+        let plan =
+            || crate::plan_view(&query, &NoRelations, &crate::PlanOptions::default()).map(|_| ()).map_err(|e| e.sqlstate());
+        assert_eq!(plan(), Ok(()));
+        let _over = Halt::new(|| true).enter();
+        assert_eq!(plan(), Err("57014"));
+    }
+
+    struct NoRelations;
+
+    impl crate::CatalogView for NoRelations {
+        fn relation(&self, _: &crate::RelationName) -> Option<crate::RelationInfo> {
+            None
+        }
+    }
 }

@@ -23,7 +23,7 @@ use super::shape::{Relation, Shape};
 use super::{Env, Result, bare, output};
 use crate::bind::ast::column_name;
 use crate::bind::spelling::{call, fields};
-use crate::bind::{records, row_in};
+use crate::bind::{records, row_in, window};
 use crate::error::PlanError;
 use crate::functions::row_text;
 use crate::parse::fold;
@@ -254,6 +254,10 @@ impl Rows<'_, '_, '_> {
     }
 }
 
+fn is_window(factor: &TableFactor) -> bool {
+    matches!(factor, TableFactor::Table { name, args: Some(_), .. } if window::Function::of(&name.to_string()).is_some())
+}
+
 fn columns(of: &Relation) -> Vec<Expr> {
     of.columns.iter().map(|column| of.column(column)).collect()
 }
@@ -287,6 +291,21 @@ impl VisitorMut for Rows<'_, '_, '_> {
 
     fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<()> {
         self.between.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        // there a name is a relation
+        if is_window(factor) {
+            self.between.push(None);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if is_window(factor) {
+            self.between.pop();
+        }
         ControlFlow::Continue(())
     }
 
