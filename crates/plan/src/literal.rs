@@ -101,7 +101,7 @@ fn number(text: &str) -> Option<Value> {
     let unsigned = text.trim_start_matches('-');
     if unsigned.bytes().all(|b| b.is_ascii_digit()) {
         let v: i64 = text.parse().ok()?;
-        return Some(i32::try_from(v).ok().filter(|v| *v > i32::MIN).map_or(Value::int8(v), Value::int4));
+        return Some(i32::try_from(v).map_or(Value::int8(v), Value::int4));
     }
     let (whole, fraction) = unsigned.split_once('.')?;
     let digits = whole.len() + fraction.len();

@@ -27,6 +27,7 @@ pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanE
             ast::SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_mut(), right.as_mut()]),
             ast::SetExpr::Select(s) => {
                 let ast::GroupByExpr::Expressions(keys, _) = &mut s.group_by else { continue };
+                bracketed(keys);
                 let is_mark = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if i.value == DISTINCT_SETS);
                 let is_distinct = keys.iter().any(is_mark);
                 keys.retain(|e| !is_mark(e));
@@ -110,6 +111,14 @@ fn each_once(sets: &mut Vec<Vec<ast::Expr>>) {
         keys.dedup();
         seen.insert(keys)
     });
+}
+
+/// `GROUP BY (a, b)` is `GROUP BY a, b`.
+fn bracketed(keys: &mut Vec<ast::Expr>) {
+    if keys.iter().any(|e| matches!(e, ast::Expr::Tuple(_))) {
+        let flat = |e| if let ast::Expr::Tuple(all) = e { all } else { vec![e] };
+        *keys = std::mem::take(keys).into_iter().flat_map(flat).collect();
+    }
 }
 
 fn is_sets(e: &ast::Expr) -> bool {

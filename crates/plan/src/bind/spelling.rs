@@ -15,6 +15,7 @@
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
+use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitorMut,
@@ -47,7 +48,8 @@ pub(super) fn spell(query: &mut Query) -> Result<(), PlanError> {
             ControlFlow::Continue(())
         }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
-            match crate::halt::check().map_err(PlanError::from).and_then(|()| respell(e)) {
+            let wanted = crate::halt::check().map_err(|e| PlanError::from(DataFusionError::from(e)));
+            match wanted.and_then(|()| respell(e)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),
             }
@@ -216,6 +218,11 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             }
             take(expr)
         }
+        // as PostgreSQL's parser does: what has two signs has none
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match negated(expr) {
+            Some(number) => number,
+            None => return Ok(()),
+        },
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
@@ -271,6 +278,18 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     };
     *e = spelt;
     Ok(())
+}
+
+/// The number that stands behind a minus.
+fn negated(e: &Expr) -> Option<Expr> {
+    match e {
+        Expr::Nested(inner) => negated(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(v) if matches!(v.value, Value::Number(..)) => Some((**expr).clone()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// `(t).a` is `t.a`.
@@ -465,6 +484,7 @@ fn function(f: &mut Function) -> Option<Expr> {
         ("localtime", 0 | 1) => {
             cast(cast(call("now", vec![]), ast::DataType::Timestamp(None, zoneless)), ast::DataType::Time(None, zoneless))
         }
+        ("make_interval", 0) => call("make_interval", vec![number(0)]),
         ("current_date", 0) => cast(call("now", vec![]), ast::DataType::Date),
         ("age", 1) => {
             let midnight = cast(cast(call("now", vec![]), ast::DataType::Date), ast::DataType::Timestamp(None, zoneless));

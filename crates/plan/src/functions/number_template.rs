@@ -252,7 +252,7 @@ impl Shape {
                 last -= 1;
             }
         }
-        let own_sign = self.tokens.iter().any(|t| matches!(t, Token::Sign | Token::Minus | Token::Plus | Token::Either));
+        let own_sign = self.tokens.iter().any(|t| matches!(t, Token::Sign | Token::Minus | Token::Either));
         let leading = self
             .tokens
             .iter()

@@ -468,10 +468,9 @@ fn column_type_for_literals(exprs: &[Expr], types: &[DataType]) -> Option<DataTy
 
 fn literal(value: ScalarValue) -> DfResult<Expr> {
     let value = match value {
-        // what a sign stands before is no integer when 2147483648 is none
         ScalarValue::Int64(Some(v)) => match i32::try_from(v) {
-            Ok(v) if v > i32::MIN => ScalarValue::Int32(Some(v)),
-            _ => ScalarValue::Int64(Some(v)),
+            Ok(v) => ScalarValue::Int32(Some(v)),
+            Err(_) => ScalarValue::Int64(Some(v)),
         },
         ScalarValue::UInt64(Some(v)) => ScalarValue::Decimal128(Some(v.into()), 20, 0),
         ScalarValue::Decimal128(Some(v), _, s) if s < 0 => {

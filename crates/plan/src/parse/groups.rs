@@ -4,6 +4,7 @@
 //!   GROUP BY DISTINCT a, ROLLUP (b)                 ─▶  GROUP BY "mark", a, ROLLUP (b)      (`crate::bind::grouping` takes the mark away)
 //!   GROUP BY ALL ROLLUP (a)                         ─▶  GROUP BY ROLLUP (a)
 //!   GROUPING SETS (GROUPING SETS (a, b), c)         ─▶  GROUPING SETS (a, b, c): sets of sets are sets
+//!   trim(from x), trim(both from x)                 ─▶  trim(both ' ' from x)
 //!   FROM ROWS FROM (f(1), g(2)) WITH ORDINALITY     ─▶  FROM regauge_rows_from(f(1), g(2)) WITH ORDINALITY
 //! ```
 //! Linear.
@@ -34,7 +35,7 @@ enum Open {
 
 /// Rewrites a text's tokens.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let concerns = |t: &TokenWithSpan| ["rows", "sets", "group"].iter().any(|word| is(Some(&t.token), word));
+    let concerns = |t: &TokenWithSpan| ["rows", "sets", "group", "trim"].iter().any(|word| is(Some(&t.token), word));
     if !tokens.iter().any(concerns) {
         return tokens;
     }
@@ -65,6 +66,18 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 open.push(Open::Sets);
                 i += 2;
                 continue;
+            }
+            word if is(Some(word), "trim") && at(i) == Some(&Token::LParen) => {
+                let side = ["both", "leading", "trailing"].into_iter().find(|side| is(at(i + 1), side));
+                let from = i + 1 + usize::from(side.is_some());
+                if is(at(from), "from") {
+                    let blank = Token::SingleQuotedString(" ".into());
+                    let words = [t.token.clone(), Token::LParen, Token::make_keyword(side.unwrap_or("both")), blank];
+                    out.extend(words.map(|token| TokenWithSpan { token, span: t.span }));
+                    open.push(Open::Other { from: false });
+                    i = from;
+                    continue;
+                }
             }
             word if is(Some(word), "by") && is(before(1), "group") => match at(i) {
                 next if is(next, "distinct") => {

@@ -1,7 +1,7 @@
 //! A relation's row as a value: its name where no column has that name, and `t.*` within an expression.
 //!
 //! ```text
-//!   t IS NULL, t = u, t IS DISTINCT FROM u    (t.a, t.b) IS NULL, ..: tests and comparisons go by the columns
+//!   t IS NULL, t IS DISTINCT FROM u, t = u    (t.a, t.b) IS NULL, ..: tests and comparisons go by the columns
 //!   count(t)                                  count(t.*)
 //!   (t).a, ROW(t.*, 1)                        t.a, (t.a, t.b, 1)
 //!   t, t::text, md5(t::text), array_agg(t)    pg_row_text(t.a, t.b): anything else is of the row's text
@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::shape::{Relation, Shape};
 use super::{Env, Result, bare, output};
 use crate::bind::ast::column_name;
-use crate::bind::spelling::{call, fields};
+use crate::bind::spelling::{call, fields, not};
 use crate::bind::{records, row_in, window};
 use crate::error::PlanError;
 use crate::functions::row_text;
@@ -220,6 +220,35 @@ impl Rows<'_, '_, '_> {
         }
     }
 
+    /// A comparison of rows one of which is a relation's: a row is a value there, whose NULLs are equal and greater than anything else.
+    fn record(&self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
+        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+        let (l, r) = (self.of(left), self.of(right));
+        if l.is_none() && r.is_none() {
+            return None;
+        }
+        let empty = |of: &Option<(Vec<Expr>, String)>| of.as_ref().filter(|(_, name)| self.filled.contains(name)).cloned();
+        let empty: Vec<Expr> = [empty(&l), empty(&r)].into_iter().flatten().map(|(columns, _)| tuple(columns)).collect();
+        let (l, r) = (self.compared(left)?, self.compared(right)?);
+        if l.len() != r.len() {
+            return None;
+        }
+        let equal = || {
+            let pairs = l.iter().zip(&r).map(|(l, r)| bracketed(Expr::IsNotDistinctFrom(boxed(l), boxed(r))));
+            pairs.reduce(|all, pair| joined(all, BinaryOperator::And, pair))
+        };
+        let value = match op {
+            Eq => equal()?,
+            NotEq => not(equal()?),
+            Lt => less(&l, &r)?,
+            Gt => less(&r, &l)?,
+            LtEq => not(less(&r, &l)?),
+            GtEq => not(less(&l, &r)?),
+            _ => return None,
+        };
+        Some(empty.into_iter().fold(bracketed(value), |value, row| unless_empty(row, value)))
+    }
+
     fn function(&self, f: &mut Function) -> Option<Expr> {
         let [name] = f.name.0.as_slice() else { return None };
         let name = fold(name.as_ident()?);
@@ -252,6 +281,34 @@ impl Rows<'_, '_, '_> {
             _ => None,
         }
     }
+}
+
+fn boxed(e: &Expr) -> Box<Expr> {
+    Box::new(bracketed(e.clone()))
+}
+
+fn bracketed(e: Expr) -> Expr {
+    Expr::Nested(Box::new(e))
+}
+
+fn joined(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    bracketed(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) })
+}
+
+/// Whether a row comes before another: by the first columns that differ.
+fn less(l: &[Expr], r: &[Expr]) -> Option<Expr> {
+    l.iter().zip(r).rev().fold(None, |rest, (l, r)| {
+        let before = Expr::BinaryOp { left: boxed(l), op: BinaryOperator::Lt, right: boxed(r) };
+        let beside_null = joined(Expr::IsNotNull(boxed(l)), BinaryOperator::And, Expr::IsNull(boxed(r)));
+        let first = call("coalesce", vec![before, beside_null]);
+        Some(match rest {
+            None => first,
+            Some(rest) => {
+                let same = bracketed(Expr::IsNotDistinctFrom(boxed(l), boxed(r)));
+                joined(first, BinaryOperator::Or, joined(same, BinaryOperator::And, rest))
+            }
+        })
+    })
 }
 
 fn is_window(factor: &TableFactor) -> bool {
@@ -317,9 +374,13 @@ impl VisitorMut for Rows<'_, '_, '_> {
                     **row = tuple(columns);
                 }
             }
-            Expr::IsDistinctFrom(left, right)
-            | Expr::IsNotDistinctFrom(left, right)
-            | Expr::BinaryOp { left, op: Eq | NotEq | Lt | LtEq | Gt | GtEq, right } => self.pair(left, right),
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => self.pair(left, right),
+            Expr::BinaryOp { left, op: op @ (Eq | NotEq | Lt | LtEq | Gt | GtEq), right } => {
+                let op = op.clone();
+                if let Some(compared) = self.record(left, &op, right) {
+                    *e = compared;
+                }
+            }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 let mut of = root.as_ref();
                 while let Expr::Nested(inner) = of {

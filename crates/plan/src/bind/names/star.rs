@@ -1,9 +1,7 @@
 //! `*` and `t.*` as the columns that they stand for, in PostgreSQL's order: what a join merges first, then the rest of its left side,
 //! then of its right one. Beside columns that are written out it is then known which names repeat.
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
-};
+use datafusion::sql::sqlparser::ast::{Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 
 use super::shape::{Relation, Shape};
 use crate::parse::fold;
@@ -18,17 +16,8 @@ pub(super) fn expand(s: &mut Select, shape: &Shape) {
     for item in std::mem::take(&mut s.projection) {
         match &item {
             SelectItem::Wildcard(options) if plain(options) => items.extend(shape.columns.iter().map(|c| c.item())),
-            SelectItem::QualifiedWildcard(of, options) if plain(options) => {
-                let parts: Option<Vec<&Ident>> = match of {
-                    SelectItemQualifiedWildcardKind::ObjectName(name) => name.0.iter().map(|p| p.as_ident()).collect(),
-                    // `(t).*`
-                    SelectItemQualifiedWildcardKind::Expr(Expr::Nested(row)) => match row.as_ref() {
-                        Expr::Identifier(name) => Some(vec![name]),
-                        Expr::CompoundIdentifier(parts) => Some(parts.iter().collect()),
-                        _ => None,
-                    },
-                    SelectItemQualifiedWildcardKind::Expr(_) => None,
-                };
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) if plain(options) => {
+                let parts: Option<Vec<&Ident>> = name.0.iter().map(|p| p.as_ident()).collect();
                 match parts.and_then(|parts| relation(shape, &parts)) {
                     Some(of) => items.extend(of.columns.iter().map(|c| SelectItem::UnnamedExpr(of.column(c)))),
                     None => items.push(item),
