@@ -11,6 +11,7 @@ pub mod error;
 pub mod eval;
 pub mod flowplan;
 pub mod functions;
+pub mod halt;
 pub mod host;
 mod interval;
 mod literal;

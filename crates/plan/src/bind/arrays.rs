@@ -42,6 +42,40 @@ pub(super) fn like_operator(left: &mut Expr, op: &BinaryOperator, right: &mut Ex
     Some(matched(take(left), take(right), Kind { negated, fold, all }, None))
 }
 
+/// `x ~ ANY (array)` and its kin.
+pub(super) fn regex_operator(left: &mut Expr, op: &BinaryOperator, right: &mut Expr, all: bool) -> Option<Expr> {
+    let (negated, fold) = match op {
+        BinaryOperator::PGRegexMatch => (false, false),
+        BinaryOperator::PGRegexIMatch => (false, true),
+        BinaryOperator::PGRegexNotMatch => (true, false),
+        BinaryOperator::PGRegexNotIMatch => (true, true),
+        _ => return None,
+    };
+    if let Expr::Array(list) = right
+        && !list.elem.iter().any(|e| matches!(e, Expr::Array(_)))
+    {
+        let value = take(left);
+        let one = |pattern: Expr| Expr::BinaryOp { left: nested(value.clone()), op: op.clone(), right: nested(pattern) };
+        return Some(joined(std::mem::take(&mut list.elem).into_iter().map(one), all));
+    }
+    // some pattern does not match: that is, not all do
+    let name = match (all != negated, fold) {
+        (false, false) => "pg_any_regex",
+        (true, false) => "pg_all_regex",
+        (false, true) => "pg_any_iregex",
+        (true, true) => "pg_all_iregex",
+    };
+    let found = call(name, vec![take(left), take(right)]);
+    Some(if negated { not(found) } else { found })
+}
+
+/// Conditions by AND or by OR.
+fn joined(conditions: impl Iterator<Item = Expr>, all: bool) -> Expr {
+    let op = if all { BinaryOperator::And } else { BinaryOperator::Or };
+    let joined = conditions.reduce(|left, right| Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) });
+    joined.map_or_else(|| Expr::value(Value::Boolean(all)), |e| Expr::Nested(Box::new(e)))
+}
+
 /// What stands in the brackets of ALL, which sqlparser takes for a function.
 fn of_all(pattern: &mut Expr) -> Option<Expr> {
     let Expr::Function(f) = pattern else { return None };
@@ -76,13 +110,7 @@ fn matched(value: Expr, mut patterns: Expr, kind: Kind, escape_char: Option<Valu
                 Expr::Like { negated, any: false, expr, pattern, escape_char }
             }
         };
-        let op = if all { BinaryOperator::And } else { BinaryOperator::Or };
-        let joined = std::mem::take(&mut list.elem).into_iter().map(one).reduce(|left, right| Expr::BinaryOp {
-            left: Box::new(left),
-            op: op.clone(),
-            right: Box::new(right),
-        });
-        return joined.map_or_else(|| Expr::value(Value::Boolean(all)), |e| Expr::Nested(Box::new(e)));
+        return joined(std::mem::take(&mut list.elem).into_iter().map(one), all);
     }
     // NOT LIKE ANY: some pattern does not match; that is, not all do
     let name = match (all != negated, fold) {

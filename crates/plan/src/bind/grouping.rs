@@ -13,12 +13,13 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::error::PlanError;
 use crate::functions;
+use crate::parse::DISTINCT_SETS;
 
 /// As many as PostgreSQL takes.
 const SETS_MAX: usize = 4096;
 
 /// ROLLUP and CUBE of a query's own GROUP BY as GROUPING SETS, before binding: DataFusion takes neither keys in brackets nor one
-/// key twice.
+/// key twice. Those within GROUPING SETS give their sets to it; GROUP BY DISTINCT leaves each set once.
 pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanError> {
     let mut bodies = vec![query.body.as_mut()];
     while let Some(body) = bodies.pop() {
@@ -26,32 +27,98 @@ pub(super) fn name_sets(query: &mut ast::Query) -> std::result::Result<(), PlanE
             ast::SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_mut(), right.as_mut()]),
             ast::SetExpr::Select(s) => {
                 let ast::GroupByExpr::Expressions(keys, _) = &mut s.group_by else { continue };
+                bracketed(keys);
+                let is_mark = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if i.value == DISTINCT_SETS);
+                let is_distinct = keys.iter().any(is_mark);
+                keys.retain(|e| !is_mark(e));
+                for e in keys.iter_mut() {
+                    if let Some(sets) = sets_of(e)? {
+                        *e = ast::Expr::GroupingSets(sets);
+                    }
+                }
                 if keys.iter().any(is_sets) {
                     keys.iter_mut().for_each(|e| spell_positions(e, &s.projection));
                 }
-                for e in keys.iter_mut() {
-                    let sets = match e {
-                        ast::Expr::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys[..n].concat()).collect(),
-                        ast::Expr::Cube(keys) => {
-                            if keys.len() > 12 {
-                                return Err(too_many());
-                            }
-                            let chosen = |bits: usize| {
-                                let these = keys.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
-                                these.flat_map(|(_, keys)| keys.iter().cloned()).collect()
-                            };
-                            (0..1usize << keys.len()).rev().map(chosen).collect()
-                        }
-                        _ => continue,
-                    };
-                    *e = ast::Expr::GroupingSets(sets);
-                }
                 one_list(keys)?;
+                if let ([ast::Expr::GroupingSets(sets)], true) = (keys.as_mut_slice(), is_distinct) {
+                    each_once(sets);
+                }
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// The sets of GROUPING SETS, ROLLUP or CUBE; `None` for a plain key.
+fn sets_of(e: &ast::Expr) -> std::result::Result<Option<Vec<Vec<ast::Expr>>>, PlanError> {
+    Ok(Some(match e {
+        ast::Expr::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys[..n].concat()).collect(),
+        ast::Expr::Cube(keys) => {
+            if keys.len() > 12 {
+                return Err(too_many());
+            }
+            let chosen = |bits: usize| {
+                let these = keys.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
+                these.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+            };
+            (0..1usize << keys.len()).rev().map(chosen).collect()
+        }
+        ast::Expr::GroupingSets(sets) => {
+            let mut all = vec![];
+            for set in sets {
+                let within = if let [one] = set.as_slice() { within_sets(one) } else { None };
+                match within.map(|e| sets_of(&e)).transpose()?.flatten() {
+                    Some(more) => all.extend(more),
+                    None => all.push(set.clone()),
+                }
+                if all.len() > SETS_MAX {
+                    return Err(too_many());
+                }
+            }
+            all
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// ROLLUP or CUBE within GROUPING SETS, which sqlparser takes for a function.
+fn within_sets(e: &ast::Expr) -> Option<ast::Expr> {
+    let ast::Expr::Function(f) = e else { return None };
+    let [name] = f.name.0.as_slice() else { return None };
+    let name = name.as_ident().filter(|name| name.quote_style.is_none())?;
+    let ast::FunctionArguments::List(list) = &f.args else { return None };
+    let key = |arg: &ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Tuple(keys))) => Some(keys.clone()),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Nested(key))) => Some(vec![(**key).clone()]),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(key)) => Some(vec![key.clone()]),
+        _ => None,
+    };
+    let keys = list.args.iter().map(key).collect::<Option<Vec<_>>>()?;
+    match name.value.to_lowercase().as_str() {
+        "rollup" => Some(ast::Expr::Rollup(keys)),
+        "cube" => Some(ast::Expr::Cube(keys)),
+        _ => None,
+    }
+}
+
+/// Takes away sets that stand there already, in whatever order their keys are.
+fn each_once(sets: &mut Vec<Vec<ast::Expr>>) {
+    let mut seen = std::collections::HashSet::new();
+    sets.retain(|set| {
+        let mut keys: Vec<String> = set.iter().map(ToString::to_string).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        seen.insert(keys)
+    });
+}
+
+/// `GROUP BY (a, b)` is `GROUP BY a, b`.
+fn bracketed(keys: &mut Vec<ast::Expr>) {
+    if keys.iter().any(|e| matches!(e, ast::Expr::Tuple(_))) {
+        let flat = |e| if let ast::Expr::Tuple(all) = e { all } else { vec![e] };
+        *keys = std::mem::take(keys).into_iter().flat_map(flat).collect();
+    }
 }
 
 fn is_sets(e: &ast::Expr) -> bool {

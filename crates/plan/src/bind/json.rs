@@ -12,22 +12,24 @@
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor,
-    VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName, Query, SelectItem, SetExpr,
+    TableFactor, TableWithJoins, Value, VisitorMut,
 };
 
-use super::json_record;
+use super::names::row::unless_empty;
 use super::series::function_name;
-use super::spelling::call;
+use super::spelling::{call, fields};
+use super::{json_record, rows_from};
 use crate::error::PlanError;
 use crate::parse::fold;
 
 /// What an alias of FROM stands for where it stands alone.
 #[derive(Clone)]
 enum Alias {
-    /// A relation's row.
-    Row,
+    /// A relation's row; whether an outer join may have left it empty.
+    Row(bool),
     /// The column of this name.
     Column(Ident),
 }
@@ -46,17 +48,19 @@ pub(super) fn aliases(query: &mut Query) -> Result<(), PlanError> {
             let Expr::Identifier(i) = e else { return None };
             match self.find(&fold(i))? {
                 Alias::Column(column) => Some(Expr::CompoundIdentifier(vec![i.clone(), column.clone()])),
-                Alias::Row => None,
+                Alias::Row(_) => None,
             }
         }
     }
     impl VisitorMut for V {
         type Break = PlanError;
         fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<PlanError> {
-            match json_record::spelt(factor) {
-                Ok(Some(query)) => *factor = query,
-                Ok(None) => {}
-                Err(error) => return ControlFlow::Break(error),
+            for spelt in [json_record::spelt, rows_from::spelt] {
+                match spelt(factor) {
+                    Ok(Some(query)) => *factor = query,
+                    Ok(None) => {}
+                    Err(error) => return ControlFlow::Break(error),
+                }
             }
             match factor {
                 TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
@@ -78,8 +82,17 @@ pub(super) fn aliases(query: &mut Query) -> Result<(), PlanError> {
             ControlFlow::Continue(())
         }
         fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+            if let Some(within) = within_query(e) {
+                *e = within;
+            }
             if let Expr::Function(f) = e {
-                whole_rows(f, |name| matches!(self.find(name), Some(Alias::Row)));
+                let empty = |name: &str| match self.find(name) {
+                    Some(Alias::Row(empty)) => Some(*empty),
+                    _ => None,
+                };
+                if let Some(guarded) = whole_rows(f, empty) {
+                    *e = guarded;
+                }
             }
             ControlFlow::Continue(())
         }
@@ -144,12 +157,31 @@ fn of_body(body: &SetExpr, frame: &mut Vec<(String, Alias)>) {
             of_body(right, frame);
         }
         SetExpr::Select(s) => {
-            for from in &s.from {
-                of_factor(&from.relation, frame);
-                from.joins.iter().for_each(|join| of_factor(&join.relation, frame));
-            }
+            s.from.iter().for_each(|from| of_joins(from, frame));
         }
         _ => {}
+    }
+}
+
+fn of_joins(from: &TableWithJoins, frame: &mut Vec<(String, Alias)>) {
+    let begin = frame.len();
+    of_factor(&from.relation, frame);
+    let filled = |rows: &mut [(String, Alias)]| {
+        for (_, alias) in rows {
+            if let Alias::Row(empty) = alias {
+                *empty = true;
+            }
+        }
+    };
+    for join in &from.joins {
+        let right = frame.len();
+        of_factor(&join.relation, frame);
+        match &join.join_operator {
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => filled(&mut frame[right..]),
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => filled(&mut frame[begin..right]),
+            JoinOperator::FullOuter(_) => filled(&mut frame[begin..]),
+            _ => {}
+        }
     }
 }
 
@@ -157,9 +189,9 @@ fn of_factor(factor: &TableFactor, frame: &mut Vec<(String, Alias)>) {
     match factor {
         TableFactor::Table { name, alias, args: None, .. } => {
             let name = alias.as_ref().map(|a| &a.name).or(name.0.last().and_then(|part| part.as_ident()));
-            frame.extend(name.map(|name| (fold(name), Alias::Row)));
+            frame.extend(name.map(|name| (fold(name), Alias::Row(false))));
         }
-        TableFactor::Derived { alias: Some(alias), .. } => frame.push((fold(&alias.name), Alias::Row)),
+        TableFactor::Derived { alias: Some(alias), .. } => frame.push((fold(&alias.name), Alias::Row(false))),
         TableFactor::Table { name, alias: Some(alias), args: Some(_), .. }
         | TableFactor::Function { name, alias: Some(alias), .. } => {
             let of = function_name(name).unwrap_or_default();
@@ -168,10 +200,7 @@ fn of_factor(factor: &TableFactor, frame: &mut Vec<(String, Alias)>) {
                 frame.push((fold(&alias.name), Alias::Column(column)));
             }
         }
-        TableFactor::NestedJoin { table_with_joins, .. } => {
-            of_factor(&table_with_joins.relation, frame);
-            table_with_joins.joins.iter().for_each(|join| of_factor(&join.relation, frame));
-        }
+        TableFactor::NestedJoin { table_with_joins, .. } => of_joins(table_with_joins, frame),
         _ => {}
     }
 }
@@ -197,9 +226,61 @@ fn name_of(f: &Function) -> Option<String> {
     function_name(&f.name)
 }
 
-/// `f(t)` where t is a relation becomes `f(t.*)`.
-fn whole_rows(f: &mut Function, is_row: impl Fn(&str) -> bool) {
-    let Some(name) = name_of(f) else { return };
+/// `to_json((SELECT t FROM (SELECT a, b) AS t))` is `(SELECT to_json(t) FROM (SELECT a, b) AS t)`.
+fn within_query(e: &Expr) -> Option<Expr> {
+    let Expr::Function(f) = e else { return None };
+    if !matches!(name_of(f)?.as_str(), "row_to_json" | "to_json" | "to_jsonb") {
+        return None;
+    }
+    let FunctionArguments::List(list) = &f.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] = list.args.as_slice() else { return None };
+    let mut arg = arg;
+    while let Expr::Nested(inner) = arg {
+        arg = inner;
+    }
+    let Expr::Subquery(query) = arg else { return None };
+    let mut query = query.clone();
+    let SetExpr::Select(s) = query.body.as_mut() else { return None };
+    let mut frame = vec![];
+    s.from.iter().for_each(|from| of_joins(from, &mut frame));
+    let [SelectItem::UnnamedExpr(row @ Expr::Identifier(_))] = s.projection.as_mut_slice() else { return None };
+    let Expr::Identifier(i) = &*row else { return None };
+    if s.distinct.is_some() || !frame.iter().any(|(name, alias)| *name == fold(i) && matches!(alias, Alias::Row(_))) {
+        return None;
+    }
+    let mut f = f.clone();
+    if let FunctionArguments::List(list) = &mut f.args {
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(row.clone()))];
+    }
+    *row = Expr::Function(f);
+    Some(Expr::Subquery(query))
+}
+
+/// Names `f1`, `f2` and so on with a row's values in turn; `None` for what is no row constructor.
+fn members_of(row: &Expr) -> Option<Vec<Expr>> {
+    let values = fields(row)?;
+    let named = |(at, value): (usize, Expr)| {
+        let name = Expr::value(Value::SingleQuotedString(format!("f{}", at + 1)));
+        let value = members_of(&value).map_or(value, |members| call("pg_row_json", members));
+        [name, value]
+    };
+    Some(values.into_iter().enumerate().flat_map(named).collect())
+}
+
+/// Whether an argument is a row as an object, which `json_agg` writes on a line of its own.
+fn is_object(arg: &FunctionArg) -> bool {
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = arg else { return false };
+    match e {
+        Expr::Function(f) => matches!(name_of(f).as_deref(), Some("pg_row_json" | "pg_row_jsonb")),
+        Expr::Case { else_result: Some(value), .. } => is_object(&FunctionArg::Unnamed(FunctionArgExpr::Expr((**value).clone()))),
+        _ => false,
+    }
+}
+
+/// `f(t)` where t is a relation becomes `f(t.*)`; where an outer join may have left the row empty, it is given back as NULL then.
+/// `empty`: of a relation's name, whether that may be.
+fn whole_rows(f: &mut Function, empty: impl Fn(&str) -> Option<bool>) -> Option<Expr> {
+    let name = name_of(f)?;
     let alone = matches!(name.as_str(), "row_to_json" | "to_json" | "to_jsonb" | "json_agg" | "jsonb_agg");
     let within = matches!(
         name.as_str(),
@@ -211,21 +292,40 @@ fn whole_rows(f: &mut Function, is_row: impl Fn(&str) -> bool) {
             | "jsonb_object_agg"
     );
     if !(alone || within) {
-        return;
+        return None;
     }
-    let FunctionArguments::List(list) = &mut f.args else { return };
+    let FunctionArguments::List(list) = &mut f.args else { return None };
+    let mut guarded = None;
     for arg in &mut list.args {
-        let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(i))) = arg else { continue };
-        if !is_row(&fold(i)) {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = arg else { continue };
+        let jsonb = name.contains("jsonb");
+        let object = if jsonb { "pg_row_jsonb" } else { "pg_row_json" };
+        if let Some(members) = members_of(e) {
+            let row = call(object, members);
+            if matches!(name.as_str(), "row_to_json" | "to_json" | "to_jsonb") {
+                return Some(row);
+            }
+            *e = row;
             continue;
         }
-        let star = FunctionArgExpr::QualifiedWildcard(ObjectName::from(vec![i.clone()]));
-        *arg = if alone {
-            FunctionArg::Unnamed(star)
-        } else {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(with_args("pg_row_json", vec![FunctionArg::Unnamed(star)])))
-        };
+        let Expr::Identifier(i) = &*e else { continue };
+        let Some(empty) = empty(&fold(i)) else { continue };
+        let of = ObjectName::from(vec![i.clone()]);
+        let star = FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(of.clone()));
+        let row = || Expr::QualifiedWildcard(of.clone(), AttachedToken::empty());
+        match (alone, name.ends_with("_agg")) {
+            (true, false) => {
+                *arg = star;
+                guarded = empty.then(row);
+            }
+            (true, true) if !empty => *arg = star,
+            _ => {
+                let value = with_args(object, vec![star]);
+                *e = if empty { unless_empty(row(), value) } else { value };
+            }
+        }
     }
+    guarded.map(|row| unless_empty(row, Expr::Function(f.clone())))
 }
 
 fn with_args(name: &str, args: Vec<FunctionArg>) -> Expr {
@@ -269,7 +369,8 @@ pub(super) fn function(f: &mut Function) -> Result<Option<Expr>, PlanError> {
                 let row = with_args(if jsonb { "pg_row_jsonb" } else { "pg_row_json" }, vec![arg.clone()]);
                 *arg = FunctionArg::Unnamed(FunctionArgExpr::Expr(row));
             }
-            match (jsonb, star) {
+            let object = star || is_object(arg);
+            match (jsonb, object) {
                 (true, _) => "pg_jsonb_list",
                 (false, true) => "pg_json_rows",
                 (false, false) => "pg_json_list",

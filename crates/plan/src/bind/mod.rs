@@ -29,6 +29,7 @@ mod recursive;
 mod reducers;
 mod row_in;
 mod rows;
+mod rows_from;
 pub(crate) mod rules;
 pub(crate) mod series;
 mod session_batch;

@@ -1,5 +1,6 @@
 //! Rows as values that a statement shows: `SELECT ROW(a, b)`, `SELECT (a, b)`. Each goes out as PostgreSQL's text of it, since there is no
-//! type of rows here. For the select list of a statement alone: elsewhere a row is compared, or refused.
+//! type of rows here. [`text`] does the same for the row in another query's select list, under a cast to text, and as an argument of
+//! functions that take any type.
 
 use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr};
 
@@ -35,7 +36,7 @@ fn item(item: &mut SelectItem) {
 }
 
 /// The text of a row, and of rows within it.
-fn text(row: &Expr) -> Option<Expr> {
+pub(super) fn text(row: &Expr) -> Option<Expr> {
     let fields = fields(row)?;
     Some(call(row_text::NAME, fields.into_iter().map(|field| text(&field).unwrap_or(field)).collect()))
 }

@@ -37,8 +37,19 @@ pub(super) fn conjuncts(query: &mut Query) -> Result<()> {
 }
 
 /// Rows compared with rows, element by element: NULL where an element decides nothing, which structures compared as values are not.
-fn compared(e: &Expr) -> Option<Expr> {
+pub(super) fn compared(e: &Expr) -> Option<Expr> {
     match e {
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+            let (l, r) = (elements(left)?, elements(right)?);
+            let pairs = l.iter().zip(r).map(|(l, r)| {
+                let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
+                let pair = Expr::IsDistinctFrom(nested(l), nested(r));
+                compared(&pair).unwrap_or(pair)
+            });
+            let any = pairs.reduce(|all, pair| joined(all, BinaryOperator::Or, pair)).filter(|_| l.len() == r.len())?;
+            Some(if matches!(e, Expr::IsNotDistinctFrom(..)) { not(any) } else { any })
+        }
+
         Expr::BinaryOp { left, op, right } => {
             let (left, right) = (elements(left)?, elements(right)?);
             (left.len() == right.len() && left.len() > 1).then(|| by_elements(left, op, right))?

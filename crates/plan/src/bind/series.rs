@@ -17,6 +17,7 @@ use crate::parse::fold;
 pub(crate) fn is_set_returning(name: &ast::ObjectName) -> bool {
     function_name(name).is_some_and(|name| {
         name == "unnest"
+            || name == crate::parse::ROWS_FROM
             || spelling::array_of(&name, vec![]).is_some()
             || json::columns_of(&name, vec![]).is_some()
             || json::refused(&name).is_some()

@@ -15,12 +15,13 @@
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
+use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{arrays, elsewhere, hypothetical, json};
+use super::{arrays, elsewhere, hypothetical, json, records};
 use crate::error::PlanError;
 use crate::functions::precision;
 use crate::parse::{SYMMETRIC, fold};
@@ -47,7 +48,8 @@ pub(super) fn spell(query: &mut Query) -> Result<(), PlanError> {
             ControlFlow::Continue(())
         }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
-            match respell(e) {
+            let wanted = crate::halt::check().map_err(|e| PlanError::from(DataFusionError::from(e)));
+            match wanted.and_then(|()| respell(e)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),
             }
@@ -95,6 +97,12 @@ pub(super) fn nested(e: Expr) -> Box<Expr> {
 }
 
 fn respell(e: &mut Expr) -> Result<(), PlanError> {
+    if let Expr::Cast { expr, data_type, array: false, .. } = e
+        && is_text(data_type)
+        && let Some(text) = records::text(expr)
+    {
+        **expr = text;
+    }
     let spelt = match e {
         Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![take(time_zone), take(timestamp)]),
         Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
@@ -214,6 +222,11 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             Some(spelt) => spelt,
             None => return Ok(()),
         },
+        // as PostgreSQL's parser does: what has two signs has none
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match negated(expr) {
+            Some(number) => number,
+            None => return Ok(()),
+        },
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
             call("sqrt", vec![cast(take(expr), ast::DataType::DoublePrecision)])
@@ -272,6 +285,18 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     Ok(())
 }
 
+/// The number that stands behind a minus.
+fn negated(e: &Expr) -> Option<Expr> {
+    match e {
+        Expr::Nested(inner) => negated(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(v) if matches!(v.value, Value::Number(..)) => Some((**expr).clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// `(t).a` is `t.a`.
 fn column_of(root: &Expr, field: &Ident) -> Option<Expr> {
     match root {
@@ -289,6 +314,26 @@ fn field_of(row: &Expr, field: &Ident) -> Option<Expr> {
 
 fn number(n: i64) -> Expr {
     Expr::value(Value::Number(n.to_string(), false))
+}
+
+fn is_text(ty: &ast::DataType) -> bool {
+    use ast::DataType::{CharVarying, CharacterVarying, Text, Varchar};
+    matches!(ty, Text | Varchar(_) | CharacterVarying(_) | CharVarying(_))
+}
+
+/// Rows among the arguments of functions that take any type, as texts.
+fn rows_as_texts(name: &str, f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    if !matches!(name, "count" | "array_agg" | "concat" | "concat_ws" | "format") {
+        return;
+    }
+    for arg in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = arg
+            && let Some(text) = records::text(e)
+        {
+            *e = text;
+        }
+    }
 }
 
 /// How many characters a text of this type may have.
@@ -326,8 +371,8 @@ fn quantified(left: &mut Expr, op: &BinaryOperator, right: &mut Expr, all: bool)
     if matches!(right, Expr::Subquery(_)) {
         return None;
     }
-    if let Some(like) = arrays::like_operator(left, op, right, all) {
-        return Some(like);
+    if let Some(found) = arrays::like_operator(left, op, right, all).or_else(|| arrays::regex_operator(left, op, right, all)) {
+        return Some(found);
     }
     let suffix = match op {
         BinaryOperator::Eq => "eq",
@@ -408,6 +453,7 @@ fn function(f: &mut Function) -> Option<Expr> {
         }
         _ => return None,
     };
+    rows_as_texts(&name, f);
     if name == "every" {
         f.name = ObjectName::from(vec![Ident::new("bool_and")]);
         return None;
@@ -443,6 +489,7 @@ fn function(f: &mut Function) -> Option<Expr> {
         ("localtime", 0 | 1) => {
             cast(cast(call("now", vec![]), ast::DataType::Timestamp(None, zoneless)), ast::DataType::Time(None, zoneless))
         }
+        ("make_interval", 0) => call("make_interval", vec![number(0)]),
         ("current_date", 0) => cast(call("now", vec![]), ast::DataType::Date),
         ("age", 1) => {
             let midnight = cast(cast(call("now", vec![]), ast::DataType::Date), ast::DataType::Timestamp(None, zoneless));

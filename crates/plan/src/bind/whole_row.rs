@@ -79,12 +79,18 @@ fn json_of(e: &Expr) -> Option<&TableReference> {
     }
 }
 
+/// DataFusion calls an outer query's column `outer_ref(t.a)`.
+fn outer_name(name: &str) -> &str {
+    let inner = name.strip_prefix("outer_ref(").and_then(|rest| rest.strip_suffix(')'));
+    inner.map_or(name, |inner| inner.rsplit('.').next().unwrap_or(inner))
+}
+
 fn written_out(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if let (Some(relation), Expr::ScalarFunction(f)) = (json_of(&e), &e) {
         let of_row = schema.iter().filter(|(q, _)| q.is_some_and(|q| q == relation || q.table() == relation.table()));
         let args: Vec<Expr> = of_row
             .flat_map(|(q, f)| {
-                let name = super::ast::shown_name(f.name()).to_owned();
+                let name = outer_name(super::ast::shown_name(f.name())).to_owned();
                 [datafusion::logical_expr::lit(name), Expr::Column(Column::new(q.cloned(), f.name()))]
             })
             .collect();

@@ -1,30 +1,70 @@
-//! `text LIKE ANY (array)`, `text LIKE ALL (array)` and ILIKE, where the array is not written out: syntax makes these calls
-//! (`crate::bind`), and NOT LIKE of them by De Morgan's rule.
+//! `text LIKE ANY (array)`, `text ~ ALL (array)` and their kin, where the array is not written out: syntax makes these calls
+//! (`crate::bind`), and NOT LIKE and `!~` of them by De Morgan's rule.
 
 use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
+use regex::Regex;
 
 use super::arith::{bind_names, boxed};
 use super::bind::is_unknown;
 use super::error::{EvalError, EvalResult};
 use super::lists::{Lists, item};
+use super::pattern::{Flags, compile};
 use super::udf::{Args, Bound, Builtin};
 use crate::eval::LikePattern;
 use crate::pgtypes::list_of;
 
+/// What a pattern is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Like,
+    Regex,
+}
+
+enum Pattern {
+    Like(LikePattern),
+    Regex(Regex),
+}
+
+impl Pattern {
+    fn new(pattern: &str, kind: Kind, fold: bool) -> EvalResult<Pattern> {
+        Ok(match kind {
+            Kind::Like => Pattern::Like(LikePattern::new(pattern, Some('\\'), fold)?),
+            Kind::Regex => Pattern::Regex(compile(pattern, Flags::parse("")?.folding(fold))?),
+        })
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Pattern::Like(pattern) => pattern.matches(text),
+            Pattern::Regex(pattern) => pattern.is_match(text),
+        }
+    }
+}
+
 macro_rules! matching {
-    ($static:ident, $name:literal, $fold:literal, $all:literal) => {
+    ($static:ident, $name:literal, $kind:ident, $fold:literal, $all:literal) => {
         #[doc = concat!("`", $name, "(text, patterns)`")]
-        pub static $static: Builtin =
-            Builtin { name: $name, aliases: &[], bind, refine: None, kernel: |a| matched(a, $fold, $all), safe: false };
+        pub static $static: Builtin = Builtin {
+            name: $name,
+            aliases: &[],
+            bind,
+            refine: None,
+            kernel: |a| matched(a, Kind::$kind, $fold, $all),
+            safe: false,
+        };
     };
 }
-matching!(ANY_LIKE, "pg_any_like", false, false);
-matching!(ALL_LIKE, "pg_all_like", false, true);
-matching!(ANY_ILIKE, "pg_any_ilike", true, false);
-matching!(ALL_ILIKE, "pg_all_ilike", true, true);
+matching!(ANY_LIKE, "pg_any_like", Like, false, false);
+matching!(ALL_LIKE, "pg_all_like", Like, false, true);
+matching!(ANY_ILIKE, "pg_any_ilike", Like, true, false);
+matching!(ALL_ILIKE, "pg_all_ilike", Like, true, true);
+matching!(ANY_REGEX, "pg_any_regex", Regex, false, false);
+matching!(ALL_REGEX, "pg_all_regex", Regex, false, true);
+matching!(ANY_IREGEX, "pg_any_iregex", Regex, true, false);
+matching!(ALL_IREGEX, "pg_all_iregex", Regex, true, true);
 
 fn bind(types: &[DataType]) -> EvalResult<Bound> {
     let text = |ty: &DataType| is_unknown(ty);
@@ -38,11 +78,11 @@ fn bind(types: &[DataType]) -> EvalResult<Bound> {
 }
 
 /// True or false as soon as a pattern decides, else NULL where a pattern or the text is NULL.
-fn matched(a: &Args<'_>, fold: bool, all: bool) -> EvalResult<ArrayRef> {
+fn matched(a: &Args<'_>, kind: Kind, fold: bool, all: bool) -> EvalResult<ArrayRef> {
     let ((text, step), list) = (a.texts(0)?, Lists::new(a, 1)?);
     let patterns = list.list.values().as_string_opt::<i32>();
     let patterns = patterns.ok_or_else(|| EvalError::internal("patterns that are no texts"))?;
-    let mut known: HashMap<&str, LikePattern> = HashMap::new();
+    let mut known: HashMap<&str, Pattern> = HashMap::new();
     let mut answers = Vec::with_capacity(a.n);
     for i in 0..a.n {
         if list.is_null(i) {
@@ -57,7 +97,7 @@ fn matched(a: &Args<'_>, fold: bool, all: bool) -> EvalResult<ArrayRef> {
             }
             let pattern = patterns.value(at);
             if !known.contains_key(pattern) {
-                known.insert(pattern, LikePattern::new(pattern, Some('\\'), fold)?);
+                known.insert(pattern, Pattern::new(pattern, kind, fold)?);
             }
             if known[pattern].matches(text.value(i * step)) != all {
                 answer = Some(!all);

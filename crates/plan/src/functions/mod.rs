@@ -281,6 +281,10 @@ static BUILTINS: &[&Builtin] = &[
     &like_any::ALL_LIKE,
     &like_any::ANY_ILIKE,
     &like_any::ALL_ILIKE,
+    &like_any::ANY_REGEX,
+    &like_any::ALL_REGEX,
+    &like_any::ANY_IREGEX,
+    &like_any::ALL_IREGEX,
 ];
 
 /// DataFusion's own functions that are immutable and answer as PostgreSQL's; a view may call these and ours, nothing else.

@@ -1,6 +1,6 @@
-//! Templates of numbers, which `to_char` and `to_number` share: `9 0 . , D G S MI PL SG PR FM`.
+//! Templates of numbers, which `to_char` and `to_number` share: `9 0 . , D G S MI PL SG PR FM TH V L`, and of `to_char` `EEEE` and `RN`.
 //!
-//! What else PostgreSQL knows (`EEEE`, `RN`, `V`, `L`, `TH`) is refused with 0A000.
+//! The locale is C: `L` is a blank, `D` a point, `G` a comma.
 
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
 
@@ -63,6 +63,12 @@ enum Token {
     Minus,
     Plus,
     Either,
+    /// TH, in capitals or not.
+    Ordinal(bool),
+    /// RN, in capitals or not.
+    Roman(bool),
+    /// L, a blank.
+    Currency,
     Text(char),
 }
 
@@ -74,16 +80,33 @@ pub(super) struct Shape {
     angled: bool,
     whole: usize,
     /// Digits behind the point.
-    pub(super) fraction: usize,
+    fraction: usize,
+    /// Digits behind V: the number is shown multiplied by so many tens.
+    shift: usize,
+    /// EEEE
+    scientific: bool,
 }
 
 impl Shape {
     pub(super) fn parse(template: &str) -> EvalResult<Shape> {
-        let mut shape = Shape { tokens: vec![], fill: true, angled: false, whole: 0, fraction: 0 };
+        let mut shape = Shape { tokens: vec![], fill: true, angled: false, whole: 0, fraction: 0, shift: 0, scientific: false };
         let mut rest = template;
         let mut quoted = false;
         let mut behind_point = false;
+        let mut behind_v = false;
         while let Some(c) = rest.chars().next() {
+            if shape.scientific {
+                return Err(EvalError::new("42601", "\"EEEE\" must be the last pattern used"));
+            }
+            if rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("EEEE")) {
+                let plain = |t: &Token| matches!(t, Token::Digit | Token::Zero | Token::Point | Token::Text(_));
+                if !shape.fill || shape.angled || behind_v || !shape.tokens.iter().all(plain) {
+                    return Err(EvalError::new("42601", "\"EEEE\" is incompatible with other formats"));
+                }
+                shape.scientific = true;
+                rest = &rest[4..];
+                continue;
+            }
             let upper = rest.get(..2).unwrap_or("").to_ascii_uppercase();
             let mut len = c.len_utf8();
             if c == '"' {
@@ -117,8 +140,13 @@ impl Shape {
                     shape.tokens.push(Token::Either);
                     true
                 }
-                "TH" | "RN" | "EE" => {
-                    return Err(EvalError::new("0A000", format!("\"{upper}\" in a template of numbers is not offered")));
+                "TH" => {
+                    shape.tokens.push(Token::Ordinal(c == 'T'));
+                    true
+                }
+                "RN" => {
+                    shape.tokens.push(Token::Roman(c == 'R'));
+                    true
                 }
                 _ => false,
             };
@@ -129,7 +157,15 @@ impl Shape {
                     '9' | '0' => {
                         shape.tokens.push(if c == '9' { Token::Digit } else { Token::Zero });
                         *(if behind_point { &mut shape.fraction } else { &mut shape.whole }) += 1;
+                        shape.shift += usize::from(behind_v);
                     }
+                    '.' | 'D' if behind_v => {
+                        return Err(EvalError::new("42601", "cannot use \"V\" and decimal point together"));
+                    }
+                    'V' if behind_point => {
+                        return Err(EvalError::new("42601", "cannot use \"V\" and decimal point together"));
+                    }
+                    'V' => behind_v = true,
                     '.' | 'D' if behind_point => return Err(EvalError::new("42601", "multiple decimal points")),
                     '.' | 'D' => {
                         behind_point = true;
@@ -137,9 +173,7 @@ impl Shape {
                     }
                     ',' | 'G' => shape.tokens.push(Token::Comma),
                     'S' => shape.tokens.push(Token::Sign),
-                    'V' | 'L' => {
-                        return Err(EvalError::new("0A000", format!("\"{c}\" in a template of numbers is not offered")));
-                    }
+                    'L' => shape.tokens.push(Token::Currency),
                     c => shape.tokens.push(Token::Text(c)),
                 }
             }
@@ -148,8 +182,39 @@ impl Shape {
         Ok(shape)
     }
 
+    /// Writes a row's number.
+    pub(super) fn show(&self, number: &Digits<'_>, scientific: &Scientific<'_>, i: usize, out: &mut String) -> EvalResult<()> {
+        if self.scientific {
+            let shown = scientific(i, self.fraction)?;
+            if !shown.starts_with('-') {
+                out.push(' ');
+            }
+            out.push_str(&shown);
+            return Ok(());
+        }
+        if let Some(upper) = self.tokens.iter().find_map(|t| if let Token::Roman(upper) = t { Some(*upper) } else { None }) {
+            let (digits, negative) = number(i, 0)?;
+            let value = digits.filter(|_| !negative).and_then(|d| d.parse::<u32>().ok()).unwrap_or(0);
+            let roman = roman(value).unwrap_or_else(|| "#".repeat(ROMAN_WIDTH));
+            let roman = if upper { roman } else { roman.to_lowercase() };
+            for token in &self.tokens {
+                match token {
+                    Token::Roman(_) if self.fill => out.push_str(&format!("{roman:>ROMAN_WIDTH$}")),
+                    Token::Roman(_) => out.push_str(&roman),
+                    Token::Text(c) => out.push(*c),
+                    _ => {}
+                }
+            }
+            return Ok(());
+        }
+        let (digits, negative) = number(i, self.fraction + self.shift)?;
+        let digits = digits.map(|d| if self.shift > 0 { without_zeros(&d) } else { d });
+        self.write(digits.as_deref(), negative, out);
+        Ok(())
+    }
+
     /// Writes a number of these digits.
-    pub(super) fn write(&self, digits: Option<&str>, negative: bool, out: &mut String) {
+    fn write(&self, digits: Option<&str>, negative: bool, out: &mut String) {
         let room = self.whole + self.fraction;
         let digits: Option<Vec<char>> = digits
             .map(|d| d.chars().collect())
@@ -187,7 +252,7 @@ impl Shape {
                 last -= 1;
             }
         }
-        let own_sign = self.tokens.iter().any(|t| matches!(t, Token::Sign | Token::Minus | Token::Plus | Token::Either));
+        let own_sign = self.tokens.iter().any(|t| matches!(t, Token::Sign | Token::Minus | Token::Either));
         let leading = self
             .tokens
             .iter()
@@ -259,6 +324,12 @@ impl Shape {
                     (true, true) => body.push(' '),
                     (true, false) => {}
                 },
+                Token::Ordinal(upper) if !negative && !overflow && !has_point => {
+                    let ending = ending(&digits);
+                    body.push_str(&if *upper { ending.to_uppercase() } else { ending.to_owned() });
+                }
+                Token::Ordinal(_) | Token::Roman(_) => {}
+                Token::Currency => body.push(' '),
                 Token::Text(c) => body.push(*c),
             }
         }
@@ -273,6 +344,132 @@ impl Shape {
         }
         out.push_str(&body);
     }
+}
+
+/// Columns that a Roman number is written in.
+const ROMAN_WIDTH: usize = 15;
+
+/// `None` for what Romans had no number for.
+fn roman(mut n: u32) -> Option<String> {
+    const PARTS: [(u32, &str); 13] = [
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    if !(1..4000).contains(&n) {
+        return None;
+    }
+    let mut out = String::new();
+    for (value, letters) in PARTS {
+        while n >= value {
+            out.push_str(letters);
+            n -= value;
+        }
+    }
+    Some(out)
+}
+
+/// The ending of the ordinal of these digits.
+fn ending(digits: &[char]) -> &'static str {
+    let teen = digits.len() > 1 && digits[digits.len() - 2] == '1';
+    match digits.last() {
+        Some('1') if !teen => "st",
+        Some('2') if !teen => "nd",
+        Some('3') if !teen => "rd",
+        _ => "th",
+    }
+}
+
+fn without_zeros(digits: &str) -> String {
+    match digits.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        digits => digits.to_owned(),
+    }
+}
+
+/// A row's number as `d.ddde+dd` with so many digits behind the point.
+pub(super) type Scientific<'a> = Box<dyn Fn(usize, usize) -> EvalResult<String> + 'a>;
+
+pub(super) fn scientific<'a>(a: &'a Args<'_>, ty: &DataType) -> EvalResult<Scientific<'a>> {
+    Ok(match ty {
+        // as doubles are: a tie goes to the even digit
+        DataType::Int32 => {
+            let (v, s) = a.lanes::<Int32Type>(0)?;
+            Box::new(move |i, fraction| Ok(of_double(v[i * s].into(), fraction)))
+        }
+        DataType::Float64 => {
+            let (v, s) = a.lanes::<Float64Type>(0)?;
+            Box::new(move |i, fraction| Ok(of_double(v[i * s], fraction)))
+        }
+        DataType::Int64 => {
+            let (v, s) = a.lanes::<Int64Type>(0)?;
+            Box::new(move |i, fraction| Ok(of_decimal(v[i * s].into(), 0, fraction)))
+        }
+        ty => {
+            let scale = bind::scale_of(ty);
+            let (v, s) = a.lanes::<Decimal128Type>(0)?;
+            Box::new(move |i, fraction| Ok(of_decimal(v[i * s], scale, fraction)))
+        }
+    })
+}
+
+fn of_double(v: f64, fraction: usize) -> String {
+    if !v.is_finite() {
+        return format!("#.{}", "#".repeat(fraction + 4));
+    }
+    let shown = format!("{v:.fraction$e}");
+    let (mantissa, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
+    with_exponent(mantissa, exponent.parse().unwrap_or(0))
+}
+
+/// A tie goes away from zero.
+fn of_decimal(v: i128, scale: i8, fraction: usize) -> String {
+    let digits = v.unsigned_abs().to_string();
+    let n = i32::try_from(digits.len()).unwrap_or(0);
+    let mut exponent = if v == 0 { 0 } else { n - 1 - i32::from(scale) };
+    let mut kept: Vec<u8> = digits.bytes().take(fraction + 1).collect();
+    if digits.as_bytes().get(fraction + 1).is_some_and(|next| *next >= b'5') {
+        let mut at = kept.len();
+        loop {
+            match at.checked_sub(1) {
+                Some(before) if kept[before] == b'9' => kept[before] = b'0',
+                Some(before) => {
+                    kept[before] += 1;
+                    break;
+                }
+                None => {
+                    kept.insert(0, b'1');
+                    kept.pop();
+                    exponent += 1;
+                    break;
+                }
+            }
+            at -= 1;
+        }
+    }
+    kept.resize(fraction + 1, b'0');
+    let mut mantissa = String::from(if v < 0 { "-" } else { "" });
+    for (at, digit) in kept.iter().enumerate() {
+        if at == 1 {
+            mantissa.push('.');
+        }
+        mantissa.push(char::from(*digit));
+    }
+    with_exponent(&mantissa, exponent)
+}
+
+fn with_exponent(mantissa: &str, exponent: i32) -> String {
+    format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
 }
 
 /// A text that is being read by a template.
@@ -320,9 +517,27 @@ impl Reading<'_> {
                     }
                     continue;
                 }
-                Token::Text(_) => {}
+                Token::Ordinal(_) => {
+                    self.pass(2);
+                    continue;
+                }
+                Token::Currency => {
+                    self.pass(1);
+                    continue;
+                }
+                Token::Text(_) | Token::Roman(_) => {}
             }
             self.at += 1;
+        }
+    }
+
+    /// Passes over so many characters at most that are no part of a number.
+    fn pass(&mut self, n: usize) {
+        let part = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '+' | '-');
+        for _ in 0..n {
+            if self.here().is_some_and(|c| !part(c)) {
+                self.at += 1;
+            }
         }
     }
 
@@ -380,6 +595,12 @@ builtin!(TO_NUMBER, "to_number", [], &[(&[K::Text, K::Text], K::Num)], false, |a
     a.rows::<Decimal128Type>(|i| {
         let (text, template) = (text.value(i * ss), templates.value(i * st));
         let shape = known.get(template, || Shape::parse(template))?;
+        if shape.scientific {
+            return Err(EvalError::new("0A000", "\"EEEE\" not supported for input"));
+        }
+        if shape.tokens.iter().any(|t| matches!(t, Token::Roman(_))) {
+            return Err(EvalError::new("0A000", "\"RN\" not supported for input"));
+        }
         let mut reading = Reading {
             shape: &shape,
             text: text.chars().collect(),
@@ -397,6 +618,11 @@ builtin!(TO_NUMBER, "to_number", [], &[(&[K::Text, K::Text], K::Num)], false, |a
         let significant = reading.number.trim_start_matches('0').split('.').next().unwrap_or_default().len();
         if significant > shape.whole {
             return Err(EvalError::new("22003", "numeric field overflow"));
+        }
+        if shape.shift > 0 {
+            let at = reading.number.len().saturating_sub(shape.shift);
+            let zeros = shape.shift.saturating_sub(reading.number.len());
+            reading.number = format!("{}.{}{}", &reading.number[..at], "0".repeat(zeros), &reading.number[at..]);
         }
         let number = format!("{}{}", if reading.sign == Some('-') { "-" } else { "" }, reading.number);
         pgtypes::parse_decimal(&number, pgtypes::NUMERIC_PRECISION, scale)

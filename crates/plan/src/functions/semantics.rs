@@ -179,6 +179,7 @@ impl Rewriter<'_> {
     }
 
     fn rewrite(&self, expr: Expr) -> DfResult<Expr> {
+        crate::halt::check()?;
         match expr {
             Expr::Literal(value, None) => literal(value),
             Expr::Cast(Cast { expr, field }) => {

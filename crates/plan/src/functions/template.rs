@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Date32Type, Float64Type, IntervalMonthDayNanoTy
 use super::error::{EvalError, EvalResult};
 use super::forms::{K, builtin};
 use super::moments::of_seconds;
-use super::number_template::{Shape, digits};
+use super::number_template::{Shape, digits, scientific};
 use super::pattern::Known;
 use super::udf::{Args, text_array};
 use super::zone::Zone;
@@ -414,12 +414,12 @@ fn to_char(a: &Args<'_>) -> EvalResult<ArrayRef> {
             })
         }
         ty => {
-            let number = digits(a, ty)?;
+            let (number, scientific) = (digits(a, ty)?, scientific(a, ty)?);
             let known = Known::new();
             a.rows_text(|i, out| {
                 let template = templates.value(i * st);
                 let shape = known.get(template, || Shape::parse(template))?;
-                number(i, shape.fraction).map(|(text, negative)| shape.write(text.as_deref(), negative, out))
+                shape.show(&number, &scientific, i, out)
             })
         }
     }
@@ -465,6 +465,16 @@ struct Reader<'a> {
     day: Option<i64>,
     day_of_year: Option<i64>,
     julian: Option<i64>,
+    century: Option<i64>,
+    /// Of the year, by ISO 8601 or from January 1st.
+    week: Option<i64>,
+    week_of_month: Option<i64>,
+    /// Monday is 1.
+    iso_weekday: Option<i64>,
+    /// The year has two digits at most.
+    is_short_year: bool,
+    /// By weeks of ISO 8601, or by months; fields of both do not go together.
+    by_weeks: Option<bool>,
     hour: i64,
     hour_of_12: bool,
     afternoon: Option<bool>,
@@ -553,8 +563,14 @@ impl<'a> Reader<'a> {
     fn field(&mut self, field: Field, cut: bool) -> EvalResult<()> {
         let index = |n: usize| i64::try_from(n).unwrap_or(0);
         let short = |names: &[&'static str]| names.iter().map(|n| &n[..3]).collect::<Vec<_>>();
+        if let Some(by_weeks) = convention(field)
+            && *self.by_weeks.get_or_insert(by_weeks) != by_weeks
+        {
+            return Err(EvalError::new("22007", "invalid combination of date conventions"));
+        }
         match field {
-            Field::Year(digits) => {
+            Field::Year(digits) | Field::IsoYear(digits) => {
+                self.is_short_year = digits <= 2;
                 let before = self.rest.len();
                 let y = self.number(digits.into(), cut, "YYYY")?;
                 // Two digits lie around 2000.
@@ -611,7 +627,13 @@ impl<'a> Reader<'a> {
                 self.afternoon = Some(self.word(&words, "AM")? % 2 == 1);
             }
             Field::Era | Field::EraDots => self.before_christ = self.word(&["a.d.", "b.c.", "ad", "bc"], "AD")? % 2 == 1,
-            Field::DayOfWeek | Field::IsoDayOfWeek | Field::WeekOfMonth | Field::Quarter => drop(self.number(1, cut, "D")?),
+            Field::DayOfWeek | Field::Quarter => drop(self.number(1, cut, "D")?),
+            Field::IsoDayOfWeek => self.iso_weekday = Some(self.number(1, cut, "ID")?),
+            Field::IsoDayOfYear => self.day_of_year = Some(self.number(3, cut, "IDDD")?),
+            Field::IsoWeek => self.week = Some(self.number(2, cut, "IW")?),
+            Field::Week => self.week = Some(self.number(2, cut, "WW")?),
+            Field::WeekOfMonth => self.week_of_month = Some(self.number(1, cut, "W")?),
+            Field::Century => self.century = Some(self.number(2, cut, "CC")?),
             Field::ZoneHour => {
                 self.zoned = true;
                 self.west = self.rest.starts_with('-');
@@ -631,8 +653,26 @@ impl<'a> Reader<'a> {
                 let given = self.year.unwrap_or(0);
                 let before = self.before_christ || given < 0;
                 // without a year it is 1 BC
-                let year = if before { 1 - given.abs() } else { given };
-                let day = self.day.unwrap_or(1);
+                let year = match self.century.filter(|_| given == 0 || self.is_short_year) {
+                    Some(century) => of_century(if before { -century } else { century }, given),
+                    None if before => 1 - given.abs(),
+                    None => given,
+                };
+                if year.abs() > 300_000 {
+                    return Err(out());
+                }
+                let by_weeks = self.by_weeks == Some(true);
+                let day_of_year = day_of_year.or(self.week.filter(|_| !by_weeks).map(|week| (week - 1) * 7 + 1));
+                if by_weeks && (self.week.is_some() || day_of_year.is_some()) {
+                    let days = match (day_of_year, self.week) {
+                        (Some(of_year), _) => iso_year(year) + of_year - 1,
+                        (None, week) => {
+                            iso_year(year) + (week.unwrap_or(1) - 1) * 7 + self.iso_weekday.filter(|d| *d > 0).unwrap_or(1) - 1
+                        }
+                    };
+                    return self.at_time(days, text);
+                }
+                let day = self.week_of_month.map(|week| (week - 1) * 7 + 1).or(self.day).unwrap_or(1);
                 if let Some(of_year) = day_of_year {
                     let leap = days_in_month(year, 2) == 29;
                     if of_year < 1 || of_year > 365 + i64::from(leap) {
@@ -649,6 +689,12 @@ impl<'a> Reader<'a> {
                 }
             }
         };
+        self.at_time(days, text)
+    }
+
+    /// This day, and its time.
+    fn at_time(self, days: i64, text: &str) -> EvalResult<(i64, i64, bool)> {
+        let out = || date_range(text);
         let mut hour = self.hour;
         if self.hour_of_12 {
             if !(1..=12).contains(&hour) {
@@ -670,6 +716,45 @@ impl<'a> Reader<'a> {
         };
         Ok((days, (seconds - self.offset) * 1_000_000 + self.fraction_us, self.zoned))
     }
+}
+
+/// Whether a field of dates belongs to weeks of ISO 8601 or to months; `None` where it is of neither.
+fn convention(field: Field) -> Option<bool> {
+    match field {
+        Field::IsoYear(_) | Field::IsoWeek | Field::IsoDayOfWeek | Field::IsoDayOfYear => Some(true),
+        Field::Year(_)
+        | Field::YearComma
+        | Field::Month
+        | Field::MonthShort
+        | Field::MonthNumber
+        | Field::Roman
+        | Field::Day
+        | Field::DayShort
+        | Field::DayOfYear
+        | Field::DayOfMonth
+        | Field::DayOfWeek
+        | Field::WeekOfMonth
+        | Field::Week => Some(false),
+        _ => None,
+    }
+}
+
+/// The year of a century, 0 its first: the 21st begins with 2001.
+fn of_century(century: i64, given: i64) -> i64 {
+    match (given.abs() % 100, century >= 0) {
+        (0, true) if given == 0 => (century - 1) * 100 + 1,
+        (0, false) if given == 0 => century * 100 + 1,
+        (0, true) => century * 100,
+        (0, false) => century * 100 + 1,
+        (year, true) => (century - 1) * 100 + year,
+        (year, false) => (century + 1) * 100 - year + 1,
+    }
+}
+
+/// The day from 1970 that an ISO 8601 year begins with: the Monday of the week that has January 4th.
+fn iso_year(year: i64) -> i64 {
+    let fourth = days_from_civil(Civil { year, month: 1, day: 4 });
+    fourth - (fourth + 3).rem_euclid(7)
 }
 
 fn is_number(field: Field) -> bool {

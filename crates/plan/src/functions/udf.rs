@@ -333,6 +333,7 @@ impl Args<'_> {
         let nulls = self.nulls();
         let mut values = arrow::array::BooleanBufferBuilder::new(self.n);
         for i in 0..self.n {
+            crate::halt::check()?;
             values.append(nulls.as_ref().is_none_or(|n| n.is_valid(i)) && f(i)?);
         }
         Ok(Arc::new(arrow::array::BooleanArray::new(values.finish(), nulls)))
@@ -367,6 +368,7 @@ pub fn text_array(n: usize, f: impl Fn(usize, &mut String) -> EvalResult<bool>) 
     let mut valid = arrow::array::BooleanBufferBuilder::new(n);
     offsets.push(0);
     for i in 0..n {
+        crate::halt::check()?;
         valid.append(f(i, &mut buffer)?);
         if buffer.len() > TEXT_MAX {
             return Err(too_long());

@@ -2,6 +2,8 @@
 //! is the one empty grouping set, `ROW(a, b)` is `(a, b)`, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is), `FROM TABLE (f(..))` is `FROM f(..)`. (`TABLE t` is
 //! `SELECT * FROM t` in the tokens already.)
 
+use super::{Result, cycle};
+use crate::error::PlanError;
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
@@ -11,15 +13,18 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// Rewrites all queries of a statement, query or expression.
-pub(super) fn unify<T: VisitMut>(tree: &mut T) {
+///
+/// # Errors
+/// See [`cycle::apply`].
+pub(super) fn unify<T: VisitMut>(tree: &mut T) -> Result<()> {
     struct Forms;
     impl VisitorMut for Forms {
-        type Break = ();
-        fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<()> {
+        type Break = PlanError;
+        fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
             limit(q);
-            ControlFlow::Continue(())
+            cycle::apply(q).map_or_else(ControlFlow::Break, ControlFlow::Continue)
         }
-        fn pre_visit_select(&mut self, s: &mut Select) -> ControlFlow<()> {
+        fn pre_visit_select(&mut self, s: &mut Select) -> ControlFlow<PlanError> {
             if let GroupByExpr::Expressions(keys, _) = &mut s.group_by {
                 for e in keys.iter_mut().filter(|e| matches!(e, Expr::Tuple(all) if all.is_empty())) {
                     *e = Expr::GroupingSets(vec![vec![]]);
@@ -27,17 +32,20 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) {
             }
             ControlFlow::Continue(())
         }
-        fn pre_visit_table_factor(&mut self, t: &mut TableFactor) -> ControlFlow<()> {
+        fn pre_visit_table_factor(&mut self, t: &mut TableFactor) -> ControlFlow<PlanError> {
             called(t);
             ControlFlow::Continue(())
         }
-        fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<()> {
+        fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
             subscripted(e);
             row(e);
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(tree, &mut Forms);
+    match VisitMut::visit(tree, &mut Forms) {
+        ControlFlow::Break(e) => Err(e),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 /// `FROM TABLE (f(..))`, as the standard calls a function that gives rows, is `FROM f(..)`.

@@ -8,6 +8,7 @@ mod asof;
 mod assign;
 mod backup;
 mod create;
+mod cycle;
 mod ddl;
 mod dialect;
 mod dml;
@@ -18,6 +19,7 @@ mod extras;
 mod forms;
 mod function;
 mod grouped_windows;
+mod groups;
 mod identity;
 mod index;
 mod keywords;
@@ -32,6 +34,7 @@ mod rights;
 mod session;
 mod session_window;
 mod sink;
+mod stars;
 mod statement;
 mod strings;
 mod subscripts;
@@ -47,6 +50,7 @@ pub use ddl::{Alter, Check, Ddl, SequenceSpec, rate};
 pub use epoch::{epoch_of, forget_epoch};
 pub(crate) use exclude::EXCLUDE_MARK;
 pub use function::{Body, CreateFunction, DroppedFunction};
+pub(crate) use groups::{DISTINCT_SETS, ROWS_FROM};
 pub use index::{CreateIndex, IndexColumn};
 pub use limits::ParseLimits;
 pub use merge::{Merge, MergeAction, MergeClause};
@@ -84,9 +88,9 @@ fn read(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
         numerals::check(sql, &tokens)?;
         let tokens = keywords::plain(strings::joined(sql, unicode::rewrite(sql, tokens)?)?);
         let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(subscripts::rewrite(
-            identity::rewrite(extras::rewrite(tokens)),
+            identity::rewrite(stars::rewrite(groups::rewrite(extras::rewrite(tokens)))),
         )))))?;
-        let tokens = epoch::rewrite(emit::rewrite(tokens)?)?;
+        let tokens = cycle::rewrite(epoch::rewrite(emit::rewrite(tokens)?)?)?;
         let locks = tokens.iter().any(|t| matches!(&t.token, Token::Word(w) if w.keyword == Keyword::FOR));
         // A bracket costs the parser up to four levels of its own.
         let recursion = limits.nesting_max * 6 + 50;
@@ -346,7 +350,7 @@ impl P<'_> {
     fn repaired<T: crate::walk::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
         let mut tree = self.sqlparser(parsed)?;
         precedence::repair(&mut tree);
-        forms::unify(&mut tree);
+        forms::unify(&mut tree)?;
         grouped_windows::place(&mut tree)?;
         Ok(tree)
     }

@@ -41,7 +41,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 use parking_lot::RwLock;
-use regauge_plan::{batch, functions::clock_timestamp, local};
+use regauge_plan::{batch, functions::clock_timestamp, halt, local};
 use regauge_types::env::Clock;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -165,6 +165,7 @@ impl Planner {
         batch::versions(&mut query, &|name| scope.shape(name)).map_err(Error::from)?;
         scope.system_columns |= super::records::names_system_column(&query.to_string());
         batch::prepare(&mut query, &|name| scope.columns(name)).map_err(Error::from)?;
+        still_wanted()?;
         let counting = crate::session::sequence::functions(&query, &scope);
         let calling = crate::session::calls::functions(&query, &scope)?;
         let statement = statement(query);
@@ -181,6 +182,7 @@ impl Planner {
             state.register_udf(function).map_err(Error::from_datafusion)?;
         }
         let plan = state.statement_to_plan(statement).await.map_err(Error::from_datafusion)?;
+        still_wanted()?;
         let plan = match dialect {
             Some(dialect) => subplan::lift(plan, &state, dialect.array_of_rows()).map_err(Error::from_datafusion)?,
             None => plan,
@@ -374,7 +376,7 @@ impl Planner {
         let plan = aside(Box::pin(async {
             let zone = local::here();
             if immutable && zone.is_utc() {
-                self.0.base.create_physical_plan(plan).await
+                create(&self.0.base, plan).await
             } else {
                 // now() and its kin are the moment of planning; calls that other tasks make find the zone among the options
                 let mut state = self.0.base.clone();
@@ -382,7 +384,7 @@ impl Planner {
                     state.config_mut().options_mut().execution.time_zone = Some(local::option_of(zone));
                 }
                 state.mark_start_execution();
-                state.create_physical_plan(plan).await
+                create(&state, plan).await
             }
         }))
         .await;
@@ -499,6 +501,19 @@ fn start(
     let parts = datafusion::physical_plan::execute_stream_partitioned(plan, context)?;
     let whole = futures::stream::iter(parts).flatten();
     Ok(Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, whole)))
+}
+
+/// The plan's physical one, unless its statement is over before that.
+async fn create(state: &SessionState, plan: &LogicalPlan) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+    halt::check_now()?;
+    let plan = state.optimize(plan)?;
+    halt::check_now()?;
+    state.query_planner().create_physical_plan(&plan, state).await
+}
+
+/// Ends the statement between two steps of its planning.
+fn still_wanted() -> Result<()> {
+    halt::check_now().map_err(|error| Error::from_eval(&error))
 }
 
 /// Planning computes for as long as a query is intricate, without a pause: meanwhile this thread's other sessions go on elsewhere.

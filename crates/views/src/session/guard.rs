@@ -1,14 +1,14 @@
 //! What ends a statement early: its client's wish, or its time.
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, sqlstate as code},
     response::{Response, RowStream, Rows},
     session::copy_out::CopyOut,
     session::subscribe::Subscription,
 };
 use futures::{FutureExt, StreamExt, future};
 use parking_lot::Mutex;
-use regauge_plan::local;
+use regauge_plan::{halt::Halt, local};
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -57,13 +57,33 @@ impl Guard {
         }
     }
 
+    /// What steps ask that do not give way: planning, and what is done for a batch of rows.
+    fn halt(&self) -> Halt {
+        let (token, deadline) = (self.token.clone(), self.deadline);
+        Halt::new(move || token.is_cancelled() || deadline.is_some_and(|at| Instant::now() >= at))
+    }
+
     /// Runs a part of the statement. Input never panics; where we, or a library, are wrong about that, it is this statement's error
     /// and not the end of the session.
     pub(super) async fn run<T>(&self, part: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
+        let halt = self.halt();
+        let mut part = std::pin::pin!(AssertUnwindSafe(part).catch_unwind());
+        let part = future::poll_fn(|context| {
+            let _halt = halt.enter();
+            part.as_mut().poll(context)
+        });
+        let outcome = tokio::select! {
             biased;
-            error = self.ended() => Err(error),
-            outcome = AssertUnwindSafe(part).catch_unwind() => outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+            error = self.ended() => return Err(error),
+            outcome = part => outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+        };
+        match outcome {
+            // it has heard of its end by itself
+            Err(error) if error.sqlstate == code::QUERY_CANCELED => match self.ended().now_or_never() {
+                Some(ended) => Err(ended),
+                None => Err(error),
+            },
+            outcome => outcome,
         }
     }
 
@@ -82,14 +102,19 @@ impl Guard {
 
     fn watched(&self, mut stream: RowStream) -> RowStream {
         // Rows come after the statement's own step: they are of its zone all the same.
-        let zone = local::here();
+        let (zone, halt) = (local::here(), self.halt());
         let stream = futures::stream::poll_fn(move |context| {
-            let _zone = local::enter(zone);
+            let (_zone, _halt) = (local::enter(zone), halt.enter());
             stream.poll_next_unpin(context)
         });
         let ended = self.ended().shared();
         let whole = AssertUnwindSafe(stream).catch_unwind();
-        let stream = whole.map(|item| item.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))).take_until(ended.clone());
+        let over = ended.clone();
+        let stream = whole.map(move |item| match item.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+            Err(error) if error.sqlstate == code::QUERY_CANCELED => Err(over.clone().now_or_never().unwrap_or(error)),
+            item => item,
+        });
+        let stream = stream.take_until(ended.clone());
         let last = futures::stream::once(async move { ended.now_or_never() }).filter_map(|error| async move { error.map(Err) });
         stream.chain(last).boxed()
     }

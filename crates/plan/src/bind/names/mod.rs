@@ -1,6 +1,6 @@
 //! What the names of a query stand for, as far as it must be known before DataFusion binds it: which columns `*` gives and in which order
 //! ([`star`]), what a column is that a join by USING or NATURAL merges ([`merge`], [`bare`]), and which relation is meant where an inner
-//! query has a column of that relation's name ([`rename`]).
+//! query has a column of that relation's name ([`rename`]), and a relation's name as its row ([`row`]).
 //!
 //! ```text
 //!   SELECT *, k FROM a FULL JOIN b USING (k)   ─▶   SELECT COALESCE(a.k, b.k) AS k, a.v, b.w, COALESCE(a.k, b.k) AS k
@@ -14,6 +14,7 @@ mod bare;
 mod lateral;
 mod merge;
 mod rename;
+pub(super) mod row;
 mod shape;
 mod star;
 mod twice;
@@ -113,6 +114,7 @@ pub(super) fn resolve(query: &mut Query, env: &mut Env<'_>, whole: Whole) -> Res
 fn sorted(s: &Select, order: &mut OrderBy, shape: &Shape, env: &mut Env<'_>) -> Result<()> {
     let OrderByKind::Expressions(keys) = &mut order.kind else { return Ok(()) };
     let outputs: Vec<String> = s.projection.iter().filter_map(output).collect();
+    row::sorted(s, keys, shape, env)?;
     for key in keys {
         match &key.expr {
             Expr::Identifier(i) if outputs.contains(&fold(i)) => one_meaning(s, &fold(i), "ORDER BY")?,
@@ -175,6 +177,7 @@ fn select(s: &mut Select, env: &mut Env<'_>, whole: Whole) -> Result<Option<Shap
     }
     twice::refuse(s, &shape)?;
     star::expand(s, &shape)?;
+    row::spell(s, &shape, env);
     grouped(s, &shape)?;
     Ok(Some(shape))
 }
