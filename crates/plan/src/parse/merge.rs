@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::statement::{Assignment, Overriding, RelationName, Statement};
-use super::{P, Result, dml, fold, forms, precedence, relation_name, with};
+use super::{P, Result, dml, fold, relation_name, repair, with};
 use crate::error::PlanError;
 
 /// MERGE.
@@ -147,8 +147,7 @@ impl P<'_> {
                 let list = self.parser.parse_comma_separated(Parser::parse_assignment);
                 let mut list = self.sqlparser(list)?;
                 for assignment in &mut list {
-                    precedence::repair(&mut assignment.value);
-                    forms::unify(&mut assignment.value);
+                    repair(&mut assignment.value)?;
                 }
                 MergeAction::Update(dml::assignments(list, target)?)
             }
@@ -192,8 +191,7 @@ impl P<'_> {
         });
         let Some(mut with) = self.sqlparser(parsed)? else { return Ok(None) };
         for cte in &mut with.cte_tables {
-            precedence::repair(&mut cte.query);
-            forms::unify(&mut cte.query);
+            repair(&mut cte.query)?;
         }
         let parts = with::parts(with)?;
         let body = self.merge()?;

@@ -258,6 +258,13 @@ fn after_window_function(before: &[TokenWithSpan]) -> bool {
     open && matches!(name, Some(Token::Word(w)) if ["tumble", "hop", "cumulate", "session"].iter().any(|f| w.value.eq_ignore_ascii_case(f)))
 }
 
+/// PostgreSQL's precedence, and one form for what can be said in several.
+fn repair<T: crate::walk::VisitMut>(tree: &mut T) -> Result<()> {
+    precedence::repair(tree);
+    forms::unify(tree)?;
+    grouped_windows::place(tree)
+}
+
 /// sqlparser's parser with our statement layer; the layer's files add `impl` blocks.
 struct P<'a> {
     parser: Parser<'a>,
@@ -349,9 +356,7 @@ impl P<'_> {
     /// What sqlparser read, with PostgreSQL's precedence.
     fn repaired<T: crate::walk::VisitMut>(&self, parsed: std::result::Result<T, ParserError>) -> Result<T> {
         let mut tree = self.sqlparser(parsed)?;
-        precedence::repair(&mut tree);
-        forms::unify(&mut tree)?;
-        grouped_windows::place(&mut tree)?;
+        repair(&mut tree)?;
         Ok(tree)
     }
 
