@@ -41,7 +41,7 @@ pub(super) struct Encoder {
 }
 
 enum Column {
-    Library(ArrowColumnWriter),
+    Library(Box<ArrowColumnWriter>),
     Numbers(Numbers),
     Texts(Texts),
 }
@@ -149,7 +149,7 @@ impl Column {
             Choice::Plain | Choice::Dictionary if Texts::hold(ty) => {
                 Column::Texts(Texts::new(column, choice == Choice::Dictionary))
             }
-            _ => Column::Library(writer),
+            _ => Column::Library(Box::new(writer)),
         }
     }
 
