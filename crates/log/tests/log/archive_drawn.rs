@@ -128,7 +128,7 @@ fn drawn(seed: u64) {
         journal.commit_rows(1, rows.slice(at, take));
         (at, lsn) = (at + take, lsn + 1);
         // some runs end here, so that segments are merged later
-        if chance.next() % 6 == 0 {
+        if chance.next().is_multiple_of(6) {
             archive.run(&*journal, Lsn(lsn), None).unwrap();
         }
     }

@@ -50,8 +50,9 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         i += 1;
         match &t.token {
             Token::LParen => open.push(Open::Other { from: false }),
-            Token::RParen if open.len() > 1 => {
-                if open.pop() == Some(Open::Inner) {
+            Token::RParen => {
+                let closed = if open.len() > 1 { open.pop() } else { None };
+                if closed == Some(Open::Inner) {
                     continue;
                 }
             }

@@ -118,13 +118,13 @@ impl P<'_> {
         let mut merge = Merge { table, alias, source, source_name, on: self.expr()?, clauses: vec![] };
         if merge.source_name == merge.name() {
             let message = format!("name \"{}\" specified more than once", merge.source_name);
-            return Err(PlanError::invalid("42712", message).with_hint("the name is used both for the target and for the source"));
+            return Err(PlanError::invalid("42712", message).with_hint("give the target or the source a name of its own: MERGE INTO t AS target USING .."));
         }
         let target = Some(ast::Ident::with_quote('"', merge.name()));
         while self.take("when") {
             let clause = self.merge_clause(&target)?;
-            let same = merge.clauses.iter().filter(|c| c.matched == clause.matched);
-            if same.last().is_some_and(|before| before.condition.is_none()) {
+            let mut same = merge.clauses.iter().filter(|c| c.matched == clause.matched);
+            if same.next_back().is_some_and(|before| before.condition.is_none()) {
                 return Err(PlanError::invalid("42601", "unreachable WHEN clause specified after unconditional WHEN clause"));
             }
             merge.clauses.push(clause);

@@ -357,7 +357,7 @@ fn once(relation: &Relation, changed: &[&RecordBatch]) -> Result<()> {
                 return Err(Error::unsupported(message).hint("give the table a primary key"));
             }
             return Err(Error::invalid(code::CARDINALITY, "MERGE command cannot affect row a second time")
-                .hint("Ensure that not more than one source row matches any one target row."));
+                .hint("let one row of the source at most match a row of the table"));
         }
     }
     Ok(())
