@@ -118,7 +118,8 @@ impl P<'_> {
         let mut merge = Merge { table, alias, source, source_name, on: self.expr()?, clauses: vec![] };
         if merge.source_name == merge.name() {
             let message = format!("name \"{}\" specified more than once", merge.source_name);
-            return Err(PlanError::invalid("42712", message).with_hint("give the target or the source a name of its own: MERGE INTO t AS target USING .."));
+            return Err(PlanError::invalid("42712", message)
+                .with_hint("give the target or the source a name of its own: MERGE INTO t AS target USING .."));
         }
         let target = Some(ast::Ident::with_quote('"', merge.name()));
         while self.take("when") {
