@@ -90,6 +90,10 @@ impl Connection {
                 Ok(()) => {}
                 Err(Stop::Quiet) => return None,
                 Err(Stop::Told(error)) => return Some(error),
+                // ended by the server's stop, which is not the client's wish
+                Err(Stop::Refused(_, error)) if error.sqlstate == code::QUERY_CANCELED && self.door.stop.is_cancelled() => {
+                    return Some(going());
+                }
                 Err(Stop::Refused(kind, error)) => self.failed(wire, kind != b'Q', error),
             }
         }
