@@ -282,6 +282,9 @@ impl Run<'_> {
         {
             self.states[view] = State::Refused;
             self.outcome.refused.push(failure.message.clone());
+            // the schedule may bring it again
+            let drop = made.drop(expected.dialect());
+            valid(expected.run(&drop).await?, &drop)?;
             return Ok(false);
         }
         self.outcome.views += 1;
