@@ -57,6 +57,8 @@ pub struct Proof {
     pub past: usize,
     /// Such questions that were refused, rightly.
     pub gone: usize,
+    /// Views that PostgreSQL could not answer within its time.
+    pub unanswered: usize,
     /// Digests that a replay gave again.
     pub digests: usize,
     /// Seconds of all threads: waiting for PostgreSQL, for the system under test, for its replays.
@@ -83,6 +85,7 @@ impl Proof {
         self.restarts += outcome.restarts;
         self.past += outcome.past;
         self.gone += outcome.gone;
+        self.unanswered += outcome.unanswered;
         for (total, waited) in self.waited.iter_mut().zip(outcome.waited) {
             *total += waited;
         }
@@ -105,7 +108,7 @@ impl Proof {
     pub fn details(&self) -> String {
         let [postgres, tested, replays] = self.waited.map(|waited| waited.as_secs());
         format!(
-            "refused={} answers={} failing_answers={} healed={} failing_commits={} past={} gone={} digests={} postgres_s={postgres} \
+            "refused={} answers={} failing_answers={} healed={} failing_commits={} past={} gone={} unanswered={} digests={} postgres_s={postgres} \
              tested_s={tested} replays_s={replays}",
             self.refused(),
             self.answers,
@@ -114,6 +117,7 @@ impl Proof {
             self.failing_commits,
             self.past,
             self.gone,
+            self.unanswered,
             self.digests
         )
     }

@@ -54,5 +54,6 @@ async fn proved(views: Views) {
         assert!(drawn.iter().all(|n| *n > 0), "not everything was drawn: {}", proof.details());
     }
     assert!(proof.views >= wish.views, "too many refusals to reach the views wished: {proof}");
+    assert!(proof.unanswered * 100 < proof.views, "PostgreSQL had no time for one percent or more: {proof}");
     assert!(proof.refused() * 20 < proof.views, "five percent refused or more: {proof}");
 }
