@@ -30,13 +30,19 @@ const DIGITS_MAX: i32 = 76;
 
 impl Whole {
     pub(super) fn add(&mut self, x: i128, diff: i64) {
-        let times = i256::from_i128(diff.into());
-        let wide = i256::from_i128(x);
-        let (low, high) = wide.wrapping_mul(wide).to_parts();
+        let (low, high) = match i64::try_from(x) {
+            Ok(x) => ((i128::from(x) * i128::from(x)).unsigned_abs(), 0),
+            Err(_) => i256::from_i128(x).wrapping_mul(i256::from_i128(x)).to_parts(),
+        };
+        let (x, low, high) = (i256::from_i128(x), i256::from_parts(low, 0), i256::from_i128(high));
         self.n += diff;
-        self.sum = self.sum.wrapping_add(wide.wrapping_mul(times));
-        self.squares_low = self.squares_low.wrapping_add(i256::from_parts(low, 0).wrapping_mul(times));
-        self.squares_high = self.squares_high.wrapping_add(i256::from_i128(high).wrapping_mul(times));
+        for (sum, term) in [(&mut self.sum, x), (&mut self.squares_low, low), (&mut self.squares_high, high)] {
+            *sum = match diff {
+                1 => sum.wrapping_add(term),
+                -1 => sum.wrapping_sub(term),
+                _ => sum.wrapping_add(term.wrapping_mul(i256::from_i128(diff.into()))),
+            };
+        }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
