@@ -23,6 +23,7 @@ pub(crate) mod moving;
 pub(crate) mod names;
 pub(crate) mod optimizer;
 mod order;
+mod physical;
 mod provider;
 pub(crate) mod records;
 mod recursive;
@@ -128,11 +129,10 @@ pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Resu
     Ok((plan, names))
 }
 
-/// Our functions in the place of DataFusion's, for its executor; and its physical rules without those that push conditions down, which
-/// find columns by name (`ProjectionExec` takes the first of its output that is called so): over `o RIGHT JOIN c` `o.id IS NULL`
-/// became a condition on `c.id`. Logical rules have pushed what can be, and none of our sources takes a condition of joins while they run.
+/// Our functions in the place of DataFusion's, for its executor, and its physical rules without what changes answers.
 pub(crate) fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    builder.physical_optimizers().get_or_insert_default().rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    let rules = &mut builder.physical_optimizers().get_or_insert_default().rules;
+    *rules = physical::rules(std::mem::take(rules));
     crate::functions::install(builder)
 }
 
