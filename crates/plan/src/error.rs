@@ -168,7 +168,7 @@ impl From<DataFusionError> for PlanError {
             }
             DataFusionError::SchemaError(inner, _) => from_schema_error(&inner),
             DataFusionError::NotImplemented(m) => PlanError::unsupported(first_line(&m), ""),
-            DataFusionError::Internal(m) => PlanError::internal(first_line(&m)),
+            DataFusionError::Internal(m) => of_internal(&m).unwrap_or_else(|| PlanError::internal(first_line(&m))),
             DataFusionError::Plan(m) => PlanError::from_text(&m),
             other => PlanError::from_text(&other.to_string()),
         }
@@ -242,7 +242,8 @@ impl PlanError {
         {
             // DataFusion wraps what our own binding says.
             let told = line[at + "External error: ".len()..].split(" No function matches").next().unwrap_or_default();
-            return PlanError::invalid("42883", told.trim_end_matches('.')).with_hint("add explicit casts");
+            let code = if told.contains("must be type boolean") { "42804" } else { "42883" };
+            return PlanError::invalid(code, told.trim_end_matches('.')).with_hint("add explicit casts");
         }
         if let Some(told) = told_of_query(&low, &line) {
             return told;
@@ -268,7 +269,7 @@ impl PlanError {
             PlanError::invalid("42803", line)
         } else if has("same number of columns") || has("different number of columns") {
             PlanError::invalid("42601", line)
-        } else if has("must be >= 0") {
+        } else if has("must be >= 0") || has("must be >=0") {
             let code = if has("offset") { "2201X" } else { "2201W" };
             PlanError::invalid(code, "LIMIT and OFFSET must not be negative")
         } else if has("unique expression names") {
@@ -279,6 +280,15 @@ impl PlanError {
             PlanError::invalid("42000", line)
         }
     }
+}
+
+/// What DataFusion says as a fault of its own and is one of the statement.
+fn of_internal(m: &str) -> Option<PlanError> {
+    if m.contains("user-defined coercion failed") && m.contains("External error: ") {
+        return Some(PlanError::from_text(m));
+    }
+    m.contains("trying to unnest on invalid data type")
+        .then(|| PlanError::invalid("42883", "function unnest does not exist for this type").with_hint("unnest takes an array"))
 }
 
 /// Sentences about the parts of a query that do not fit each other.
@@ -307,6 +317,30 @@ fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
         PlanError::invalid("42601", "subquery must return only one column")
     } else if has("inconsistent data length across values") {
         PlanError::invalid("42601", "VALUES lists must all be the same length")
+    } else if has("join condition must be boolean") {
+        PlanError::invalid("42804", "argument of JOIN/ON must be type boolean").with_hint("compare it: ON a = b")
+    } else if has("unary operator 'not' requires a boolean") {
+        PlanError::invalid("42804", "argument of NOT must be type boolean").with_hint("compare it: NOT (a = b)")
+    } else if has("filter with non-boolean predicate") {
+        PlanError::invalid("42804", "argument of WHERE or HAVING must be type boolean").with_hint("compare it: WHERE a <> 0")
+    } else if has("inconsistent data type across values") {
+        PlanError::invalid("42804", "VALUES types cannot be matched").with_hint("cast them to one type in each column")
+    } else if has("unary operator '-' only") || has("unary operator '+' only") {
+        PlanError::invalid("42883", "operator does not exist: a sign before what is no number").with_hint("add explicit casts")
+    } else if has("unnest() can only be applied") || has("unnest() requires exactly one") {
+        PlanError::invalid("42883", "function unnest does not exist for these arguments").with_hint("unnest takes an array")
+    } else if has("to grouping function is not in grouping columns") {
+        PlanError::invalid("42803", "arguments to GROUPING must be grouping expressions of the associated query level")
+    } else if has("invalid qualifier ") {
+        let name = line.rsplit(' ').next().unwrap_or_default();
+        PlanError::invalid("42P01", format!("missing FROM-clause entry for table \"{name}\""))
+    } else if has("cannot access field at argument") {
+        PlanError::invalid("42P01", "missing FROM-clause entry: the name before a column's is no relation")
+    } else if has("for comparison operation") {
+        let types = line.rsplit("operation ").next().unwrap_or_default();
+        PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")
+    } else if has("failed to unify argument types of make_array") {
+        PlanError::invalid("42804", "ARRAY types cannot be matched").with_hint("add explicit casts")
     } else if has("select * with no tables") {
         PlanError::invalid("42601", "SELECT * with no tables specified is not valid")
     } else if has("the window ") && has(" is not defined") {

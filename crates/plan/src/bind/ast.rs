@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitorMut,
 };
 
-use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, ties, values};
+use super::{asof, calls, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, ties, truth, values};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -85,6 +85,7 @@ impl VisitorMut for Preparer<'_> {
 
     fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
         ties::mark(q);
+        truth::of_body(&mut q.body);
         if let Err(e) = row_in::conjuncts(q).and_then(|()| grouping::name_sets(q)) {
             return ControlFlow::Break(e);
         }
@@ -95,6 +96,14 @@ impl VisitorMut for Preparer<'_> {
         }
         self.withs.push(with);
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+        truth::of_expr(e);
+        match e {
+            Expr::Function(f) => calls::check(f).map_or_else(ControlFlow::Break, ControlFlow::Continue),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {

@@ -7,6 +7,7 @@
 mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
+mod calls;
 mod check;
 mod distinct_on;
 mod elsewhere;
@@ -40,6 +41,7 @@ mod spelling;
 mod system_time;
 pub(crate) mod temporal;
 mod ties;
+mod truth;
 mod unnest;
 mod values;
 mod whole_row;
@@ -47,7 +49,7 @@ pub(crate) mod window;
 mod window_batch;
 
 pub(crate) use equal::EqualValues;
-pub(crate) use grouping::no_aggregate_among_keys;
+pub(crate) use grouping::{direct_of_groups, no_aggregate_among_keys};
 pub(crate) use provider::Functions;
 pub(crate) use recursive::Recursion;
 pub(crate) use rules::cast_ast;

@@ -83,6 +83,7 @@ fn outer_types(query: LogicalPlan, outer: &DFSchema) -> DfResult<LogicalPlan> {
 fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     if let LogicalPlan::Aggregate(a) = &plan {
         crate::bind::no_aggregate_among_keys(a)?;
+        crate::bind::direct_of_groups(a)?;
     }
     // LIMIT counts in bigint, whatever else is said about numbers
     if matches!(plan, LogicalPlan::Limit(_)) {
@@ -233,17 +234,21 @@ impl Rewriter<'_> {
             Expr::AggregateFunction(mut f) => {
                 // the fractions of a percentile are of the whole, not of a row
                 let of_rows = if is_percentile(f.func.name()) { 1 } else { f.params.args.len() };
+                f.params.filter = f.params.filter.map(|e| self.truth(*e, "FILTER")).transpose()?.map(Box::new);
+                of_distinct(&mut f)?;
                 let order = f.params.order_by.iter_mut().map(|s| &mut s.expr);
                 guard(f.params.filter.as_deref(), f.params.args.iter_mut().take(of_rows).chain(order));
                 self.numbers_only(&f)?;
                 Ok(Expr::AggregateFunction(total_order(f)))
             }
             Expr::WindowFunction(mut w) => {
+                w.params.filter = w.params.filter.map(|e| self.truth(*e, "FILTER")).transpose()?.map(Box::new);
                 guard(w.params.filter.as_deref(), w.params.args.iter_mut());
                 if let WindowFunctionDefinition::WindowUDF(f) = &w.fun
                     && f.inner().downcast_ref::<PgWindow>().is_some_and(|pg| pg.is_filtered)
                     && let Some((filter, args)) = w.params.args.split_last_mut()
                 {
+                    *filter = self.truth(std::mem::take(filter), "FILTER")?;
                     guard(Some(filter), args.iter_mut());
                 }
                 Ok(Expr::WindowFunction(w))
@@ -569,14 +574,49 @@ fn guard<'a>(filter: Option<&Expr>, args: impl Iterator<Item = &'a mut Expr>) {
 }
 
 /// Whether the second argument of the aggregate of this name says which fractions.
-fn is_percentile(name: &str) -> bool {
+pub(crate) fn is_percentile(name: &str) -> bool {
     matches!(name, "percentile_cont" | "percentile_disc")
 }
 
-/// Ties in the order of string_agg and array_agg are broken by the whole value, so that every run agrees.
+/// Whether an aggregate's result depends on the order within its call.
+fn is_list(name: &str) -> bool {
+    matches!(name, "string_agg" | "array_agg")
+}
+
+/// The order of different values is one of their own; an aggregate that gives no list needs none.
+///
+/// # Errors
+/// 42P10.
+fn of_distinct(f: &mut AggregateFunction) -> DfResult<()> {
+    let AggregateFunction { func, params } = f;
+    if !params.distinct || params.order_by.is_empty() || is_percentile(func.name()) || func.name() == "mode" {
+        return Ok(());
+    }
+    let is_arg = |e: &Expr| !matches!(e, Expr::Literal(..)) && params.args.contains(e);
+    if !params.order_by.iter().all(|s| is_arg(&s.expr)) {
+        let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+        return Err(EvalError::new("42P10", message).into());
+    }
+    if !is_list(func.name()) {
+        params.order_by.clear();
+    }
+    let mut seen: Vec<Expr> = vec![];
+    params.order_by.retain(|s| {
+        let is_new = !seen.contains(&s.expr);
+        seen.push(s.expr.clone());
+        is_new
+    });
+    Ok(())
+}
+
+/// Ties in the order of string_agg and array_agg are broken by the whole value, so that every run agrees. A delimiter that varies is a part
+/// of it, and of another function.
 fn total_order(mut f: AggregateFunction) -> AggregateFunction {
-    if !matches!(f.func.name(), "string_agg" | "array_agg") || f.params.distinct && !f.params.order_by.is_empty() {
+    if !is_list(f.func.name()) {
         return f;
+    }
+    if f.func.name() == "string_agg" && f.params.args.get(1).is_some_and(|d| !matches!(d, Expr::Literal(..))) {
+        f.func = super::string_agg::varying();
     }
     let missing: Vec<Expr> = f
         .params
