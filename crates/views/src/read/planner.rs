@@ -338,6 +338,9 @@ impl Planner {
                     return ControlFlow::Break(Error::invalid("42P20", "window functions are not allowed in RETURNING"));
                 }
                 let name = f.name.0.last().and_then(|p| p.as_ident()).map(regauge_plan::parse::fold).unwrap_or_default();
+                if regauge_plan::batch::is_set_returning(&f.name) {
+                    return ControlFlow::Break(Error::unsupported("set-returning functions are not allowed in RETURNING"));
+                }
                 match self.0.aggregate_functions().contains_key(&name) {
                     true => ControlFlow::Break(Error::invalid("42803", "aggregate functions are not allowed in RETURNING")),
                     false => ControlFlow::Continue(()),
