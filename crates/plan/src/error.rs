@@ -369,6 +369,11 @@ fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
     } else if has("is distinct from boolean") || has("is not distinct from boolean") {
         PlanError::invalid("42804", "argument of IS TRUE, IS FALSE and IS UNKNOWN must be type boolean")
             .with_hint("compare it: (a <> 0) IS TRUE")
+    } else if has("for comparison operation") && low.matches("struct(").count() > 1 {
+        PlanError::invalid("42601", "unequal number of entries in row expressions").with_hint("write as many on both sides")
+    } else if has("for bitwise operation") {
+        let types = line.rsplit("operation ").next().unwrap_or_default();
+        PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")
     } else if has("for comparison operation") {
         let types = line.rsplit("operation ").next().unwrap_or_default();
         PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")

@@ -216,6 +216,18 @@ impl Rewriter<'_> {
                 let expr = all.remove(0);
                 Ok(in_list(expr, all, negated))
             }
+            Expr::InSubquery(of) => {
+                // a query's texts are no numbers
+                let ty = self.type_of(&of.expr)?;
+                let inner = of.subquery.subquery.schema().fields().first().map(|f| f.data_type().clone());
+                if let Some(inner) = inner.filter(|t| is_text(t) != is_text(&ty) && *t != DataType::Null && ty != DataType::Null)
+                    && !is_unknown_literal(&of.expr)
+                {
+                    let what = format!("operator does not exist: {} = {}", type_name(&ty), type_name(&inner));
+                    return Err(EvalError::undefined(what).into());
+                }
+                Ok(Expr::InSubquery(of))
+            }
             Expr::Case(case) => self.case(case),
             Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
                 if let Some(literal) = super::open::inner(&func, &mut args) {
@@ -365,6 +377,19 @@ impl Rewriter<'_> {
             Operator::And | Operator::Or => {
                 let of = op.to_string();
                 Ok(original(self.truth(left, &of)?, self.truth(right, &of)?))
+            }
+            Operator::BitwiseAnd
+            | Operator::BitwiseOr
+            | Operator::BitwiseXor
+            | Operator::BitwiseShiftLeft
+            | Operator::BitwiseShiftRight => {
+                let of_bits = |ty: &DataType| is_int(ty) || bind::is_unknown(ty);
+                let open = |e: &Expr, ty: &DataType| is_unknown_literal(e) || !is_text(ty);
+                if !(of_bits(&l) && of_bits(&r) && open(&left, &l) && open(&right, &r)) {
+                    let what = format!("operator does not exist: {} {op} {}", type_name(&l), type_name(&r));
+                    return Err(EvalError::undefined(what).into());
+                }
+                Ok(original(left, right))
             }
             _ => Ok(original(left, right)),
         }
