@@ -53,6 +53,9 @@ fn select(s: &mut Select) -> Result<()> {
         }
     }
     let Some(Distinct::On(keys)) = &s.distinct else { return Ok(()) };
+    if keys.is_empty() {
+        return Err(PlanError::syntax("syntax error: DISTINCT ON without an expression"));
+    }
     let mut keys = keys.clone();
     for key in &mut keys {
         let Some(at) = position(key, "DISTINCT ON")? else { continue };
