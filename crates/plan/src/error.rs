@@ -369,6 +369,21 @@ fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
     } else if has("is distinct from boolean") || has("is not distinct from boolean") {
         PlanError::invalid("42804", "argument of IS TRUE, IS FALSE and IS UNKNOWN must be type boolean")
             .with_hint("compare it: (a <> 0) IS TRUE")
+    } else if has("cannot access field at argument") {
+        PlanError::invalid("42P01", "missing FROM-clause entry: the name before a column's is no relation")
+    } else if has("common type to coerce") && has("like expression") {
+        PlanError::invalid("42883", "operator does not exist: LIKE takes texts").with_hint("add explicit casts")
+    } else if has("cast error: cannot cast string") {
+        PlanError::invalid("22P02", line.rsplit("Cast error: ").next().unwrap_or_default())
+            .with_hint("write the value in the form of the type that is expected")
+    } else if has("can't cast to") && has("in insubquery") {
+        PlanError::invalid("42883", "operator does not exist: no common type before IN and in its query")
+            .with_hint("add explicit casts")
+    } else if has("for comparison operation") && low.matches("struct(").count() > 1 {
+        PlanError::invalid("42601", "unequal number of entries in row expressions").with_hint("write as many on both sides")
+    } else if has("for bitwise operation") {
+        let types = line.rsplit("operation ").next().unwrap_or_default();
+        PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")
     } else if has("for comparison operation") {
         let types = line.rsplit("operation ").next().unwrap_or_default();
         PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")

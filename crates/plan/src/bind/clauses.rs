@@ -53,6 +53,9 @@ fn select(s: &mut Select) -> Result<()> {
         }
     }
     let Some(Distinct::On(keys)) = &s.distinct else { return Ok(()) };
+    if keys.is_empty() {
+        return Err(PlanError::syntax("syntax error: DISTINCT ON without an expression"));
+    }
     let mut keys = keys.clone();
     for key in &mut keys {
         let Some(at) = position(key, "DISTINCT ON")? else { continue };
@@ -63,6 +66,8 @@ fn select(s: &mut Select) -> Result<()> {
         let missing = || PlanError::invalid("42P10", format!("DISTINCT ON position {at} is not in select list"));
         *key = item(s, at).cloned().ok_or_else(missing)?;
     }
+    let mut seen = std::collections::HashSet::new();
+    keys.retain(|key| seen.insert(key.to_string()));
     s.distinct = Some(Distinct::On(keys));
     Ok(())
 }
@@ -137,8 +142,13 @@ fn joins(from: &TableWithJoins) -> Result<()> {
     }
     let factors = std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation));
     for factor in factors {
-        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
-            joins(table_with_joins)?;
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => joins(table_with_joins)?,
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                let hint = "take rows by what they hold, such as WHERE id % 100 = 0";
+                return Err(PlanError::unsupported("TABLESAMPLE is not offered", hint));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -140,7 +140,10 @@ const MISSING: [&str; 48] = [
 pub(crate) fn is_of_postgres(name: &str) -> bool {
     let name = name.to_lowercase();
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-    MISSING.contains(&name) || name.starts_with("reg") || name.starts_with("any") || matches!(name, "void" | "record" | "cstring")
+    MISSING.contains(&name)
+        || name.starts_with("reg")
+        || name.starts_with("any")
+        || matches!(name, "void" | "record" | "cstring" | "trigger" | "event_trigger" | "internal")
 }
 
 fn unknown(name: &str) -> PlanError {
