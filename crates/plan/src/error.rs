@@ -381,10 +381,7 @@ fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
             .with_hint("add explicit casts")
     } else if has("for comparison operation") && low.matches("struct(").count() > 1 {
         PlanError::invalid("42601", "unequal number of entries in row expressions").with_hint("write as many on both sides")
-    } else if has("for bitwise operation") {
-        let types = line.rsplit("operation ").next().unwrap_or_default();
-        PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")
-    } else if has("for comparison operation") {
+    } else if has("for bitwise operation") || has("for comparison operation") {
         let types = line.rsplit("operation ").next().unwrap_or_default();
         PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")
     } else if has("failed to unify argument types of make_array") {
