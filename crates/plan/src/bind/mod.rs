@@ -7,7 +7,7 @@
 mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
-pub(crate) mod calls;
+mod calls;
 mod check;
 mod clauses;
 mod distinct_on;
