@@ -53,11 +53,13 @@ async fn proved(views: Views) {
     );
     assert!(proof.differences.is_empty(), "seed={} {proof}", wish.seed);
     if wish.views >= 300 {
-        let of_reads = [proof.failing_answers, proof.selects, proof.past, proof.gone];
-        let drawn = [proof.healed, proof.failing_commits, proof.digests].into_iter().chain(of_reads).collect::<Vec<_>>();
+        let drawn =
+            [proof.failing_answers, proof.healed, proof.failing_commits, proof.digests, proof.selects, proof.past, proof.gone];
         assert!(drawn.iter().all(|n| *n > 0), "not everything was drawn: {}", proof.details());
     }
     assert!(proof.views >= wish.views, "too many refusals to reach the views wished: {proof}");
     assert!(proof.unanswered * 100 < proof.views, "PostgreSQL had no time for one percent or more: {proof}");
     assert!(proof.refused() * 20 < proof.views, "five percent refused or more: {proof}");
+    let refused_selects: usize = proof.refused_selects.values().sum();
+    assert!(refused_selects * 20 <= proof.selects, "more than five percent refused as plain SELECTs: {}", proof.details());
 }

@@ -15,10 +15,10 @@ use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
 };
 
+use super::series;
 use crate::error::PlanError;
 use crate::flowplan::Spread;
 use crate::functions;
-use crate::parse::fold;
 
 /// What kind of function a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,38 +33,9 @@ enum Kind {
 
 /// Functions that PostgreSQL's grammar knows by itself.
 const OF_GRAMMAR: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "grouping"];
-const OF_WINDOWS: [&str; 11] = [
-    "row_number",
-    "rank",
-    "dense_rank",
-    "percent_rank",
-    "cume_dist",
-    "ntile",
-    "lag",
-    "lead",
-    "first_value",
-    "last_value",
-    "nth_value",
-];
 /// Those that say where a row would stand: WITHIN GROUP.
-const RANKS: [&str; 4] = ["rank", "dense_rank", "percent_rank", "cume_dist"];
+pub(super) const RANKS: [&str; 4] = ["rank", "dense_rank", "percent_rank", "cume_dist"];
 const ORDERED_SETS: [&str; 3] = ["percentile_cont", "percentile_disc", "mode"];
-/// Functions that give rows, which no list of functions of a row has.
-const OF_ROWS: [&str; 13] = [
-    "unnest",
-    "generate_series",
-    "generate_subscripts",
-    "regexp_split_to_table",
-    "string_to_table",
-    "json_object_keys",
-    "jsonb_object_keys",
-    "json_array_elements",
-    "jsonb_array_elements",
-    "json_array_elements_text",
-    "jsonb_array_elements_text",
-    "json_each",
-    "jsonb_each",
-];
 /// Functions of a row that may have no argument.
 const WITHOUT_ARGUMENTS: [&str; 8] = [
     "now",
@@ -80,15 +51,19 @@ const WITHOUT_ARGUMENTS: [&str; 8] = [
 fn kind(name: &str) -> Option<Kind> {
     Some(match name {
         name if OF_GRAMMAR.contains(&name) => Kind::OfGrammar,
-        name if OF_WINDOWS.contains(&name) => Kind::OfWindow,
+        name if functions::is_window(name) => Kind::OfWindow,
         name if ORDERED_SETS.contains(&name) => Kind::OrderedSet,
         "string_agg" | "json_object_agg" | "jsonb_object_agg" => Kind::Aggregate(2),
         "json_agg" | "jsonb_agg" | "every" => Kind::Aggregate(1),
         name if functions::is_aggregate(name) => Kind::Aggregate(Spread::of(name).map_or(1, Spread::n_args)),
-        name if WITHOUT_ARGUMENTS.contains(&name) || OF_ROWS.contains(&name) => Kind::OfRow,
-        name if functions::builtin(name).is_some() => Kind::OfRow,
+        name if WITHOUT_ARGUMENTS.contains(&name) || functions::builtin(name).is_some() => Kind::OfRow,
         _ => return None,
     })
+}
+
+/// Whether SQL's `name` (lowercase) is an aggregate, those that are spelt by others among them.
+pub(super) fn is_aggregate(name: &str) -> bool {
+    matches!(kind(name), Some(Kind::Aggregate(_) | Kind::OrderedSet))
 }
 
 /// Refuses a call with parts that its function does not take; see the module's header.
@@ -96,18 +71,14 @@ fn kind(name: &str) -> Option<Kind> {
 /// # Errors
 /// 42601, 42809, 42883, 0A000.
 pub(super) fn check(f: &Function) -> Result<(), PlanError> {
-    let name = match f.name.0.as_slice() {
-        [name] => name.as_ident().map(fold),
-        [schema, name] if schema.as_ident().is_some_and(|schema| fold(schema) == "pg_catalog") => name.as_ident().map(fold),
-        _ => None,
-    };
-    let Some(name) = name else { return Ok(()) };
+    let Some(name) = series::function_name(&f.name) else { return Ok(()) };
     let call = Call::of(f);
     if call.star && (call.treatment || call.ordered) {
         let at = if call.treatment { "*" } else { "ORDER" };
         return Err(PlanError::syntax(format!("syntax error at or near \"{at}\"")).with_hint("count(*) counts all rows"));
     }
-    match kind(&name) {
+    // functions that give rows are in no list of those of a row
+    match kind(&name).or_else(|| series::is_set_returning(&f.name).then_some(Kind::OfRow)) {
         Some(Kind::OfRow) => of_row(&name, f, &call),
         Some(Kind::OfGrammar) => of_grammar(&name, f, &call),
         Some(Kind::OfWindow) => of_window(&name, f, &call),

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator as Op, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
 };
 
+use super::calls::RANKS;
 use super::spelling::{call, cast, nested, not};
 use crate::error::PlanError;
 use crate::parse::fold;
@@ -21,7 +22,7 @@ use crate::parse::fold;
 pub(super) fn spelt(f: &Function) -> Result<Option<Expr>, PlanError> {
     let name = f.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
     let name = name.as_str();
-    if f.within_group.is_empty() || !matches!(name, "rank" | "dense_rank" | "percent_rank" | "cume_dist") {
+    if f.within_group.is_empty() || !RANKS.contains(&name) {
         return Ok(None);
     }
     let FunctionArguments::List(list) = &f.args else { return Ok(None) };

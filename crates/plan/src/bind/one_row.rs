@@ -4,9 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Visitor};
 
-use super::series;
+use super::{calls, series};
 use crate::error::PlanError;
-use crate::functions;
 use crate::parse::fold;
 use crate::walk::Visit;
 
@@ -53,10 +52,7 @@ impl Visitor for Look {
         match () {
             () if self.0 > 0 => ControlFlow::Continue(()),
             () if f.over.is_some() => ControlFlow::Break(("42P20", "window functions")),
-            () if functions::is_aggregate(&name) => ControlFlow::Break(("42803", "aggregate functions")),
-            () if matches!(name.as_str(), "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg") => {
-                ControlFlow::Break(("42803", "aggregate functions"))
-            }
+            () if calls::is_aggregate(&name) => ControlFlow::Break(("42803", "aggregate functions")),
             () if series::is_set_returning(&f.name) => ControlFlow::Break(("0A000", "set-returning functions")),
             () => ControlFlow::Continue(()),
         }

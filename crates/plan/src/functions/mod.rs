@@ -312,6 +312,12 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
     NAMES.contains(name)
 }
 
+/// Whether SQL's `name` (lowercase) is a function of a window alone.
+pub(crate) fn is_window(name: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| over::functions().iter().map(|f| f.name().to_owned()).collect());
+    NAMES.contains(name)
+}
+
 /// Whether SQL's `name` (lowercase) is a function that gives one value for one row, whatever the other rows are.
 pub fn is_scalar(name: &str) -> bool {
     static NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| {

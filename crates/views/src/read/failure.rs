@@ -49,10 +49,10 @@ fn translate(error: &DataFusionError) -> Error {
             .hint("ask for less at once, or raise the limit on memory per query"),
         DataFusionError::SchemaError(inner, _) => schema(inner),
         DataFusionError::Plan(what) => PlanError::from_planning(what).into(),
-        DataFusionError::Execution(what) | DataFusionError::Internal(what) if PlanError::of_fault(what).is_some() => {
-            PlanError::of_fault(what).map_or_else(|| Error::internal(what.clone()), Error::from)
+        DataFusionError::Execution(what) => PlanError::of_fault(what).map_or_else(|| execution(what), Error::from),
+        DataFusionError::Internal(what) => {
+            PlanError::of_fault(what).map_or_else(|| Error::internal(error.to_string()), Error::from)
         }
-        DataFusionError::Execution(what) => execution(what),
         other => Error::internal(other.to_string()),
     }
 }

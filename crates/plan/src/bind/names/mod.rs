@@ -131,13 +131,15 @@ fn sorted(s: &Select, order: &mut OrderBy, shape: &Shape, env: &mut Env<'_>) -> 
         match &key.expr {
             Expr::Identifier(i) if outputs.contains(&fold(i)) => one_meaning(s, &fold(i), "ORDER BY")?,
             Expr::Nested(e) if matches!(e.as_ref(), Expr::Identifier(i) if outputs.contains(&fold(i))) => {}
-            // what stands in the select list as it stands here is that item, which DISTINCT leaves alone to order by
-            e if matches!(s.distinct, Some(Distinct::Distinct)) && meant::item(s, e).is_some() => {
-                key.expr = meant::item(s, e).unwrap_or_else(|| e.clone());
-            }
-            _ => {
-                bare::replace(shape, env, &mut key.expr);
-                meant::inputs(s, shape, &mut key.expr)?;
+            e => {
+                // what stands in the select list as it stands here is that item, which DISTINCT leaves alone to order by
+                let is_distinct = matches!(s.distinct, Some(Distinct::Distinct));
+                if let Some(item) = is_distinct.then(|| meant::item(s, e)).flatten() {
+                    key.expr = item;
+                } else {
+                    bare::replace(shape, env, &mut key.expr);
+                    meant::inputs(s, shape, &mut key.expr)?;
+                }
             }
         }
     }
