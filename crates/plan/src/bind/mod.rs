@@ -7,6 +7,7 @@
 mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
+mod bits;
 mod check;
 mod distinct_on;
 mod elsewhere;
