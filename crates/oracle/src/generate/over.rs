@@ -80,11 +80,11 @@ impl Maker<'_> {
             }
             4 => {
                 let word = ["first_value", "last_value"][self.rng.below(2)];
-                Call { head: format!("{word}({name})"), frame: self.frame(true, None), col: value }
+                Call { head: format!("{word}({name})"), frame: told_of_ties(self.frame(true, None)), col: value }
             }
             5 => {
                 let head = format!("nth_value({name}, {})", self.rng.range(1, 4));
-                Call { head, frame: self.frame(true, None), col: value }
+                Call { head, frame: told_of_ties(self.frame(true, None)), col: value }
             }
             6 => {
                 let (head, ty) = if value.ty == Ty::Text && self.rng.percent(50) {
@@ -178,4 +178,11 @@ impl Maker<'_> {
             ["", "", "", " EXCLUDE CURRENT ROW", " EXCLUDE GROUP", " EXCLUDE TIES", " EXCLUDE NO OTHERS"][self.rng.below(7)];
         format!("{units} BETWEEN {} AND {}{exclude}", bounds[0], bounds[1])
     }
+}
+
+/// The frame without EXCLUDE TIES if the current row may lie outside of it: PostgreSQL's first_value, last_value and nth_value take the
+/// current row for one of the frame then, and answer NULL.
+fn told_of_ties(frame: String) -> String {
+    let aside = frame.contains(" FOLLOWING AND ") || frame.contains(" PRECEDING EXCLUDE");
+    if aside { frame.replace(" EXCLUDE TIES", "") } else { frame }
 }

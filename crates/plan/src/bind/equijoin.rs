@@ -52,11 +52,23 @@ fn take_keys(join: &mut Join, op: Operator) -> Result<Vec<(Expr, Expr)>> {
     for e in split_conjunction_owned(filter) {
         match pair(&e, op, left, right)? {
             Some(pair) => keys.push(pair),
-            None => rest.push(e),
+            None => rest.push(literal_right(e)),
         }
     }
     join.filter = conjunction(rest);
     Ok(keys)
+}
+
+/// `2 = a` as `a = 2`. DataFusion spells the conditions of filters so, but not those of joins, and infers filters from them: of two
+/// spellings side by side it takes `2 = a AND a = 2` for false, and of `a >= 2 AND 2 < a` the weaker.
+fn literal_right(e: Expr) -> Expr {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = e else { return e };
+    match op.swap() {
+        Some(op) if matches!(*left, Expr::Literal(..)) && !matches!(*right, Expr::Literal(..)) => {
+            Expr::BinaryExpr(BinaryExpr::new(right, op, left))
+        }
+        _ => Expr::BinaryExpr(BinaryExpr { left, op, right }),
+    }
 }
 
 fn pair(e: &Expr, wanted: Operator, left: &DFSchema, right: &DFSchema) -> Result<Option<(Expr, Expr)>> {

@@ -231,17 +231,20 @@ impl Rewriter<'_> {
                 }
             }
             Expr::AggregateFunction(mut f) => {
-                guard(f.params.filter.as_deref(), &mut f.params.args);
+                // the fractions of a percentile are of the whole, not of a row
+                let of_rows = if is_percentile(f.func.name()) { 1 } else { f.params.args.len() };
+                let order = f.params.order_by.iter_mut().map(|s| &mut s.expr);
+                guard(f.params.filter.as_deref(), f.params.args.iter_mut().take(of_rows).chain(order));
                 self.numbers_only(&f)?;
                 Ok(Expr::AggregateFunction(total_order(f)))
             }
             Expr::WindowFunction(mut w) => {
-                guard(w.params.filter.as_deref(), &mut w.params.args);
+                guard(w.params.filter.as_deref(), w.params.args.iter_mut());
                 if let WindowFunctionDefinition::WindowUDF(f) = &w.fun
                     && f.inner().downcast_ref::<PgWindow>().is_some_and(|pg| pg.is_filtered)
                     && let Some((filter, args)) = w.params.args.split_last_mut()
                 {
-                    guard(Some(filter), args);
+                    guard(Some(filter), args.iter_mut());
                 }
                 Ok(Expr::WindowFunction(w))
             }
@@ -551,8 +554,9 @@ fn plain(from: &DataType, to: &DataType) -> bool {
         || (is_text(from) && is_text(to))
 }
 
-/// What FILTER leaves out is not computed: an argument that may fail is asked only where the filter holds.
-fn guard(filter: Option<&Expr>, args: &mut [Expr]) {
+/// What FILTER leaves out is not computed: an argument, or an order, that may fail is asked only where the filter holds. Both, since with
+/// DISTINCT the order is by an argument.
+fn guard<'a>(filter: Option<&Expr>, args: impl Iterator<Item = &'a mut Expr>) {
     let Some(filter) = filter else { return };
     for arg in args {
         let fails = arg.exists(|e| Ok(matches!(e, Expr::ScalarFunction(_) | Expr::Cast(_)))).unwrap_or(true);
@@ -562,6 +566,11 @@ fn guard(filter: Option<&Expr>, args: &mut [Expr]) {
             *arg = Expr::Case(Case::new(None, vec![(Box::new(filter.clone()), then)], None));
         }
     }
+}
+
+/// Whether the second argument of the aggregate of this name says which fractions.
+fn is_percentile(name: &str) -> bool {
+    matches!(name, "percentile_cont" | "percentile_disc")
 }
 
 /// Ties in the order of string_agg and array_agg are broken by the whole value, so that every run agrees.
