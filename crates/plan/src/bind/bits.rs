@@ -2,7 +2,7 @@
 //! bigint (as two's complement, zeros before it) and to text. It becomes a cast of a string, which is read when the statement is planned.
 
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Value};
+use datafusion::sql::sqlparser::ast::{CastKind, DataType, Expr, Value};
 
 use super::spelling::{cast, is_text, text};
 use crate::error::PlanError;
@@ -25,7 +25,9 @@ pub(super) fn not_offered() -> PlanError {
 /// 22P02 for a digit that is none, 22003 for more bits than the integer has, 42846 for a type that PostgreSQL has no cast to, 0A000 for
 /// the types of bit strings.
 pub(super) fn under_cast(e: &Expr) -> Result<Option<Expr>> {
-    let Expr::Cast { expr, data_type, array: false, .. } = e else { return Ok(None) };
+    let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, array: false, .. } = e else {
+        return Ok(None);
+    };
     let Some(bits) = literal(expr)? else { return Ok(None) };
     let value = match data_type {
         DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => number(&bits, 32, "integer")?,
@@ -100,6 +102,7 @@ mod tests {
         }
         assert_eq!(spelt("'1F'::int"), Ok(None));
         assert_eq!(spelt("x'1F'"), Ok(None));
+        assert_eq!(spelt("TRY_CAST(x'1F' AS int)"), Ok(None));
     }
 
     #[test]

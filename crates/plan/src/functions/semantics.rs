@@ -364,7 +364,7 @@ impl Rewriter<'_> {
             Some(e) => {
                 let mut all = vec![*e];
                 all.append(&mut whens);
-                let mut all = self.unite_all(all, "CASE")?.into_iter().map(|e| self.key(e)).collect::<DfResult<Vec<_>>>()?;
+                let mut all = self.unite_all(all, "CASE/WHEN")?.into_iter().map(|e| self.key(e)).collect::<DfResult<Vec<_>>>()?;
                 base = Some(Box::new(all.remove(0)));
                 whens = all;
             }
