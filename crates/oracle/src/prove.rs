@@ -57,6 +57,10 @@ pub struct Proof {
     pub past: usize,
     /// Such questions that were refused, rightly.
     pub gone: usize,
+    /// Of the answers, those to views' queries as plain SELECTs.
+    pub selects: usize,
+    /// Such SELECTs refused (0A000), by message.
+    pub refused_selects: BTreeMap<String, usize>,
     /// Views that PostgreSQL could not answer within its time.
     pub unanswered: usize,
     /// Digests that a replay gave again.
@@ -86,12 +90,16 @@ impl Proof {
         self.past += outcome.past;
         self.gone += outcome.gone;
         self.unanswered += outcome.unanswered;
+        self.selects += outcome.selects;
         for (total, waited) in self.waited.iter_mut().zip(outcome.waited) {
             *total += waited;
         }
         self.failing_commits += outcome.failing_commits;
         for message in &outcome.refused {
             *self.refused.entry(message.clone()).or_default() += 1;
+        }
+        for message in &outcome.refused_selects {
+            *self.refused_selects.entry(message.clone()).or_default() += 1;
         }
     }
 }
@@ -108,10 +116,12 @@ impl Proof {
     pub fn details(&self) -> String {
         let [postgres, tested, replays] = self.waited.map(|waited| waited.as_secs());
         format!(
-            "refused={} answers={} failing_answers={} healed={} failing_commits={} past={} gone={} unanswered={} digests={} postgres_s={postgres} \
+            "refused={} answers={} selects={} refused_selects={} failing_answers={} healed={} failing_commits={} past={} gone={} unanswered={} digests={} postgres_s={postgres} \
              tested_s={tested} replays_s={replays}",
             self.refused(),
             self.answers,
+            self.selects,
+            self.refused_selects.values().sum::<usize>(),
             self.failing_answers,
             self.healed,
             self.failing_commits,

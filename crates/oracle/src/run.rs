@@ -34,6 +34,10 @@ pub struct Outcome {
     pub past: usize,
     /// Such questions that were refused, rightly.
     pub gone: usize,
+    /// Of the answers, those to the view's query as a plain SELECT, which the batch engine gives.
+    pub selects: usize,
+    /// Such SELECTs that were refused with `0A000`, by message.
+    pub refused_selects: Vec<String>,
     /// Views that PostgreSQL could not answer within its time: compared no more, but for their digests.
     pub unanswered: usize,
     /// The first one.
@@ -333,9 +337,34 @@ impl Run<'_> {
                 self.differ(at, Some(view), what);
                 return Ok(said);
             }
+            // a view that is new for certain, one that was compared before now and then
+            if only.is_some() || self.chance.percent(33) {
+                self.select(at, view, &want, tested).await;
+                if self.outcome.difference.is_some() {
+                    return Ok(said);
+                }
+            }
             said.push((Relation::View(view, self.created[view]), want));
         }
         Ok(said)
+    }
+
+    /// Asks for a view's query as a SELECT: other operators than the view's, and the same answer.
+    async fn select(&mut self, at: usize, view: usize, want: &Result<Answer, Failure>, tested: &mut impl System) {
+        let made = &self.case.views[view];
+        let sql = made.sql.render(tested.dialect());
+        let got = timed(&mut self.outcome.waited[1], tested.query(&sql)).await;
+        if let Ok(Err(failure)) = &got
+            && failure.sqlstate == "0A000"
+        {
+            self.outcome.refused_selects.push(failure.message.clone());
+            return;
+        }
+        self.outcome.answers += 1;
+        self.outcome.selects += 1;
+        if let Some(what) = answers(want, &got, &made.inexact) {
+            self.differ(at, Some(view), format!("as a plain SELECT: {what}"));
+        }
     }
 
     async fn digests(&mut self, at: usize, tested: &mut impl System) {

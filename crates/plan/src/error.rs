@@ -168,7 +168,7 @@ impl From<DataFusionError> for PlanError {
             }
             DataFusionError::SchemaError(inner, _) => from_schema_error(&inner),
             DataFusionError::NotImplemented(m) => PlanError::unsupported(first_line(&m), ""),
-            DataFusionError::Internal(m) => PlanError::internal(first_line(&m)),
+            DataFusionError::Internal(m) => PlanError::of_fault(&m).unwrap_or_else(|| PlanError::internal(first_line(&m))),
             DataFusionError::Plan(m) => PlanError::from_text(&m),
             other => PlanError::from_text(&other.to_string()),
         }
@@ -179,6 +179,7 @@ impl From<DataFusionError> for PlanError {
 fn from_eval_error(e: EvalError) -> PlanError {
     let types = matches!(e.sqlstate, "42804" | "42883");
     match e.sqlstate {
+        "42883" => of_binding(&e.message),
         "XX000" => PlanError::internal(e.message),
         "0A000" => PlanError::unsupported(e.message, ""),
         code => {
@@ -186,6 +187,17 @@ fn from_eval_error(e: EvalError) -> PlanError {
             if types { told.with_hint("add explicit casts") } else { told }
         }
     }
+}
+
+/// What our functions say of their arguments' types. DataFusion leaves the words alone, and loses the code.
+fn of_binding(told: &str) -> PlanError {
+    let code = match () {
+        () if told.contains("must be type boolean") => "42804",
+        () if told.ends_with("cannot be matched") && !told.starts_with("NULLIF") && !told.contains("does not exist") => "42804",
+        () => "42883",
+    };
+    let (code, told) = PlanError::of_types(code, told).unwrap_or((code, told.to_owned()));
+    PlanError::invalid(code, told).with_hint("add explicit casts")
 }
 
 fn from_schema_error(e: &SchemaError) -> PlanError {
@@ -233,6 +245,36 @@ impl PlanError {
         PlanError::from_text(m)
     }
 
+    /// Code and words for what is said of functions that stand for syntax: nobody has written their names.
+    #[must_use]
+    pub fn of_types(code: &'static str, told: &str) -> Option<(&'static str, String)> {
+        let begins = |names: &[&str]| names.iter().any(|name| told.starts_with(&format!("function {name}")));
+        match () {
+            () if code != "42883" => None,
+            () if begins(&["pg_element(", "pg_slice("]) => {
+                Some(("42804", "an array's subscripts are integers, and only arrays have them".to_owned()))
+            }
+            () if begins(&["pg_any_", "pg_all_"]) || told.starts_with("op ANY/ALL") => {
+                Some(("42809", "op ANY/ALL (array) requires array on right side".to_owned()))
+            }
+            () => None,
+        }
+    }
+
+    /// What DataFusion says as a fault of its own and is one of the statement.
+    #[must_use]
+    pub fn of_fault(m: &str) -> Option<PlanError> {
+        if m.contains("user-defined coercion failed") && m.contains("External error: ") {
+            return Some(PlanError::from_text(m));
+        }
+        if m.contains("Cannot access field at argument") {
+            return Some(PlanError::invalid("42P01", "missing FROM-clause entry: the name before a column's is no relation"));
+        }
+        let message = "function unnest does not exist for this type";
+        m.contains("trying to unnest on invalid data type")
+            .then(|| PlanError::invalid("42883", message).with_hint("unnest takes an array"))
+    }
+
     fn from_text(m: &str) -> PlanError {
         let line = first_line(m).trim_start_matches("Error during planning: ").to_owned();
         let low = line.to_lowercase();
@@ -242,7 +284,7 @@ impl PlanError {
         {
             // DataFusion wraps what our own binding says.
             let told = line[at + "External error: ".len()..].split(" No function matches").next().unwrap_or_default();
-            return PlanError::invalid("42883", told.trim_end_matches('.')).with_hint("add explicit casts");
+            return of_binding(told.trim_end_matches('.'));
         }
         if let Some(told) = told_of_query(&low, &line) {
             return told;
@@ -268,7 +310,7 @@ impl PlanError {
             PlanError::invalid("42803", line)
         } else if has("same number of columns") || has("different number of columns") {
             PlanError::invalid("42601", line)
-        } else if has("must be >= 0") {
+        } else if has("must be >= 0") || has("must be >=0") {
             let code = if has("offset") { "2201X" } else { "2201W" };
             PlanError::invalid(code, "LIMIT and OFFSET must not be negative")
         } else if has("unique expression names") {
@@ -307,6 +349,45 @@ fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
         PlanError::invalid("42601", "subquery must return only one column")
     } else if has("inconsistent data length across values") {
         PlanError::invalid("42601", "VALUES lists must all be the same length")
+    } else if has("join condition must be boolean") {
+        PlanError::invalid("42804", "argument of JOIN/ON must be type boolean").with_hint("compare it: ON a = b")
+    } else if has("unary operator 'not' requires a boolean") {
+        PlanError::invalid("42804", "argument of NOT must be type boolean").with_hint("compare it: NOT (a = b)")
+    } else if has("filter with non-boolean predicate") {
+        PlanError::invalid("42804", "argument of WHERE or HAVING must be type boolean").with_hint("compare it: WHERE a <> 0")
+    } else if has("inconsistent data type across values") {
+        PlanError::invalid("42804", "VALUES types cannot be matched").with_hint("cast them to one type in each column")
+    } else if has("unary operator '-' only") || has("unary operator '+' only") {
+        PlanError::invalid("42883", "operator does not exist: a sign before what is no number").with_hint("add explicit casts")
+    } else if has("unnest() can only be applied") || has("unnest() requires exactly one") {
+        PlanError::invalid("42883", "function unnest does not exist for these arguments").with_hint("unnest takes an array")
+    } else if has("to grouping function is not in grouping columns") {
+        PlanError::invalid("42803", "arguments to GROUPING must be grouping expressions of the associated query level")
+    } else if has("invalid qualifier ") {
+        let name = line.rsplit(' ').next().unwrap_or_default();
+        PlanError::invalid("42P01", format!("missing FROM-clause entry for table \"{name}\""))
+    } else if has("is distinct from boolean") || has("is not distinct from boolean") {
+        PlanError::invalid("42804", "argument of IS TRUE, IS FALSE and IS UNKNOWN must be type boolean")
+            .with_hint("compare it: (a <> 0) IS TRUE")
+    } else if has("cannot access field at argument") {
+        PlanError::invalid("42P01", "missing FROM-clause entry: the name before a column's is no relation")
+    } else if has("common type to coerce") && has("like expression") {
+        PlanError::invalid("42883", "operator does not exist: LIKE takes texts").with_hint("add explicit casts")
+    } else if has("cast error: cannot cast string") {
+        PlanError::invalid("22P02", line.rsplit("Cast error: ").next().unwrap_or_default())
+            .with_hint("write the value in the form of the type that is expected")
+    } else if has("can't cast to") && has("in insubquery") {
+        PlanError::invalid("42883", "operator does not exist: no common type before IN and in its query")
+            .with_hint("add explicit casts")
+    } else if has("for comparison operation") && low.matches("struct(").count() > 1 {
+        PlanError::invalid("42601", "unequal number of entries in row expressions").with_hint("write as many on both sides")
+    } else if has("for bitwise operation") || has("for comparison operation") {
+        let types = line.rsplit("operation ").next().unwrap_or_default();
+        PlanError::invalid("42883", format!("operator does not exist: {types}")).with_hint("add explicit casts")
+    } else if has("failed to unify argument types of make_array") {
+        PlanError::invalid("42804", "ARRAY types cannot be matched").with_hint("add explicit casts")
+    } else if has("expected limit to be") || has("expected offset to be") {
+        PlanError::invalid("42804", "argument of LIMIT and OFFSET must be type bigint").with_hint("write a whole number")
     } else if has("select * with no tables") {
         PlanError::invalid("42601", "SELECT * with no tables specified is not valid")
     } else if has("the window ") && has(" is not defined") {

@@ -16,6 +16,10 @@ use std::{
     },
 };
 
+/// Bytes of rows that may wait in an operator however little memory there is: working them off reads blocks, and reads few of them twice
+/// only if many rows come at once. An operator above may send a bucket at a time.
+const WAITING_MIN: usize = 64 << 10;
+
 /// What may be held, and where the rest goes.
 #[derive(Clone, Debug)]
 pub struct Memory {
@@ -105,7 +109,7 @@ impl Account {
     #[must_use]
     pub fn waiting_max(&self) -> usize {
         let n = self.budget.n_spilling.load(Ordering::Relaxed).clamp(1, 8);
-        self.budget.bytes / 8 / n
+        (self.budget.bytes / 8 / n).max(WAITING_MIN)
     }
 }
 

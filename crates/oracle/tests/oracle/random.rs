@@ -37,6 +37,9 @@ async fn proved(views: Views) {
     for (message, n) in refused.iter().take(10) {
         println!("refused {n} x: {message}");
     }
+    for (message, n) in &proof.refused_selects {
+        println!("refused as a plain SELECT {n} x: {message}");
+    }
     println!("seed={} {} took_s={:.0}", wish.seed, proof.details(), start.elapsed().as_secs_f64());
     println!("{proof}");
     // For `cargo xtask oracle`, whose last line it is: behind this one the test harness speaks.
@@ -50,7 +53,8 @@ async fn proved(views: Views) {
     );
     assert!(proof.differences.is_empty(), "seed={} {proof}", wish.seed);
     if wish.views >= 300 {
-        let drawn = [proof.failing_answers, proof.healed, proof.failing_commits, proof.digests, proof.past, proof.gone];
+        let of_reads = [proof.failing_answers, proof.selects, proof.past, proof.gone];
+        let drawn = [proof.healed, proof.failing_commits, proof.digests].into_iter().chain(of_reads).collect::<Vec<_>>();
         assert!(drawn.iter().all(|n| *n > 0), "not everything was drawn: {}", proof.details());
     }
     assert!(proof.views >= wish.views, "too many refusals to reach the views wished: {proof}");

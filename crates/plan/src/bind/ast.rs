@@ -9,7 +9,9 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitorMut,
 };
 
-use super::{asof, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, ties, values};
+use super::{
+    asof, calls, clauses, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, ties, truth, values,
+};
 use crate::error::PlanError;
 use crate::parse::fold;
 
@@ -47,7 +49,7 @@ pub(crate) fn shown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Strin
 pub(crate) fn prepare(query: &mut Query, columns: names::Columns<'_>) -> Result<(), PlanError> {
     crate::parse::relations(query, &mut |_| 1)?;
     json::aliases(query)?;
-    match VisitMut::visit(query, &mut Preparer { env: names::Env::new(columns), withs: vec![] }) {
+    match VisitMut::visit(query, &mut Preparer { env: names::Env::new(columns), withs: vec![], depth: 0, arms: vec![] }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => {
             sort::part_names(query);
@@ -60,6 +62,19 @@ struct Preparer<'a> {
     env: names::Env<'a>,
     /// Of the queries around: a query of WITH is done before what may name it.
     withs: Vec<Option<ast::With>>,
+    /// How many queries are around.
+    depth: usize,
+    /// Of the queries around, how many expressions are around in each that evaluate arms.
+    arms: Vec<usize>,
+}
+
+/// What gives a value from one of its arms: a function that gives rows has no place in it.
+fn has_arms(e: &Expr) -> Option<&'static str> {
+    match e {
+        Expr::Case { .. } => Some("CASE"),
+        Expr::Function(f) if super::series::function_name(&f.name).as_deref() == Some("coalesce") => Some("COALESCE"),
+        _ => None,
+    }
 }
 
 impl Preparer<'_> {
@@ -74,6 +89,7 @@ impl Preparer<'_> {
                 self.env.know(cte);
             }
             VisitMut::visit(&mut cte.query, self)?;
+            names::complete(cte);
             self.env.know(cte);
         }
         ControlFlow::Continue(())
@@ -84,7 +100,13 @@ impl VisitorMut for Preparer<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
+        self.depth += 1;
+        self.arms.push(0);
+        if let Err(e) = clauses::check(q) {
+            return ControlFlow::Break(e);
+        }
         ties::mark(q);
+        truth::of_body(&mut q.body);
         if let Err(e) = row_in::conjuncts(q).and_then(|()| grouping::name_sets(q)) {
             return ControlFlow::Break(e);
         }
@@ -97,14 +119,41 @@ impl VisitorMut for Preparer<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+        truth::of_expr(e);
+        let within = self.arms.last().is_some_and(|n| *n > 0);
+        if let (Some(_), Some(arms)) = (has_arms(e), self.arms.last_mut()) {
+            *arms += 1;
+        }
+        match e {
+            Expr::Function(f) if within && super::series::is_set_returning(&f.name) => {
+                let error = PlanError::unsupported(
+                    "set-returning functions are not allowed in CASE and COALESCE",
+                    "put the function into FROM: FROM t, LATERAL generate_series(..) AS s",
+                );
+                ControlFlow::Break(error)
+            }
+            Expr::Function(f) => calls::check(f).map_or_else(ControlFlow::Break, ControlFlow::Continue),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
+        if let (Some(_), Some(arms)) = (has_arms(e), self.arms.last_mut()) {
+            *arms = arms.saturating_sub(1);
+        }
         row_in::anywhere(e).map_or_else(ControlFlow::Break, ControlFlow::Continue)
     }
 
     fn post_visit_query(&mut self, q: &mut Query) -> ControlFlow<PlanError> {
         q.with = self.withs.pop().flatten();
-        let done = prepare_one(q, &mut self.env);
+        let mut done = prepare_one(q, &mut self.env);
         self.env.close();
+        self.arms.pop();
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth > 0 {
+            done = done.and_then(|()| sort::part_inner_names(q));
+        }
         done.map_or_else(ControlFlow::Break, ControlFlow::Continue)
     }
 }

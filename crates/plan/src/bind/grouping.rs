@@ -183,6 +183,68 @@ pub(crate) fn no_aggregate_among_keys(a: &Aggregate) -> Result<()> {
     if found { Err(PlanError::invalid("42803", "aggregate functions are not allowed in GROUP BY").into()) } else { Ok(()) }
 }
 
+/// An aggregate whose columns are all of a query further out belongs to that one, which then has groups. Ours would be computed where it
+/// stands, so it is refused.
+///
+/// # Errors
+/// 0A000.
+pub(super) fn no_aggregate_of_others(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::Aggregate(a) = node else { return Ok(TreeNodeRecursion::Continue) };
+        for call in &a.aggr_expr {
+            let Expr::AggregateFunction(f) = call.clone().unalias() else { continue };
+            let (mut outer, mut own) = (false, false);
+            let filter = f.params.filter.iter().map(|e| e.as_ref());
+            let order = f.params.order_by.iter().map(|s| &s.expr);
+            for part in f.params.args.iter().chain(filter).chain(order) {
+                part.apply(|e| {
+                    match e {
+                        Expr::OuterReferenceColumn(..) => outer = true,
+                        Expr::Column(_) | Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => own = true,
+                        _ => {}
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+            if outer && !own {
+                let message = format!("{} in a subquery, over columns of the outer query alone, is not offered", f.func.name());
+                let hint = "it belongs to the outer query: aggregate there, in a query around which the subquery stands";
+                return Err(PlanError::unsupported(message, hint).into());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// Which fractions of a percentile are wanted is said for a group, not for a row.
+///
+/// # Errors
+/// 42803 for a column there that is no key.
+pub(crate) fn direct_of_groups(a: &Aggregate) -> Result<()> {
+    let keys: Vec<&Expr> = match a.group_expr.as_slice() {
+        [Expr::GroupingSet(sets)] => sets.distinct_expr(),
+        keys => keys.iter().collect(),
+    };
+    for call in &a.aggr_expr {
+        let Expr::AggregateFunction(f) = call.clone().unalias() else { continue };
+        if !functions::is_percentile(f.func.name()) {
+            continue;
+        }
+        for direct in f.params.args.iter().skip(1).filter(|direct| !keys.contains(direct)) {
+            let is_key = |c: &Column| keys.iter().any(|key| matches!(key, Expr::Column(key) if key == c));
+            if let Some(c) = direct.column_refs().into_iter().find(|c| !is_key(c)) {
+                let message =
+                    format!("column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function", c.name);
+                return Err(PlanError::invalid("42803", message)
+                    .with_hint("the fractions are constants, or keys of GROUP BY")
+                    .into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether it groups by several sets of keys.
 pub(super) fn has_sets(a: &Aggregate) -> bool {
     matches!(a.group_expr.as_slice(), [Expr::GroupingSet(_)])

@@ -8,7 +8,9 @@ mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
 mod bits;
+pub(crate) mod calls;
 mod check;
+mod clauses;
 mod distinct_on;
 mod elsewhere;
 mod equal;
@@ -22,8 +24,10 @@ mod json;
 mod json_record;
 pub(crate) mod moving;
 pub(crate) mod names;
+pub(crate) mod one_row;
 pub(crate) mod optimizer;
 mod order;
+mod physical;
 mod provider;
 pub(crate) mod records;
 mod recursive;
@@ -41,6 +45,7 @@ mod spelling;
 mod system_time;
 pub(crate) mod temporal;
 mod ties;
+mod truth;
 mod unnest;
 mod values;
 mod whole_row;
@@ -48,7 +53,7 @@ pub(crate) mod window;
 mod window_batch;
 
 pub(crate) use equal::EqualValues;
-pub(crate) use grouping::no_aggregate_among_keys;
+pub(crate) use grouping::{direct_of_groups, no_aggregate_among_keys};
 pub(crate) use provider::Functions;
 pub(crate) use recursive::Recursion;
 pub(crate) use rules::cast_ast;
@@ -129,8 +134,10 @@ pub(crate) fn bind_batch(query: &sql::Query, catalog: &dyn BatchCatalog) -> Resu
     Ok((plan, names))
 }
 
-/// Our functions in the place of DataFusion's, for its executor.
-pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
+/// Our functions in the place of DataFusion's, for its executor, and its physical rules without what changes answers.
+pub(crate) fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let rules = &mut builder.physical_optimizers().get_or_insert_default().rules;
+    *rules = physical::rules(std::mem::take(rules));
     crate::functions::install(builder)
 }
 

@@ -97,6 +97,7 @@ pub use udf::Builtin;
 pub(crate) use branches::retyped;
 pub use moment::clock_timestamp;
 pub(crate) use moment::{now, statement_timestamp};
+pub(crate) use semantics::is_percentile;
 pub(crate) use series_exec::unfold as unfold_series;
 pub(crate) use uuid::gen_random_uuid;
 

@@ -159,6 +159,11 @@ impl PgWindow {
         PgWindow { func, frame, is_filtered, name, signature: Signature::user_defined(Volatility::Immutable) }
     }
 
+    /// Whether it looks at a row before or behind, with a default where there is none.
+    pub(super) fn is_neighbour(&self) -> bool {
+        matches!(self.func, WindowFunc::Lag | WindowFunc::Lead)
+    }
+
     /// The types that arguments are cast to, and the result's.
     fn bound(&self, types: &[DataType]) -> EvalResult<(Vec<DataType>, DataType)> {
         let Some((filter, args)) = types.split_last().filter(|_| self.is_filtered) else { return self.call(types) };

@@ -252,6 +252,9 @@ impl TypePlanner for PgTypePlanner {
             SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => pgtypes::type_by_name("timestamptz", &[]),
             SqlType::Interval { .. } => pgtypes::type_by_name("interval", &[]),
             SqlType::Array(_) => return Ok(None),
+            SqlType::Custom(name, _) if !crate::parse::types::is_of_postgres(&name.to_string()) => {
+                Err(EvalError::new("42704", format!("type \"{name}\" does not exist")))
+            }
             other => Err(EvalError::new("0A000", format!("type {other} is not supported"))),
         }?;
         Ok(Some(Arc::new(Field::new("", ty, true))))

@@ -13,8 +13,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{Column, DFSchema, ExprSchema};
-use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -83,6 +83,7 @@ fn outer_types(query: LogicalPlan, outer: &DFSchema) -> DfResult<LogicalPlan> {
 fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     if let LogicalPlan::Aggregate(a) = &plan {
         crate::bind::no_aggregate_among_keys(a)?;
+        crate::bind::direct_of_groups(a)?;
     }
     // LIMIT counts in bigint, whatever else is said about numbers
     if matches!(plan, LogicalPlan::Limit(_)) {
@@ -200,16 +201,22 @@ impl Rewriter<'_> {
             Expr::Negative(e) => self.call(&arith::NEG, vec![*e]),
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.binary(*left, op, *right),
             Expr::Between(Between { expr, negated, low, high }) => {
-                let [e, low, high] = self.unite([*expr, *low, *high], "BETWEEN")?.map(|e| self.key(e));
+                let [e, low, high] = self.unite([*expr, *low, *high], "BETWEEN").map_err(uncompared)?.map(|e| self.key(e));
                 Ok(Expr::Between(Between { expr: Box::new(e?), negated, low: Box::new(low?), high: Box::new(high?) }))
             }
             Expr::InList(InList { expr, list, negated }) => {
                 let mut all = vec![*expr];
                 all.extend(list);
-                let mut all = self.unite_all(all, "IN")?.into_iter().map(|e| self.key(e)).collect::<DfResult<Vec<_>>>()?;
+                let mut all = self
+                    .unite_all(all, "IN")
+                    .map_err(uncompared)?
+                    .into_iter()
+                    .map(|e| self.key(e))
+                    .collect::<DfResult<Vec<_>>>()?;
                 let expr = all.remove(0);
                 Ok(in_list(expr, all, negated))
             }
+            Expr::InSubquery(of) => self.in_query(of),
             Expr::Case(case) => self.case(case),
             Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
                 if let Some(literal) = super::open::inner(&func, &mut args) {
@@ -227,23 +234,39 @@ impl Rewriter<'_> {
                 }
                 match func.name() {
                     "coalesce" | "nvl" => Ok(func.call(self.unite_all(args, "COALESCE")?)),
+                    "make_array" => {
+                        let types = args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?;
+                        let is_one = types.windows(2).all(|pair| pair[0] == pair[1]) || types.iter().any(DataType::is_nested);
+                        let args = if is_one { args } else { self.unite_all(args, "ARRAY")? };
+                        Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
+                    }
                     _ => Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
                 }
             }
             Expr::AggregateFunction(mut f) => {
                 // the fractions of a percentile are of the whole, not of a row
                 let of_rows = if is_percentile(f.func.name()) { 1 } else { f.params.args.len() };
+                f.params.filter = f.params.filter.map(|e| self.truth(*e, "FILTER")).transpose()?.map(Box::new);
+                of_distinct(&mut f)?;
                 let order = f.params.order_by.iter_mut().map(|s| &mut s.expr);
                 guard(f.params.filter.as_deref(), f.params.args.iter_mut().take(of_rows).chain(order));
                 self.numbers_only(&f)?;
                 Ok(Expr::AggregateFunction(total_order(f)))
             }
             Expr::WindowFunction(mut w) => {
+                if matches!(&w.fun, WindowFunctionDefinition::WindowUDF(f) if f.inner().downcast_ref::<PgWindow>().is_some_and(PgWindow::is_neighbour))
+                    && let [value, _, default] = w.params.args.as_slice()
+                {
+                    self.texts_alone(&[value.clone(), default.clone()], "function does not exist: lag or lead")
+                        .map_err(uncompared)?;
+                }
+                w.params.filter = w.params.filter.map(|e| self.truth(*e, "FILTER")).transpose()?.map(Box::new);
                 guard(w.params.filter.as_deref(), w.params.args.iter_mut());
                 if let WindowFunctionDefinition::WindowUDF(f) = &w.fun
                     && f.inner().downcast_ref::<PgWindow>().is_some_and(|pg| pg.is_filtered)
                     && let Some((filter, args)) = w.params.args.split_last_mut()
                 {
+                    *filter = self.truth(std::mem::take(filter), "FILTER")?;
                     guard(Some(filter), args.iter_mut());
                 }
                 Ok(Expr::WindowFunction(w))
@@ -281,6 +304,10 @@ impl Rewriter<'_> {
                 }
                 if !is_unknown_literal(&arg) && !bind::implicit(from, to) {
                     let names = types.iter().map(type_name).collect::<Vec<_>>();
+                    if matches!(def.name, "greatest" | "least") {
+                        let message = format!("{} types {} cannot be matched", def.name.to_uppercase(), names.join(" and "));
+                        return Err(EvalError::new("42804", message).into());
+                    }
                     let what = match (operator_sign(def.name), &names[..]) {
                         (Some(sign), [l, r]) => format!("operator does not exist: {l} {sign} {r}"),
                         _ => format!("function {}({}) does not exist", def.name, names.join(", ")),
@@ -312,7 +339,13 @@ impl Rewriter<'_> {
                 _ => Ok(e),
             };
             let (left, right) = (as_other(left, &r)?, as_other(right, &l)?);
-            let are_alike = self.type_of(&left)? == self.type_of(&right)?;
+            let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
+            let are_alike = l == r;
+            let of_time = |ty: &DataType| matches!(ty, DataType::List(item) if item.data_type().is_temporal());
+            if !are_alike && is_comparison(op) && (of_time(&l) || of_time(&r)) {
+                let what = format!("operator does not exist: {} {op} {}", type_name(&l), type_name(&r));
+                return Err(EvalError::undefined(what).into());
+            }
             return Ok(match are_alike && is_comparison(op) {
                 true => original(self.key(left)?, self.key(right)?),
                 false => original(left, right),
@@ -342,8 +375,51 @@ impl Rewriter<'_> {
                 let of = op.to_string();
                 Ok(original(self.truth(left, &of)?, self.truth(right, &of)?))
             }
+            Operator::BitwiseAnd
+            | Operator::BitwiseOr
+            | Operator::BitwiseXor
+            | Operator::BitwiseShiftLeft
+            | Operator::BitwiseShiftRight => {
+                let of_bits = |ty: &DataType| is_int(ty) || bind::is_unknown(ty);
+                let open = |e: &Expr, ty: &DataType| is_unknown_literal(e) || !is_text(ty);
+                if !(of_bits(&l) && of_bits(&r) && open(&left, &l) && open(&right, &r)) {
+                    let what = format!("operator does not exist: {} {op} {}", type_name(&l), type_name(&r));
+                    return Err(EvalError::undefined(what).into());
+                }
+                Ok(original(left, right))
+            }
             _ => Ok(original(left, right)),
         }
+    }
+
+    /// What is looked for in a query's rows has their type. A query's texts are no numbers, and days are moments beside moments, in the unit
+    /// that moments have here.
+    fn in_query(&self, of: InSubquery) -> DfResult<Expr> {
+        let InSubquery { expr, mut subquery, negated } = of;
+        let ty = self.type_of(&expr)?;
+        let inner = subquery.subquery.schema().fields().first().map_or(DataType::Null, |f| f.data_type().clone());
+        let is_open = ty == DataType::Null || inner == DataType::Null || is_unknown_literal(&expr);
+        if is_open || ty == inner || ty.is_nested() && inner.is_nested() {
+            return Ok(Expr::InSubquery(InSubquery { expr, subquery, negated }));
+        }
+        let common = bind::common(&ty, &inner).ok().filter(|_| is_text(&ty) == is_text(&inner));
+        let Some(common) = common else {
+            let what = format!("operator does not exist: {} = {}", type_name(&ty), type_name(&inner));
+            return Err(EvalError::undefined(what).into());
+        };
+        if !matches!(common, DataType::Timestamp(..)) {
+            return Ok(Expr::InSubquery(InSubquery { expr, subquery, negated }));
+        }
+        if inner != common {
+            let plan = Arc::unwrap_or_clone(subquery.subquery);
+            let columns = plan.schema().columns();
+            let cast = columns
+                .first()
+                .map(|c| Ok::<_, DataFusionError>(coerce(Expr::Column(c.clone()), &common, plan.schema())?.alias(&c.name)));
+            let cast = cast.transpose()?.into_iter().collect::<Vec<_>>();
+            subquery.subquery = Arc::new(LogicalPlanBuilder::from(plan).project(cast)?.build()?);
+        }
+        Ok(Expr::InSubquery(InSubquery { expr: Box::new(coerce(*expr, &common, self.schema)?), subquery, negated }))
     }
 
     /// A boolean: no number is one without a cast.
@@ -364,7 +440,12 @@ impl Rewriter<'_> {
             Some(e) => {
                 let mut all = vec![*e];
                 all.append(&mut whens);
-                let mut all = self.unite_all(all, "CASE/WHEN")?.into_iter().map(|e| self.key(e)).collect::<DfResult<Vec<_>>>()?;
+                let mut all = self
+                    .unite_all(all, "CASE/WHEN")
+                    .map_err(uncompared)?
+                    .into_iter()
+                    .map(|e| self.key(e))
+                    .collect::<DfResult<Vec<_>>>()?;
                 base = Some(Box::new(all.remove(0)));
                 whens = all;
             }
@@ -397,17 +478,27 @@ impl Rewriter<'_> {
             };
             return exprs.into_iter().map(as_list).collect();
         }
-        // text that is no literal does not match numbers; literals take what the others have
+        self.texts_alone(&exprs, what)?;
         let known: Vec<&DataType> = exprs.iter().zip(&types).filter(|(e, _)| !is_unknown_literal(e)).map(|(_, t)| t).collect();
-        if known.iter().any(|t| is_text(t)) && known.iter().any(|t| !is_text(t) && **t != DataType::Null) {
-            let other = known.iter().find(|t| !is_text(t) && ***t != DataType::Null).map_or("text".into(), |t| type_name(t));
-            return Err(EvalError::new("42804", format!("{what} types text and {other} cannot be matched")).into());
-        }
         let mut ty = bind::common_all(if known.is_empty() { types.iter().collect() } else { known }, what)?;
         if let Some(column) = column_type_for_literals(&exprs, &types) {
             ty = column;
         }
         exprs.into_iter().map(|e| coerce(e, &ty, self.schema)).collect()
+    }
+
+    /// Text that is no literal does not match numbers; literals take what the others have.
+    fn texts_alone(&self, exprs: &[Expr], what: &str) -> DfResult<()> {
+        let known = exprs.iter().filter(|e| !is_unknown_literal(e));
+        let known = known.map(|e| self.type_of(e)).collect::<DfResult<Vec<_>>>()?;
+        let other = known.iter().find(|t| !is_text(t) && **t != DataType::Null && !t.is_nested());
+        match other.filter(|_| known.iter().any(is_text)) {
+            Some(other) => {
+                let message = format!("{what} types text and {} cannot be matched", type_name(other));
+                Err(EvalError::new("42804", message).into())
+            }
+            None => Ok(()),
+        }
     }
 
     /// What is compared in the place of a float, an interval, a jsonb or an array.
@@ -421,6 +512,15 @@ impl Rewriter<'_> {
             _ => false,
         };
         Ok(if plain { e } else { function(def).call(vec![e]) })
+    }
+}
+
+/// What has no common type has no operator between it.
+fn uncompared(e: DataFusionError) -> DataFusionError {
+    let told = EvalError::from_datafusion(&e);
+    match told.sqlstate {
+        "42804" => EvalError::undefined(format!("operator does not exist: {}", told.message)).into(),
+        _ => e,
     }
 }
 
@@ -569,14 +669,49 @@ fn guard<'a>(filter: Option<&Expr>, args: impl Iterator<Item = &'a mut Expr>) {
 }
 
 /// Whether the second argument of the aggregate of this name says which fractions.
-fn is_percentile(name: &str) -> bool {
+pub(crate) fn is_percentile(name: &str) -> bool {
     matches!(name, "percentile_cont" | "percentile_disc")
 }
 
-/// Ties in the order of string_agg and array_agg are broken by the whole value, so that every run agrees.
+/// Whether an aggregate's result depends on the order within its call.
+fn is_list(name: &str) -> bool {
+    matches!(name, "string_agg" | "array_agg")
+}
+
+/// The order of different values is one of their own; an aggregate that gives no list needs none.
+///
+/// # Errors
+/// 42P10.
+fn of_distinct(f: &mut AggregateFunction) -> DfResult<()> {
+    let AggregateFunction { func, params } = f;
+    if !params.distinct || params.order_by.is_empty() || is_percentile(func.name()) || func.name() == "mode" {
+        return Ok(());
+    }
+    let is_arg = |e: &Expr| !matches!(e, Expr::Literal(..)) && params.args.contains(e);
+    if !params.order_by.iter().all(|s| is_arg(&s.expr)) {
+        let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+        return Err(EvalError::new("42P10", message).into());
+    }
+    if !is_list(func.name()) {
+        params.order_by.clear();
+    }
+    let mut seen: Vec<Expr> = vec![];
+    params.order_by.retain(|s| {
+        let is_new = !seen.contains(&s.expr);
+        seen.push(s.expr.clone());
+        is_new
+    });
+    Ok(())
+}
+
+/// Ties in the order of string_agg and array_agg are broken by the whole value, so that every run agrees. A delimiter that varies is a part
+/// of it, and of another function.
 fn total_order(mut f: AggregateFunction) -> AggregateFunction {
-    if !matches!(f.func.name(), "string_agg" | "array_agg") || f.params.distinct && !f.params.order_by.is_empty() {
+    if !is_list(f.func.name()) {
         return f;
+    }
+    if f.func.name() == "string_agg" && f.params.args.get(1).is_some_and(|d| !matches!(d, Expr::Literal(..))) {
+        f.func = super::string_agg::varying();
     }
     let missing: Vec<Expr> = f
         .params

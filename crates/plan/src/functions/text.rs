@@ -189,7 +189,10 @@ pub(super) fn bind_any(types: &[DataType]) -> EvalResult<Bound> {
 pub static CONCAT: Builtin = Builtin {
     name: "concat",
     aliases: &[],
-    bind: bind_any,
+    bind: |types| match types {
+        [] => Err(EvalError::undefined("function concat() does not exist")),
+        types => bind_any(types),
+    },
     refine: None,
     kernel: |a| {
         let writers: Vec<_> = a.cols.iter().map(|c| cast::writer(&c.array)).collect::<EvalResult<_>>()?;

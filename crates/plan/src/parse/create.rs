@@ -481,10 +481,20 @@ pub(super) fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>, checks
         spec: SequenceSpec { bits: Some(bits), ..SequenceSpec::default() },
     });
     let mut spec = ColumnSpec { name, ty, chars_max, not_null: counted.is_some(), default: None, made };
+    let has = |wanted: fn(&ColumnOption) -> bool| def.options.iter().any(|o| wanted(&o.option));
+    let is_both = has(|o| matches!(o, ColumnOption::Null)) && has(|o| matches!(o, ColumnOption::NotNull));
     for o in &def.options {
         match &o.option {
+            ColumnOption::Null | ColumnOption::NotNull if is_both => {
+                let message = format!("conflicting NULL/NOT NULL declarations for column \"{}\"", spec.name);
+                return Err(PlanError::invalid("42601", message).with_hint("write one of the two"));
+            }
             ColumnOption::Null => {}
             ColumnOption::NotNull => spec.not_null = true,
+            ColumnOption::Default(_) if spec.default.is_some() => {
+                let message = format!("multiple default values specified for column \"{}\"", spec.name);
+                return Err(PlanError::invalid("42601", message).with_hint("a column has one DEFAULT"));
+            }
             ColumnOption::Default(e) => spec.default = Some(without_query(repaired(e.clone()))?),
             ColumnOption::Check(c) => {
                 let name = o.name.as_ref().or(c.name.as_ref()).map(fold);

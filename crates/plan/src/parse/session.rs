@@ -346,6 +346,12 @@ impl P<'_> {
         let mut out = vec![];
         loop {
             let name = self.name()?;
+            const OPTIONS: [&str; 9] =
+                ["analyze", "verbose", "costs", "settings", "generic_plan", "buffers", "wal", "timing", "summary"];
+            if name != "format" && !OPTIONS.contains(&name.as_str()) {
+                let message = format!("unrecognized EXPLAIN option \"{name}\"");
+                return Err(PlanError::syntax(message).with_hint(format!("there are {}, format", OPTIONS.join(", "))));
+            }
             let value = match self.word_at(0) {
                 Some(v) => {
                     self.parser.next_token();

@@ -76,11 +76,78 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
         {
             Err(refused(ty, "use bigint and give the value in INSERT"))
         }
+        T::Custom(name, _) if !is_of_postgres(&name.to_string()) => Err(unknown(&name.to_string())),
         other => Err(refused(
             other,
             "the types are boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, bytea, date, time, timestamp, timestamptz, interval, uuid, json, jsonb",
         )),
     }
+}
+
+/// Types of PostgreSQL that there are none of here.
+const MISSING: [&str; 48] = [
+    "money",
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "point",
+    "line",
+    "lseg",
+    "box",
+    "path",
+    "polygon",
+    "circle",
+    "xml",
+    "tsvector",
+    "tsquery",
+    "bit",
+    "varbit",
+    "char",
+    "bpchar",
+    "character",
+    "name",
+    "oid",
+    "xid",
+    "xid8",
+    "cid",
+    "tid",
+    "pg_lsn",
+    "int4range",
+    "int8range",
+    "numrange",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "int4multirange",
+    "int8multirange",
+    "nummultirange",
+    "tsmultirange",
+    "tstzmultirange",
+    "datemultirange",
+    "timetz",
+    "jsonpath",
+    "regclass",
+    "regtype",
+    "regproc",
+    "regnamespace",
+    "regrole",
+    "txid_snapshot",
+    "pg_snapshot",
+];
+
+/// Whether PostgreSQL has a type of this name, offered here or not.
+pub(crate) fn is_of_postgres(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    MISSING.contains(&name)
+        || name.starts_with("reg")
+        || name.starts_with("any")
+        || matches!(name, "void" | "record" | "cstring" | "trigger" | "event_trigger" | "internal")
+}
+
+fn unknown(name: &str) -> PlanError {
+    PlanError::invalid("42704", format!("type \"{name}\" does not exist")).with_hint("the types are listed in docs/sql.md")
 }
 
 fn refused(ty: &ast::DataType, hint: &str) -> PlanError {

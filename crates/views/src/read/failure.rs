@@ -25,6 +25,9 @@ impl Error {
             code::INTERNAL => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         };
+        if let Some((code, told)) = PlanError::of_types(error.sqlstate, &error.message) {
+            return Error::new(kind, code, told).hint("add explicit casts");
+        }
         let told = Error::new(kind, error.sqlstate, error.message.clone());
         match regauge_plan::wasm::hint(error).or_else(|| regauge_plan::host::hint(error)) {
             Some(hint) => told.hint(hint),
@@ -46,6 +49,9 @@ fn translate(error: &DataFusionError) -> Error {
             .hint("ask for less at once, or raise the limit on memory per query"),
         DataFusionError::SchemaError(inner, _) => schema(inner),
         DataFusionError::Plan(what) => PlanError::from_planning(what).into(),
+        DataFusionError::Execution(what) | DataFusionError::Internal(what) if PlanError::of_fault(what).is_some() => {
+            PlanError::of_fault(what).map_or_else(|| Error::internal(what.clone()), Error::from)
+        }
         DataFusionError::Execution(what) => execution(what),
         other => Error::internal(other.to_string()),
     }

@@ -89,6 +89,8 @@ impl Planner {
         // that it should have improved is sound.
         options.optimizer.skip_failed_rules = true;
         options.execution.time_zone = Some("UTC".to_owned());
+        // That a column is never NULL is said of EXISTS before its join is made, and not behind it.
+        options.execution.skip_physical_aggregate_schema_check = true;
         config
     }
 
@@ -152,7 +154,10 @@ impl Planner {
         self.weigh(&query, &scope)?;
         let references = self.references(&query)?;
         for reference in &references {
-            self.check(reference, &scope)?;
+            self.check(reference, &scope).map_err(|e| match e.sqlstate {
+                crate::error::sqlstate::UNDEFINED_TABLE => batch::no_relation(&query, reference.table()).map_or(e, Error::from),
+                _ => e,
+            })?;
         }
         if window::unwindowed(&query).is_some() {
             let seen = self.0.base.resolve_table_references(&statement(query.clone())).map_err(Error::from_datafusion)?;
@@ -336,6 +341,9 @@ impl Planner {
                     return ControlFlow::Break(Error::invalid("42P20", "window functions are not allowed in RETURNING"));
                 }
                 let name = f.name.0.last().and_then(|p| p.as_ident()).map(regauge_plan::parse::fold).unwrap_or_default();
+                if regauge_plan::batch::is_set_returning(&f.name) {
+                    return ControlFlow::Break(Error::unsupported("set-returning functions are not allowed in RETURNING"));
+                }
                 match self.0.aggregate_functions().contains_key(&name) {
                     true => ControlFlow::Break(Error::invalid("42803", "aggregate functions are not allowed in RETURNING")),
                     false => ControlFlow::Continue(()),

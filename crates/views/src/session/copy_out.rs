@@ -31,6 +31,11 @@ pub struct CopyOut {
 
 impl Session {
     pub(super) async fn copy_to(&mut self, txn: &mut Txn, copy: &CopyTo) -> Result<Response> {
+        let mut seen = std::collections::HashSet::new();
+        if let Some(twice) = copy.form.columns.iter().find(|name| !seen.insert(name.as_str())) {
+            let message = format!("column \"{twice}\" specified more than once");
+            return Err(Error::invalid(crate::error::sqlstate::DUPLICATE_COLUMN, message));
+        }
         let Response::Rows(rows) = self.select(txn, &copy.query, None).await? else {
             return Err(Error::internal("a query gave no rows"));
         };

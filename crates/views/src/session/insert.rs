@@ -329,13 +329,14 @@ fn takes_over(relation: &Relation, column: &str, parts: &[ast::Ident]) -> bool {
 /// Refuses window functions among assignments; within a query of their own they are fine.
 ///
 /// # Errors
-/// 42P20.
+/// 42P20, 42803, 0A000.
 pub(super) fn refuse_windows(assignments: &[Assignment]) -> Result<()> {
-    match assignments.iter().filter_map(|a| a.value.as_ref()).any(is_windowed) {
-        true => Err(Error::invalid("42P20", "window functions are not allowed in UPDATE")
-            .hint("compute them in a query: UPDATE t SET .. FROM (SELECT .. OVER (..)) AS w WHERE ..")),
-        false => Ok(()),
+    let values = || assignments.iter().filter_map(|a| a.value.as_ref());
+    if values().any(is_windowed) {
+        return Err(Error::invalid("42P20", "window functions are not allowed in UPDATE")
+            .hint("compute them in a query: UPDATE t SET .. FROM (SELECT .. OVER (..)) AS w WHERE .."));
     }
+    values().try_for_each(|e| regauge_plan::batch::of_one_row(e, "UPDATE").map_err(Error::from))
 }
 
 /// Whether an expression has a window function outside of its queries.

@@ -20,7 +20,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use datafusion::sql::sqlparser::ast::{self, Visitor};
-use regauge_plan::{local::Zone, walk::Visit};
+use regauge_plan::{batch::of_one_row, local::Zone, walk::Visit};
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 impl Session {
@@ -113,6 +113,7 @@ impl Session {
         for check in &relation.checks {
             let expr = syntax::expression(&check.sql)?;
             plain(&expr, "check constraint")?;
+            of_one_row(&expr, "check constraints").map_err(Error::from)?;
             let ty = self.type_of_rule(txn, relation, &empty, expr).await?.0;
             if ty != DataType::Boolean && ty != DataType::Null {
                 let message = format!("argument of CHECK must be type boolean, not type {}", crate::catalog::ty::name(&ty));
@@ -121,7 +122,15 @@ impl Session {
         }
         for column in &relation.columns {
             let Some(default) = column.default.as_deref().filter(|_| column.made == Made::Given) else { continue };
-            let value = syntax::assigned(syntax::expression(default)?, &column.ty, &column.name)?;
+            let value = syntax::expression(default)?;
+            of_one_row(&value, "DEFAULT expressions").map_err(Error::from)?;
+            for other in &relation.columns {
+                if crate::catalog::retext::reads_column(default, &other.name)? {
+                    return Err(Error::unsupported("cannot use column reference in DEFAULT expression")
+                        .hint("a column of others is GENERATED ALWAYS AS (..) STORED"));
+                }
+            }
+            let value = syntax::assigned(value, &column.ty, &column.name)?;
             self.type_of_rule(txn, relation, &empty, value).await.map_err(|e| match e.sqlstate {
                 code::DATATYPE_MISMATCH => Error { message: e.message.replace("but expression", "but default expression"), ..e },
                 _ => e,
@@ -131,6 +140,7 @@ impl Session {
             let Made::Computed(sql) = &column.made else { continue };
             let expr = syntax::expression(sql)?;
             plain(&expr, "column generation expression")?;
+            of_one_row(&expr, "column generation expressions").map_err(Error::from)?;
             for other in relation.columns.iter().filter(|c| matches!(c.made, Made::Computed(_))) {
                 if crate::catalog::retext::reads_column(sql, &other.name)? {
                     let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);

@@ -12,6 +12,7 @@
 
 mod bare;
 mod lateral;
+mod meant;
 mod merge;
 mod rename;
 pub(super) mod row;
@@ -21,7 +22,8 @@ mod twice;
 mod unfold;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, GroupByExpr, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, With,
+    Cte, Distinct, Expr, GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableAliasColumnDef, With,
 };
 
 use self::shape::Shape;
@@ -80,6 +82,16 @@ impl<'a> Env<'a> {
     }
 }
 
+/// A query of WITH may name its first columns only; DataFusion wants all names.
+pub(super) fn complete(cte: &mut Cte) {
+    let named = &mut cte.alias.columns;
+    if named.is_empty() {
+        return;
+    }
+    let rest = shape::of_query(&cte.query).unwrap_or_default().into_iter().skip(named.len());
+    named.extend(rest.map(|name| TableAliasColumnDef { name: Ident::with_quote('"', name), data_type: None }));
+}
+
 /// All that is done to a query whose inner ones are done: for those that are made here.
 pub(super) type Whole = fn(&mut Query, &mut Env<'_>) -> Result<()>;
 
@@ -118,7 +130,15 @@ fn sorted(s: &Select, order: &mut OrderBy, shape: &Shape, env: &mut Env<'_>) -> 
     for key in keys {
         match &key.expr {
             Expr::Identifier(i) if outputs.contains(&fold(i)) => one_meaning(s, &fold(i), "ORDER BY")?,
-            _ => bare::replace(shape, env, &mut key.expr),
+            Expr::Nested(e) if matches!(e.as_ref(), Expr::Identifier(i) if outputs.contains(&fold(i))) => {}
+            // what stands in the select list as it stands here is that item, which DISTINCT leaves alone to order by
+            e if matches!(s.distinct, Some(Distinct::Distinct)) && meant::item(s, e).is_some() => {
+                key.expr = meant::item(s, e).unwrap_or_else(|| e.clone());
+            }
+            _ => {
+                bare::replace(shape, env, &mut key.expr);
+                meant::inputs(s, shape, &mut key.expr)?;
+            }
         }
     }
     Ok(())
@@ -186,5 +206,13 @@ fn select(s: &mut Select, env: &mut Env<'_>, whole: Whole) -> Result<Option<Shap
 fn grouped(s: &Select, shape: &Shape) -> Result<()> {
     let GroupByExpr::Expressions(keys, _) = &s.group_by else { return Ok(()) };
     let names = keys.iter().filter_map(|key| if let Expr::Identifier(i) = key { Some(fold(i)) } else { None });
-    names.filter(|name| !shape.has(name)).try_for_each(|name| one_meaning(s, &name, "GROUP BY"))
+    for name in names.filter(|name| !shape.has(name)) {
+        one_meaning(s, &name, "GROUP BY")?;
+        for item in s.projection.iter().filter(|item| output(item).as_ref() == Some(&name)) {
+            if let SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } = item {
+                crate::bind::clauses::of_group(e)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -54,6 +54,7 @@ impl AnalyzerRule for Unnest {
         if !concerns(&plan)? {
             return Ok(plan);
         }
+        grouping::no_aggregate_of_others(&plan)?;
         // DataFusion runs the rules again before it optimises: what this one made the first time keeps its names.
         let mut made = 0;
         plan.apply_with_subqueries(|node| {

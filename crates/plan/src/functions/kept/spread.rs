@@ -30,13 +30,19 @@ const DIGITS_MAX: i32 = 76;
 
 impl Whole {
     pub(super) fn add(&mut self, x: i128, diff: i64) {
-        let times = i256::from_i128(diff.into());
-        let wide = i256::from_i128(x);
-        let (low, high) = wide.wrapping_mul(wide).to_parts();
+        let (low, high) = match i64::try_from(x) {
+            Ok(x) => ((i128::from(x) * i128::from(x)).unsigned_abs(), 0),
+            Err(_) => i256::from_i128(x).wrapping_mul(i256::from_i128(x)).to_parts(),
+        };
+        let (x, low, high) = (i256::from_i128(x), i256::from_parts(low, 0), i256::from_i128(high));
         self.n += diff;
-        self.sum = self.sum.wrapping_add(wide.wrapping_mul(times));
-        self.squares_low = self.squares_low.wrapping_add(i256::from_parts(low, 0).wrapping_mul(times));
-        self.squares_high = self.squares_high.wrapping_add(i256::from_i128(high).wrapping_mul(times));
+        for (sum, term) in [(&mut self.sum, x), (&mut self.squares_low, low), (&mut self.squares_high, high)] {
+            *sum = match diff {
+                1 => sum.wrapping_add(term),
+                -1 => sum.wrapping_sub(term),
+                _ => sum.wrapping_add(term.wrapping_mul(i256::from_i128(diff.into()))),
+            };
+        }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -155,7 +161,7 @@ fn double(sum: &ExactSum) -> Double {
     Double(high, rest.value())
 }
 
-/// `n * products - a * b`, divided by `n`: the sum of the products of what is left of a and b without their means.
+/// `n * products - a * b`: `n` times the sum of the products of what is left of a and b without their means.
 fn about_means(n: f64, products: Double, a: Double, b: Double) -> f64 {
     let mut total = ExactSum::new();
     let mut add = |x: f64, y: f64, sign: f64| {
@@ -171,7 +177,14 @@ fn about_means(n: f64, products: Double, a: Double, b: Double) -> f64 {
     for (x, y) in [(a.0, b.0), (a.0, b.1), (a.1, b.0)] {
         add(x, y, -1.0);
     }
-    total.value() / n
+    total.value()
+}
+
+/// One root of the product: where both are squares of one number it is that number, to the last bit, so that points on a line correlate with
+/// 1 and not with its neighbour. A product beyond a double's range takes two.
+fn root_of_product(a: f64, b: f64) -> f64 {
+    let product = a * b;
+    if product.is_normal() { product.sqrt() } else { a.sqrt() * b.sqrt() }
 }
 
 impl Reals {
@@ -250,9 +263,10 @@ impl Reals {
         };
         // not below zero, but for NaN
         let square = |v: f64| if v < 0.0 { 0.0 } else { v };
-        let sxx = || square(about(&self.xx, x, x));
-        let syy = || square(about(&self.yy, y, y));
-        let sxy = || about(&self.xy, x, y);
+        // n times each, which is exact more often: a quotient of two needs no more
+        let (n_sxx, n_syy) = (|| square(about(&self.xx, x, x)), || square(about(&self.yy, y, y)));
+        let n_sxy = || about(&self.xy, x, y);
+        let (sxx, syy, sxy) = (|| n_sxx() / n, || n_syy() / n, || n_sxy() / n);
         let sample = |v: f64| (self.n > 1).then(|| v / (n - 1.0));
         match spread {
             Spread::VarSamp => sample(sxx()),
@@ -268,15 +282,21 @@ impl Reals {
             Spread::AvgX => Some(x.0 / n),
             Spread::AvgY => Some(y.0 / n),
             Spread::Corr => {
-                let (sxx, syy) = (sxx(), syy());
-                (sxx != 0.0 && syy != 0.0).then(|| (sxy() / (sxx.sqrt() * syy.sqrt())).clamp(-1.0, 1.0))
+                let (sxx, syy) = (n_sxx(), n_syy());
+                (sxx != 0.0 && syy != 0.0).then(|| (n_sxy() / root_of_product(sxx, syy)).clamp(-1.0, 1.0))
             }
             Spread::R2 => {
-                let (sxx, syy, sxy) = (sxx(), syy(), sxy());
-                if sxx == 0.0 { None } else { Some(if syy == 0.0 { 1.0 } else { sxy * sxy / (sxx * syy) }) }
+                let (a, b, ab) = (n_sxx(), n_syy(), n_sxy());
+                let of = |a: f64, b: f64, ab: f64| ab * ab / (a * b);
+                match () {
+                    () if a == 0.0 => None,
+                    () if b == 0.0 => Some(1.0),
+                    () if (a * b).is_finite() && (ab * ab).is_finite() => Some(of(a, b, ab)),
+                    () => Some(of(a / n, b / n, ab / n)),
+                }
             }
-            Spread::Slope => Some(sxx()).filter(|v| *v != 0.0).map(|sxx| sxy() / sxx),
-            Spread::Intercept => Some(sxx()).filter(|v| *v != 0.0).map(|sxx| (y.0 - x.0 * (sxy() / sxx)) / n),
+            Spread::Slope => Some(n_sxx()).filter(|v| *v != 0.0).map(|sxx| n_sxy() / sxx),
+            Spread::Intercept => Some(n_sxx()).filter(|v| *v != 0.0).map(|sxx| (y.0 - x.0 * (n_sxy() / sxx)) / n),
         }
     }
 }
