@@ -7,7 +7,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfd, is_nfkc, is_nf
 
 use super::error::{EvalError, EvalResult};
 use super::forms::{K, builtin};
-use super::udf::Args;
+use super::udf::{Args, TEXT_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NormalForm {
@@ -37,16 +37,30 @@ impl NormalForm {
         }
     }
 
-    fn write(self, text: &str, out: &mut String) {
+    /// Appends the text in this form.
+    ///
+    /// # Errors
+    /// 54000 beyond [`TEXT_MAX`]: a character has up to 18 in NFKD.
+    fn write(self, text: &str, out: &mut String) -> EvalResult<()> {
         // what stands in ASCII has every form already
         match self {
-            _ if text.is_ascii() => out.push_str(text),
-            NormalForm::Nfc => out.extend(text.nfc()),
-            NormalForm::Nfd => out.extend(text.nfd()),
-            NormalForm::Nfkc => out.extend(text.nfkc()),
-            NormalForm::Nfkd => out.extend(text.nfkd()),
+            _ if text.is_ascii() => {
+                out.push_str(text);
+                Ok(())
+            }
+            NormalForm::Nfc => append(text.nfc(), out),
+            NormalForm::Nfd => append(text.nfd(), out),
+            NormalForm::Nfkc => append(text.nfkc(), out),
+            NormalForm::Nfkd => append(text.nfkd(), out),
         }
     }
+}
+
+fn append(mut chars: impl Iterator<Item = char>, out: &mut String) -> EvalResult<()> {
+    chars.try_for_each(|c| {
+        out.push(c);
+        if out.len() > TEXT_MAX { Err(EvalError::new("54000", "requested length too large")) } else { Ok(()) }
+    })
 }
 
 /// The form that row `i` names.
@@ -57,10 +71,7 @@ fn forms<'a>(a: &'a Args<'_>) -> EvalResult<impl Fn(usize) -> EvalResult<NormalF
 
 builtin!(NORMALIZE, "normalize", [], &[(&[K::Text], K::Text), (&[K::Text, K::Text], K::Text)], false, |a| {
     let ((text, st), form) = (a.texts(0)?, forms(a)?);
-    a.rows_text(|i, out| {
-        form(i)?.write(text.value(i * st), out);
-        Ok(())
-    })
+    a.rows_text(|i, out| form(i)?.write(text.value(i * st), out))
 });
 builtin!(IS_NORMALIZED, "is_normalized", [], &[(&[K::Text], K::Bool), (&[K::Text, K::Text], K::Bool)], false, |a| {
     let ((text, st), form) = (a.texts(0)?, forms(a)?);
@@ -76,7 +87,7 @@ mod tests {
         for text in ["", "abc", "e\u{301}", "\u{e9}", "\u{fb01}", "\u{1e9b}\u{323}", "\u{ac00}", "\u{1100}\u{1161}"] {
             for form in [NormalForm::Nfc, NormalForm::Nfd, NormalForm::Nfkc, NormalForm::Nfkd] {
                 let mut out = String::new();
-                form.write(text, &mut out);
+                assert_eq!(form.write(text, &mut out).map_err(|e| e.sqlstate), Ok(()));
                 assert!(form.is_of(&out), "{text:?} {form:?} {out:?}");
                 assert_eq!(form.is_of(text), out == text, "{text:?} {form:?} {out:?}");
             }
