@@ -296,6 +296,7 @@ fn name_of(e: &Expr) -> Option<String> {
         Expr::Overlay { .. } => fixed("overlay"),
         Expr::Ceil { .. } => fixed("ceil"),
         Expr::Floor { .. } => fixed("floor"),
+        Expr::IsNormalized { negated: false, .. } => fixed("is_normalized"),
         Expr::AtTimeZone { .. } => fixed("timezone"),
         Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => fixed("overlaps"),
         Expr::Interval(_) => fixed("interval"),

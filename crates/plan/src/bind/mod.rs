@@ -7,6 +7,7 @@
 mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
+mod bits;
 mod calls;
 mod check;
 mod clauses;

@@ -6,6 +6,7 @@
 //!   overlay(a placing b from c) overlay(a, b, c)             x SIMILAR TO p        pg_similar(x, p, '\')
 //!   array[i]                    pg_element(array, i)         BETWEEN SYMMETRIC     both ways round
 //!   ARRAY[a, b]                 make_array(a, b)             ARRAY(query), LIKE ANY (array): see `arrays`
+//!   x IS NFC NORMALIZED         is_normalized(x, 'NFC')      x'1F'::int           31, as text under the cast: see `bits`
 //!   generate_series(..)         unnest(pg_series(..)) in a select list; in FROM see `series`
 //!   json_agg and its kin        see `json`
 //!   localtimestamp, age(t), numbers beyond numeric's 38 digits (double precision here)
@@ -21,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{arrays, elsewhere, hypothetical, json, records};
+use super::{arrays, bits, elsewhere, hypothetical, json, records};
 use crate::error::PlanError;
 use crate::functions::precision;
 use crate::parse::{SYMMETRIC, fold};
@@ -40,6 +41,11 @@ pub(super) fn spell(query: &mut Query) -> Result<(), PlanError> {
                 Expr::AnyOp { left, compare_op, right, .. } => quantified(left, compare_op, right, false),
                 Expr::AllOp { left, compare_op, right } => quantified(left, compare_op, right, true),
                 Expr::Like { .. } | Expr::ILike { .. } => arrays::like(e),
+                // before the literal by itself is refused
+                Expr::Cast { .. } => match bits::under_cast(e) {
+                    Ok(spelt) => spelt,
+                    Err(e) => return ControlFlow::Break(e),
+                },
                 _ => None,
             };
             if let Some(spelt) = spelt {
@@ -76,7 +82,7 @@ pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     })
 }
 
-fn text(s: &str) -> Expr {
+pub(super) fn text(s: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(s.to_owned()))
 }
 
@@ -114,6 +120,16 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             let escape = escape_char.take().map_or_else(|| text("\\"), Expr::Value);
             let similar = call("pg_similar", vec![take(expr), take(pattern), escape]);
             if *negated { not(similar) } else { similar }
+        }
+        Expr::IsNormalized { expr, form, negated } => {
+            let form = form.map_or_else(|| "NFC".to_owned(), |form| form.to_string());
+            let is_normalized = call("is_normalized", vec![take(expr), text(&form)]);
+            if *negated { not(is_normalized) } else { is_normalized }
+        }
+        // `extract('year' FROM t)`
+        Expr::Extract { field: ast::DateTimeField::Custom(name), .. } => {
+            name.quote_style = None;
+            return Ok(());
         }
         // DataFusion binds an array's elements where no outer column is known
         Expr::Array(list) if !list.elem.is_empty() => call("make_array", std::mem::take(&mut list.elem)),
@@ -264,9 +280,7 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             return Err(PlanError::invalid("42883", "operator does not exist: !! integer").with_hint("write factorial(n)"));
         }
         Expr::Value(v) => match &v.value {
-            Value::SingleQuotedByteStringLiteral(_) => {
-                return Err(PlanError::unsupported("bit strings are not offered", "use an integer with & | # << >>, or bytea"));
-            }
+            Value::SingleQuotedByteStringLiteral(_) | Value::HexStringLiteral(_) => return Err(bits::not_offered()),
             Value::Number(digits, _) if beyond_numeric(&digits.to_string()) => {
                 cast(text(&digits.to_string()), ast::DataType::DoublePrecision)
             }
@@ -316,7 +330,7 @@ fn number(n: i64) -> Expr {
     Expr::value(Value::Number(n.to_string(), false))
 }
 
-fn is_text(ty: &ast::DataType) -> bool {
+pub(super) fn is_text(ty: &ast::DataType) -> bool {
     use ast::DataType::{CharVarying, CharacterVarying, Text, Varchar};
     matches!(ty, Text | Varchar(_) | CharacterVarying(_) | CharVarying(_))
 }

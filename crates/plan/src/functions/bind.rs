@@ -259,9 +259,13 @@ pub fn common(l: &DataType, r: &DataType) -> EvalResult<DataType> {
 /// # Errors
 /// 42804 when they do not match.
 pub fn common_all<'a>(types: impl IntoIterator<Item = &'a DataType>, what: &str) -> EvalResult<DataType> {
+    // a time is an interval beside one for operators alone, and nothing that gives either of them
+    let are_compared = matches!(what, "comparison" | "IN" | "BETWEEN" | "NULLIF" | "CASE/WHEN");
+    let clash = |a: &DataType, b: &DataType| !are_compared && is_time(a) != is_time(b) && is_interval(a) != is_interval(b);
     let mut found = DataType::Null;
     for ty in types {
-        found = common(&found, ty).map_err(|_| {
+        let both = if clash(&found, ty) { None } else { common(&found, ty).ok() };
+        found = both.ok_or_else(|| {
             EvalError::new("42804", format!("{what} types {} and {} cannot be matched", type_name(&found), type_name(ty)))
         })?;
     }

@@ -1,5 +1,6 @@
 //! Fields of moments: `extract`, `date_part`, `date_trunc`. A field is computed in millionths, so that seconds keep their
-//! microseconds; `extract` answers with numeric (scale 0 for fields that are whole), `date_part` with double precision.
+//! microseconds; `extract` answers with numeric (scale 0 for fields that are whole), `date_part` with double precision. A Julian day
+//! with its fraction is kept apart: parts of a day are no millionths.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{
@@ -13,7 +14,7 @@ use super::error::{EvalError, EvalResult};
 use super::udf::{Args, Bound, Builtin};
 use super::zone::Zones;
 use crate::pgtypes::calendar::{self, Civil, DAY_US, civil_from_days, days_from_civil};
-use crate::pgtypes::{self, type_name};
+use crate::pgtypes::{self, NUMERIC_SCALE, type_name};
 
 const MILLION: i128 = 1_000_000;
 
@@ -24,15 +25,18 @@ pub static EXTRACT: Builtin = Builtin {
     bind: |types| bind_part("extract", types, bind::decimal(6)),
     refine: Some(|ret, constants| match constants.first() {
         Some(Some(ScalarValue::Utf8(Some(field)))) if !has_fraction(field) => bind::decimal(0),
+        Some(Some(ScalarValue::Utf8(Some(field)))) if unit(field) == Some(Unit::Julian) => bind::decimal(NUMERIC_SCALE),
         _ => ret.clone(),
     }),
     kernel: |args| {
-        let drop = pow10(6 - bind::scale_of(args.ret));
+        let scale = bind::scale_of(args.ret);
+        let drop = pow10(6 - scale);
         let part = parts(args)?;
         // a numeric of ours cannot be infinite: what PostgreSQL calls infinite is NULL here
         let values = optional(args, |i| {
             Ok(match part(i)? {
                 Part::Value(v) => Some(v / drop),
+                Part::Julian { days, us } => Some(julian(days, us, scale)),
                 Part::Infinite(_) | Part::Missing => None,
             })
         })?;
@@ -54,6 +58,11 @@ pub static DATE_PART: Builtin = Builtin {
             Ok(match part(i)? {
                 #[expect(clippy::cast_precision_loss, reason = "below 2^53 but for far epochs")]
                 Part::Value(v) => Some(v as f64 / 1e6),
+                // seconds first and days then, so that it is rounded where PostgreSQL rounds
+                #[expect(clippy::cast_precision_loss, reason = "days and microseconds of a day are below 2^53")]
+                Part::Julian { days, us } => {
+                    Some(days as f64 + ((us / 1_000_000) as f64 + (us % 1_000_000) as f64 / 1e6) / 86_400.0)
+                }
                 Part::Infinite(v) => Some(v),
                 Part::Missing => None,
             })
@@ -182,10 +191,22 @@ fn unsupported_unit(field: &str, ty: &DataType) -> EvalError {
 enum Part {
     /// In millionths.
     Value(i128),
+    /// A Julian day and the microseconds since its midnight.
+    Julian { days: i64, us: i64 },
     /// Of an infinite moment, for fields that grow for ever.
     Infinite(f64),
     /// Of an infinite moment, for the others.
     Missing,
+}
+
+/// Days from the first Julian day to 1970-01-01.
+const JULIAN_1970: i64 = 2_440_588;
+
+/// The day and the part of it that has passed, as a numeric of this scale, half away from zero.
+fn julian(days: i64, us: i64, scale: i8) -> i128 {
+    let unit = pow10(scale);
+    let day = i128::from(DAY_US);
+    i128::from(days) * unit + (i128::from(us) * unit + day / 2) / day
 }
 
 fn of_infinity(u: Unit, positive: bool) -> Part {
@@ -228,6 +249,9 @@ fn parts<'a>(args: &'a Args<'_>) -> EvalResult<Box<dyn Fn(usize) -> EvalResult<P
                     return Ok(of_infinity(u, t > 0));
                 }
                 let (local, offset) = if zoned { zone.shown(t) } else { (t, 0) };
+                if u == Unit::Julian {
+                    return Ok(Part::Julian { days: local.div_euclid(DAY_US) + JULIAN_1970, us: local.rem_euclid(DAY_US) });
+                }
                 let of = match u {
                     Unit::Epoch => of_timestamp(u, t),
                     Unit::Zone | Unit::ZoneHour | Unit::ZoneMinute => zoned.then(|| of_offset(u, offset)),
@@ -244,6 +268,7 @@ fn parts<'a>(args: &'a Args<'_>) -> EvalResult<Box<dyn Fn(usize) -> EvalResult<P
                 match u {
                     Unit::Microsecond | Unit::Millisecond | Unit::Second | Unit::Minute | Unit::Hour => None,
                     _ if d == calendar::DATE_INFINITY || d == calendar::DATE_MINUS_INFINITY => Some(of_infinity(u, d > 0)),
+                    Unit::Julian => Some(Part::Julian { days: i64::from(d) + JULIAN_1970, us: 0 }),
                     _ => of_timestamp(u, i64::from(d).saturating_mul(DAY_US)).map(Part::Value),
                 }
                 .ok_or_else(|| unsupported_unit(field, ty))

@@ -43,6 +43,7 @@ pub mod math;
 mod moment;
 pub mod moments;
 mod more;
+mod normal;
 mod number_template;
 pub mod numbers;
 mod octets;

@@ -1,7 +1,7 @@
 //! The list of what came after [`super::BUILTINS`].
 
 use super::udf::Builtin;
-use super::{equality, hash_text, list_more, numbers, octets, periods, regexp, unistr};
+use super::{equality, hash_text, list_more, normal, numbers, octets, periods, regexp, unistr};
 
 /// All of them.
 pub(super) static BUILTINS: &[&Builtin] = &[
@@ -26,6 +26,8 @@ pub(super) static BUILTINS: &[&Builtin] = &[
     &periods::OVERLAP,
     &regexp::REGEXP_INSTR,
     &unistr::UNISTR,
+    &normal::NORMALIZE,
+    &normal::IS_NORMALIZED,
     &equality::LIST_KEY,
     &equality::EXACT,
     &equality::OF_EXACT,

@@ -44,7 +44,7 @@ fn escape_of(text: &str) -> EvalResult<Option<char>> {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         (c, None) => Ok(c),
-        _ => Err(EvalError::new("22019", "invalid escape string")),
+        _ => Err(EvalError::new("22025", "invalid escape string")),
     }
 }
 

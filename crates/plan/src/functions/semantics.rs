@@ -414,7 +414,7 @@ impl Rewriter<'_> {
                 let mut all = vec![*e];
                 all.append(&mut whens);
                 let mut all = self
-                    .unite_all(all, "CASE")
+                    .unite_all(all, "CASE/WHEN")
                     .map_err(uncompared)?
                     .into_iter()
                     .map(|e| self.key(e))

@@ -133,8 +133,12 @@ impl ScalarUDFImpl for PgFunction {
         }
         Ok(Arc::new(Field::new(self.def.name, ret, true)))
     }
+    /// A time where an interval is wanted stays one: DataFusion knows no such cast and would refuse the call. The rule
+    /// [`super::semantics`] writes it.
     fn coerce_types(&self, arg_types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok((self.def.bind)(arg_types)?.args)
+        let wanted = (self.def.bind)(arg_types)?.args;
+        let is_left = |have: &DataType, want: &DataType| matches!((have, want), (DataType::Time64(_), DataType::Interval(_)));
+        Ok(wanted.into_iter().zip(arg_types).map(|(want, have)| if is_left(have, &want) { have.clone() } else { want }).collect())
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let _zone = crate::local::enter_option(args.config_options.execution.time_zone.as_deref());

@@ -253,13 +253,8 @@ impl P<'_> {
             Some(TableConstraint::Check(c)) => {
                 Ok(Some(Constraint::Check(Check { name: c.name.as_ref().map(fold), column: None, condition: repaired(*c.expr) })))
             }
-            Some(TableConstraint::Unique(_)) => {
-                Err(PlanError::unsupported("UNIQUE constraints are not offered", "make the columns the primary key"))
-            }
-            Some(TableConstraint::ForeignKey(_)) => Err(PlanError::unsupported(
-                "foreign keys are not offered",
-                "leave the constraint out; a view can list rows without a partner",
-            )),
+            Some(TableConstraint::Unique(_)) => Err(no_unique()),
+            Some(TableConstraint::ForeignKey(_)) => Err(no_foreign_key()),
             Some(other) => Err(PlanError::unsupported(
                 format!("constraint is not offered: {other}"),
                 "leave it out; a view can list offending rows",
@@ -520,6 +515,8 @@ pub(super) fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>, checks
                     return Err(two_keys());
                 }
             }
+            ColumnOption::Unique(_) => return Err(no_unique()),
+            ColumnOption::ForeignKey(_) => return Err(no_foreign_key()),
             ColumnOption::Collation(c) if ["\"C\"", "\"POSIX\""].contains(&c.to_string().as_str()) => {}
             other => {
                 return Err(PlanError::unsupported(
@@ -533,6 +530,15 @@ pub(super) fn column(def: &ast::ColumnDef, key: &mut Option<Vec<String>>, checks
         return Err(two_sources(&spec));
     }
     Ok(spec)
+}
+
+fn no_unique() -> PlanError {
+    PlanError::unsupported("UNIQUE constraints are not offered", "make the columns the primary key")
+}
+
+fn no_foreign_key() -> PlanError {
+    let hint = "leave the constraint out; a view can list rows without a partner";
+    PlanError::unsupported("foreign keys are not offered", hint)
 }
 
 fn made_once(spec: &ColumnSpec) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Longer and shorter ways to say the same, turned into one when a query is read: `FETCH FIRST n ROWS ONLY` is `LIMIT n`, `GROUP BY ()`
-//! is the one empty grouping set, `ROW(a, b)` is `(a, b)`, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is), `FROM TABLE (f(..))` is `FROM f(..)`. (`TABLE t` is
-//! `SELECT * FROM t` in the tokens already.)
+//! is the one empty grouping set, `ROW(a, b)` is `(a, b)`, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is), `FROM TABLE (f(..))` is `FROM f(..)`,
+//! `normalize(x, NFC)` is `normalize(x, 'NFC')`. (`TABLE t` is `SELECT * FROM t` in the tokens already.)
 
 use super::{Result, cycle};
 use crate::error::PlanError;
@@ -39,6 +39,7 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) -> Result<()> {
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
             subscripted(e);
             row(e);
+            normalized(e);
             ControlFlow::Continue(())
         }
     }
@@ -89,6 +90,22 @@ fn row(e: &mut Expr) {
     };
     if let Some(items) = list.args.iter().map(item).collect::<Option<Vec<_>>>() {
         *e = Expr::Tuple(items);
+    }
+}
+
+/// The normal form that `normalize` names is a word there, and no column.
+fn normalized(e: &mut Expr) {
+    let Expr::Function(f) = e else { return };
+    let [ObjectNamePart::Identifier(name)] = f.name.0.as_slice() else { return };
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    if name.quote_style.is_some() || !name.value.eq_ignore_ascii_case("normalize") {
+        return;
+    }
+    let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(form))] = list.args.as_mut_slice() else { return };
+    let Expr::Identifier(word) = &*form else { return };
+    let word = Some(word.value.to_ascii_uppercase()).filter(|_| word.quote_style.is_none());
+    if let Some(word) = word.filter(|word| ["NFC", "NFD", "NFKC", "NFKD"].contains(&word.as_str())) {
+        *form = Expr::value(Value::SingleQuotedString(word));
     }
 }
 

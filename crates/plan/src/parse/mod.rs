@@ -33,6 +33,7 @@ mod redact;
 mod rights;
 mod session;
 mod session_window;
+mod similar;
 mod sink;
 mod stars;
 mod statement;
@@ -88,7 +89,7 @@ fn read(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
         numerals::check(sql, &tokens)?;
         let tokens = keywords::plain(strings::joined(sql, unicode::rewrite(sql, tokens)?)?);
         let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(subscripts::rewrite(
-            identity::rewrite(stars::rewrite(groups::rewrite(extras::rewrite(tokens)))),
+            identity::rewrite(stars::rewrite(groups::rewrite(extras::rewrite(similar::rewrite(tokens))))),
         )))))?;
         let tokens = cycle::rewrite(epoch::rewrite(emit::rewrite(tokens)?)?)?;
         let locks = tokens.iter().any(|t| matches!(&t.token, Token::Word(w) if w.keyword == Keyword::FOR));

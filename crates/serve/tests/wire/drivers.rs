@@ -112,3 +112,23 @@ async fn a_statement_is_prepared_in_sql_and_executed_with_values() {
     client.batch_execute("DISCARD ALL").await.unwrap();
     assert_eq!(code(&client, "EXECUTE i(5, 'x')").await, "26000");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_a_parameter_like_any_other() {
+    let site = site().await;
+    let client = site.client().await;
+    client.batch_execute("CREATE TABLE t (id INT PRIMARY KEY, y BYTEA)").await.unwrap();
+    let insert = client.prepare("INSERT INTO t VALUES ($1, $2)").await.unwrap();
+    assert_eq!(insert.params(), [Type::INT4, Type::BYTEA]);
+    let all: Vec<u8> = (0..=255).collect();
+    for (id, bytes) in [(1i32, &b""[..]), (2, b"\\x41'"), (3, &all), (4, b"\x1f")] {
+        client.execute(&insert, &[&id, &bytes]).await.unwrap();
+        let found = client.query_one("SELECT id, y, $1::bytea FROM t WHERE y = $1", &[&bytes]).await.unwrap();
+        assert_eq!((found.get::<_, i32>(0), found.get::<_, &[u8]>(1), found.get::<_, &[u8]>(2)), (id, bytes, bytes));
+    }
+    client.execute(&insert, &[&5i32, &None::<&[u8]>]).await.unwrap();
+    assert_eq!(client.execute("UPDATE t SET y = y || $1 WHERE y = $2", &[&&b"\0"[..], &&b"\x1f"[..]]).await.unwrap(), 1);
+    assert_eq!(rows(&client, "SELECT y FROM t WHERE id >= 4 ORDER BY id").await, ["\\x1f00", "NULL"]);
+    // what is a string of bits in PostgreSQL
+    assert_eq!(code(&client, "INSERT INTO t VALUES (6, x'1f')").await, "0A000");
+}

@@ -609,8 +609,9 @@ fn literal(value: &ArrayRef, ty: &DataType, casts: &mut syntax::Casts) -> Result
         return casts.to(syntax::null(), ty);
     }
     if let Some(bytes) = value.as_binary_opt::<i32>() {
-        let hex: String = bytes.value(0).iter().map(|b| format!("{b:02X}")).collect();
-        return Ok(ast::Expr::Value(ast::Value::HexStringLiteral(hex).into()));
+        // not X'..', which is a string of bits
+        let hex: String = bytes.value(0).iter().map(|b| format!("{b:02x}")).collect();
+        return casts.to(ast::Expr::Value(ast::Value::SingleQuotedString(format!("\\x{hex}")).into()), ty);
     }
     if let DataType::List(_) = value.data_type() {
         let text = regauge_plan::functions::cast::text_column(value).map_err(|e| Error::from_eval(&e))?;

@@ -119,7 +119,7 @@ pub(super) fn resolve(query: &mut Query, env: &mut Env<'_>, whole: Whole) -> Res
             _ => {}
         }
     }
-    Ok(())
+    row::unsorted(query)
 }
 
 /// Bare names in ORDER BY. One that is an output's means that, if it stands alone.

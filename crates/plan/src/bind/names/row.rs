@@ -16,7 +16,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, JoinOperator, ObjectName, OrderByExpr, Query, Select, SelectItem, TableFactor, TableWithJoins, Value, VisitorMut,
+    Ident, JoinOperator, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, Value, VisitorMut,
 };
 
 use super::shape::{Relation, Shape};
@@ -104,6 +105,85 @@ pub(super) fn sorted(s: &Select, keys: &mut Vec<OrderByExpr>, shape: &Shape, env
     }
     *keys = out;
     Ok(())
+}
+
+/// Refuses rows in the ORDER BY of UNION, INTERSECT and EXCEPT. PostgreSQL takes none that are written there; a column that is a row has
+/// nothing but its text here, which is not in the order of rows.
+///
+/// # Errors
+/// 0A000.
+pub(super) fn unsorted(query: &Query) -> Result<()> {
+    let mut body = query.body.as_ref();
+    while let SetExpr::Query(inner) = body {
+        body = inner.body.as_ref();
+    }
+    let (SetExpr::SetOperation { .. }, Some(OrderBy { kind: OrderByKind::Expressions(keys), .. })) = (body, &query.order_by)
+    else {
+        return Ok(());
+    };
+    for key in keys {
+        if fields(&key.expr).is_some() {
+            return Err(PlanError::unsupported(
+                "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
+                "name the columns one after the other: ORDER BY a, b",
+            ));
+        }
+        if place(body, &key.expr).is_some_and(|at| gives_row(body, at)) {
+            return Err(PlanError::unsupported(
+                "ORDER BY a row behind UNION, INTERSECT or EXCEPT is not offered",
+                "select and order its columns",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Which output a key of ORDER BY names, by its number or by the name that the first query gives it.
+fn place(body: &SetExpr, key: &Expr) -> Option<usize> {
+    let name = match key {
+        Expr::Nested(inner) => return place(body, inner),
+        Expr::Identifier(name) => fold(name),
+        Expr::Value(v) => match &v.value {
+            Value::Number(n, _) => return n.to_string().parse::<usize>().ok()?.checked_sub(1),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut first = body;
+    loop {
+        first = match first {
+            SetExpr::SetOperation { left, .. } => left.as_ref(),
+            SetExpr::Query(inner) => inner.body.as_ref(),
+            SetExpr::Select(s) => return s.projection.iter().position(|item| output(item).as_ref() == Some(&name)),
+            _ => return None,
+        };
+    }
+}
+
+/// Whether a query among them gives a row in this output. What a `*` gives that is still there is not known.
+fn gives_row(body: &SetExpr, at: usize) -> bool {
+    let mut todo = vec![body];
+    while let Some(body) = todo.pop() {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => todo.extend([left.as_ref(), right.as_ref()]),
+            SetExpr::Query(inner) => todo.push(inner.body.as_ref()),
+            SetExpr::Select(s) => {
+                let is_row = |item: &SelectItem| match item {
+                    SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => {
+                        Some(texts(e).is_some() || fields(e).is_some())
+                    }
+                    _ => None,
+                };
+                // `None` where a star stands before it
+                let items: Option<Vec<bool>> = s.projection.iter().take(at.saturating_add(1)).map(is_row).collect();
+                if items.is_some_and(|items| items.get(at) == Some(&true)) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The columns of a row's text.
