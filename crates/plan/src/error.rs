@@ -376,6 +376,9 @@ fn told_of_query(low: &str, line: &str) -> Option<PlanError> {
     } else if has("cast error: cannot cast string") {
         PlanError::invalid("22P02", line.rsplit("Cast error: ").next().unwrap_or_default())
             .with_hint("write the value in the form of the type that is expected")
+    } else if has("can't cast to") && has("in insubquery") {
+        PlanError::invalid("42883", "operator does not exist: no common type before IN and in its query")
+            .with_hint("add explicit casts")
     } else if has("for comparison operation") && low.matches("struct(").count() > 1 {
         PlanError::invalid("42601", "unequal number of entries in row expressions").with_hint("write as many on both sides")
     } else if has("for bitwise operation") || has("for comparison operation") {

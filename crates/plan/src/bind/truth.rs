@@ -62,7 +62,7 @@ fn literal(e: &mut Expr) {
     while let Expr::Nested(inner) = within {
         within = inner;
     }
-    if matches!(within, Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_))) {
+    if matches!(within, Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_))) {
         *e = cast(take(e), ast::DataType::Boolean);
     }
 }

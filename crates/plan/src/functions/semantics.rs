@@ -13,8 +13,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{Column, DFSchema, ExprSchema};
-use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, Cast, InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -216,18 +216,7 @@ impl Rewriter<'_> {
                 let expr = all.remove(0);
                 Ok(in_list(expr, all, negated))
             }
-            Expr::InSubquery(of) => {
-                // a query's texts are no numbers
-                let ty = self.type_of(&of.expr)?;
-                let inner = of.subquery.subquery.schema().fields().first().map(|f| f.data_type().clone());
-                if let Some(inner) = inner.filter(|t| is_text(t) != is_text(&ty) && *t != DataType::Null && ty != DataType::Null)
-                    && !is_unknown_literal(&of.expr)
-                {
-                    let what = format!("operator does not exist: {} = {}", type_name(&ty), type_name(&inner));
-                    return Err(EvalError::undefined(what).into());
-                }
-                Ok(Expr::InSubquery(of))
-            }
+            Expr::InSubquery(of) => self.in_query(of),
             Expr::Case(case) => self.case(case),
             Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
                 if let Some(literal) = super::open::inner(&func, &mut args) {
@@ -246,7 +235,9 @@ impl Rewriter<'_> {
                 match func.name() {
                     "coalesce" | "nvl" => Ok(func.call(self.unite_all(args, "COALESCE")?)),
                     "make_array" => {
-                        self.texts_alone(&args, "ARRAY")?;
+                        let types = args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?;
+                        let is_one = types.windows(2).all(|pair| pair[0] == pair[1]) || types.iter().any(DataType::is_nested);
+                        let args = if is_one { args } else { self.unite_all(args, "ARRAY")? };
                         Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
                     }
                     _ => Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
@@ -348,7 +339,13 @@ impl Rewriter<'_> {
                 _ => Ok(e),
             };
             let (left, right) = (as_other(left, &r)?, as_other(right, &l)?);
-            let are_alike = self.type_of(&left)? == self.type_of(&right)?;
+            let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
+            let are_alike = l == r;
+            let of_time = |ty: &DataType| matches!(ty, DataType::List(item) if item.data_type().is_temporal());
+            if !are_alike && is_comparison(op) && (of_time(&l) || of_time(&r)) {
+                let what = format!("operator does not exist: {} {op} {}", type_name(&l), type_name(&r));
+                return Err(EvalError::undefined(what).into());
+            }
             return Ok(match are_alike && is_comparison(op) {
                 true => original(self.key(left)?, self.key(right)?),
                 false => original(left, right),
@@ -393,6 +390,36 @@ impl Rewriter<'_> {
             }
             _ => Ok(original(left, right)),
         }
+    }
+
+    /// What is looked for in a query's rows has their type. A query's texts are no numbers, and days are moments beside moments, in the unit
+    /// that moments have here.
+    fn in_query(&self, of: InSubquery) -> DfResult<Expr> {
+        let InSubquery { expr, mut subquery, negated } = of;
+        let ty = self.type_of(&expr)?;
+        let inner = subquery.subquery.schema().fields().first().map_or(DataType::Null, |f| f.data_type().clone());
+        let is_open = ty == DataType::Null || inner == DataType::Null || is_unknown_literal(&expr);
+        if is_open || ty == inner || ty.is_nested() && inner.is_nested() {
+            return Ok(Expr::InSubquery(InSubquery { expr, subquery, negated }));
+        }
+        let common = bind::common(&ty, &inner).ok().filter(|_| is_text(&ty) == is_text(&inner));
+        let Some(common) = common else {
+            let what = format!("operator does not exist: {} = {}", type_name(&ty), type_name(&inner));
+            return Err(EvalError::undefined(what).into());
+        };
+        if !matches!(common, DataType::Timestamp(..)) {
+            return Ok(Expr::InSubquery(InSubquery { expr, subquery, negated }));
+        }
+        if inner != common {
+            let plan = Arc::unwrap_or_clone(subquery.subquery);
+            let columns = plan.schema().columns();
+            let cast = columns
+                .first()
+                .map(|c| Ok::<_, DataFusionError>(coerce(Expr::Column(c.clone()), &common, plan.schema())?.alias(&c.name)));
+            let cast = cast.transpose()?.into_iter().collect::<Vec<_>>();
+            subquery.subquery = Arc::new(LogicalPlanBuilder::from(plan).project(cast)?.build()?);
+        }
+        Ok(Expr::InSubquery(InSubquery { expr: Box::new(coerce(*expr, &common, self.schema)?), subquery, negated }))
     }
 
     /// A boolean: no number is one without a cast.
@@ -489,7 +516,7 @@ impl Rewriter<'_> {
 }
 
 /// What has no common type has no operator between it.
-fn uncompared(e: datafusion::error::DataFusionError) -> datafusion::error::DataFusionError {
+fn uncompared(e: DataFusionError) -> DataFusionError {
     let told = EvalError::from_datafusion(&e);
     match told.sqlstate {
         "42804" => EvalError::undefined(format!("operator does not exist: {}", told.message)).into(),
