@@ -47,7 +47,7 @@ pub(crate) fn spec(w: &Window, place: &mut Place<'_>) -> Result<Spec> {
     for (i, e) in w.window_expr.iter().enumerate() {
         let output = w.schema.fields().get(n_input + i).map(|f| f.data_type().clone());
         let output = scalar::output_type(&output.ok_or_else(|| PlanError::internal("a window without its columns"))?);
-        calls.push(call(window_function(e)?, output, schema, place)?);
+        calls.push(call(window_function(e)?, output, schema, &order, place)?);
     }
     Ok(Spec { partition, order, calls })
 }
@@ -91,7 +91,13 @@ pub(crate) fn any_ours(w: &Window) -> bool {
     w.window_expr.iter().any(|e| window_function(e).is_ok_and(|f| ours(f).is_some()))
 }
 
-fn call(f: &WindowFunction, output: DataType, schema: &DFSchema, place: &mut Place<'_>) -> Result<WindowCall> {
+fn call(
+    f: &WindowFunction,
+    output: DataType,
+    schema: &DFSchema,
+    order: &[OrderKey],
+    place: &mut Place<'_>,
+) -> Result<WindowCall> {
     let pg = ours(f).ok_or_else(|| not_offered(f.fun.name()))?;
     let params = &f.params;
     let (filter, given) = match params.args.split_last() {
@@ -127,7 +133,10 @@ fn call(f: &WindowFunction, output: DataType, schema: &DFSchema, place: &mut Pla
         },
     };
     let frame = match &pg.frame {
-        Some(written) if pg.func.looks_at_frame() => frame(written, &params.order_by, schema)?,
+        Some(written) if pg.func.looks_at_frame() => {
+            let frame = frame(written, &params.order_by, schema)?;
+            if order.is_empty() && frame.units != Units::Rows { of_peers(frame)? } else { frame }
+        }
         _ => Frame::default(),
     };
     Ok(WindowCall { func: pg.func, args, filter, frame, output })
@@ -165,6 +174,29 @@ fn frame(written: &WrittenFrame, order_by: &[SortExpr], schema: &DFSchema) -> Re
     };
     let (start, end) = (bound(&written.start, true)?, bound(&written.end, false)?);
     Ok(Frame { units: written.units, start, end, exclude: written.exclude })
+}
+
+/// The frame where nothing but constants orders: all rows of a partition are peers, so that an offset outwards holds them all.
+fn of_peers(frame: Frame) -> Result<Frame> {
+    let is_zero = |v: &Value| match v.datum {
+        Datum::Int(n) => n == 0,
+        Datum::Decimal(n) => n == 0,
+        Datum::Float(x) => x == 0.0,
+        Datum::Interval { months, days, nanos } => (months, days, nanos) == (0, 0, 0),
+        _ => false,
+    };
+    let bound = |b: Bound, outwards: Bound| match (b, &outwards) {
+        (Bound::Preceding(_), Bound::UnboundedPreceding) | (Bound::Following(_), Bound::UnboundedFollowing) => Ok(outwards),
+        (Bound::Preceding(v) | Bound::Following(v), _) if is_zero(&v) => Ok(Bound::CurrentRow),
+        (Bound::Preceding(_) | Bound::Following(_), _) => Err(PlanError::unsupported(
+            "a frame that begins behind the current row or ends before it is not offered where ORDER BY is a constant",
+            "order by a column, or leave ORDER BY out and count in ROWS",
+        )),
+        (other, _) => Ok(other),
+    };
+    let Frame { units, start, end, exclude } = frame;
+    let start = bound(start, Bound::UnboundedPreceding)?;
+    Ok(Frame { units, start, end: bound(end, Bound::UnboundedFollowing)?, exclude })
 }
 
 /// The offset of a bound, of the type that its unit counts in.
