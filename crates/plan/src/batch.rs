@@ -110,12 +110,6 @@ pub fn of_one_row(e: &ast::Expr, place: &str) -> Result<(), PlanError> {
     bind::one_row::check(e, place)
 }
 
-/// What is to be said of a relation that is not there, if it is written with arguments as a function is: `FROM abs(1)`.
-#[must_use]
-pub fn no_relation(query: &ast::Query, relation: &str) -> Option<PlanError> {
-    bind::calls::no_relation(query, relation)
-}
-
 /// Makes the orders total that a LIMIT reads: ties, and LIMIT without ORDER BY, are broken by the whole row. When `open`, an
 /// outermost LIMIT without ORDER BY takes what comes first: that is a statement's, which no view has to agree with.
 ///

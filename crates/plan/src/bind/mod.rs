@@ -8,7 +8,7 @@ mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
 mod bits;
-pub(crate) mod calls;
+mod calls;
 mod check;
 mod clauses;
 mod distinct_on;
