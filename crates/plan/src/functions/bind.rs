@@ -199,6 +199,7 @@ fn known(op: Arith, l: &DataType, r: &DataType) -> EvalResult<Bound> {
         (Mul, n, Interval(_)) if is_number(n) => bound(&Float64, &span, span.clone()),
         (Add | Sub, Time64(_), Interval(_)) => bound(&pgtypes::time(), &span, pgtypes::time()),
         (Add, Interval(_), Time64(_)) => bound(&span, &pgtypes::time(), pgtypes::time()),
+        (Sub, Interval(_), Time64(_)) => bound(&span, &pgtypes::time(), span.clone()),
         (Sub, Time64(_), Time64(_)) => bound(&pgtypes::time(), &pgtypes::time(), span.clone()),
         _ => Err(undefined(op, l, r)),
     }
