@@ -37,7 +37,7 @@ fn undefined(name: &str, types: &[DataType]) -> EvalError {
 pub(super) fn beside(list: &DataType, value: &DataType) -> Option<DataType> {
     let known = |ty: &DataType| if *ty == DataType::Null { DataType::Utf8 } else { ty.clone() };
     match item(list) {
-        Some(of) => bind::common(of, value).ok().map(|ty| known(&ty)),
+        Some(of) => bind::united(of, value).ok().map(|ty| known(&ty)),
         None if is_unknown(list) => Some(known(value)),
         None => None,
     }

@@ -62,9 +62,6 @@ pub(super) fn binary(op: Arith, args: &Args<'_>) -> EvalResult<ArrayRef> {
         (Time64(_), Interval(_)) => {
             both::<Time, Span, Time>(args, |t, s| Ok((t + if minus { -us(s) } else { us(s) }).rem_euclid(DAY_US)))
         }
-        (Interval(_), Time64(_)) if minus => {
-            both::<Span, Time, Span>(args, |s, t| add_spans(s, IntervalMonthDayNano::new(0, 0, -t * 1000)))
-        }
         (Interval(_), Time64(_)) => both::<Span, Time, Time>(args, |s, t| Ok((t + us(s)).rem_euclid(DAY_US))),
         (Time64(_), Time64(_)) => both::<Time, Time, Span>(args, |a, b| Ok(IntervalMonthDayNano::new(0, 0, (a - b) * 1000))),
         _ => Err(EvalError::internal(format!("no operator {} for {l} and {r}", op.sign()))),
