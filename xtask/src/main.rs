@@ -7,7 +7,7 @@
 //! cargo xtask test                     all tests in the dev profile; installs what they lack
 //! cargo xtask tidy                     crate walls, file sizes, ARCHITECTURE.md
 //! cargo xtask slt [--bless] [FILE..]   the SQL text files; --bless asks PostgreSQL anew
-//! cargo xtask oracle --views N --seed S [--workers W]   random views against PostgreSQL
+//! cargo xtask oracle [--optimised] --views N --seed S [--workers W]   random views against PostgreSQL
 //! cargo xtask equalities [--cases N] [--seed S]          queries that must say the same, against each other
 //! cargo xtask kill [--cycles N]        kill -9 of the real server in the middle of appends
 //! cargo xtask sim --seeds N --seed S [--ops N] [--jobs N]     the whole system under one seed, N of them
@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
-                     oracle [--views N] [--seed S] [--workers W] | equalities [--cases N] [--seed S] | kill [--cycles N] | \
+                     oracle [--optimised] [--views N] [--seed S] [--workers W] | equalities [--cases N] [--seed S] | kill [--cycles N] | \
                      sim [--seeds N] [--seed S] [--ops N] [--jobs N] [--plant BUG] | soak [--only NAME] [--minutes N] [--seed S] [--dev] | fuzz [--only TARGET] [--minutes N] [--seed S] | \
                      bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json] | \
                      bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]";

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{needs, step};
+use crate::{needs, soak, step};
 
 /// `slt [--bless] [FILE..]`: the SQL text files, all or some.
 pub fn slt(root: &Path, args: &[String]) -> Result<()> {
@@ -22,18 +22,23 @@ pub fn slt(root: &Path, args: &[String]) -> Result<()> {
         let names: Vec<&str> = files.iter().map(|file| file.as_str()).collect();
         env.push(("REGAUGE_SLT_FILES", names.join(",")));
     }
-    run(root, "slt::", &env)
+    run(root, "dev", "slt::", &env)
 }
 
-/// `oracle [--views N] [--seed S] [--workers W]`: random views against PostgreSQL.
+/// `oracle [--optimised] [--views N] [--seed S] [--workers W]`: random views against PostgreSQL; for the long runs in the profile of attacks,
+/// which has first to be built.
 pub fn oracle(root: &Path, args: &[String]) -> Result<()> {
     let mut env = needs::install_for_tests()?.env();
+    let (profile, args) = match args {
+        [flag, rest @ ..] if flag == "--optimised" => (soak::SOAK, rest),
+        all => ("dev", all),
+    };
     for (name, value) in oracle_sizes(args)? {
         env.push((name, value.to_string()));
     }
     let last = std::env::temp_dir().join(format!("regauge-oracle-{}", std::process::id()));
     env.push(("REGAUGE_ORACLE_LAST_LINE", last.display().to_string()));
-    let done = run(root, "random::", &env);
+    let done = run(root, profile, "random::", &env);
     if let Ok(line) = std::fs::read_to_string(&last) {
         println!("{line}");
         std::fs::remove_file(&last)?;
@@ -54,7 +59,7 @@ pub fn equalities(root: &Path, args: &[String]) -> Result<()> {
         };
         env.push((name, value.parse::<u64>().context(USAGE)?.to_string()));
     }
-    run(root, "equalities::queries", &env)
+    run(root, "dev", "equalities::queries", &env)
 }
 
 /// `kill [--cycles N]`: `kill -9` of the real server in the middle of appends.
@@ -76,7 +81,7 @@ fn oracle_sizes(args: &[String]) -> Result<Vec<(&'static str, u64)>> {
             "--views" => "REGAUGE_ORACLE_VIEWS",
             "--seed" => "REGAUGE_ORACLE_SEED",
             "--workers" => "REGAUGE_ORACLE_WORKERS",
-            other => bail!("unknown flag `{other}`: usage: cargo xtask oracle --views N --seed S [--workers W]"),
+            other => bail!("unknown flag `{other}`: usage: cargo xtask oracle [--optimised] --views N --seed S [--workers W]"),
         };
         let value = rest.next().with_context(|| format!("{flag} needs a number"))?;
         let value = value.parse().with_context(|| format!("{flag} is not a number: {value}"))?;
@@ -85,8 +90,9 @@ fn oracle_sizes(args: &[String]) -> Result<Vec<(&'static str, u64)>> {
     Ok(sizes)
 }
 
-fn run(root: &Path, filter: &str, env: &[(&'static str, String)]) -> Result<()> {
-    let args = ["test", "--workspace", "--test", "oracle", "--", filter, "--nocapture", "--include-ignored"];
+fn run(root: &Path, profile: &str, filter: &str, env: &[(&'static str, String)]) -> Result<()> {
+    let args =
+        ["test", "--workspace", "--profile", profile, "--test", "oracle", "--", filter, "--nocapture", "--include-ignored"];
     step::cargo(root, &args, env)
 }
 

@@ -19,6 +19,9 @@ use crate::{needs, step};
 
 const USAGE: &str = "usage: cargo xtask soak [--only NAME] [--minutes N] [--seed S] [--dev]";
 
+/// The profile of attacks: optimised, with the assertions of own crates.
+pub const SOAK: &str = "soak";
+
 /// Something that can be attacked for a time.
 struct Attack {
     name: &'static str,
@@ -101,7 +104,7 @@ const ATTACKS: &[Attack] = &[
 
 /// `sim ..`: the simulation, with its own words.
 pub fn sim(root: &Path, args: &[String]) -> Result<()> {
-    let program = build(root, "regauge-sim", false)?;
+    let program = build(root, "regauge-sim", SOAK)?;
     step::wait(Command::new(program).arg("many").args(args), "regauge-sim")
 }
 
@@ -122,7 +125,7 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
         let (seconds, seed) = (share.to_string(), wish.seed.to_string());
         let sum = match attack.act {
             Act::Sim => {
-                let mut command = Command::new(build(root, "regauge-sim", wish.dev)?);
+                let mut command = Command::new(build(root, "regauge-sim", wish.profile())?);
                 one(command.args(["many", "--seconds", &seconds, "--seed", &seed]), "sim: ")?
             }
             Act::Fuzz => {
@@ -133,7 +136,7 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
                 }
                 sum
             }
-            Act::Tests { of, sizes } => tests(root, of, sizes, share, wish.seed)?,
+            Act::Tests { of, sizes } => tests(root, of, sizes, share, &wish)?,
         };
         println!("{}", sum.line(attack.name));
         sums.push((attack.name, sum));
@@ -207,11 +210,15 @@ struct Wish {
     only: Option<String>,
     minutes: u64,
     seed: u64,
-    /// The simulation in the development build: slower, and there at once.
+    /// All but the fuzzer in the development build: slower, and there at once.
     dev: bool,
 }
 
 impl Wish {
+    fn profile(&self) -> &'static str {
+        if self.dev { "dev" } else { SOAK }
+    }
+
     fn of(args: &[String]) -> Result<Wish> {
         let mut wish = Wish { only: None, minutes: 10, seed: 1, dev: false };
         let mut words = args.iter();
@@ -236,12 +243,10 @@ impl Wish {
     }
 }
 
-/// Builds a program, optimised or not, and says where it is.
-fn build(root: &Path, bin: &str, dev: bool) -> Result<PathBuf> {
-    let mut args = vec!["build", "--workspace", "--bin", bin];
-    args.extend((!dev).then_some("--release"));
-    step::cargo(root, &args, &[])?;
-    Ok(target(root).join(if dev { "debug" } else { "release" }).join(bin))
+/// Builds a program and says where it is.
+fn build(root: &Path, bin: &str, profile: &str) -> Result<PathBuf> {
+    step::cargo(root, &["build", "--workspace", "--bin", bin, "--profile", profile], &[])?;
+    Ok(target(root).join(if profile == "dev" { "debug" } else { profile }).join(bin))
 }
 
 fn target(root: &Path) -> PathBuf {
@@ -252,8 +257,8 @@ fn target(root: &Path) -> PathBuf {
 fn build_watched(root: &Path) -> Result<PathBuf> {
     let me = std::env::current_exe().context("who am I")?;
     let env = [("RUSTC_WORKSPACE_WRAPPER", me.display().to_string())];
-    step::cargo(root, &["build", "--workspace", "--bin", "regauge-fuzz"], &env)?;
-    Ok(target(root).join("debug/regauge-fuzz"))
+    step::cargo(root, &["build", "--workspace", "--bin", "regauge-fuzz", "--profile", SOAK], &env)?;
+    Ok(target(root).join(SOAK).join("regauge-fuzz"))
 }
 
 /// Called by cargo in rustc's place, for crates of this workspace: adds what makes LLVM count edges. All of it is in the stable compiler.
@@ -287,10 +292,11 @@ fn one(command: &mut Command, begins: &str) -> Result<Sum> {
 type Pairs = &'static [(&'static str, &'static str)];
 
 /// Runs tests under one seed after another until the time is up.
-fn tests(root: &Path, of: Pairs, sizes: &[(&str, Size)], seconds: u64, seed: u64) -> Result<Sum> {
+fn tests(root: &Path, of: Pairs, sizes: &[(&str, Size)], seconds: u64, wish: &Wish) -> Result<Sum> {
     let found = if of.iter().any(|(binary, _)| *binary == "oracle") { needs::install_for_tests()?.env() } else { vec![] };
     // a tree that does not build breaks no promise
-    let mut build = vec!["test", "--no-run", "--workspace"];
+    let (profile, seed) = (wish.profile(), wish.seed);
+    let mut build = vec!["test", "--no-run", "--workspace", "--profile", profile];
     for &(binary, _) in of {
         if !build.contains(&binary) {
             build.extend(["--test", binary]);
@@ -302,7 +308,7 @@ fn tests(root: &Path, of: Pairs, sizes: &[(&str, Size)], seconds: u64, seed: u64
         for &(binary, filter) in of {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut command = Command::new(cargo);
-            command.args(["test", "-q", "--workspace", "--test", binary, "--", filter]);
+            command.args(["test", "-q", "--workspace", "--profile", profile, "--test", binary, "--", filter]);
             command.args(["--nocapture", "--test-threads", "1", "--include-ignored"]);
             command.current_dir(root).env("REGAUGE_SEED", (seed + n).to_string());
             command.env("REGAUGE_ORACLE_SEED", (seed + n).to_string());
@@ -355,6 +361,7 @@ mod tests_of_words {
 
     #[test]
     fn a_soak_is_told_what_to_attack_and_for_how_long() {
+        assert_eq!(wish("--only kill").map(|w| w.profile()), Some("soak"));
         let wanted = Wish { only: Some("sim".to_owned()), minutes: 3, seed: 7, dev: true };
         assert_eq!(wish("--only sim --dev --minutes 3 --seed 7"), Some(wanted));
         for bad in ["--only everything", "--minutes", "--minutes soon", "--fast 1"] {

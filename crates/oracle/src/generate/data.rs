@@ -52,6 +52,55 @@ pub fn json(at: usize) -> String {
     format!("CAST('{}' AS jsonb)", JSONS[at % JSONS.len()])
 }
 
+/// A date: ends of months, leap days, both sides of the epoch.
+pub fn date(at: usize) -> String {
+    const DATES: &[&str] = &[
+        "2026-01-01",
+        "2026-01-31",
+        "2026-02-28",
+        "2024-02-29",
+        "2025-12-31",
+        "1970-01-01",
+        "1969-12-31",
+        "2000-02-29",
+        "2026-03-29",
+        "1900-03-01",
+        "2026-10-25",
+        "2026-12-28",
+    ];
+    format!("DATE '{}'", DATES[at % DATES.len()])
+}
+
+/// A moment with its zone: around changes of clocks, equal ones written in two zones.
+pub fn zoned(at: usize) -> String {
+    const MOMENTS: &[&str] = &[
+        "2026-01-01 00:00:00+00",
+        "2026-01-01 01:00:00+01",
+        "2026-03-29 00:59:59.999999+00",
+        "2026-03-29 01:00:00+00",
+        "2026-10-25 00:30:00+00",
+        "2026-10-25 01:30:00+00",
+        "1969-12-31 23:59:59+00",
+        "2024-02-29 12:00:00-08",
+        "2026-03-08 07:30:00+00",
+        "2026-11-01 05:30:00+00",
+        "2026-06-15 12:00:00+00",
+        "2026-06-15 14:00:00+02",
+    ];
+    format!("TIMESTAMPTZ '{}'", MOMENTS[at % MOMENTS.len()])
+}
+
+/// Bytes: none, zeros, what is no UTF-8.
+pub fn bytes(at: usize) -> String {
+    const BYTES: &[&str] = &["", "00", "61", "6162", "ff", "c328", "0061", "616200"];
+    format!("CAST('\\x{}' AS bytea)", BYTES[at % BYTES.len()])
+}
+
+/// An uuid.
+pub fn uuid(at: usize) -> String {
+    format!("CAST('{:08x}-0000-4000-8000-00000000000{}' AS uuid)", (at % 5) * 0x3fff_ffff, at % 3)
+}
+
 /// A table together with what the generator knows of its values.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -96,6 +145,10 @@ fn table(rng: &mut Rng, at: usize, large: bool) -> Source {
         (8, Ty::Timestamp),
         (9, Ty::Span),
         (9, Ty::Json),
+        (6, Ty::Date),
+        (5, Ty::Zoned),
+        (3, Ty::Bytes),
+        (3, Ty::Uuid),
     ];
     // Two integers always: something to join on, something to add.
     let mut drawn = vec![Ty::Int, Ty::Int];
@@ -128,6 +181,10 @@ fn letter(ty: Ty) -> char {
         Ty::Timestamp => 'm',
         Ty::Span => 'p',
         Ty::Json => 'j',
+        Ty::Date => 'e',
+        Ty::Zoned => 'z',
+        Ty::Bytes => 'y',
+        Ty::Uuid => 'u',
     }
 }
 
@@ -143,6 +200,10 @@ pub fn sql_type(ty: Ty) -> String {
         Ty::Timestamp => "timestamp".into(),
         Ty::Span => "interval".into(),
         Ty::Json => "jsonb".into(),
+        Ty::Date => "date".into(),
+        Ty::Zoned => "timestamptz".into(),
+        Ty::Bytes => "bytea".into(),
+        Ty::Uuid => "uuid".into(),
     }
 }
 
@@ -210,6 +271,10 @@ pub fn value(rng: &mut Rng, col: &Column) -> String {
         }
         Ty::Span => span(at),
         Ty::Json => json(at),
+        Ty::Date => date(at),
+        Ty::Zoned => zoned(at),
+        Ty::Bytes => bytes(at),
+        Ty::Uuid => uuid(at),
     }
 }
 

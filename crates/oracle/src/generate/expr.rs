@@ -2,7 +2,7 @@
 //! compute the same bits.
 
 use super::data::{self, sql_type};
-use super::{Col, Ty};
+use super::{Col, Ty, functions};
 use crate::rng::Rng;
 
 /// An expression with its type.
@@ -19,10 +19,12 @@ pub struct Expr {
 }
 
 /// An integer of so many digits always fits.
-const INT_DIGITS: u8 = 9;
-const BIGINT_DIGITS: u8 = 18;
+pub(super) const INT_DIGITS: u8 = 9;
+pub(super) const BIGINT_DIGITS: u8 = 18;
 /// Digits before and behind the point together; regauge's widest is 38, sums add 6.
-const NUMERIC_DIGITS: u8 = 26;
+pub(super) const NUMERIC_DIGITS: u8 = 26;
+/// Small values, or a sum in another order differs by more than the tolerance.
+pub(super) const DOUBLE_DIGITS: u8 = 6;
 
 impl Expr {
     fn exact(sql: String, ty: Ty, digits: u8) -> Self {
@@ -45,6 +47,9 @@ pub fn value(rng: &mut Rng, scope: &[Col], ty: Ty, depth: usize) -> Expr {
     if depth == 0 || rng.percent(35) {
         return leaf(rng, scope, ty);
     }
+    if rng.percent(25) {
+        return functions::call(rng, scope, ty, depth - 1);
+    }
     if rng.percent(22) {
         return any_type(rng, scope, ty, depth - 1);
     }
@@ -58,12 +63,12 @@ pub fn value(rng: &mut Rng, scope: &[Col], ty: Ty, depth: usize) -> Expr {
         Ty::Timestamp => timestamp(rng, scope, depth - 1),
         Ty::Span => span(rng, scope, depth - 1),
         // What else takes a jsonb sees how it is written.
-        Ty::Json => any_type(rng, scope, ty, depth - 1),
+        Ty::Json | Ty::Date | Ty::Zoned | Ty::Bytes | Ty::Uuid => any_type(rng, scope, ty, depth - 1),
     }
 }
 
 /// A column where there is one, else a literal.
-fn leaf(rng: &mut Rng, scope: &[Col], ty: Ty) -> Expr {
+pub(super) fn leaf(rng: &mut Rng, scope: &[Col], ty: Ty) -> Expr {
     let columns = columns_of(scope, ty);
     if let Some(col) = rng.pick(&columns)
         && rng.percent(85)
@@ -85,6 +90,10 @@ fn leaf(rng: &mut Rng, scope: &[Col], ty: Ty) -> Expr {
         Ty::Timestamp => Expr::exact(format!("TIMESTAMP '2026-01-01 0{}:30:00'", rng.below(10)), ty, 0),
         Ty::Span => Expr::exact(data::span(rng.below(12)), ty, 0),
         Ty::Json => Expr::exact(data::json(rng.below(15)), ty, 0),
+        Ty::Date => Expr::exact(data::date(rng.below(12)), ty, 0),
+        Ty::Zoned => Expr::exact(data::zoned(rng.below(12)), ty, 0),
+        Ty::Bytes => Expr::exact(data::bytes(rng.below(8)), ty, 0),
+        Ty::Uuid => Expr::exact(data::uuid(rng.below(8)), ty, 0),
     }
 }
 
@@ -193,8 +202,7 @@ fn double(rng: &mut Rng, scope: &[Col], depth: usize) -> Expr {
         }
         _ => (format!("(- {})", a.sql), a.digits),
     };
-    // Small values, or a sum in another order differs by more than the tolerance.
-    if digits > 6 {
+    if digits > DOUBLE_DIGITS {
         return leaf(rng, scope, Ty::Double);
     }
     // One IEEE operation on equal bits gives equal bits.
@@ -273,7 +281,7 @@ pub fn predicate(rng: &mut Rng, scope: &[Col], depth: usize) -> String {
     let ty = rng.pick(&types).copied().unwrap_or(Ty::Int);
     let inner = depth.saturating_sub(1);
     let a = leaf(rng, scope, ty).sql;
-    match rng.below(13) {
+    match rng.below(15) {
         0 => format!("{a} IS NULL"),
         1 => format!("{a} IS NOT NULL"),
         2 => {
@@ -299,6 +307,7 @@ pub fn predicate(rng: &mut Rng, scope: &[Col], depth: usize) -> String {
             format!("({b} <> 0 AND {a} / {b} >= 1)")
         }
         8 => super::json::predicate(rng, scope, inner),
+        9 | 10 => functions::condition(rng, scope, inner),
         _ => {
             let operator = ["=", "<>", "<", "<=", ">", ">="][rng.below(6)];
             let b = value(rng, scope, ty, inner).sql;

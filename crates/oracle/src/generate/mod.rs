@@ -10,6 +10,7 @@
 mod asof;
 mod data;
 mod expr;
+mod functions;
 mod json;
 mod over;
 mod query;
@@ -42,6 +43,14 @@ pub enum Ty {
     Span,
     /// jsonb, likewise
     Json,
+    /// date
+    Date,
+    /// timestamptz
+    Zoned,
+    /// bytea
+    Bytes,
+    /// uuid
+    Uuid,
     /// An array of anything: shown, never computed with.
     Array,
 }

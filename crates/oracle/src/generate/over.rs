@@ -142,7 +142,9 @@ impl Maker<'_> {
             Ty::Int | Ty::BigInt => Some(vec!["0", "1", "2", "10"]),
             Ty::Numeric(_) => Some(vec!["0", "1", "0.25", "2.5"]),
             Ty::Double => Some(vec!["0", "1", "0.5"]),
-            Ty::Timestamp => Some(vec!["INTERVAL '1 hour'", "INTERVAL '1 day'", "INTERVAL '2 months'", "'30 minutes'"]),
+            Ty::Timestamp | Ty::Date | Ty::Zoned => {
+                Some(vec!["INTERVAL '1 hour'", "INTERVAL '1 day'", "INTERVAL '2 months'", "'30 minutes'"])
+            }
             _ => None,
         });
         let counts = vec!["0", "1", "2", "5"];

@@ -2,7 +2,7 @@
 
 use super::data::Source;
 use super::expr::{self, Expr};
-use super::{Col, Rel, Ty};
+use super::{Col, Rel, Ty, functions};
 use crate::case::{Text, Window, Windows};
 use crate::rng::Rng;
 
@@ -136,12 +136,27 @@ impl<'a> Maker<'a> {
             && let Some(windowed) = self.windowed()
         {
             windowed
+        } else if self.rng.percent(3) {
+            self.values()
         } else if !self.views.is_empty() && self.rng.percent(30) {
             self.rng.pick(self.views).cloned().unwrap_or_else(|| self.bases[0].clone())
         } else {
             self.rng.pick(self.bases).cloned().unwrap_or_else(|| self.bases[0].clone())
         };
         self.named(rel)
+    }
+
+    /// Rows that stand in the query.
+    fn values(&mut self) -> Rel {
+        let n = 1 + self.rng.below(4);
+        let row = |rng: &mut Rng| {
+            let word = ["'a'", "'ab'", "NULL", "''"][rng.below(4)];
+            format!("({}, CAST({word} AS text))", rng.range(-2, 6))
+        };
+        let rows: Vec<String> = (0..n).map(|_| row(&mut self.rng)).collect();
+        let column = |name: &str, ty| Col { name: name.into(), ty, digits: 1, exact: true, distinct: 3.0 };
+        let cols = vec![column("column1", Ty::Int), column("column2", Ty::Text)];
+        Rel { sql: Text::same(format!("(VALUES {})", rows.join(", "))), cols, rows: 4.0, uses: Vec::new() }
     }
 
     pub(super) fn named(&mut self, rel: Rel) -> Item {
@@ -168,6 +183,9 @@ impl<'a> Maker<'a> {
                 }
                 if !exact && self.rng.percent(4) {
                     return expr::quotient(&mut self.rng, scope);
+                }
+                if !exact && self.rng.percent(6) {
+                    return functions::shown(&mut self.rng, scope);
                 }
                 let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
                 expr::value(&mut self.rng, scope, ty, 2)
@@ -281,6 +299,13 @@ impl<'a> Maker<'a> {
         if rows(distinct) > ROWS_MAX {
             return None;
         }
+        let moment = |item: &Item| item.scope.iter().find(|c| c.ty == Ty::Timestamp && c.exact).map(|c| c.name.clone());
+        if let (Some(l), Some(r)) = (moment(left), moment(right))
+            && self.rng.percent(30)
+        {
+            let (back, ahead) = (self.rng.below(3), self.rng.below(3));
+            on = format!("{on} AND {r} BETWEEN {l} - INTERVAL '{back} hours' AND {l} + INTERVAL '{ahead} hours'");
+        }
         if self.rng.percent(40) {
             let both: Vec<Col> = left.scope.iter().chain(&right.scope).cloned().collect();
             let residual = expr::predicate(&mut self.rng, &both, 1);
@@ -291,6 +316,11 @@ impl<'a> Maker<'a> {
 
     fn join(&mut self, depth: usize) -> Query {
         let mut left = self.item(depth);
+        if self.rng.percent(8)
+            && let Some(query) = self.join_using(depth)
+        {
+            return query;
+        }
         let n = 1 + usize::from(self.rng.percent(25));
         let mut joined = false;
         for _ in 0..n {
@@ -313,6 +343,38 @@ impl<'a> Maker<'a> {
         let filter = self.filter(&left.scope, 30);
         let sql = Text::same(head).with(" FROM ").and(&left.sql).with(&filter);
         Query { sql, cols, rows: left.rows, uses: left.uses }
+    }
+
+    /// `left JOIN right USING (c)`, whose one column by that name is of both.
+    fn join_using(&mut self, depth: usize) -> Option<Query> {
+        let (left, right) = (self.item(depth), self.item(depth.saturating_sub(1)));
+        let bare = |col: &Col| col.name.rsplit('.').next().unwrap_or_default().to_owned();
+        let mut shared = vec![];
+        for a in left.scope.iter().filter(|c| c.exact && c.ty != Ty::Array) {
+            shared.extend(
+                right.scope.iter().filter(|b| b.exact && b.ty == a.ty && bare(b) == bare(a)).map(|b| (a.clone(), b.clone())),
+            );
+        }
+        let (a, b) = self.rng.pick(&shared)?.clone();
+        let rows = left.rows * right.rows / a.distinct.max(b.distinct).max(1.0);
+        if rows > ROWS_MAX {
+            return None;
+        }
+        let word = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"][self.rng.below(4)];
+        let name = bare(&a);
+        let merged = Col { name: name.clone(), digits: a.digits.max(b.digits), ..a };
+        let scope: Vec<Col> = std::iter::once(merged).chain(left.scope).chain(right.scope).collect();
+        let rows = rows.max(left.rows).max(right.rows);
+        let outputs = self.outputs(&scope, false);
+        let (head, cols) = Self::select("SELECT", &outputs, rows);
+        let filter = self.filter(&scope, 30);
+        let sql = Text::same(head)
+            .with(" FROM ")
+            .and(&left.sql)
+            .with(&format!(" {word} "))
+            .and(&right.sql)
+            .with(&format!(" USING ({name}){filter}"));
+        Some(Query { sql, cols, rows, uses: left.uses.into_iter().chain(right.uses).collect() })
     }
 
     fn semi(&mut self, depth: usize) -> Query {
@@ -375,12 +437,19 @@ impl<'a> Maker<'a> {
         for _ in 0..1 + self.rng.below(4) {
             outputs.push(self.call(&item.scope));
         }
+        // Only columns: a constant among the keys of a set is a position.
+        let plain = keys.iter().all(|k| item.scope.iter().any(|c| c.name == k.sql));
+        let in_sets = !keys.is_empty() && plain && self.rng.percent(20);
+        if let Some(key) = keys.first()
+            && in_sets
+            && self.rng.percent(40)
+        {
+            outputs.push(Expr { sql: format!("GROUPING({})", key.sql), ty: Ty::Int, digits: 1, exact: true });
+        }
         let (head, cols) = Self::select("SELECT", &outputs, item.rows);
         let filter = self.filter(&item.scope, 30);
         let mut tail = filter;
-        // Only columns: a constant among the keys of a set is a position.
-        let plain = keys.iter().all(|k| item.scope.iter().any(|c| c.name == k.sql));
-        if !keys.is_empty() && plain && self.rng.percent(20) {
+        if in_sets {
             tail = format!("{tail} GROUP BY {}", self.sets(keys));
         } else if !keys.is_empty() {
             let positions: Vec<String> = (1..=keys.len()).map(|at| at.to_string()).collect();
@@ -404,6 +473,10 @@ impl<'a> Maker<'a> {
             return self.filtered_call(scope, drawn);
         }
         let types = expr::present(scope);
+        if self.rng.percent(5) {
+            let drawn = self.json_list(scope);
+            return self.filtered_call(scope, drawn);
+        }
         let ty = self.rng.pick(&types).copied().unwrap_or(Ty::Int);
         let arg = expr::value(&mut self.rng, scope, ty, 1);
         // A bare literal has no type yet: `array_agg('x')` is not unique in PostgreSQL, and ORDER BY would not find it among the arguments.
@@ -429,14 +502,29 @@ impl<'a> Maker<'a> {
             (Ty::Int | Ty::BigInt | Ty::Numeric(_), 8) => (format!("avg({distinct}{a})"), Ty::Numeric(16), arg.digits, false),
             (Ty::Double, 8) => (format!("avg({a})"), Ty::Double, 9, false),
             (Ty::Span, 5..=7) => (format!("sum({distinct}{a})"), Ty::Span, 0, true),
-            // PostgreSQL has neither the least nor the greatest jsonb.
-            (Ty::Json, _) => (format!("count(DISTINCT {a})"), Ty::BigInt, 6, true),
+            // PostgreSQL has neither the least nor the greatest of these.
+            (Ty::Json | Ty::Bytes | Ty::Uuid, _) => (format!("count(DISTINCT {a})"), Ty::BigInt, 6, true),
             (ty, n) => {
                 let word = if n % 2 == 0 { "min" } else { "max" };
                 (format!("{word}({a})"), ty, arg.digits, true)
             }
         };
         self.filtered_call(scope, Expr { sql, ty, digits, exact })
+    }
+
+    /// jsonb_agg and jsonb_object_agg, ordered by all that goes in; of equal keys the last one stays.
+    fn json_list(&mut self, scope: &[Col]) -> Expr {
+        let ty = [Ty::Int, Ty::Text, Ty::Bool][self.rng.below(3)];
+        let word = |e: Expr| if e.sql.starts_with('\'') { format!("CAST({} AS text)", e.sql) } else { e.sql };
+        let a = word(expr::value(&mut self.rng, scope, ty, 1));
+        let sql = if self.rng.percent(50) {
+            let order = self.order_within(scope, &a, "");
+            format!("jsonb_agg({a} ORDER BY {order})")
+        } else {
+            let key = word(expr::value(&mut self.rng, scope, Ty::Text, 1));
+            format!("jsonb_object_agg(COALESCE({key}, ''), {a} ORDER BY {a})")
+        };
+        Expr { sql, ty: Ty::Json, digits: 0, exact: true }
     }
 
     /// The call over some rows only, sometimes.

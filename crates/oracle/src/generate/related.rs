@@ -128,7 +128,7 @@ impl Maker<'_> {
             (_, 1) => aggregate(format!("count(DISTINCT {})", y.sql), Ty::BigInt, 6),
             (Ty::Bool, 2 | 3) => aggregate(format!("bool_or({})", y.sql), Ty::Bool, 0),
             (Ty::Int, 2) => aggregate(format!("sum({})", y.sql), Ty::BigInt, y.digits + 6),
-            (Ty::Json, 2 | 3) => aggregate(format!("count({})", y.sql), Ty::BigInt, 6),
+            (Ty::Json | Ty::Bytes | Ty::Uuid, 2 | 3) => aggregate(format!("count({})", y.sql), Ty::BigInt, 6),
             (ty, 2 | 3) => aggregate(format!("max({})", y.sql), y_type(&y, ty), y.digits),
             _ => {
                 let word = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"][self.rng.below(4)];

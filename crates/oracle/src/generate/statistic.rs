@@ -74,8 +74,11 @@ impl Maker<'_> {
     }
 
     fn mode(&mut self, scope: &[Col]) -> Option<Expr> {
-        let arg =
-            self.of(scope, &[Ty::Int, Ty::BigInt, Ty::Numeric(2), Ty::Text, Ty::Timestamp, Ty::Bool, Ty::Span, Ty::Json], 18)?;
+        let arg = self.of(
+            scope,
+            &[Ty::Int, Ty::BigInt, Ty::Numeric(2), Ty::Text, Ty::Timestamp, Ty::Bool, Ty::Span, Ty::Json, Ty::Date, Ty::Uuid],
+            18,
+        )?;
         let within = self.within_group(&arg);
         Some(Expr { sql: format!("mode() {within}"), ..arg })
     }
@@ -84,7 +87,11 @@ impl Maker<'_> {
         let fraction = ["0", "0.25", "0.5", "0.9", "1", "CAST(NULL AS double precision)"][self.rng.below(6)];
         let all = ["ARRAY[0.5]", "ARRAY[0, 0.25, 0.75, 1]", "ARRAY[0.9, 0.1]"][self.rng.below(3)];
         if self.rng.percent(50) {
-            let arg = self.of(scope, &[Ty::Int, Ty::BigInt, Ty::Numeric(2), Ty::Text, Ty::Timestamp, Ty::Span, Ty::Json], 18)?;
+            let arg = self.of(
+                scope,
+                &[Ty::Int, Ty::BigInt, Ty::Numeric(2), Ty::Text, Ty::Timestamp, Ty::Span, Ty::Json, Ty::Zoned],
+                18,
+            )?;
             let within = self.within_group(&arg);
             if self.rng.percent(30) {
                 return Some(Expr { sql: format!("percentile_disc({all}) {within}"), ty: Ty::Array, ..arg });

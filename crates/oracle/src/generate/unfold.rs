@@ -41,11 +41,6 @@ impl Maker<'_> {
             }
         };
         let rows = item.rows * 2.0;
-        // Known differences (docs/sql-differences.md): an array of a neighbour's columns in FROM, and the call in a select list beside an
-        // alias that is the name of a column which it reads.
-        if call.starts_with("unnest(") {
-            return self.project(0);
-        }
         let alias = self.alias();
         let element = |name: &str, ty, digits| Col { name: format!("{alias}.{name}"), ty, digits, exact: true, distinct: 4.0 };
         let mut scope = item.scope.clone();
@@ -57,8 +52,6 @@ impl Maker<'_> {
         }
         let (join, on) = [(", ", ""), (" CROSS JOIN ", ""), (" LEFT JOIN LATERAL ", " ON true"), (" LEFT JOIN ", " ON true")]
             [self.rng.below(4)];
-        // So is WITH ORDINALITY behind a written LATERAL.
-        let join = if scope.len() > item.scope.len() + 1 { join.replace(" LATERAL", "") } else { join.to_owned() };
         let outputs = self.outputs(&scope, false);
         let (head, cols) = Self::select("SELECT", &outputs, rows);
         let filter = self.filter(&scope, 30);

@@ -9,6 +9,7 @@
 //!   x IS NFC NORMALIZED         is_normalized(x, 'NFC')      x'1F'::int           31, as text under the cast: see `bits`
 //!   generate_series(..)         unnest(pg_series(..)) in a select list; in FROM see `series`
 //!   json_agg and its kin        see `json`
+//!   date(x), int4(x)            CAST(x AS date), CAST(x AS int4): a type's name called as a function
 //!   localtimestamp, age(t), numbers beyond numeric's 38 digits (double precision here)
 //! ```
 //! Knows no types: what they decide is decided by the functions.
@@ -509,7 +510,32 @@ fn function(f: &mut Function) -> Option<Expr> {
             let midnight = cast(cast(call("now", vec![]), ast::DataType::Date), ast::DataType::Timestamp(None, zoneless));
             call("age", std::iter::once(midnight).chain(args).collect())
         }
-        (name, _) => call("unnest", vec![array_of(name, args)?]),
+        (name, n) => match type_called(name).filter(|_| n == 1) {
+            Some(ty) => cast(args.into_iter().next()?, ty),
+            None => call("unnest", vec![array_of(name, args)?]),
+        },
+    })
+}
+
+/// The type whose name stands where a function's could: PostgreSQL takes such a call for a cast. Names that are words of its grammar
+/// (`numeric`, `timestamp`, `interval`) are not among them.
+fn type_called(name: &str) -> Option<ast::DataType> {
+    use ast::DataType;
+    Some(match name {
+        "date" => DataType::Date,
+        "timestamptz" => DataType::Timestamp(None, ast::TimezoneInfo::Tz),
+        "text" => DataType::Text,
+        "bool" => DataType::Bool,
+        "int2" => DataType::Int2(None),
+        "int4" => DataType::Int4(None),
+        "int8" => DataType::Int8(None),
+        "float4" => DataType::Float4,
+        "float8" => DataType::Float8,
+        "uuid" => DataType::Uuid,
+        "json" => DataType::JSON,
+        "jsonb" => DataType::JSONB,
+        "bytea" => DataType::Bytea,
+        _ => return None,
     })
 }
 
