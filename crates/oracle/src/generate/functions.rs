@@ -364,13 +364,15 @@ pub(super) fn call(rng: &mut Rng, scope: &[Col], ty: Ty, depth: usize) -> Expr {
 
 /// A condition.
 pub(super) fn condition(rng: &mut Rng, scope: &[Col], depth: usize) -> String {
-    filled(rng, scope, BOOL[rng.below(BOOL.len())].0, depth).0
+    let form = BOOL[rng.below(BOOL.len())].0;
+    filled(rng, scope, form, depth).0
 }
 
 /// What is shown and nothing more: a number that is near, or an array.
 pub(super) fn shown(rng: &mut Rng, scope: &[Col]) -> Expr {
     if rng.percent(50) {
-        let (sql, ..) = filled(rng, scope, ARRAYS[rng.below(ARRAYS.len())], 1);
+        let form = ARRAYS[rng.below(ARRAYS.len())];
+        let (sql, ..) = filled(rng, scope, form, 1);
         return Expr { sql, ty: Ty::Array, digits: 0, exact: true };
     }
     let (form, ty) = NEAR[rng.below(NEAR.len())];

@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{
-    asof, calls, clauses, frames, grouping, json, names, recursive, row_in, rows, setop, shadow, sort, spelling, ties,
-    truth, values,
+    asof, calls, clauses, frames, grouping, json, names, recursive, row_in, rows, setop, shadow, sort, spelling, ties, truth,
+    values,
 };
 use crate::error::PlanError;
 use crate::parse::fold;

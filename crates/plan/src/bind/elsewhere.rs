@@ -187,7 +187,8 @@ fn scalar(name: &str, mut args: Vec<Expr>) -> Result<Option<Expr>> {
             *nested(binary(*nested(to.clone()), op, *nested(step.clone())))
         }
         ("last_day", [of]) => {
-            let next = binary(call("date_trunc", vec![text("month"), cast(of.clone(), timestamp())]), Op::Plus, interval("month"));
+            let next =
+                binary(call("date_trunc", vec![text("month"), cast(of.clone(), timestamp())]), Op::Plus, interval("month"));
             cast(*nested(binary(next, Op::Minus, interval("day"))), ast::DataType::Date)
         }
         ("timestamp_trunc", [of, unit]) => call("date_trunc", vec![text(unit_of(unit)?), of.clone()]),
@@ -226,7 +227,9 @@ fn scalar(name: &str, mut args: Vec<Expr>) -> Result<Option<Expr>> {
                 else_result: Some(nested(binary(found, Op::HashLongArrow, text("{}")))),
             }
         }
-        ("json_query", [json, path]) => call("jsonb_path_query_first", vec![cast(json.clone(), ast::DataType::JSONB), path.clone()]),
+        ("json_query", [json, path]) => {
+            call("jsonb_path_query_first", vec![cast(json.clone(), ast::DataType::JSONB), path.clone()])
+        }
         ("get_first_json_object" | "extract_json_string", [json, path]) => {
             let found = call("jsonb_path_query_first", vec![cast(json.clone(), ast::DataType::JSONB), path.clone()]);
             *nested(binary(found, Op::HashLongArrow, text("{}")))

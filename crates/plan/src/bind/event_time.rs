@@ -39,8 +39,9 @@ fn window(factor: &mut TableFactor, shapes: Shapes<'_>) -> Result<(), PlanError>
         return Ok(());
     };
     let missing = || {
-        PlanError::syntax(format!("{} does not say by which column {over} is windowed", function.name()))
-            .with_hint("a stream's own time is the column of its WATERMARK FOR; else name one: TUMBLE(relation, ts, INTERVAL '1 hour')")
+        PlanError::syntax(format!("{} does not say by which column {over} is windowed", function.name())).with_hint(
+            "a stream's own time is the column of its WATERMARK FOR; else name one: TUMBLE(relation, ts, INTERVAL '1 hour')",
+        )
     };
     let relation = match over {
         Expr::Identifier(one) => ObjectName::from(vec![one.clone()]),

@@ -109,13 +109,7 @@ fn open_literals(values: &mut ast::Values) {
 
 /// Marks what has a type of its own; literals and parameters take theirs from the column.
 fn keep_type(e: &mut Expr) {
-    let own = match e {
-        // a column of the query around
-        Expr::Identifier(name) => !name.value.eq_ignore_ascii_case("default"),
-        Expr::CompoundIdentifier(_) | Expr::Case { .. } | Expr::Cast { .. } | Expr::Function(_) | Expr::BinaryOp { .. } => true,
-        _ => false,
-    };
-    if own && !e.to_string().contains('$') {
+    if matches!(e, Expr::Cast { .. } | Expr::Function(_) | Expr::BinaryOp { .. }) && !e.to_string().contains('$') {
         *e = spelling::call(MARKED, vec![std::mem::replace(e, Expr::value(ast::Value::Null))]);
     }
 }

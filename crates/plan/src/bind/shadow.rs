@@ -12,7 +12,9 @@
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, Query, TableAlias, TableFactor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, FunctionArg, FunctionArgExpr, Ident, Query, TableAlias, TableFactor, VisitorMut,
+};
 
 use super::ast::MARK;
 use super::window::Function as Window;

@@ -135,7 +135,8 @@ fn by_arrow(op: CompareOp, l: &Col, r: &Col, n: usize) -> EvalResult<BooleanArra
 /// Whether PostgreSQL has an equality of just these two types.
 fn is_kept(a: &DataType, b: &DataType) -> bool {
     let is_moment = |ty: &DataType| bind::is_timestamp(ty) || *ty == DataType::Date32;
-    a != b && (is_moment(a) && is_moment(b) || bind::is_int(a) && bind::is_int(b) || *a == DataType::Float32 && bind::is_number(b))
+    a != b
+        && (is_moment(a) && is_moment(b) || bind::is_int(a) && bind::is_int(b) || *a == DataType::Float32 && bind::is_number(b))
 }
 
 fn bind_common(name: &str, types: &[DataType]) -> EvalResult<Bound> {

@@ -1,13 +1,14 @@
 //! CREATE and DROP.
 
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, TableConstraint};
+use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ddl::{Check, SequenceSpec};
 use super::statement::{
     ColumnSpec, CreateTable, CreateView, Like, LikePart, Made, ObjectKind, RelationName, Statement, Watermark,
 };
-use super::{P, Result, emit, fold, relation_name, types};
+use super::{P, Result, dialect, emit, fold, relation_name, types};
 use crate::error::PlanError;
 use crate::interval;
 
@@ -108,7 +109,9 @@ impl P<'_> {
                 // as Feldera writes a watermark
                 if self.take("lateness") {
                     let time = ast::Expr::Identifier(ast::Ident::with_quote('"', column.name.clone()));
-                    let (left, right) = (Box::new(time), Box::new(self.expr()?));
+                    // NOT NULL behind it is the column's
+                    let delay = self.parser.parse_subexpr(dialect::Postgres.prec_value(Precedence::Is));
+                    let (left, right) = (Box::new(time), Box::new(self.repaired(delay)?));
                     let delayed = ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Minus, right };
                     if watermark.replace((column.name.clone(), delayed)).is_some() {
                         return Err(PlanError::unsupported("a stream has one watermark", "name one column's LATENESS"));

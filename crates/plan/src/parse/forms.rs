@@ -8,8 +8,8 @@ use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectNamePart, Query,
-    Select, TableFactor, TableFunctionArgs, Value, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause,
+    ObjectNamePart, Query, Select, TableFactor, TableFunctionArgs, Value, VisitorMut,
 };
 
 /// Rewrites all queries of a statement, query or expression.
