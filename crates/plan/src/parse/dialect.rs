@@ -68,6 +68,20 @@ impl Dialect for Postgres {
         if is_isnull(&parser.peek_token_ref().token) {
             return Some(Ok(self.prec_value(Precedence::Is)));
         }
+        // operators like any other to PostgreSQL; to sqlparser comparisons
+        if matches!(
+            parser.peek_token_ref().token,
+            Token::Tilde
+                | Token::TildeAsterisk
+                | Token::ExclamationMarkTilde
+                | Token::ExclamationMarkTildeAsterisk
+                | Token::DoubleTilde
+                | Token::DoubleTildeAsterisk
+                | Token::ExclamationMarkDoubleTilde
+                | Token::ExclamationMarkDoubleTildeAsterisk
+        ) {
+            return Some(Ok(self.prec_value(Precedence::PgOther)));
+        }
         BASE.get_next_precedence(parser)
     }
 
