@@ -23,6 +23,8 @@ use crate::error::PlanError;
 use crate::parse::RelationName;
 use crate::{bind, value::Value, view::guarded};
 
+pub use crate::bind::Shape;
+
 /// Relations for batch queries: `relation` gives plain views (and shapes), `table` gives rows.
 pub trait BatchCatalog: CatalogView {
     /// The rows of a table, stream, materialized view or system relation. Asked first; `None` falls back to a plain view.
@@ -78,13 +80,14 @@ pub fn prepare(query: &mut ast::Query, columns: Columns<'_>) -> Result<(), PlanE
 /// The names of a relation's columns as the caller's binder will find them, by its name; `None` leaves its stars to the binder.
 pub type Columns<'a> = &'a dyn Fn(&RelationName) -> Option<Vec<String>>;
 
-/// A relation's columns and the positions of its key, by its name.
-pub type Shapes<'a> = &'a dyn Fn(&RelationName) -> Option<(SchemaRef, Option<Vec<usize>>)>;
+/// What relations look like, by their names.
+pub type Shapes<'a> = &'a dyn Fn(&RelationName) -> Option<Shape>;
 
-/// Makes ASOF JOINs of joins with FOR SYSTEM_TIME AS OF; for callers that bind by themselves, before [`prepare`].
+/// Makes ASOF JOINs of joins with FOR SYSTEM_TIME AS OF, and names the time of windows that name none; for callers that bind by
+/// themselves, before [`prepare`].
 ///
 /// # Errors
-/// When a relation's key does not tell its versions.
+/// When a relation's key does not tell its versions, or it has no time of its own.
 pub fn versions(query: &mut ast::Query, shapes: Shapes<'_>) -> Result<(), PlanError> {
     bind::versions(query, shapes)
 }
@@ -114,12 +117,6 @@ pub fn is_function_of_from(name: &ast::ObjectName) -> bool {
 /// 42803, 42P20, 0A000.
 pub fn of_one_row(e: &ast::Expr, place: &str) -> Result<(), PlanError> {
     bind::one_row::check(e, place)
-}
-
-/// What is to be said of a relation that is not there, if it is written with arguments as a function is: `FROM abs(1)`.
-#[must_use]
-pub fn no_relation(query: &ast::Query, relation: &str) -> Option<PlanError> {
-    bind::calls::no_relation(query, relation)
 }
 
 /// Makes the orders total that a LIMIT reads: ties, and LIMIT without ORDER BY, are broken by the whole row. When `open`, an

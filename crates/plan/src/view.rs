@@ -70,6 +70,9 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> Result<T, PlanError>) -> Result<T, 
 }
 
 fn output_names(mut names: Vec<String>, renamed: &[String]) -> Result<Vec<String>, PlanError> {
+    if names.is_empty() {
+        return Err(PlanError::unsupported("a materialized view without columns is not offered", "name at least one column"));
+    }
     if renamed.len() > names.len() {
         return Err(PlanError::invalid("42601", "CREATE VIEW specifies more column names than columns"));
     }

@@ -7,7 +7,7 @@ use crate::{
     hash::{UnsupportedType, hash_columns},
     key,
 };
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -121,7 +121,7 @@ impl Delta {
             Diffs::Ones => Diffs::Ones,
             Diffs::Each(diffs) => Diffs::Each(as_int64(&take(diffs, rows, None)?)),
         };
-        Ok(Delta { rows: take_record_batch(&self.rows, rows)?, diffs })
+        Ok(Delta { rows: take_rows(&self.rows, rows)?, diffs })
     }
 
     /// The rows where `keep` is true.
@@ -179,7 +179,7 @@ impl Delta {
         if alike.is_empty() {
             return Ok(());
         }
-        let some = take_record_batch(&self.rows, &UInt32Array::from(alike.to_vec())).expect("row numbers lie within the batch");
+        let some = take_rows(&self.rows, &UInt32Array::from(alike.to_vec())).expect("row numbers lie within the batch");
         let keys = key::encode_exact(some.columns(), alike.len())?;
         let mut first = HashMap::with_capacity_and_hasher(alike.len(), foldhash::fast::FixedState::with_seed(0));
         for (row, key) in alike.iter().zip(keys.iter()) {
@@ -198,10 +198,19 @@ impl Delta {
             self.rows.clone()
         } else {
             sums.retain(|diff| *diff != 0);
-            take_record_batch(&self.rows, &UInt32Array::from(kept)).expect("row numbers lie within the batch")
+            take_rows(&self.rows, &UInt32Array::from(kept)).expect("row numbers lie within the batch")
         };
         Ok(if sums.iter().all(|diff| *diff == 1) { Delta::ones(rows) } else { Delta::new(rows, sums.into()) })
     }
+}
+
+/// The rows of these numbers. A batch without columns has as many rows as it says, and what is taken of it must say so, too.
+fn take_rows(rows: &RecordBatch, numbers: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    if rows.num_columns() > 0 {
+        return take_record_batch(rows, numbers);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
+    RecordBatch::try_new_with_options(rows.schema(), vec![], &options)
 }
 
 fn as_int64(array: &arrow::array::ArrayRef) -> Int64Array {

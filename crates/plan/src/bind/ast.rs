@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{
-    asof, calls, clauses, frames, grouping, json, names, recursive, row_in, rows, setop, sort, spelling, ties, truth, values,
+    asof, calls, clauses, frames, grouping, json, names, recursive, row_in, rows, setop, shadow, sort, spelling, ties, truth,
+    values,
 };
 use crate::error::PlanError;
 use crate::parse::fold;
@@ -48,6 +49,7 @@ pub(crate) fn shown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Strin
 /// Rewrites a query and all queries inside it. `columns`: see [`names`].
 pub(crate) fn prepare(query: &mut Query, columns: names::Columns<'_>) -> Result<(), PlanError> {
     crate::parse::relations(query, &mut |_| 1)?;
+    shadow::rename(query);
     json::aliases(query)?;
     match VisitMut::visit(query, &mut Preparer { env: names::Env::new(columns), withs: vec![], depth: 0, arms: vec![] }) {
         ControlFlow::Break(e) => Err(e),

@@ -11,19 +11,14 @@
 //!
 //! `f(DISTINCT *)` is 42601 for all. A function that is not known here stays, so what a user has made is not judged.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Query, TableFactor,
-    Visitor,
+    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
 };
 
 use super::series;
 use crate::error::PlanError;
 use crate::flowplan::Spread;
 use crate::functions;
-use crate::parse::fold;
-use crate::walk::Visit;
 
 /// What kind of function a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,40 +91,6 @@ pub(super) fn check(f: &Function) -> Result<(), PlanError> {
         Some(Kind::Aggregate(n_args)) => aggregate(&name, n_args, f, &call),
         None => Ok(()),
     }
-}
-
-/// A relation of a query that is written as a call, and is no function that gives rows.
-pub(crate) fn no_relation(query: &Query, relation: &str) -> Option<PlanError> {
-    struct Find<'a>(&'a str);
-    impl Visitor for Find<'_> {
-        type Break = ();
-        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-            let name = match factor {
-                TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => name,
-                _ => return ControlFlow::Continue(()),
-            };
-            match name.0.last().and_then(|part| part.as_ident()).map(fold) {
-                Some(name) if name == self.0 => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    if query.visit(&mut Find(relation)).is_continue() {
-        return None;
-    }
-    Some(match kind(relation) {
-        Some(Kind::Aggregate(_) | Kind::OrderedSet) => {
-            let error = PlanError::invalid("42803", "aggregate functions are not allowed in functions in FROM");
-            error.with_hint("FROM (SELECT sum(..) FROM ..) AS s")
-        }
-        Some(Kind::OfWindow) => PlanError::invalid("42809", format!("window function {relation} requires an OVER clause")),
-        Some(_) => {
-            let hint = format!("FROM (SELECT {relation}(..)) AS s");
-            PlanError::unsupported(format!("function {relation} is not offered in FROM"), hint)
-        }
-        None => PlanError::invalid("42883", format!("function {relation} does not exist"))
-            .with_hint("docs/functions.md lists what there is"),
-    })
 }
 
 /// What stands within the brackets of a call.

@@ -6,15 +6,19 @@
 //! | `arg_max(x, y)`, `max_by`; `arg_min(x, y)`, `min_by` | x of the row with the greatest, least y that is not NULL; among equals the least x |
 //! | `first_value(x ORDER BY y)`, `last_value(..)` without OVER | the first, last element of `array_agg(x ORDER BY y)` |
 //! | `listagg(x [, s]) WITHIN GROUP (ORDER BY y)` | `string_agg(x, s ORDER BY y)`; `,` divides unless told |
-//! | `some(x)`, `median(x)` | `bool_or(x)`, `percentile_cont(0.5)` |
+//! | `some(x)`, `logical_or(x)`, `logical_and(x)`, `countif(x)`, `median(x)` | `bool_or(x)`, `bool_and(x)`, `count(*) FILTER (WHERE x)`, `percentile_cont(0.5)` |
+//! | `grouping_id(a, b)` | `grouping(a, b)` |
 //! | `count(DISTINCT a, b)` | different pairs of which no part is NULL |
-//! | `timestampdiff(unit, a, b)`, `timestampadd(unit, n, t)` | whole units from a to b; `t + n * INTERVAL '1 unit'` |
+//! | `timestampdiff(unit, a, b)`, `datediff`, `timestampadd(unit, n, t)` | whole units from a to b; `t + n * INTERVAL '1 unit'` |
+//! | `date_add(t, i)`, `date_sub(t, i)`, `last_day(d)` | `t + i`, `t - i`, the last date of d's month |
 //! | `floor(t TO unit)`, `ceil(t TO unit)`, `timestamp_trunc(t, unit)` | `date_trunc`, of the moment before the next unit for `ceil` |
 //! | `if(c, a, b)`, `ifnull(a, b)`, `nvl(a, b)` | CASE, COALESCE |
 //! | `year(t)` .. `second(t)`, `dayofmonth`, `dayofyear`, `dayofweek` (1 is Sunday) | EXTRACT, as integers |
 //! | `is_nan(x)`, `is_inf(x)`, `truncate(x [, n])` | comparisons, `trunc` |
-//! | `array_contains(a, x)`, `array_length(a)`, `array_join(a, s [, n])` | `x = ANY (a)`, `cardinality`, `array_to_string` |
+//! | `array_contains(a, x)`, `array_length(a)`, `array_size(a)`, `array_join(a, s [, n])` | `x = ANY (a)`, `cardinality`, `array_to_string` |
+//! | `split(s, d)`, `rlike(s, p)` | `string_to_array`, `s ~ p` |
 //! | `json_value(j, path)`, `json_exists(j, path)` | a path's first scalar as text, `jsonb_path_exists` |
+//! | `json_query(j, path)`, `get_first_json_object(j, path)`, `extract_json_string(j, path)` | `jsonb_path_query_first`, the same as text |
 //!
 //! A function that a user has made by one of these names comes first: its calls are gone by then. An element of an ordered list costs what the
 //! list costs (`array_agg`). Knows no types.
@@ -113,9 +117,22 @@ fn aggregate(name: &str, f: &Function, args: &[Expr]) -> Result<Option<Expr>> {
             set_args(&mut out, args.into(), by);
             Expr::Function(out)
         }
-        ("some", [_]) if f.within_group.is_empty() => {
+        ("some" | "logical_or" | "logical_and" | "grouping_id", [_, rest @ ..])
+            if f.within_group.is_empty() && (rest.is_empty() || name == "grouping_id") =>
+        {
             let mut out = f.clone();
-            out.name = named("bool_or");
+            out.name = named(match name {
+                "logical_and" => "bool_and",
+                "grouping_id" => "grouping",
+                _ => "bool_or",
+            });
+            Expr::Function(out)
+        }
+        ("countif", [condition]) if bare => {
+            let mut out = f.clone();
+            out.name = named("count");
+            out.filter = Some(and(out.filter, *nested(condition.clone())));
+            set_args(&mut out, vec![number(1)], vec![]);
             Expr::Function(out)
         }
         ("median", [value]) if bare && f.over.is_none() => {
@@ -160,10 +177,19 @@ fn scalar(name: &str, mut args: Vec<Expr>) -> Result<Option<Expr>> {
         cast(whole, ast::DataType::Integer(None))
     };
     Ok(Some(match (name, args.as_mut_slice()) {
-        ("timestampdiff", [unit, from, to]) => difference(unit_of(unit)?, from, to),
+        ("timestampdiff" | "datediff", [unit, from, to]) => difference(unit_of(unit)?, from, to),
         ("timestampadd", [unit, n, to]) => {
             let step = binary(*nested(n.clone()), Op::Multiply, interval(unit_of(unit)?));
             *nested(binary(to.clone(), Op::Plus, step))
+        }
+        ("date_add" | "date_sub", [to, step]) => {
+            let op = if name == "date_add" { Op::Plus } else { Op::Minus };
+            *nested(binary(*nested(to.clone()), op, *nested(step.clone())))
+        }
+        ("last_day", [of]) => {
+            let next =
+                binary(call("date_trunc", vec![text("month"), cast(of.clone(), timestamp())]), Op::Plus, interval("month"));
+            cast(*nested(binary(next, Op::Minus, interval("day"))), ast::DataType::Date)
         }
         ("timestamp_trunc", [of, unit]) => call("date_trunc", vec![text(unit_of(unit)?), of.clone()]),
         ("if", [condition, then, or]) => Expr::Case {
@@ -182,7 +208,9 @@ fn scalar(name: &str, mut args: Vec<Expr>) -> Result<Option<Expr>> {
         ("is_inf", [of]) => *nested(binary(call("abs", vec![float(of.clone())]), Op::Eq, float(text("Infinity")))),
         ("truncate", [_] | [_, _]) => call("trunc", args),
         ("array_contains", [array, value]) => call("pg_any_eq", vec![value.clone(), array.clone()]),
-        ("array_length", [_]) => call("cardinality", args),
+        ("array_length" | "array_size", [_]) => call("cardinality", args),
+        ("split", [_, _]) => call("string_to_array", args),
+        ("rlike", [of, pattern]) => *nested(binary(*nested(of.clone()), Op::PGRegexMatch, *nested(pattern.clone()))),
         ("array_join", [_, _] | [_, _, _]) => call("array_to_string", args),
         ("json_value", [json, path]) => {
             let found = call("jsonb_path_query_first", vec![cast(json.clone(), ast::DataType::JSONB), path.clone()]);
@@ -198,6 +226,13 @@ fn scalar(name: &str, mut args: Vec<Expr>) -> Result<Option<Expr>> {
                 }],
                 else_result: Some(nested(binary(found, Op::HashLongArrow, text("{}")))),
             }
+        }
+        ("json_query", [json, path]) => {
+            call("jsonb_path_query_first", vec![cast(json.clone(), ast::DataType::JSONB), path.clone()])
+        }
+        ("get_first_json_object" | "extract_json_string", [json, path]) => {
+            let found = call("jsonb_path_query_first", vec![cast(json.clone(), ast::DataType::JSONB), path.clone()]);
+            *nested(binary(found, Op::HashLongArrow, text("{}")))
         }
         ("json_exists", [json, path]) => call("jsonb_path_exists", vec![cast(json.clone(), ast::DataType::JSONB), path.clone()]),
         _ => return Ok(None),
@@ -290,6 +325,10 @@ fn binary(left: Expr, op: Op, right: Expr) -> Expr {
 fn interval(unit: &str) -> Expr {
     let one = if unit == "quarter" { "3 months".to_owned() } else { format!("1 {unit}") };
     cast(text(&one), ast::DataType::Interval { fields: None, precision: None })
+}
+
+fn timestamp() -> ast::DataType {
+    ast::DataType::Timestamp(None, ast::TimezoneInfo::None)
 }
 
 fn float(e: Expr) -> Expr {

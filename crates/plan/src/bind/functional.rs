@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::ast::column_name;
-use super::system_time::Shapes;
+use super::system_time::{Shape, Shapes};
 use crate::functions::is_aggregate;
 use crate::parse::{fold, relation_name};
 
@@ -105,7 +105,7 @@ fn of_from(from: &TableWithJoins, shapes: Shapes<'_>, with: &HashSet<String>, ou
                 {
                     continue;
                 }
-                let Some((schema, Some(key))) = shapes(&relation) else { continue };
+                let Some(Shape { schema, key: Some(key), .. }) = shapes(&relation) else { continue };
                 if key.is_empty() {
                     continue;
                 }

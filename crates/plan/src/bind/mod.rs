@@ -8,7 +8,7 @@ mod arrays;
 pub(crate) mod asof;
 pub(crate) mod ast;
 mod bits;
-pub(crate) mod calls;
+mod calls;
 mod check;
 mod clauses;
 mod counted;
@@ -16,6 +16,7 @@ mod distinct_on;
 mod elsewhere;
 mod equal;
 pub(crate) mod equijoin;
+mod event_time;
 pub(crate) mod frames;
 mod functional;
 mod grouping;
@@ -40,6 +41,7 @@ pub(crate) mod rules;
 pub(crate) mod series;
 mod session_batch;
 pub(crate) mod setop;
+mod shadow;
 mod sort;
 mod source;
 mod spelling;
@@ -59,6 +61,7 @@ pub(crate) use provider::Functions;
 pub(crate) use recursive::Recursion;
 pub(crate) use rules::cast_ast;
 pub(crate) use source::{RelationSource, WorkTable};
+pub use system_time::Shape;
 pub(crate) use unnest::Unnest;
 pub(crate) use whole_row::WholeRows;
 
@@ -120,12 +123,14 @@ fn looked_up(query: &sql::Query, catalog: &dyn CatalogView) -> Result<(), PlanEr
 }
 
 /// What [`system_time`] asks of a relation.
-fn shape(info: crate::catalog::RelationInfo) -> Option<(arrow::datatypes::SchemaRef, Option<Vec<usize>>)> {
-    Some((info.schema, info.key))
+fn shape(info: crate::catalog::RelationInfo) -> Option<system_time::Shape> {
+    Some(system_time::Shape { schema: info.schema, key: info.key, watermark: info.watermark })
 }
 
-/// What the keys of relations mean: FOR SYSTEM_TIME AS OF, and GROUP BY a primary key. For who binds by itself: before [`prepare`].
+/// What the keys and watermarks of relations mean: FOR SYSTEM_TIME AS OF, GROUP BY a primary key, windows that name no time. For who binds
+/// by itself: before [`prepare`].
 pub(crate) fn versions(query: &mut sql::Query, shapes: system_time::Shapes<'_>) -> Result<(), PlanError> {
+    event_time::place(query, shapes)?;
     system_time::resolve(query, shapes)?;
     functional::complete(query, shapes);
     Ok(())

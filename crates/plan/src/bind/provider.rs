@@ -171,6 +171,7 @@ impl<'a> Provider<'a> {
             Relations::View(c) => super::shape(c.relation(name)?),
             Relations::Batch(c) => super::shape(c.relation(name)?),
         };
+        super::event_time::place(&mut query, &shapes)?;
         super::system_time::resolve(&mut query, &shapes)?;
         super::prepare_over(&mut query, self.catalog)?;
         let plan = super::raw_plan(*query, self.catalog, self.functions, self.depth + 1)?;

@@ -1,4 +1,5 @@
-//! `(a, b) IN (SELECT x, y ..)`: rows compared with rows, spelt out before binding, as DataFusion compares one column only.
+//! `(a, b) IN (SELECT x, y ..)`: rows compared with rows, spelt out before binding, as DataFusion compares one column only. `= ANY (..)` is
+//! IN, `<> ALL (..)` NOT IN.
 //!
 //! Joined by AND into a WHERE it is EXISTS with the equalities. Elsewhere it may be NULL, namely where no row is equal and some row is not
 //! certainly different: `CASE WHEN EXISTS (equal) THEN true WHEN EXISTS (equal IS NOT FALSE) THEN NULL ELSE false END`.
@@ -21,9 +22,8 @@ pub(super) fn conjuncts(query: &mut Query) -> Result<()> {
             SetExpr::Select(s) => {
                 let mut todo: Vec<&mut Expr> = s.selection.iter_mut().collect();
                 while let Some(e) = todo.pop() {
-                    if matches!(e, Expr::InSubquery { expr, negated: false, .. } if is_row(expr)) {
-                        let Expr::InSubquery { expr, subquery, .. } = &*e else { continue };
-                        *e = exists(expr, subquery, false)?;
+                    if let Some((row, rows, false)) = sought(e) {
+                        *e = exists(row, rows, false)?;
                         continue;
                     }
                     match e {
@@ -137,11 +137,8 @@ pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
         *e = spelt;
         return Ok(());
     }
-    let Expr::InSubquery { expr, subquery, negated } = &*e else { return Ok(()) };
-    if !is_row(expr) {
-        return Ok(());
-    }
-    let (equal, open) = (exists(expr, subquery, false)?, exists(expr, subquery, true)?);
+    let Some((row, rows, negated)) = sought(e) else { return Ok(()) };
+    let (equal, open) = (exists(row, rows, false)?, exists(row, rows, true)?);
     let mut case = parsed("CASE WHEN true THEN true WHEN true THEN NULL ELSE false END")?;
     if let Expr::Case { conditions, .. } = &mut case {
         for (when, condition) in conditions.iter_mut().zip([equal, open]) {
@@ -149,14 +146,14 @@ pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
         }
     }
     let case = Expr::Nested(Box::new(case));
-    *e = if *negated { Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(case) } } else { case };
+    *e = if negated { Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(case) } } else { case };
     Ok(())
 }
 
 /// A row compared with the row of a query.
 fn beside_query(e: &Expr) -> Result<Option<Expr>> {
     let Expr::BinaryOp { left, op, right } = e else { return Ok(None) };
-    let (Some(row), Some(query)) = (elements(left).filter(|row| row.len() > 1), within(right)) else { return Ok(None) };
+    let (Some(row), Some(query)) = (elements(left).filter(|row| row.len() > 1), query(right)) else { return Ok(None) };
     fits(query, row.len())?;
     let names: Vec<String> = (1..=row.len()).map(|i| format!("regauge_r{i}")).collect();
     let columns = names.iter().map(|n| parsed(&format!("regauge_row.{n}"))).collect::<Result<Vec<_>>>()?;
@@ -186,10 +183,21 @@ fn fits(query: &Query, n: usize) -> Result<()> {
     }
 }
 
-fn within(e: &Expr) -> Option<&Query> {
+/// A row that is looked for among a query's rows, and whether it must not be there.
+fn sought(e: &Expr) -> Option<(&Expr, &Query, bool)> {
+    let (row, rows, negated) = match e {
+        Expr::InSubquery { expr, subquery, negated } => (expr, subquery.as_ref(), *negated),
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, query(right)?, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, query(right)?, true),
+        _ => return None,
+    };
+    is_row(row).then_some((row.as_ref(), rows, negated))
+}
+
+fn query(e: &Expr) -> Option<&Query> {
     match e {
+        Expr::Nested(inner) => query(inner),
         Expr::Subquery(query) => Some(query),
-        Expr::Nested(inner) => within(inner),
         _ => None,
     }
 }

@@ -18,8 +18,19 @@ use crate::parse::{ASOF_INNER, ASOF_LEFT, RelationName, SYSTEM_TIME, SYSTEM_TIME
 
 type Result<T> = std::result::Result<T, PlanError>;
 
-/// A relation's columns and key, by its name.
-pub(crate) type Shapes<'a> = &'a dyn Fn(&RelationName) -> Option<(SchemaRef, Option<Vec<usize>>)>;
+/// What a relation looks like.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The positions of its key.
+    pub key: Option<Vec<usize>>,
+    /// The position of a stream's time, if it has a watermark.
+    pub watermark: Option<usize>,
+}
+
+/// Shapes by the names of relations.
+pub(crate) type Shapes<'a> = &'a dyn Fn(&RelationName) -> Option<Shape>;
 
 /// Makes ASOF JOINs of such joins, in this query and in all queries within it.
 pub(crate) fn resolve(query: &mut Query, shapes: Shapes<'_>) -> Result<()> {
@@ -95,7 +106,7 @@ fn versioned_by(relation: &TableFactor, on: &JoinConstraint, shapes: Shapes<'_>)
         None => name.0.last().and_then(|p| p.as_ident()).cloned().ok_or_else(|| odd(format!("no relation: {name}")))?,
     };
     let own = relation_name(name)?;
-    let (schema, key) = shapes(&own).ok_or_else(|| {
+    let Shape { schema, key, .. } = shapes(&own).ok_or_else(|| {
         PlanError::invalid("42P01", format!("relation \"{own}\" does not exist")).with_hint("SHOW TABLES lists what does")
     })?;
     let key = key.ok_or_else(|| odd(format!("relation \"{own}\" has no primary key that tells its versions")))?;

@@ -199,6 +199,12 @@ fn known(op: Arith, l: &DataType, r: &DataType) -> EvalResult<Bound> {
         (Mul, n, Interval(_)) if is_number(n) => bound(&Float64, &span, span.clone()),
         (Add | Sub, Time64(_), Interval(_)) => bound(&pgtypes::time(), &span, pgtypes::time()),
         (Add, Interval(_), Time64(_)) => bound(&span, &pgtypes::time(), pgtypes::time()),
+        // a time is an interval where it cannot be one
+        (Sub, Interval(_), Time64(_)) => bound(&span, &span, span.clone()),
+        (Sub, Timestamp(..), Time64(_)) => bound(&micros(l), &span, micros(l)),
+        (Sub, Date32, Time64(_)) => bound(&pgtypes::timestamp(), &span, pgtypes::timestamp()),
+        (Mul | Div, Time64(_), n) if is_number(n) => bound(&span, &Float64, span.clone()),
+        (Mul, n, Time64(_)) if is_number(n) => bound(&Float64, &span, span.clone()),
         (Sub, Time64(_), Time64(_)) => bound(&pgtypes::time(), &pgtypes::time(), span.clone()),
         _ => Err(undefined(op, l, r)),
     }
@@ -254,7 +260,21 @@ pub fn common(l: &DataType, r: &DataType) -> EvalResult<DataType> {
     Err(EvalError::undefined(format!("operator does not exist: {} = {}", type_name(l), type_name(r))))
 }
 
-/// [`common`] over several.
+/// The type in which two values become one column: as [`common`], but that real stays real beside numbers that are exact, while they are
+/// compared as doubles.
+///
+/// # Errors
+/// 42883 when there is none.
+pub fn united(l: &DataType, r: &DataType) -> EvalResult<DataType> {
+    let exact = |t: &DataType| is_int(t) || is_decimal(t);
+    match (l, r) {
+        (DataType::Float32, other) | (other, DataType::Float32) if exact(other) => Ok(DataType::Float32),
+        (DataType::List(a), DataType::List(b)) => united(a.data_type(), b.data_type()).map(pgtypes::list_of),
+        _ => common(l, r),
+    }
+}
+
+/// [`common`], or [`united`], over several.
 ///
 /// # Errors
 /// 42804 when they do not match.
@@ -264,7 +284,11 @@ pub fn common_all<'a>(types: impl IntoIterator<Item = &'a DataType>, what: &str)
     let clash = |a: &DataType, b: &DataType| !are_compared && is_time(a) != is_time(b) && is_interval(a) != is_interval(b);
     let mut found = DataType::Null;
     for ty in types {
-        let both = if clash(&found, ty) { None } else { common(&found, ty).ok() };
+        let both = match (&found, ty) {
+            (a, b) if clash(a, b) => None,
+            (a, b) if !are_compared => united(a, b).ok(),
+            (a, b) => common(a, b).ok(),
+        };
         found = both.ok_or_else(|| {
             EvalError::new("42804", format!("{what} types {} and {} cannot be matched", type_name(&found), type_name(ty)))
         })?;

@@ -11,7 +11,8 @@ use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, IntervalMonthDayNanoType};
 
 use super::arith::bind_names;
-use super::bind::common_all;
+use super::bind::{self, common_all};
+use super::cast::cast_column;
 use super::error::{EvalError, EvalResult};
 use super::temporal::interval_key;
 use super::udf::{Args, Bound, Builtin, Col};
@@ -131,6 +132,13 @@ fn by_arrow(op: CompareOp, l: &Col, r: &Col, n: usize) -> EvalResult<BooleanArra
     Ok(std::iter::repeat_n(one, n).collect())
 }
 
+/// Whether PostgreSQL has an equality of just these two types.
+fn is_kept(a: &DataType, b: &DataType) -> bool {
+    let is_moment = |ty: &DataType| bind::is_timestamp(ty) || *ty == DataType::Date32;
+    a != b
+        && (is_moment(a) && is_moment(b) || bind::is_int(a) && bind::is_int(b) || *a == DataType::Float32 && bind::is_number(b))
+}
+
 fn bind_common(name: &str, types: &[DataType]) -> EvalResult<Bound> {
     if types.is_empty() {
         return Err(EvalError::undefined(format!("function {name}({}) does not exist", bind_names(types))));
@@ -159,22 +167,30 @@ pub static LEAST: Builtin = Builtin {
     safe: true,
 };
 
-/// nullif(a, b)
+/// nullif(a, b): of the type that a has in `a = b`, and PostgreSQL compares numbers and moments of several types as they are.
 pub static NULLIF: Builtin = Builtin {
     name: "nullif",
     aliases: &[],
     bind: |types| match types {
+        [a, b] if is_kept(a, b) => Ok(Bound { args: types.to_vec(), ret: a.clone() }),
         [_, _] => bind_common("nullif", types),
         _ => Err(EvalError::undefined(format!("function nullif({}) does not exist", bind_names(types)))),
     },
     refine: None,
     kernel: |args| {
         let (l, r) = (args.col(0)?, args.col(1)?);
-        let equal = compare(CompareOp::Eq, l, r, args.n)?;
+        let equal = match [l, r].map(|col| col.array.data_type()) {
+            [a, b] if a == b => compare(CompareOp::Eq, l, r, args.n)?,
+            types => {
+                let common = common_all(types, "NULLIF")?;
+                let cast = |col: &Col| EvalResult::Ok(Col { array: cast_column(&col.array, &common)?, step: col.step });
+                compare(CompareOp::Eq, &cast(l)?, &cast(r)?, args.n)?
+            }
+        };
         let values = expand(l, args.n)?;
         Ok(arrow::compute::nullif(&values, &equal)?)
     },
-    safe: true,
+    safe: false,
 };
 
 /// A constant repeated for all rows.

@@ -108,6 +108,8 @@ fn bind_part(name: &str, types: &[DataType], ret: DataType) -> EvalResult<Bound>
             let ty = match t {
                 DataType::Timestamp(_, None) => pgtypes::timestamp(),
                 DataType::Timestamp(_, Some(_)) => pgtypes::timestamptz(),
+                // as PostgreSQL declares it: a date's midnight, so its hour is 0
+                DataType::Date32 if name == "date_part" => pgtypes::timestamp(),
                 DataType::Date32 => t.clone(),
                 DataType::Interval(_) => pgtypes::interval(),
                 DataType::Time64(_) => pgtypes::time(),

@@ -37,7 +37,7 @@ fn undefined(name: &str, types: &[DataType]) -> EvalError {
 pub(super) fn beside(list: &DataType, value: &DataType) -> Option<DataType> {
     let known = |ty: &DataType| if *ty == DataType::Null { DataType::Utf8 } else { ty.clone() };
     match item(list) {
-        Some(of) => bind::common(of, value).ok().map(|ty| known(&ty)),
+        Some(of) => bind::united(of, value).ok().map(|ty| known(&ty)),
         None if is_unknown(list) => Some(known(value)),
         None => None,
     }
@@ -269,6 +269,35 @@ entry!(TRIM_ARRAY, "trim_array", |types| bind_sized("trim_array", types, 1..2, s
     }
     picks.finish(list.list.values(), args.ret)
 });
+
+/// Binds `width_bucket(value, array)`.
+pub(super) fn bind_buckets(types: &[DataType]) -> EvalResult<Bound> {
+    let [value, list] = types else { return Err(undefined("width_bucket", types)) };
+    let Bound { mut args, ret } = bind_values("width_bucket", &[list.clone(), value.clone()], 1, integer)?;
+    args.swap(0, 1);
+    Ok(Bound { args, ret })
+}
+
+/// `width_bucket(value, array)`: how many of the bounds, which ascend, are not above the value.
+pub(super) fn buckets(args: &Args<'_>) -> EvalResult<ArrayRef> {
+    let (list, nulls) = (Lists::new(args, 1)?.flat()?, args.nulls());
+    let (reached, starts) = compared(args, &list, args.col(0)?, CompareOp::Ge)?;
+    let bucket = |i: usize| {
+        if nulls.as_ref().is_some_and(|n| n.is_null(i)) {
+            return Ok(None);
+        }
+        if list.range(i).any(|at| list.list.values().is_null(at)) {
+            return Err(EvalError::new("22004", "thresholds array must not contain NULLs"));
+        }
+        let (first, mut low, mut high) = (starts[i], starts[i], starts[i + 1]);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if reached.value(middle) { low = middle + 1 } else { high = middle }
+        }
+        narrow(low - first).map(Some)
+    };
+    Ok(boxed((0..args.n).map(bucket).collect::<EvalResult<Int32Array>>()?))
+}
 
 /// Which elements stand to the row's value as `op` says: one answer per element of all rows, and where each row's begin.
 fn compared(args: &Args<'_>, list: &Lists<'_>, value: &Col, op: CompareOp) -> EvalResult<(BooleanArray, Vec<usize>)> {

@@ -20,6 +20,7 @@ pub mod bits;
 mod branches;
 pub mod bytes;
 pub mod cast;
+mod coalesce;
 pub mod compare;
 pub mod contain;
 mod digest;
@@ -300,7 +301,7 @@ pub const BORROWED_AGGREGATES: &[&str] = &["count", "min", "max", "bool_and", "b
 
 /// What a plain SELECT has of DataFusion's functions beside ours: those that syntax becomes. The others are not PostgreSQL's, or
 /// have types or values of their own.
-const KEPT: &[&str] = &["coalesce", "pi", "random", "make_array", "array_slice", "named_struct", "struct", "get_field"];
+const KEPT: &[&str] = &["pi", "random", "make_array", "array_slice", "named_struct", "struct", "get_field"];
 
 /// What a plain SELECT has of DataFusion's aggregates beside ours.
 const KEPT_AGGREGATES: &[&str] =
@@ -394,7 +395,11 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
     if let Some((i, _)) = REGISTRY.by_name.get(name) {
         return Some(Arc::clone(&REGISTRY.scalars[*i]));
     }
-    static DEFAULTS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(SessionStateDefaults::default_scalar_functions);
+    static DEFAULTS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
+        let mut all = vec![Arc::new(coalesce::udf())];
+        all.extend(SessionStateDefaults::default_scalar_functions());
+        all
+    });
     let borrowed = BORROWED.contains(&name);
     DEFAULTS.iter().find(|f| borrowed && f.name() == name).map(Arc::clone)
 }
@@ -502,6 +507,7 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().retain(|f| KEPT.contains(&f.name()));
     builder.aggregate_functions().get_or_insert_default().retain(|f| KEPT_AGGREGATES.contains(&f.name()));
     builder.scalar_functions().get_or_insert_default().extend(scalars());
+    builder.scalar_functions().get_or_insert_default().push(Arc::new(coalesce::udf()));
     builder.scalar_functions().get_or_insert_default().extend([moment::now(), moment::statement_timestamp(), gen_random_uuid()]);
     builder.aggregate_functions().get_or_insert_default().extend(aggregates());
     builder.window_functions().get_or_insert_default().extend(over::functions().into_iter().map(Arc::new));

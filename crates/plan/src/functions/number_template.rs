@@ -148,6 +148,7 @@ impl Shape {
                     shape.tokens.push(Token::Roman(c == 'R'));
                     true
                 }
+                "SP" => true,
                 _ => false,
             };
             if two {
@@ -174,7 +175,9 @@ impl Shape {
                     ',' | 'G' => shape.tokens.push(Token::Comma),
                     'S' => shape.tokens.push(Token::Sign),
                     'L' => shape.tokens.push(Token::Currency),
-                    c => shape.tokens.push(Token::Text(c)),
+                    // PostgreSQL reserves them, and shows nothing for them
+                    'B' | 'C' => {}
+                    _ => shape.tokens.push(Token::Text(c)),
                 }
             }
             rest = &rest[len..];

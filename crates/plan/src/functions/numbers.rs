@@ -10,6 +10,7 @@ use super::arith::{DECIMAL_END, pow10};
 use super::bind::{self, decimal};
 use super::error::{EvalError, EvalResult};
 use super::forms::{Form, K, bind_forms, builtin};
+use super::lists;
 use super::udf::{Args, Bound, Builtin};
 
 const ONE: &[Form] = &[(&[K::Float], K::Float)];
@@ -194,6 +195,9 @@ pub static WIDTH_BUCKET: Builtin = Builtin {
     name: "width_bucket",
     aliases: &[],
     bind: |types| {
+        if types.len() == 2 {
+            return lists::bind_buckets(types);
+        }
         let forms: &[Form] = &[(&[K::Num, K::Num, K::Num, K::Int], K::Int), (&[K::Float, K::Float, K::Float, K::Int], K::Int)];
         let mut bound = bind_forms("width_bucket", types, forms)?;
         if bound.args[..3].iter().all(bind::is_decimal) {
@@ -204,6 +208,9 @@ pub static WIDTH_BUCKET: Builtin = Builtin {
     },
     refine: None,
     kernel: |a| {
+        if a.cols.len() == 2 {
+            return lists::buckets(a);
+        }
         let (n, sn) = a.lanes::<Int32Type>(3)?;
         if let Ok((x, sx)) = a.lanes::<Decimal128Type>(0) {
             let ((low, sl), (high, sh)) = (a.lanes::<Decimal128Type>(1)?, a.lanes::<Decimal128Type>(2)?);

@@ -197,7 +197,7 @@ impl PgWindow {
                 let common = if is_unknown(v) || is_unknown(default) || v == default {
                     value(if is_unknown(v) { default } else { v })
                 } else {
-                    bind::common(v, default).map_err(|_| undefined())?
+                    bind::united(v, default).map_err(|_| undefined())?
                 };
                 (vec![common.clone(), int(n), common.clone()], common)
             }

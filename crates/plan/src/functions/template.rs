@@ -135,22 +135,28 @@ enum Part {
 fn parts(template: &str) -> Vec<Part> {
     let mut out: Vec<Part> = vec![];
     let mut rest = template;
-    let mut fill = true;
+    let (mut fill, mut translated) = (true, false);
     while let Some(c) = rest.chars().next() {
         if let Some(behind) = rest.strip_prefix("FM").or_else(|| rest.strip_prefix("fm")) {
             (rest, fill) = (behind, false);
             continue;
         }
-        if let Some(behind) = ["FX", "fx", "TM", "tm"].iter().find_map(|m| rest.strip_prefix(m)) {
+        if let Some(behind) = ["FX", "fx"].iter().find_map(|m| rest.strip_prefix(m)) {
             rest = behind;
+            continue;
+        }
+        if let Some(behind) = ["TM", "tm"].iter().find_map(|m| rest.strip_prefix(m)) {
+            (rest, translated) = (behind, true);
             continue;
         }
         if let Some((field, case, len)) = field(rest) {
             rest = &rest[len..];
             let ending = [("TH", Case::Upper), ("th", Case::Lower)].into_iter().find(|(th, _)| rest.starts_with(th));
             rest = ending.map_or(rest, |_| &rest[2..]);
-            out.push(Part::Field(field, case, fill, ending.map(|(_, case)| case)));
-            fill = true;
+            // names that another language would make longer or shorter are not filled up, in English either
+            let named = translated && matches!(field, Field::Month | Field::Day);
+            out.push(Part::Field(field, case, fill && !named, ending.map(|(_, case)| case)));
+            (fill, translated) = (true, false);
             continue;
         }
         let mut text = String::new();

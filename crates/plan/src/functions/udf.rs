@@ -133,11 +133,13 @@ impl ScalarUDFImpl for PgFunction {
         }
         Ok(Arc::new(Field::new(self.def.name, ret, true)))
     }
-    /// A time where an interval is wanted stays one: DataFusion knows no such cast and would refuse the call. The rule
-    /// [`super::semantics`] writes it.
+    /// A time where an interval is wanted stays one, and a uuid where a text is: DataFusion knows no such casts and would refuse the call.
+    /// The rule [`super::semantics`] writes them, or refuses.
     fn coerce_types(&self, arg_types: &[DataType]) -> DfResult<Vec<DataType>> {
         let wanted = (self.def.bind)(arg_types)?.args;
-        let is_left = |have: &DataType, want: &DataType| matches!((have, want), (DataType::Time64(_), DataType::Interval(_)));
+        let is_left = |have: &DataType, want: &DataType| {
+            matches!((have, want), (DataType::Time64(_), DataType::Interval(_)) | (DataType::FixedSizeBinary(_), DataType::Utf8))
+        };
         Ok(wanted.into_iter().zip(arg_types).map(|(want, have)| if is_left(have, &want) { have.clone() } else { want }).collect())
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

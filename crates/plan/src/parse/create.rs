@@ -1,13 +1,14 @@
 //! CREATE and DROP.
 
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, TableConstraint};
+use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ddl::{Check, SequenceSpec};
 use super::statement::{
     ColumnSpec, CreateTable, CreateView, Like, LikePart, Made, ObjectKind, RelationName, Statement, Watermark,
 };
-use super::{P, Result, emit, fold, relation_name, types};
+use super::{P, Result, dialect, emit, fold, relation_name, types};
 use crate::error::PlanError;
 use crate::interval;
 
@@ -30,7 +31,8 @@ impl P<'_> {
         if self.take("materialized view") {
             return self.create_view(true, or_replace);
         }
-        if self.take("view") {
+        // a view of Feldera's that is no output of its own
+        if self.take("view") || self.take("local view") {
             return self.create_view(false, or_replace);
         }
         if !or_replace && self.word_at(0).as_deref() == Some("index") {
@@ -103,7 +105,20 @@ impl P<'_> {
             } else {
                 let def = self.parser.parse_column_def();
                 let def = self.sqlparser(def)?;
-                columns.push(column(&def, &mut key, &mut checks)?);
+                let mut column = column(&def, &mut key, &mut checks)?;
+                // as Feldera writes a watermark
+                if self.take("lateness") {
+                    let time = ast::Expr::Identifier(ast::Ident::with_quote('"', column.name.clone()));
+                    // NOT NULL behind it is the column's
+                    let delay = self.parser.parse_subexpr(dialect::Postgres.prec_value(Precedence::Is));
+                    let (left, right) = (Box::new(time), Box::new(self.repaired(delay)?));
+                    let delayed = ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Minus, right };
+                    if watermark.replace((column.name.clone(), delayed)).is_some() {
+                        return Err(PlanError::unsupported("a stream has one watermark", "name one column's LATENESS"));
+                    }
+                    column.not_null |= self.take("not null");
+                }
+                columns.push(column);
             }
             if !self.symbol(&Token::Comma) {
                 self.expect_symbol(&Token::RParen)?;
@@ -122,6 +137,13 @@ impl P<'_> {
                 break;
             }
         }
+        // as Feldera says it; what is in a table can be read here always
+        let told = |(name, value): &(String, String)| {
+            let is_bool = matches!(value.as_str(), "true" | "false");
+            is_bool && matches!(name.as_str(), "append_only" | "materialized")
+        };
+        append_only |= options.iter().any(|option| told(option) && option.0 == "append_only" && option.1 == "true");
+        options.retain(|option| !told(option));
         let stream = stream || append_only;
         if !likes.is_empty() {
             if stream || watermark.is_some() || !partition_by.is_empty() {
@@ -297,7 +319,10 @@ impl P<'_> {
         self.expect_symbol(&Token::LParen)?;
         let mut options: Vec<(String, String)> = vec![];
         loop {
-            let mut name = self.name()?.to_lowercase();
+            let mut name = match &self.parser.peek_token_ref().token {
+                Token::SingleQuotedString(_) => self.text()?.to_lowercase(),
+                _ => self.name()?.to_lowercase(),
+            };
             while self.symbol(&Token::Period) {
                 name = format!("{name}.{}", self.name()?.to_lowercase());
             }
@@ -661,7 +686,8 @@ fn finish_table(
     let watermark = match watermark {
         None => None,
         Some(_) if !stream => {
-            return Err(PlanError::unsupported("a watermark belongs to a stream", "write CREATE STREAM"));
+            let hint = "write CREATE STREAM, or APPEND ONLY behind the columns";
+            return Err(PlanError::unsupported("a watermark belongs to a stream", hint));
         }
         Some((name, e)) => {
             let column = place(&name, &columns)?;

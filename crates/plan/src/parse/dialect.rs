@@ -2,11 +2,18 @@
 //!
 //! sqlparser reads each argument twice to find whether it is such a name, so that calls within calls cost twice as much with each level:
 //! a statement of twenty took seconds, and a hundred would have taken a core for ever. PostgreSQL's names of arguments are plain ones.
+//!
+//! And with PostgreSQL's precedence where sqlparser has another one. From the tightest:
+//!
+//! ```text
+//!   :: [ ]    - + before an operand    COLLATE    AT TIME ZONE    ^    * / %    + -    all other operators    BETWEEN IN LIKE    < = >    IS    NOT
+//! ```
+//! So `-2 ^ 2` is 4, `~ 2 + 2` is `~ (2 + 2)`, and `a ~ b || c` is `(a ~ b) || c`.
 
 use super::keywords;
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{Expr, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -68,21 +75,33 @@ impl Dialect for Postgres {
         if is_isnull(&parser.peek_token_ref().token) {
             return Some(Ok(self.prec_value(Precedence::Is)));
         }
-        // operators like any other to PostgreSQL; to sqlparser comparisons
-        if matches!(
-            parser.peek_token_ref().token,
+        match &parser.peek_token_ref().token {
             Token::Tilde
-                | Token::TildeAsterisk
-                | Token::ExclamationMarkTilde
-                | Token::ExclamationMarkTildeAsterisk
-                | Token::DoubleTilde
-                | Token::DoubleTildeAsterisk
-                | Token::ExclamationMarkDoubleTilde
-                | Token::ExclamationMarkDoubleTildeAsterisk
-        ) {
-            return Some(Ok(self.prec_value(Precedence::PgOther)));
+            | Token::TildeAsterisk
+            | Token::ExclamationMarkTilde
+            | Token::ExclamationMarkTildeAsterisk
+            | Token::DoubleTilde
+            | Token::DoubleTildeAsterisk
+            | Token::ExclamationMarkDoubleTilde
+            | Token::ExclamationMarkDoubleTildeAsterisk => Some(Ok(self.prec_value(Precedence::PgOther))),
+            Token::Word(w) if w.keyword == Keyword::OPERATOR => Some(Ok(self.prec_value(Precedence::PgOther))),
+            _ => BASE.get_next_precedence(parser),
         }
-        BASE.get_next_precedence(parser)
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let (op, binds) = match &parser.peek_token_ref().token {
+            Token::Minus => (UnaryOperator::Minus, Precedence::AtTz),
+            Token::Plus => (UnaryOperator::Plus, Precedence::AtTz),
+            Token::Tilde => (UnaryOperator::BitwiseNot, Precedence::PgOther),
+            Token::AtSign => (UnaryOperator::PGAbs, Precedence::PgOther),
+            Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, Precedence::PgOther),
+            Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, Precedence::PgOther),
+            _ => return None,
+        };
+        parser.advance_token();
+        let operand = parser.parse_subexpr(self.prec_value(binds));
+        Some(operand.map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
     }
 
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {

@@ -1,15 +1,15 @@
 //! Longer and shorter ways to say the same, turned into one when a query is read: `FETCH FIRST n ROWS ONLY` is `LIMIT n`, `GROUP BY ()`
 //! is the one empty grouping set, `ROW(a, b)` is `(a, b)`, `t.a[1]` is a subscript of the column `t.a` (sqlparser takes it for one of what `t` is), `FROM TABLE (f(..))` is `FROM f(..)`,
-//! `normalize(x, NFC)` is `normalize(x, 'NFC')`. (`TABLE t` is `SELECT * FROM t` in the tokens already.)
+//! `normalize(x, NFC)` is `normalize(x, 'NFC')`, `a OPERATOR(pg_catalog.+) b` is `a + b`. (`TABLE t` is `SELECT * FROM t` in the tokens already.)
 
-use super::{Result, cycle};
+use super::{Result, cycle, window_arguments};
 use crate::error::PlanError;
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectNamePart, Query,
-    Select, TableFactor, TableFunctionArgs, Value, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause,
+    ObjectNamePart, Query, Select, TableFactor, TableFunctionArgs, Value, VisitorMut,
 };
 
 /// Rewrites all queries of a statement, query or expression.
@@ -34,12 +34,16 @@ pub(super) fn unify<T: VisitMut>(tree: &mut T) -> Result<()> {
         }
         fn pre_visit_table_factor(&mut self, t: &mut TableFactor) -> ControlFlow<PlanError> {
             called(t);
+            window_arguments::order(t);
             ControlFlow::Continue(())
         }
         fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<PlanError> {
             subscripted(e);
             row(e);
             normalized(e);
+            if let Err(e) = operator(e) {
+                return ControlFlow::Break(e);
+            }
             ControlFlow::Continue(())
         }
     }
@@ -91,6 +95,22 @@ fn row(e: &mut Expr) {
     if let Some(items) = list.args.iter().map(item).collect::<Option<Vec<_>>>() {
         *e = Expr::Tuple(items);
     }
+}
+
+/// `a OPERATOR(pg_catalog.+) b` is `a + b`; what the operator is called tells how tightly it binds no longer.
+fn operator(e: &mut Expr) -> Result<()> {
+    let Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(parts), right } = e else { return Ok(()) };
+    let sign = match parts.as_slice() {
+        [sign] => sign,
+        [schema, sign] if schema == "pg_catalog" => sign,
+        _ => return Ok(()),
+    };
+    let Expr::BinaryOp { op, .. } = super::parse_expr(&format!("1 {sign} 1"))? else { return Ok(()) };
+    let take = |e: &mut Box<Expr>| Box::new(std::mem::replace(e.as_mut(), Expr::value(Value::Null)));
+    let nested = |e: Box<Expr>| if matches!(*e, Expr::BinaryOp { .. }) { Box::new(Expr::Nested(e)) } else { e };
+    let (left, right) = (nested(take(left)), nested(take(right)));
+    *e = Expr::Nested(Box::new(Expr::BinaryOp { left, op, right }));
+    Ok(())
 }
 
 /// The normal form that `normalize` names is a word there, and no column.

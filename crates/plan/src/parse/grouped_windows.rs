@@ -5,14 +5,14 @@
 //!   SELECT window_start, k, count(*) FROM tumble(t, ts, INTERVAL '1 hour') GROUP BY window_start, window_end, k
 //! ```
 //! A session's partition is what else is grouped by, which must be plain columns. So there is one implementation of windows, and
-//! EMIT FINAL and watermarks know them by it.
+//! EMIT FINAL and watermarks know them by it. `tumble(INTERVAL '1 hour')` names no column: see [`crate::bind`]'s `event_time`.
 
 use crate::walk::VisitMut;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TableFactor, TableFunctionArgs, VisitorMut,
+    SelectItem, SetExpr, TableFactor, TableFunctionArgs, Value, VisitorMut,
 };
 
 use crate::bind::window::{BOUNDS, Function as Window};
@@ -61,7 +61,7 @@ fn select(s: &mut Select) -> Result<Option<Window>, PlanError> {
             SelectItem::ExprWithAlias { expr, alias } if fold(alias) == fold(name) => window(expr),
             _ => None,
         }),
-        key => window(key),
+        key => window(nth(key, &s.projection).unwrap_or(key)),
     };
     let windows: Vec<(usize, (Window, Vec<Expr>))> =
         keys.iter().enumerate().filter_map(|(i, key)| Some((i, found(key)?))).collect();
@@ -78,8 +78,8 @@ fn select(s: &mut Select) -> Result<Option<Window>, PlanError> {
     let rest: Vec<Expr> = keys.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, key)| key.clone()).collect();
     if matches!(window, Window::Session) {
         for key in &rest {
-            args.push(match key {
-                Expr::Identifier(_) => key.clone(),
+            args.push(match nth(key, &s.projection).unwrap_or(key) {
+                column @ Expr::Identifier(_) => column.clone(),
                 Expr::CompoundIdentifier(parts) => parts.last().cloned().map_or_else(|| key.clone(), Expr::Identifier),
                 _ => {
                     return Err(PlanError::unsupported(
@@ -141,12 +141,23 @@ fn one_relation() -> PlanError {
     )
 }
 
-/// A call of one of the windows, over a column.
+/// The item of the select list that a key is the number of.
+fn nth<'a>(key: &Expr, items: &'a [SelectItem]) -> Option<&'a Expr> {
+    let Expr::Value(value) = key else { return None };
+    let Value::Number(n, _) = &value.value else { return None };
+    match items.get(n.parse::<usize>().ok()?.checked_sub(1)?)? {
+        SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => Some(e),
+        _ => None,
+    }
+}
+
+/// A call of one of the windows, over a column or by the relation's own time.
 fn window(e: &Expr) -> Option<(Window, Vec<Expr>)> {
     let (name, args) = plain_call(e)?;
     let window = Window::of(&name)?;
-    let over_column = matches!(args.first(), Some(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
-    (over_column && args.len() >= 2).then_some((window, args))
+    let over_column = matches!(args.first(), Some(Expr::Identifier(_) | Expr::CompoundIdentifier(_))) && args.len() >= 2;
+    let by_itself = !args.is_empty() && args.iter().all(|e| matches!(e, Expr::Interval(_)));
+    (over_column || by_itself).then_some((window, args))
 }
 
 fn plain_call(e: &Expr) -> Option<(String, Vec<Expr>)> {

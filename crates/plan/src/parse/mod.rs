@@ -46,6 +46,7 @@ pub(crate) mod types;
 mod unicode;
 mod watermark;
 mod weight;
+mod window_arguments;
 mod with;
 
 pub(crate) use asof::{INNER as ASOF_INNER, LEFT as ASOF_LEFT, SYSTEM_TIME, SYSTEM_TIME_LEFT};
@@ -256,8 +257,12 @@ fn after_between(before: &[TokenWithSpan]) -> bool {
     matches!(last.map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::BETWEEN)
 }
 
+/// Behind `TUMBLE(`, or `TUMBLE(.. DATA =>`.
 fn after_window_function(before: &[TokenWithSpan]) -> bool {
-    let mut words = before.iter().rev().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    let mut words = before.iter().rev().filter(|t| !matches!(t.token, Token::Whitespace(_))).peekable();
+    if words.next_if(|t| t.token == Token::RArrow).is_some() {
+        return matches!(words.next().map(|t| &t.token), Some(Token::Word(w)) if w.value.eq_ignore_ascii_case("data"));
+    }
     let open = words.next().is_some_and(|t| t.token == Token::LParen);
     let name = words.next().map(|t| &t.token);
     open && matches!(name, Some(Token::Word(w)) if ["tumble", "hop", "cumulate", "session"].iter().any(|f| w.value.eq_ignore_ascii_case(f)))

@@ -284,12 +284,30 @@ fn parse_clock(word: &str, range: Option<Range>) -> Option<Option<f64>> {
     Some((m < 60.0 && s < 61.0).then(|| sign * (h * 3600.0 + m * 60.0) * SECOND + sign * (s * SECOND).round()))
 }
 
-/// ISO 8601 after its `p`: `1y2m3dt4h5m6s`, weeks too.
+/// ISO 8601 after its `p`: `1y2m3dt4h5m6s`, weeks too; and its alternative form, `0001-02-03t04:05:06`.
 fn parse_iso(body: &str, fields: &mut Fields) -> Option<()> {
     let (date, time) = body.split_once('t').unwrap_or((body, ""));
     if date.is_empty() && time.is_empty() {
         return None;
     }
+    let numbers = |part: &str, by: char, units: [&'static str; 3], fields: &mut Fields| {
+        let words: Vec<&str> = part.split(by).collect();
+        let sound = |w: &&str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        if words.len() > 3 || !words.iter().all(sound) {
+            return None;
+        }
+        words.iter().zip(units).try_for_each(|(w, unit)| fields.add(w.parse().ok()?, unit))
+    };
+    let mut rest = (date, time);
+    if date.contains('-') && !date.contains(|c: char| c.is_ascii_alphabetic()) && !date.starts_with('-') {
+        numbers(date, '-', ["year", "month", "day"], fields)?;
+        rest.0 = "";
+    }
+    if time.contains(':') {
+        numbers(time, ':', ["hour", "minute", "second"], fields)?;
+        rest.1 = "";
+    }
+    let (date, time) = rest;
     for (part, units) in [
         (date, [("y", "year"), ("m", "month"), ("w", "week"), ("d", "day")]),
         (time, [("h", "hour"), ("m", "minute"), ("s", "second"), ("", "")]),

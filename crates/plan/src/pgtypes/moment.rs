@@ -422,7 +422,7 @@ impl Read {
             }
             "ad" => self.christ = true,
             "bc" => self.before_christ = true,
-            "t" if self.has_date() && self.time_us.is_none() => self.next = Some('t'),
+            "t" if (self.has_date() || self.time_only) && self.time_us.is_none() => self.next = Some('t'),
             "j" | "jd" | "julian" => self.next = Some('j'),
             "at" | "on" => {}
             "allballs" => {

@@ -20,6 +20,7 @@ use datafusion::{
     datasource::ViewTable,
 };
 use regauge_plan::{
+    batch::Shape,
     local::{self, Zone},
     parse::RelationName,
 };
@@ -101,8 +102,8 @@ impl Scope {
         })
     }
 
-    /// A relation's columns, and the positions of its key.
-    pub(super) fn shape(&self, name: &RelationName) -> Option<(SchemaRef, Option<Vec<usize>>)> {
+    /// A relation's columns, the positions of its key, and its time.
+    pub(super) fn shape(&self, name: &RelationName) -> Option<Shape> {
         let relation = self.catalog.resolve(name.schema.as_deref(), &name.name, &self.search_path)?;
         let key = match &relation.kind {
             Kind::Table { key } => Some(key.clone()),
@@ -111,7 +112,11 @@ impl Scope {
             }
             _ => None,
         };
-        Some((relation.schema(), key))
+        let watermark = match &relation.kind {
+            Kind::Stream { watermark: Some(w), .. } => relation.columns.iter().position(|c| c.id == w.column),
+            _ => None,
+        };
+        Some(Shape { schema: relation.schema(), key, watermark })
     }
 
     /// The names of a relation's columns as [`Names`] shows them; system relations are left out.

@@ -154,10 +154,7 @@ impl Planner {
         self.weigh(&query, &scope)?;
         let references = self.references(&query)?;
         for reference in &references {
-            self.check(reference, &scope).map_err(|e| match e.sqlstate {
-                crate::error::sqlstate::UNDEFINED_TABLE => batch::no_relation(&query, reference.table()).map_or(e, Error::from),
-                _ => e,
-            })?;
+            self.check(reference, &scope)?;
         }
         if window::unwindowed(&query).is_some() {
             let seen = self.0.base.resolve_table_references(&statement(query.clone())).map_err(Error::from_datafusion)?;
