@@ -104,6 +104,12 @@ pub fn is_set_returning(name: &ast::ObjectName) -> bool {
     bind::series::is_set_returning(name)
 }
 
+/// Whether a name with arguments in FROM is a function that gives rows, or one for each row, not a relation.
+#[must_use]
+pub fn is_function_of_from(name: &ast::ObjectName) -> bool {
+    bind::rows_from::is_function(name)
+}
+
 /// Refuses an aggregate, a window function and one that gives rows in an expression of one row, but for those in queries within it; `place`
 /// ends the sentence "are not allowed in".
 ///

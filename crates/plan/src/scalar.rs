@@ -10,7 +10,8 @@
 
 use arrow::datatypes::DataType;
 
-use crate::value::Value;
+use crate::eval::LikePattern;
+use crate::value::{Datum, Value};
 
 /// One scalar expression. `usize` of a column is a position in the input row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -208,7 +209,10 @@ impl Scalar {
     pub fn can_fail(&self) -> bool {
         let own = match self {
             Scalar::Call { .. } | Scalar::Cast { .. } => true,
-            Scalar::Like { pattern, .. } => !matches!(**pattern, Scalar::Literal(_)),
+            Scalar::Like { pattern, escape, .. } => match pattern.as_ref() {
+                Scalar::Literal(Value { datum: Datum::Text(text), .. }) => LikePattern::new(text, *escape, false).can_fail(),
+                pattern => !matches!(pattern, Scalar::Literal(_)),
+            },
             _ => false,
         };
         own || self.children().iter().any(|c| c.can_fail())

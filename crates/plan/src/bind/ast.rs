@@ -70,6 +70,16 @@ struct Preparer<'a> {
     arms: Vec<usize>,
 }
 
+/// Columns that an alias gives one name are told apart by a mark.
+fn columns_apart(alias: &mut ast::TableAlias) {
+    let names = told_apart(alias.columns.iter().map(|c| fold(&c.name)).collect());
+    for (column, name) in alias.columns.iter_mut().zip(names) {
+        if name.contains(MARK) {
+            column.name = Ident::with_quote('"', name);
+        }
+    }
+}
+
 /// What gives a value from one of its arms: a function that gives rows has no place in it.
 fn has_arms(e: &Expr) -> Option<&'static str> {
     match e {
@@ -91,6 +101,7 @@ impl Preparer<'_> {
                 self.env.know(cte);
             }
             VisitMut::visit(&mut cte.query, self)?;
+            columns_apart(&mut cte.alias);
             names::complete(cte);
             self.env.know(cte);
         }
@@ -118,6 +129,17 @@ impl VisitorMut for Preparer<'_> {
             self.with(with)?;
         }
         self.withs.push(with);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<PlanError> {
+        if let TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. } = factor
+        {
+            columns_apart(alias);
+        }
         ControlFlow::Continue(())
     }
 
@@ -290,7 +312,7 @@ fn name_of(e: &Expr) -> Option<String> {
         Expr::Cast { expr, data_type, .. } => firm_name_of(expr).or_else(|| Some(type_name(data_type))),
         Expr::TypedString(t) => Some(type_name(&t.data_type)),
         Expr::Case { else_result, .. } => else_result.as_deref().and_then(firm_name_of).or_else(|| fixed("case")),
-        Expr::Exists { .. } => fixed("exists"),
+        Expr::Exists { negated: false, .. } => fixed("exists"),
         Expr::Extract { .. } => fixed("extract"),
         Expr::Substring { .. } => fixed("substring"),
         Expr::Trim { .. } => fixed("btrim"),
@@ -303,14 +325,26 @@ fn name_of(e: &Expr) -> Option<String> {
         Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => fixed("overlaps"),
         Expr::Interval(_) => fixed("interval"),
         Expr::Array(_) => fixed("array"),
-        Expr::Subquery(q) => match q.body.as_ref() {
-            SetExpr::Select(s) => match s.projection.first()? {
-                SelectItem::UnnamedExpr(e) => name_of(e),
-                SelectItem::ExprWithAlias { alias, .. } => Some(shown_name(&fold(alias)).to_owned()),
+        Expr::Subquery(q) => first_name_of(&q.body),
+        _ => None,
+    }
+}
+
+/// The name of a query's first column.
+fn first_name_of(body: &SetExpr) -> Option<String> {
+    match body {
+        SetExpr::Select(s) => match s.projection.first()? {
+            SelectItem::UnnamedExpr(e) => name_of(e),
+            SelectItem::ExprWithAlias { alias, .. } => Some(shown_name(&fold(alias)).to_owned()),
+            SelectItem::Wildcard(_) => match &s.from.first()?.relation {
+                TableFactor::Derived { subquery, .. } => first_name_of(&subquery.body),
                 _ => None,
             },
             _ => None,
         },
+        SetExpr::SetOperation { left, .. } => first_name_of(left),
+        SetExpr::Query(q) => first_name_of(&q.body),
+        SetExpr::Values(_) => Some("column1".to_owned()),
         _ => None,
     }
 }

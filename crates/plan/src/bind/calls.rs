@@ -66,6 +66,11 @@ pub(super) fn is_aggregate(name: &str) -> bool {
     matches!(kind(name), Some(Kind::Aggregate(_) | Kind::OrderedSet))
 }
 
+/// Whether SQL's `name` (lowercase) gives one value for one row.
+pub(super) fn is_of_row(name: &str) -> bool {
+    matches!(kind(name), Some(Kind::OfRow | Kind::OfGrammar))
+}
+
 /// Refuses a call with parts that its function does not take; see the module's header.
 ///
 /// # Errors
@@ -154,6 +159,8 @@ fn of_grammar(name: &str, f: &Function, call: &Call) -> Result<(), PlanError> {
 fn of_window(name: &str, f: &Function, call: &Call) -> Result<(), PlanError> {
     let ranks = RANKS.contains(&name);
     match (f.within_group.is_empty(), f.over.is_some()) {
+        (false, _) if ranks && call.distinct => Err(PlanError::syntax("cannot use DISTINCT with WITHIN GROUP")),
+        (false, _) if ranks && call.ordered => Err(PlanError::syntax("cannot use multiple ORDER BY clauses with WITHIN GROUP")),
         (false, true) if ranks => Err(no_over(name)),
         (false, _) if !ranks => Err(PlanError::invalid("42809", format!("window function {name} cannot have WITHIN GROUP"))),
         (true, true) if ranks && call.n_args > 0 => {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   LIMIT '2', LIMIT 1.5     a bigint                ORDER BY 'x', GROUP BY NULL    42601
-//!   LIMIT a, LIMIT (query)   42P10, 0A000            ORDER BY -1                    42P10
+//!   LIMIT a                  42P10                   ORDER BY -1                    42P10
+//!   LIMIT (query)            see `counted`           .. of DISTINCT ON              0A000
 //!   JOIN r                   42601                   DISTINCT ON (2)                the second item
 //!   JOIN r ON sum(a) = 1     42803                   GROUP BY 1 of an aggregate     42803
 //! ```
@@ -15,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, TableWithJoins, UnaryOperator, Value, Visitor,
 };
 
-use super::one_row;
+use super::{counted, one_row};
 use crate::error::PlanError;
 use crate::walk::Visit;
 
@@ -155,6 +156,16 @@ fn joins(from: &TableWithJoins) -> Result<()> {
 }
 
 fn limits(q: &mut Query) -> Result<()> {
+    let reads = |e: &Expr| matches!(e.visit(&mut Reads), ControlFlow::Break(true));
+    if let Some(LimitClause::LimitOffset { limit: of, offset, .. }) = &mut q.limit_clause
+        && of.iter().chain(offset.iter().map(|o| &o.value)).any(reads)
+    {
+        let others = of.iter_mut().map(|e| (e, "LIMIT")).chain(offset.iter_mut().map(|o| (&mut o.value, "OFFSET")));
+        others.filter(|(e, _)| !reads(e)).try_for_each(|(e, clause)| limit(e, clause))?;
+        if counted::number(q)? {
+            return Ok(());
+        }
+    }
     match &mut q.limit_clause {
         Some(LimitClause::LimitOffset { limit: of, offset, .. }) => {
             of.iter_mut().try_for_each(|e| limit(e, "LIMIT"))?;

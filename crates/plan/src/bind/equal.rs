@@ -7,6 +7,7 @@
 //!   l INTERSECT [ALL] r, EXCEPT          l (once, or its copies numbered by key) with a match in r, or without, by keys
 //!   count(DISTINCT j), sum(DISTINCT i)   count(DISTINCT key(j)), sum(DISTINCT canonical(i))
 //!   array_agg(DISTINCT j)                once(array_agg(j)), which is in order
+//!   string_agg(bytes, bytes)             decode(string_agg(encode(..), encode(..))): by hexadecimal digits
 //! ```
 //! Which of several equal values is shown is a function of the rows: the least by how it is written. So a view, its rebuild and a plain
 //! SELECT agree, and PostgreSQL leaves it open. Types are settled before; running it twice changes nothing. Other types pay nothing.
@@ -25,9 +26,10 @@ use datafusion::logical_expr::expr::{AggregateFunction, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, merge_schema};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, RecursiveQuery,
+    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, RecursiveQuery, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
 use regauge_types::forms::has_forms;
 
 use super::ast::MARK;
@@ -35,8 +37,10 @@ use super::setop::SetOpNode;
 use super::unnest::numbered;
 use crate::error::PlanError;
 use crate::flowplan::SetOpKind;
+use crate::functions::bytes::{DECODE, ENCODE};
 use crate::functions::equality::{CANONICAL, ONCE, exact, key_of, of_exact};
-use crate::functions::{aggregate, function};
+use crate::functions::{EvalError, aggregate, function};
+use crate::value::Datum;
 
 /// The rule. See the module's header.
 #[derive(Debug)]
@@ -69,6 +73,21 @@ fn named(e: Expr, c: &Column) -> Expr {
 
 fn canonical(e: Expr) -> Expr {
     function(&CANONICAL).call(vec![e])
+}
+
+/// An argument of `string_agg` of bytea as a text of hexadecimal digits.
+fn digits(e: &Expr, schema: &datafusion::common::DFSchema) -> Result<Expr> {
+    let hex = |bytes: &[u8]| lit(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+    match e {
+        Expr::Literal(value, _) if value.is_null() => Ok(lit(ScalarValue::Utf8(None))),
+        Expr::Literal(ScalarValue::Binary(Some(bytes)), _) => Ok(hex(bytes)),
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => match crate::pgtypes::parse_text(&DataType::Binary, text)?.datum {
+            Datum::Bytes(bytes) => Ok(hex(&bytes)),
+            _ => Err(EvalError::internal("bytes were expected").into()),
+        },
+        e if e.get_type(schema)? == DataType::Binary => Ok(function(&ENCODE).call(vec![e.clone(), lit("hex")])),
+        _ => Err(EvalError::undefined("function string_agg(text, bytea) does not exist").into()),
+    }
 }
 
 impl EqualValues {
@@ -172,6 +191,7 @@ impl EqualValues {
                     out.push(match above {
                         Above::Nothing => Expr::Column(c.clone()),
                         Above::OfExact(ty) => named(of_exact(Expr::Column(c.clone()), &ty)?, c),
+                        Above::OfDigits => named(function(&DECODE).call(vec![Expr::Column(c.clone()), lit("hex")]), c),
                         Above::Once => named(function(&ONCE).call(vec![Expr::Column(c.clone())]), c),
                     });
                 }
@@ -222,6 +242,18 @@ impl EqualValues {
                 f.params.distinct = false;
                 self.ordered(&mut f, schema)?;
                 Ok(Some((Expr::AggregateFunction(f), Above::Once)))
+            }
+            "string_agg" if f.params.args.iter().map(|e| e.get_type(schema)).any(|ty| matches!(ty, Ok(DataType::Binary))) => {
+                let mut f = f;
+                let written = std::mem::take(&mut f.params.args);
+                f.params.args = written.iter().map(|e| digits(e, schema)).collect::<Result<_>>()?;
+                for s in &mut f.params.order_by {
+                    if let Some(at) = written.iter().position(|e| *e == s.expr) {
+                        s.expr = f.params.args[at].clone();
+                    }
+                }
+                self.ordered(&mut f, schema)?;
+                Ok(Some((Expr::AggregateFunction(f), Above::OfDigits)))
             }
             "array_agg" | "string_agg" => {
                 let mut f = f;
@@ -304,6 +336,7 @@ impl EqualValues {
 enum Above {
     Nothing,
     OfExact(DataType),
+    OfDigits,
     Once,
 }
 

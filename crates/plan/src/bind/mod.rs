@@ -11,6 +11,7 @@ mod bits;
 mod calls;
 mod check;
 mod clauses;
+mod counted;
 mod distinct_on;
 mod elsewhere;
 mod equal;
@@ -35,7 +36,7 @@ mod recursive;
 mod reducers;
 mod row_in;
 mod rows;
-mod rows_from;
+pub(crate) mod rows_from;
 pub(crate) mod rules;
 pub(crate) mod series;
 mod session_batch;
@@ -91,11 +92,16 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let functions = Functions::get();
     let mut query = query.clone();
     versions(&mut query, &|name| shape(catalog.relation(name)?))?;
+    let is_limited = query.limit_clause.is_some();
     prepare_over(&mut query, &Relations::View(catalog))?;
     let mut notices = vec![];
     if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(&query.body) {
+        // without one that was asked for it is of the rows that are counted
+        if !is_limited {
+            looked_up(&query, catalog)?;
+            notices.push("ORDER BY without LIMIT has no effect in a view and was dropped; order the SELECT that reads it".into());
+        }
         query.order_by = None;
-        notices.push("ORDER BY without LIMIT has no effect in a view and was dropped; order the SELECT that reads it".into());
     }
     let raw = raw_plan(query, &Relations::View(catalog), functions, 0)?;
     let names = ast::shown_names(raw.schema().fields().iter().map(|f| f.name().as_str()));
@@ -106,6 +112,14 @@ pub(crate) fn bind_view(query: &sql::Query, catalog: &dyn CatalogView) -> Result
     let plan = rules::analyze(raw, &config, Mode::View)?;
     let plan = rules::optimize(rows::unfolded(plan)?, config)?;
     Ok(Bound { plan, names, notices })
+}
+
+/// Refuses names of an ORDER BY that has no effect, if there are none such.
+fn looked_up(query: &sql::Query, catalog: &dyn CatalogView) -> Result<(), PlanError> {
+    match raw_plan(query.clone(), &Relations::View(catalog), Functions::get(), 0) {
+        Err(e @ PlanError::Invalid { .. }) => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// What [`system_time`] asks of a relation.

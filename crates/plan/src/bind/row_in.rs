@@ -3,6 +3,9 @@
 //!
 //! Joined by AND into a WHERE it is EXISTS with the equalities. Elsewhere it may be NULL, namely where no row is equal and some row is not
 //! certainly different: `CASE WHEN EXISTS (equal) THEN true WHEN EXISTS (equal IS NOT FALSE) THEN NULL ELSE false END`.
+//!
+//! `(a, b) < (SELECT x, y ..)` is the query's own answer: `(SELECT (a, b) < (r.x, r.y) FROM (SELECT x, y ..) AS r (x, y))`, so NULL without a
+//! row, and an error for more rows than one.
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor};
 
@@ -130,6 +133,10 @@ pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
         *e = spelt;
         return Ok(());
     }
+    if let Some(spelt) = beside_query(e)? {
+        *e = spelt;
+        return Ok(());
+    }
     let Some((row, rows, negated)) = sought(e) else { return Ok(()) };
     let (equal, open) = (exists(row, rows, false)?, exists(row, rows, true)?);
     let mut case = parsed("CASE WHEN true THEN true WHEN true THEN NULL ELSE false END")?;
@@ -141,6 +148,39 @@ pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
     let case = Expr::Nested(Box::new(case));
     *e = if negated { Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(case) } } else { case };
     Ok(())
+}
+
+/// A row compared with the row of a query.
+fn beside_query(e: &Expr) -> Result<Option<Expr>> {
+    let Expr::BinaryOp { left, op, right } = e else { return Ok(None) };
+    let (Some(row), Some(query)) = (elements(left).filter(|row| row.len() > 1), query(right)) else { return Ok(None) };
+    fits(query, row.len())?;
+    let names: Vec<String> = (1..=row.len()).map(|i| format!("regauge_r{i}")).collect();
+    let columns = names.iter().map(|n| parsed(&format!("regauge_row.{n}"))).collect::<Result<Vec<_>>>()?;
+    let Some(answer) = by_elements(row, op, &columns) else { return Ok(None) };
+    let mut outer = parsed(&format!("(SELECT 1 FROM (SELECT 1) AS regauge_row ({}))", names.join(", ")))?;
+    if let Expr::Subquery(outer) = &mut outer
+        && let SetExpr::Select(s) = outer.body.as_mut()
+        && let Some(TableFactor::Derived { subquery, .. }) = s.from.first_mut().map(|f| &mut f.relation)
+    {
+        **subquery = query.clone();
+        s.projection = vec![SelectItem::UnnamedExpr(answer)];
+    }
+    Ok(Some(outer))
+}
+
+/// Refuses a query that has not as many columns as a row.
+fn fits(query: &Query, n: usize) -> Result<()> {
+    match query.body.as_ref() {
+        SetExpr::Select(s)
+            if s.projection.iter().all(|item| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }))
+                && s.projection.len() != n =>
+        {
+            let few = if s.projection.len() < n { "few" } else { "many" };
+            Err(PlanError::invalid("42601", format!("subquery has too {few} columns")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A row that is looked for among a query's rows, and whether it must not be there.
@@ -178,6 +218,7 @@ fn exists(row: &Expr, query: &Query, or_open: bool) -> Result<Expr> {
         Expr::Nested(e) => return exists(e, query, or_open),
         _ => return Err(odd()),
     };
+    fits(query, items.len())?;
     let names: Vec<String> = (1..=items.len()).map(|i| format!("regauge_r{i}")).collect();
     let test = if or_open { " IS NOT FALSE" } else { "" };
     let conditions: Vec<String> = names.iter().map(|n| format!("(regauge_row.{n} = 1){test}")).collect();

@@ -7,6 +7,7 @@
 //!   array[i]                    pg_element(array, i)         BETWEEN SYMMETRIC     both ways round
 //!   ARRAY[a, b]                 make_array(a, b)             ARRAY(query), LIKE ANY (array): see `arrays`
 //!   x IS NFC NORMALIZED         is_normalized(x, 'NFC')      x'1F'::int           31, as text under the cast: see `bits`
+//!   x IS DISTINCT FROM 'text'   x IS DISTINCT FROM pg_unknown('text'), until types are settled
 //!   generate_series(..)         unnest(pg_series(..)) in a select list; in FROM see `series`
 //!   json_agg and its kin        see `json`
 //!   date(x), int4(x)            CAST(x AS date), CAST(x AS int4): a type's name called as a function
@@ -193,15 +194,19 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
                 None => return Ok(()),
             }
         }
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) if is_string(left) || is_string(right) => {
+            for side in [left, right] {
+                if is_string(side) {
+                    **side = call(crate::functions::open::UNKNOWN.name, vec![take(side)]);
+                }
+            }
+            return Ok(());
+        }
         Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (fields(left), fields(right)) {
             (Some(l), Some(r)) if l.len() == 2 && r.len() == 2 => call("pg_periods_overlap", [l, r].concat()),
             _ => return Err(PlanError::syntax("wrong number of parameters on a side of OVERLAPS expression")),
         },
-        // as two's complements are
-        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
-            let (left, op) = (Box::new(number(-1)), BinaryOperator::Minus);
-            Expr::Nested(Box::new(Expr::BinaryOp { left, op, right: nested(take(expr)) }))
-        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => call(crate::functions::bits::NOT_NAME, vec![take(expr)]),
         Expr::Cast {
             expr, data_type: ast::DataType::Interval { fields: Some(fields), precision: None }, array: false, ..
         } if matches!(expr.as_ref(), Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_))) => {
@@ -298,6 +303,10 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     };
     *e = spelt;
     Ok(())
+}
+
+fn is_string(e: &Expr) -> bool {
+    matches!(e, Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)))
 }
 
 /// The number that stands behind a minus.

@@ -26,24 +26,22 @@ enum Token {
     /// `_`
     One,
     Char(char),
+    /// The escape character with nothing behind it: who comes so far with text left fails.
+    Broken,
 }
 
-/// 22025: the pattern ends in its escape character.
-pub fn like_escape_error() -> EvalError {
+fn broken() -> EvalError {
     EvalError::new("22025", "LIKE pattern must not end with escape character")
 }
 
 impl LikePattern {
     /// Compiles a pattern; `fold` for ILIKE.
-    ///
-    /// # Errors
-    /// 22025 when it ends in the escape character.
-    pub fn new(pattern: &str, escape: Option<char>, fold: bool) -> Result<LikePattern, EvalError> {
+    pub fn new(pattern: &str, escape: Option<char>, fold: bool) -> LikePattern {
         let mut tokens = vec![];
         let mut chars = pattern.chars();
         while let Some(c) = chars.next() {
             let token = if Some(c) == escape {
-                Token::Char(chars.next().ok_or_else(like_escape_error)?)
+                chars.next().map_or(Token::Broken, Token::Char)
             } else {
                 match c {
                     '%' => Token::Many,
@@ -62,18 +60,26 @@ impl LikePattern {
                 }
             }
         }
-        Ok(LikePattern { shape: shape(tokens, fold), fold })
+        LikePattern { shape: shape(tokens, fold), fold }
+    }
+
+    /// Whether it ends in its escape character.
+    pub fn can_fail(&self) -> bool {
+        matches!(&self.shape, Shape::Tokens(tokens) if tokens.last() == Some(&Token::Broken))
     }
 
     /// Does the whole text match?
-    pub fn matches(&self, text: &str) -> bool {
-        match &self.shape {
+    ///
+    /// # Errors
+    /// 22025 when the pattern ends in its escape character, and the text comes so far.
+    pub fn matches(&self, text: &str) -> Result<bool, EvalError> {
+        Ok(match &self.shape {
             Shape::Exact(s) => text == s,
             Shape::Prefix(s) => text.starts_with(s.as_str()),
             Shape::Suffix(s) => text.ends_with(s.as_str()),
             Shape::Part(s) => text.contains(s.as_str()),
-            Shape::Tokens(tokens) => walk(tokens, text, self.fold),
-        }
+            Shape::Tokens(tokens) => return walk(tokens, text, self.fold),
+        })
     }
 }
 
@@ -103,7 +109,7 @@ fn shape(tokens: Vec<Token>, fold: bool) -> Shape {
     Shape::Tokens(tokens)
 }
 
-fn walk(tokens: &[Token], text: &str, fold: bool) -> bool {
+fn walk(tokens: &[Token], text: &str, fold: bool) -> Result<bool, EvalError> {
     let mut at = 0;
     let mut rest = text;
     // where to resume: behind the last `%`, one character later
@@ -111,7 +117,8 @@ fn walk(tokens: &[Token], text: &str, fold: bool) -> bool {
     loop {
         let next = rest.chars().next();
         match (tokens.get(at), next) {
-            (Some(Token::Many), _) => {
+            (Some(Token::Many), None) => return Ok(tokens[at..].iter().all(|t| *t == Token::Many)),
+            (Some(Token::Many), Some(_)) => {
                 at += 1;
                 resume = Some((at, rest));
                 continue;
@@ -126,11 +133,16 @@ fn walk(tokens: &[Token], text: &str, fold: bool) -> bool {
                 rest = &rest[c.len_utf8()..];
                 continue;
             }
-            (None, None) => return true,
+            (None, None) => return Ok(true),
+            (Some(Token::Broken), Some(_)) => return Err(broken()),
+            // PostgreSQL looks at what stands behind `%`, and any number of `_`, before it looks for it
+            (Some(Token::Broken), None) if tokens[..at].iter().rev().find(|t| **t != Token::One) == Some(&Token::Many) => {
+                return Err(broken());
+            }
             _ => {}
         }
-        let Some((behind, from)) = resume else { return false };
-        let Some(c) = from.chars().next() else { return false };
+        let Some((behind, from)) = resume else { return Ok(false) };
+        let Some(c) = from.chars().next() else { return Ok(false) };
         rest = &from[c.len_utf8()..];
         resume = Some((behind, rest));
         at = behind;

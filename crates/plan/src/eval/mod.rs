@@ -13,5 +13,5 @@ mod program;
 mod run;
 
 pub use crate::functions::error::{EvalError, EvalResult};
-pub use like::{LikePattern, like_escape_error};
+pub use like::LikePattern;
 pub use program::{Evaluated, Predicate, Program, Selected, compile, compile_predicate};

@@ -333,7 +333,9 @@ fn parts(scalar: &Scalar, input: &[DataType]) -> EvalResult<(Kind, DataType, boo
             expect_type("LIKE", &arg, &DataType::Utf8)?;
             expect_type("LIKE", &pattern, &DataType::Utf8)?;
             let fixed = match &pattern.kind {
-                Kind::Const(ScalarValue::Utf8(Some(p))) => LikePattern::new(p, *escape, *case_insensitive).ok(),
+                Kind::Const(ScalarValue::Utf8(Some(p))) => {
+                    Some(LikePattern::new(p, *escape, *case_insensitive)).filter(|p| !p.can_fail())
+                }
                 _ => None,
             };
             let fails = fixed.is_none();

@@ -375,7 +375,9 @@ fn like(arg: &Node, pattern: &Pattern, negated: bool, frame: &Frame, errors: &mu
     let Some(text) = a.as_string_opt::<i32>() else { return Ok(null(&DataType::Boolean)) };
     let (values, nulls) = match pattern {
         Pattern::Fixed(p) => {
-            let hit = BooleanBuffer::collect_bool(frame.n, |i| text.is_valid(i) && p.matches(text.value(i)) != negated);
+            let hit = BooleanBuffer::collect_bool(frame.n, |i| {
+                text.is_valid(i) && p.matches(text.value(i)).is_ok_and(|m| m != negated)
+            });
             (hit, text.nulls().cloned())
         }
         Pattern::Each(node, escape, fold) => {
@@ -383,7 +385,7 @@ fn like(arg: &Node, pattern: &Pattern, negated: bool, frame: &Frame, errors: &mu
             let Some(p) = p.as_string_opt::<i32>() else { return Ok(null(&DataType::Boolean)) };
             let nulls = arrow::buffer::NullBuffer::union(text.nulls(), p.nulls());
             // neighbours often share a pattern
-            let mut last: Option<(&str, EvalResult<LikePattern>)> = None;
+            let mut last: Option<(&str, LikePattern)> = None;
             let hit = BooleanBuffer::collect_bool(frame.n, |i| {
                 if nulls.as_ref().is_some_and(|n| n.is_null(i)) {
                     return false;
@@ -392,10 +394,10 @@ fn like(arg: &Node, pattern: &Pattern, negated: bool, frame: &Frame, errors: &mu
                 if last.as_ref().is_none_or(|(known, _)| *known != pattern) {
                     last = Some((pattern, LikePattern::new(pattern, *escape, *fold)));
                 }
-                match last.as_ref().map(|(_, compiled)| compiled) {
-                    Some(Ok(compiled)) => compiled.matches(text.value(i)) != negated,
+                match last.as_ref().map(|(_, compiled)| compiled.matches(text.value(i))) {
+                    Some(Ok(matches)) => matches != negated,
                     Some(Err(e)) => {
-                        errors.fail(i, e.clone());
+                        errors.fail(i, e);
                         false
                     }
                     None => false,

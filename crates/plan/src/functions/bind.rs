@@ -142,18 +142,18 @@ pub fn arith(op: Arith, l: &DataType, r: &DataType) -> EvalResult<Bound> {
             }
             Err(undefined(op, l, r))
         }
-        (true, false) => arith(op, &meant(op, r, true), r),
-        (false, true) => arith(op, l, &meant(op, l, false)),
+        (true, false) => arith(op, &meant(op, r), r),
+        (false, true) => arith(op, l, &meant(op, l)),
         (false, false) => known(op, l, r),
     }
 }
 
 /// The type of an unknown operand beside one of type `other`.
-fn meant(op: Arith, other: &DataType, unknown_is_left: bool) -> DataType {
+fn meant(op: Arith, other: &DataType) -> DataType {
     match other {
         t if is_timestamp(t) && op == Arith::Sub => t.clone(),
         t if is_timestamp(t) || is_time(t) => pgtypes::interval(),
-        DataType::Date32 if op == Arith::Sub && !unknown_is_left => DataType::Date32,
+        DataType::Date32 if op == Arith::Sub => DataType::Date32,
         DataType::Date32 => pgtypes::interval(),
         t if is_interval(t) && matches!(op, Arith::Mul | Arith::Div) => DataType::Float64,
         DataType::Decimal128(..) => pgtypes::numeric(),

@@ -31,15 +31,15 @@ enum Pattern {
 impl Pattern {
     fn new(pattern: &str, kind: Kind, fold: bool) -> EvalResult<Pattern> {
         Ok(match kind {
-            Kind::Like => Pattern::Like(LikePattern::new(pattern, Some('\\'), fold)?),
+            Kind::Like => Pattern::Like(LikePattern::new(pattern, Some('\\'), fold)),
             Kind::Regex => Pattern::Regex(compile(pattern, Flags::parse("")?.folding(fold))?),
         })
     }
 
-    fn matches(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> EvalResult<bool> {
         match self {
             Pattern::Like(pattern) => pattern.matches(text),
-            Pattern::Regex(pattern) => pattern.is_match(text),
+            Pattern::Regex(pattern) => Ok(pattern.is_match(text)),
         }
     }
 }
@@ -99,7 +99,7 @@ fn matched(a: &Args<'_>, kind: Kind, fold: bool, all: bool) -> EvalResult<ArrayR
             if !known.contains_key(pattern) {
                 known.insert(pattern, Pattern::new(pattern, kind, fold)?);
             }
-            if known[pattern].matches(text.value(i * step)) != all {
+            if known[pattern].matches(text.value(i * step))? != all {
                 answer = Some(!all);
                 break;
             }

@@ -1,5 +1,5 @@
 //! Rounding, roots, powers and logarithms over doubles and numerics. A numeric argument gives a numeric; its root is exact
-//! to the last digit, its logarithms, powers and exponentials go through doubles and are good to about 15 digits.
+//! to the last digit, its logarithms, powers and exponentials go through pairs of doubles and are good to about 29 digits.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, i256};
@@ -8,6 +8,7 @@ use datafusion::scalar::ScalarValue;
 use super::arith::{DECIMAL_END, bind_names, drop_digits, pow10, rescale};
 use super::bind::{self, decimal, is_decimal, is_float, is_int, is_unknown, scale_of};
 use super::error::{EvalError, EvalResult};
+use super::twice::Pair;
 use super::udf::{Args, Bound, Builtin};
 use crate::pgtypes::NUMERIC_SCALE;
 
@@ -67,13 +68,9 @@ unary!(CEIL, "ceil", &["ceiling"], |_| 0, |x| Ok(x.ceil()), |x, s, _| {
 });
 unary!(FLOOR, "floor", &[], |_| 0, |x| Ok(x.floor()), |x, s, _| Ok(x.div_euclid(pow10(s))));
 unary!(SQRT, "sqrt", &[], fine, |x| if x < 0.0 { Err(bad_root()) } else { Ok(x.sqrt()) }, decimal_sqrt);
-unary!(EXP, "exp", &[], fine, |x| ranged(x.exp(), x.is_finite(), true), |x, s, to| through(x, s, to, |v| {
-    ranged(v.exp(), true, false)
-}));
-unary!(LN, "ln", &[], fine, natural_log, |x, s, to| through(x, s, to, natural_log));
-unary!(LOG10, "log10", &[], fine, |x| natural_log(x).map(|_| x.log10()), |x, s, to| through(x, s, to, |v| {
-    natural_log(v).map(|_| v.log10())
-}));
+unary!(EXP, "exp", &[], fine, |x| ranged(x.exp(), x.is_finite(), true), |x, s, to| Pair::decimal(x, s).exp().to_decimal(to));
+unary!(LN, "ln", &[], fine, natural_log, |x, s, to| above_zero(x, s)?.ln().to_decimal(to));
+unary!(LOG10, "log10", &[], fine, |x| natural_log(x).map(|_| x.log10()), |x, s, to| above_zero(x, s)?.log10().to_decimal(to));
 unary!(SIGN, "sign", &[], |_| 0, |x| Ok(if x == 0.0 || x.is_nan() { 0.0 } else { x.signum() }), |x, _, _| { Ok(x.signum()) });
 
 fn bad_root() -> EvalError {
@@ -90,11 +87,15 @@ fn ranged(v: f64, finite_input: bool, judge_zero: bool) -> EvalResult<f64> {
     Ok(v)
 }
 
+fn no_logarithm(of: &str) -> EvalError {
+    EvalError::new("2201E", format!("cannot take logarithm of {of}"))
+}
+
 fn natural_log(x: f64) -> EvalResult<f64> {
     if x == 0.0 {
-        Err(EvalError::new("2201E", "cannot take logarithm of zero"))
+        Err(no_logarithm("zero"))
     } else if x < 0.0 {
-        Err(EvalError::new("2201E", "cannot take logarithm of a negative number"))
+        Err(no_logarithm("a negative number"))
     } else {
         Ok(x.ln())
     }
@@ -112,16 +113,13 @@ pub fn decimal_to_f64(x: i128, scale: i8) -> f64 {
     text.parse().unwrap_or(f64::NAN)
 }
 
-/// A double as numeric of this scale by its exact decimal digits, half away from zero.
-fn f64_to_decimal(v: f64, scale: i8) -> EvalResult<i128> {
-    if !v.is_finite() {
-        return Err(EvalError::numeric_overflow());
+/// A numeric that has a logarithm.
+fn above_zero(x: i128, scale: i8) -> EvalResult<Pair> {
+    match x {
+        1.. => Ok(Pair::decimal(x, scale)),
+        0 => Err(no_logarithm("zero")),
+        _ => Err(no_logarithm("a negative number")),
     }
-    crate::pgtypes::parse_decimal(&format!("{v:e}"), 38, scale).map_err(|_| EvalError::numeric_overflow())
-}
-
-fn through(x: i128, from: i8, to: i8, f: fn(f64) -> EvalResult<f64>) -> EvalResult<i128> {
-    f64_to_decimal(f(decimal_to_f64(x, from))?, to)
 }
 
 pub(super) fn decimal_sqrt(x: i128, from: i8, to: i8) -> EvalResult<i128> {
@@ -169,7 +167,7 @@ pub static POWER: Builtin = Builtin {
                 let (x, y) = (a[i * sa], b[i * sb]);
                 match whole_power(x, from, y, exponent, to) {
                     Some(v) => Ok(v),
-                    None => f64_to_decimal(power(decimal_to_f64(x, from), decimal_to_f64(y, exponent))?, to),
+                    None => decimal_power((x, from), (y, exponent), to),
                 }
             })
         }
@@ -188,12 +186,34 @@ fn whole_power(x: i128, from: i8, y: i128, y_scale: i8, to: i8) -> Option<i128> 
     rescale(x.checked_pow(n)?, digits, to)
 }
 
+/// Any other power of a numeric; both with their scales.
+fn decimal_power(x: (i128, i8), y: (i128, i8), to: i8) -> EvalResult<i128> {
+    let unit = pow10(y.1);
+    if x.0 == 0 {
+        return if y.0 < 0 { Err(no_power_of_zero()) } else { Ok(0) };
+    }
+    if x.0 < 0 && y.0 % unit != 0 {
+        return Err(complex());
+    }
+    let size = i128::try_from(x.0.unsigned_abs()).map_err(|_| EvalError::numeric_overflow())?;
+    let power = Pair::decimal(y.0, y.1).times(Pair::decimal(size, x.1).ln()).exp().to_decimal(to)?;
+    Ok(if x.0 < 0 && y.0 / unit % 2 != 0 { -power } else { power })
+}
+
+fn no_power_of_zero() -> EvalError {
+    EvalError::new("2201F", "zero raised to a negative power is undefined")
+}
+
+fn complex() -> EvalError {
+    EvalError::new("2201F", "a negative number raised to a non-integer power yields a complex result")
+}
+
 fn power(x: f64, y: f64) -> EvalResult<f64> {
     if x == 0.0 && y < 0.0 {
-        return Err(EvalError::new("2201F", "zero raised to a negative power is undefined"));
+        return Err(no_power_of_zero());
     }
     if x < 0.0 && x.is_finite() && y.is_finite() && y.fract() != 0.0 {
-        return Err(EvalError::new("2201F", "a negative number raised to a non-integer power yields a complex result"));
+        return Err(complex());
     }
     ranged(x.powf(y), x.is_finite() && y.is_finite(), x != 0.0)
 }
@@ -218,12 +238,11 @@ pub static LOG: Builtin = Builtin {
         let (s0, s1) = (scale_of(args.col(0)?.array.data_type()), scale_of(args.col(1)?.array.data_type()));
         let ((b, sb), (x, sx)) = (args.lanes::<Decimal128Type>(0)?, args.lanes::<Decimal128Type>(1)?);
         args.rows::<Decimal128Type>(|i| {
-            let (base, arg) = (decimal_to_f64(b[i * sb], s0), decimal_to_f64(x[i * sx], s1));
-            let (base, arg) = (natural_log(base)?, natural_log(arg)?);
-            if base == 0.0 {
+            let (base, arg) = (above_zero(b[i * sb], s0)?, above_zero(x[i * sx], s1)?);
+            if b[i * sb] == pow10(s0) {
                 return Err(EvalError::division_by_zero());
             }
-            f64_to_decimal(arg / base, scale_of(args.ret))
+            arg.ln().over(base.ln()).to_decimal(scale_of(args.ret))
         })
     },
     safe: false,

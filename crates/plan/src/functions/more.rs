@@ -1,13 +1,16 @@
 //! The list of what came after [`super::BUILTINS`].
 
 use super::udf::Builtin;
-use super::{equality, hash_text, list_more, normal, numbers, octets, periods, regexp, unistr};
+use super::{bits, equality, hash_text, list_more, normal, numbers, octets, periods, regexp, unistr};
 
 /// All of them.
 pub(super) static BUILTINS: &[&Builtin] = &[
     &super::set_element::SET_ELEMENT,
     &super::set_slice::SET_SLICE,
     &super::row_text::ROW_TEXT,
+    &super::open::UNKNOWN,
+    &super::row_limit::LIMIT,
+    &super::row_limit::OFFSET,
     &list_more::ARRAY_DIMS,
     &list_more::ARRAY_FILL,
     &hash_text::HASHTEXT,
@@ -25,6 +28,12 @@ pub(super) static BUILTINS: &[&Builtin] = &[
     &numbers::TRIM_SCALE,
     &periods::OVERLAP,
     &regexp::REGEXP_INSTR,
+    &bits::AND,
+    &bits::OR,
+    &bits::XOR,
+    &bits::SHIFT_LEFT,
+    &bits::SHIFT_RIGHT,
+    &bits::NOT,
     &unistr::UNISTR,
     &normal::NORMALIZE,
     &normal::IS_NORMALIZED,

@@ -7,6 +7,19 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+use super::error::EvalError;
+use super::udf::{Bound, Builtin};
+
+/// `pg_unknown('text')`: a literal beside IS DISTINCT FROM, where no planner of ours is asked; until then it has no type.
+pub static UNKNOWN: Builtin = Builtin {
+    name: "pg_unknown",
+    aliases: &[],
+    bind: |types| Ok(Bound { args: types.to_vec(), ret: DataType::Null }),
+    refine: None,
+    kernel: |_| Err(EvalError::internal("an open literal was left in a plan")),
+    safe: false,
+};
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Open {
     ty: DataType,
@@ -20,7 +33,8 @@ pub(super) fn literal(of: Expr, ty: DataType) -> Expr {
 
 /// The literal again.
 pub(super) fn inner(func: &ScalarUDF, args: &mut Vec<Expr>) -> Option<Expr> {
-    func.inner().downcast_ref::<Open>().and_then(|_| args.pop())
+    let is_open = func.inner().downcast_ref::<Open>().is_some() || func.name() == UNKNOWN.name;
+    args.pop_if(|_| is_open)
 }
 
 impl ScalarUDFImpl for Open {

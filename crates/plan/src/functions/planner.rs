@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Exact
 
 use super::bind::{is_jsonb, is_number};
 use super::error::EvalError;
-use super::{arith, contain, extract, function, json, lists, math, over, regexp, strings, text};
+use super::{arith, bits, contain, extract, function, json, lists, math, over, regexp, strings, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -39,6 +39,12 @@ impl ExprPlanner for PgExprPlanner {
         let jsonb = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_jsonb(&t));
         if let Some(planned) = json_operator(&expr, &jsonb) {
             return Ok(PlannerResult::Planned(planned));
+        }
+        if let Some(def) = bits::operator(&expr.op) {
+            let left = typed_like(expr.left, &expr.right, schema);
+            // a shift counts in integers, whatever it shifts
+            let right = if bits::is_shift(def) { expr.right } else { typed_like(expr.right, &left, schema) };
+            return Ok(PlannerResult::Planned(function(def).call(vec![left, right])));
         }
         let def = match expr.op {
             BinaryOperator::Plus => &arith::ADD,

@@ -54,7 +54,7 @@ fn like(a: &Args<'_>, fold: bool) -> EvalResult<ArrayRef> {
     a.rows_bool(|i| {
         let (pattern, escape) = (pattern.value(i * sp), escape_of(escape.value(i * se))?);
         let key = format!("{}{pattern}", escape.map_or('\0', |c| c));
-        Ok(known.get(&key, || LikePattern::new(pattern, escape, fold))?.matches(text.value(i * st)))
+        known.get(&key, || Ok(LikePattern::new(pattern, escape, fold)))?.matches(text.value(i * st))
     })
 }
 

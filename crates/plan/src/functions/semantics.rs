@@ -279,9 +279,14 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Aggregates of numbers take a literal whose type is open, and no text that is there.
+    /// Aggregates of numbers take a literal whose type is open, and no text that is there; booleans have no least and no greatest.
     fn numbers_only(&self, f: &AggregateFunction) -> DfResult<()> {
         let name = f.func.name();
+        if let ("min" | "max", [arg]) = (name, f.params.args.as_slice())
+            && self.type_of(arg)? == DataType::Boolean
+        {
+            return Err(EvalError::undefined(format!("function {name}(boolean) does not exist")).into());
+        }
         if !matches!(name, "sum" | "avg" | "percentile_cont") && Spread::of(name).is_none() {
             return Ok(());
         }
@@ -306,7 +311,14 @@ impl Rewriter<'_> {
                 if any_to_text && from != to && !is_text(from) && *from != DataType::Null {
                     return explicit_cast(arg, from, &Arc::new(arrow::datatypes::Field::new("", to.clone(), true)));
                 }
-                if !is_unknown_literal(&arg) && !bind::implicit(from, to) {
+                // an element is put into an array as a value into a column: what may not was refused when the call was bound
+                let assigned = matches!(def.name, super::set_element::NAME | super::set_slice::NAME);
+                if assigned && !is_unknown_literal(&arg) && !super::assign::assignable(from, to) {
+                    let (wants, is) = (type_name(to), type_name(from));
+                    let message = format!("subscripted assignment requires type {wants} but expression is of type {is}");
+                    return Err(EvalError::new("42804", message).into());
+                }
+                if !assigned && !is_unknown_literal(&arg) && !bind::implicit(from, to) {
                     let names = types.iter().map(type_name).collect::<Vec<_>>();
                     if matches!(def.name, "greatest" | "least") {
                         let message = format!("{} types {} cannot be matched", def.name.to_uppercase(), names.join(" and "));
@@ -378,19 +390,6 @@ impl Rewriter<'_> {
             Operator::And | Operator::Or => {
                 let of = op.to_string();
                 Ok(original(self.truth(left, &of)?, self.truth(right, &of)?))
-            }
-            Operator::BitwiseAnd
-            | Operator::BitwiseOr
-            | Operator::BitwiseXor
-            | Operator::BitwiseShiftLeft
-            | Operator::BitwiseShiftRight => {
-                let of_bits = |ty: &DataType| is_int(ty) || bind::is_unknown(ty);
-                let open = |e: &Expr, ty: &DataType| is_unknown_literal(e) || !is_text(ty);
-                if !(of_bits(&l) && of_bits(&r) && open(&left, &l) && open(&right, &r)) {
-                    let what = format!("operator does not exist: {} {op} {}", type_name(&l), type_name(&r));
-                    return Err(EvalError::undefined(what).into());
-                }
-                Ok(original(left, right))
             }
             _ => Ok(original(left, right)),
         }
@@ -547,7 +546,7 @@ fn operator_sign(name: &str) -> Option<&'static str> {
         "pg_div" => "/",
         "mod" => "%",
         "pg_concat" => "||",
-        _ => return None,
+        name => return super::bits::sign(name),
     })
 }
 

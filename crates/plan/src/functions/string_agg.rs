@@ -5,6 +5,8 @@
 //!   string_agg(s, ',' ORDER BY k)      string_agg                        what DataFusion has
 //!   string_agg(s, d ORDER BY k)        array_agg((s, d) ORDER BY k)      each s behind its own d, but for the first
 //! ```
+//! Of bytea it is one of hexadecimal digits, which order as the bytes do (`crate::bind`'s rule for equal values makes it that).
+//!
 //! The rule [`super::semantics`] makes the order total and says which of the two it is. A NULL text is left out with its delimiter; a NULL
 //! delimiter is none. Views do not come here: they have an operator of their own.
 
@@ -92,10 +94,15 @@ impl AggregateUDFImpl for PgStringAgg {
     fn signature(&self) -> &Signature {
         &self.signature
     }
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(DataType::Utf8)
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        Ok(if types.contains(&DataType::Binary) { DataType::Binary } else { DataType::Utf8 })
     }
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        // until a rule makes texts of them
+        if types.len() == 2 && types.contains(&DataType::Binary) && types.iter().all(|t| *t == DataType::Binary || is_unknown(t))
+        {
+            return Ok(types.to_vec());
+        }
         if types.len() != 2 || !types.iter().all(is_unknown) {
             return Err(EvalError::undefined(format!("function string_agg({}) does not exist", bind_names(types))).into());
         }

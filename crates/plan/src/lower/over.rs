@@ -3,6 +3,7 @@
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, Window, WindowFunctionDefinition};
+use datafusion::sql::sqlparser::ast as sql;
 
 use super::topk::order_key;
 use super::{Builder, Rel, Result, first_line, scalar};
@@ -201,7 +202,7 @@ fn of_peers(frame: Frame) -> Result<Frame> {
 
 /// The offset of a bound, of the type that its unit counts in.
 fn offset(text: &str, units: Units, column: Option<&DataType>, is_start: bool, up: bool) -> Result<Value> {
-    let value = constant_of(crate::parse::parse_expr(text)?)?;
+    let value = constant(text, units, column)?;
     let which = if is_start { "starting" } else { "ending" };
     if value.is_null() {
         return Err(PlanError::invalid("22004", format!("frame {which} offset must not be null")));
@@ -250,6 +251,26 @@ fn offset(text: &str, units: Units, column: Option<&DataType>, is_start: bool, u
         return Err(PlanError::invalid("22013", "invalid preceding or following size in window function"));
     }
     Ok(value)
+}
+
+/// A bound's offset as it was written. A text without a type is read as what the frame counts in.
+fn constant(text: &str, units: Units, column: Option<&DataType>) -> Result<Value> {
+    let written = crate::parse::parse_expr(text)?;
+    let mut bare = &written;
+    while let sql::Expr::Nested(inner) = bare {
+        bare = inner;
+    }
+    let sql::Expr::Value(sql::ValueWithSpan { value: sql::Value::SingleQuotedString(text), .. }) = bare else {
+        return constant_of(written);
+    };
+    let ty = match column.filter(|_| units == Units::Range).map(offset_type) {
+        // with as many digits as there are: those below the column's scale are rounded when the bound is known
+        Some(Some(DataType::Decimal128(..))) => crate::pgtypes::numeric(),
+        Some(Some(ty)) => ty,
+        Some(None) => return constant_of(written),
+        None => DataType::Int64,
+    };
+    crate::pgtypes::parse_text(&ty, text).map_err(|e| PlanError::invalid(e.sqlstate, e.message))
 }
 
 /// A numeric at another scale, rounded up or down where digits are lost.

@@ -156,12 +156,43 @@ pub(super) fn insert_of(i: ast::Insert) -> Result<Insert> {
         table: relation_name(table)?,
         alias: i.table_alias.as_ref().map(|a| fold(&a.alias)),
         columns,
-        source: i.source,
+        source: i.source.map(plain),
         on_conflict,
         returning: i.returning.unwrap_or_default(),
         sequence: None,
         overriding: None,
     })
+}
+
+/// VALUES without the brackets around it, and DEFAULT without those around that.
+fn plain(mut source: Box<ast::Query>) -> Box<ast::Query> {
+    let bare = |q: &ast::Query| {
+        q.with.is_none() && q.order_by.is_none() && q.limit_clause.is_none() && q.fetch.is_none() && q.locks.is_empty()
+    };
+    while let ast::SetExpr::Query(inner) = source.body.as_mut()
+        && bare(inner)
+        && matches!(inner.body.as_ref(), ast::SetExpr::Values(_) | ast::SetExpr::Query(_))
+    {
+        let none = ast::Values { explicit_row: false, value_keyword: false, rows: vec![] };
+        let body = std::mem::replace(&mut inner.body, Box::new(ast::SetExpr::Values(none)));
+        source.body = body;
+    }
+    if let ast::SetExpr::Values(values) = source.body.as_mut() {
+        for cell in values.rows.iter_mut().flat_map(|row| &mut row.content) {
+            let mut within = &*cell;
+            while let ast::Expr::Nested(inner) = within {
+                within = inner;
+            }
+            if is_default(within) {
+                *cell = within.clone();
+            }
+        }
+    }
+    source
+}
+
+fn is_default(e: &ast::Expr) -> bool {
+    matches!(e, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
 }
 
 /// What sqlparser read as UPDATE.
@@ -315,8 +346,7 @@ pub(super) fn assignments(list: Vec<ast::Assignment>, target: &Option<ast::Ident
         if out.iter().any(|o| o.column == column) {
             return Err(PlanError::invalid("42601", format!("multiple assignments to same column \"{column}\"")));
         }
-        let default =
-            matches!(&value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+        let default = is_default(&value);
         out.push(Assignment { column, value: (!default).then_some(value) });
     }
     Ok(out)

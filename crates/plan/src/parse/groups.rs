@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   GROUP BY DISTINCT a, ROLLUP (b)                 ─▶  GROUP BY "mark", a, ROLLUP (b)      (`crate::bind::grouping` takes the mark away)
-//!   GROUP BY ALL ROLLUP (a)                         ─▶  GROUP BY ROLLUP (a)
+//!   GROUP BY ALL a, ROLLUP (b)                      ─▶  GROUP BY a, ROLLUP (b)
 //!   GROUPING SETS (GROUPING SETS (a, b), c)         ─▶  GROUPING SETS (a, b, c): sets of sets are sets
 //!   trim(from x), trim(both from x)                 ─▶  trim(both ' ' from x)
 //!   FROM ROWS FROM (f(1), g(2)) WITH ORDINALITY     ─▶  FROM regauge_rows_from(f(1), g(2)) WITH ORDINALITY
@@ -31,6 +31,33 @@ enum Open {
     Inner,
     /// Anything else; whether FROM is the clause that is being read.
     Other { from: bool },
+}
+
+/// Whether a key of GROUP BY begins here. ALL by itself means other systems' all columns.
+fn begins_key(token: Option<&Token>) -> bool {
+    match token {
+        word if is(word, "emit") => false,
+        Some(Token::Word(w)) if w.quote_style.is_none() => !matches!(
+            w.keyword,
+            Keyword::HAVING
+                | Keyword::ORDER
+                | Keyword::LIMIT
+                | Keyword::OFFSET
+                | Keyword::FETCH
+                | Keyword::WINDOW
+                | Keyword::UNION
+                | Keyword::INTERSECT
+                | Keyword::EXCEPT
+                | Keyword::FOR
+                | Keyword::AS
+                | Keyword::ON
+                | Keyword::RETURNING
+                | Keyword::QUALIFY
+                | Keyword::WITH
+        ),
+        Some(Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::LParen) => true,
+        _ => false,
+    }
 }
 
 /// Rewrites a text's tokens.
@@ -88,7 +115,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                     i += 1;
                     continue;
                 }
-                next if is(next, "all") && ["grouping", "rollup", "cube"].iter().any(|word| is(at(i + 1), word)) => {
+                next if is(next, "all") && begins_key(at(i + 1)) => {
                     out.push(t.clone());
                     i += 1;
                     continue;

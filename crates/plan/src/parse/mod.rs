@@ -7,6 +7,7 @@
 mod asof;
 mod assign;
 mod backup;
+mod bracketed;
 mod create;
 mod cycle;
 mod ddl;
@@ -26,7 +27,9 @@ mod keywords;
 mod limits;
 mod locked;
 mod merge;
+mod nested_joins;
 mod numerals;
+mod offsets;
 mod precedence;
 mod prepared;
 mod redact;
@@ -92,6 +95,7 @@ fn read(sql: &str, limits: &ParseLimits) -> Result<Vec<Statement>> {
         let tokens = asof::rewrite(exclude::rewrite(session_window::rewrite(rewrite_tokens(subscripts::rewrite(
             identity::rewrite(stars::rewrite(groups::rewrite(extras::rewrite(similar::rewrite(tokens))))),
         )))))?;
+        let tokens = nested_joins::rewrite(offsets::rewrite(bracketed::rewrite(tokens)));
         let tokens = cycle::rewrite(epoch::rewrite(emit::rewrite(tokens)?)?)?;
         let locks = tokens.iter().any(|t| matches!(&t.token, Token::Word(w) if w.keyword == Keyword::FOR));
         // A bracket costs the parser up to four levels of its own.

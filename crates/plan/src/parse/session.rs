@@ -178,6 +178,15 @@ impl P<'_> {
                 return Ok(Statement::ShowObjects { kind });
             }
         }
+        for (words, listed) in [
+            ("schemas", "SELECT nspname AS name FROM pg_catalog.pg_namespace ORDER BY 1"),
+            ("databases", "SELECT datname AS name FROM pg_catalog.pg_database ORDER BY 1"),
+            ("users", "SELECT rolname AS name FROM pg_catalog.pg_roles WHERE rolcanlogin ORDER BY 1"),
+        ] {
+            if self.take(words) {
+                return super::parse_query(listed, &super::ParseLimits::default()).map(Statement::Query);
+            }
+        }
         if self.take("columns from") {
             return Ok(Statement::Describe { name: self.relation()? });
         }

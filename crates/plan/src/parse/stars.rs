@@ -1,11 +1,12 @@
 //! `t.*::text`, `t.* IS NULL` and `t.* = u.*` as `(t.*)::text` and so on: behind a star that begins an item or an argument sqlparser expects
-//! nothing more. Linear.
+//! nothing more. And `(t).*` as `t.*`. Linear.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-/// Puts brackets around stars that something follows.
+/// Takes brackets away from names before stars, and puts some around stars that something follows.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let tokens = bare(tokens);
     let goes_on = |token: &Token| match token {
         Token::DoubleColon | Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq => true,
         Token::Word(w) => w.quote_style.is_none() && w.keyword == Keyword::IS,
@@ -46,6 +47,34 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     out
 }
 
+/// `(t).*` as `t.*`, where an item begins.
+fn bare(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let places: Vec<usize> = (0..tokens.len()).filter(|i| !matches!(tokens[*i].token, Token::Whitespace(_))).collect();
+    let at = |n: usize| places.get(n).map(|i| &tokens[*i].token);
+    let begins = |token: Option<&Token>| match token {
+        Some(Token::Comma | Token::LParen) => true,
+        Some(Token::Word(w)) => {
+            w.quote_style.is_none()
+                && matches!(w.keyword, Keyword::SELECT | Keyword::DISTINCT | Keyword::ALL | Keyword::RETURNING)
+        }
+        _ => false,
+    };
+    let mut gone = vec![];
+    for (n, _) in places.iter().enumerate().skip(5).filter(|(n, _)| at(*n) == Some(&Token::Mul)) {
+        let named = at(n - 1) == Some(&Token::Period)
+            && at(n - 2) == Some(&Token::RParen)
+            && matches!(at(n - 3), Some(Token::Word(_)))
+            && at(n - 4) == Some(&Token::LParen);
+        if named && begins(at(n - 5)) {
+            gone.extend([places[n - 4], places[n - 2]]);
+        }
+    }
+    if gone.is_empty() {
+        return tokens;
+    }
+    tokens.into_iter().enumerate().filter(|(i, _)| gone.binary_search(i).is_err()).map(|(_, t)| t).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::parse::{ParseLimits, parse_query};
@@ -56,6 +85,7 @@ mod tests {
         for (sql, expected) in [
             ("SELECT md5(t.*::text), s.t.* IS NULL FROM t", "SELECT md5((t.*)::TEXT), (s.t.*) IS NULL FROM t"),
             ("SELECT t.*, 2.5 FROM t", "SELECT t.*, 2.5 FROM t"),
+            ("SELECT (t).*, ( \"T\" ) . * FROM t", "SELECT t.*, \"T\".* FROM t"),
         ] {
             assert_eq!(read(sql), expected);
         }

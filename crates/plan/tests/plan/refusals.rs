@@ -24,7 +24,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("SELECT score, percentile_cont(score) WITHIN GROUP (ORDER BY score) FROM customers GROUP BY score", "0A000", "ARRAY[..]"),
     ("SELECT abs(qty) FILTER (WHERE qty > 1) FROM orders", "42809", "plain arguments"),
     ("SELECT count(DISTINCT *) FROM orders", "42601", "counts all rows"),
-    ("SELECT id FROM orders LIMIT (SELECT 1)", "0A000", "row_number"),
+    ("SELECT DISTINCT ON (id) id FROM orders LIMIT (SELECT 1)", "0A000", "row_number"),
     ("SELECT percentile_disc(2) WITHIN GROUP (ORDER BY score) FROM customers", "22003", ""),
     ("SELECT a FROM friends INTERSECT SELECT a, b FROM friends", "42601", ""),
     ("SELECT a FROM friends EXCEPT SELECT paid FROM orders", "42804", "casts"),

@@ -44,7 +44,7 @@ fn is_window(name: &ast::ObjectName) -> bool {
 /// What a window is over: a named relation or a subquery, by the window's alias.
 fn input(factor: &TableFactor) -> Option<TableFactor> {
     let TableFactor::Table { name, args: Some(args), alias, .. } = factor else { return None };
-    if regauge_plan::batch::is_set_returning(name) {
+    if regauge_plan::batch::is_function_of_from(name) {
         return arguments(args, alias.as_ref());
     }
     if !is_window(name) {
@@ -67,7 +67,7 @@ fn input(factor: &TableFactor) -> Option<TableFactor> {
     Some(read)
 }
 
-/// A function that gives rows reads what its arguments read.
+/// A function reads what its arguments read.
 fn arguments(args: &ast::TableFunctionArgs, alias: Option<&ast::TableAlias>) -> Option<TableFactor> {
     let mut query = syntax::query("SELECT 1").ok()?;
     if let ast::SetExpr::Select(select) = query.body.as_mut() {

@@ -197,12 +197,15 @@ impl Session {
                 (Some(now), Some(_)) => taken.push((now, row)),
             }
         }
-        let mut written = gather(&relation.schema(), fresh.iter().map(Some))?;
-        if let (Some((assignments, condition)), false) = (&conflict.update, taken.is_empty()) {
-            let updated = self.update_taken(txn, relation, &taken, assignments, condition.as_ref(), alias).await?;
-            written = one(&relation.schema(), &[written, updated])?;
-        }
-        Ok(written)
+        let inserted = gather(&relation.schema(), fresh.iter().map(Some))?;
+        let (Some((assignments, condition)), false) = (&conflict.update, taken.is_empty()) else { return Ok(inserted) };
+        let (updated, numbers) = self.update_taken(txn, relation, &taken, assignments, condition.as_ref(), alias).await?;
+        let written = one(&relation.schema(), &[inserted, updated])?;
+        // in the order in which they were given, as RETURNING shows them
+        let places: Vec<usize> = fresh.iter().map(|row| row.at).chain(numbers.iter().map(|n| taken[*n].1.at)).collect();
+        let mut order: Vec<u64> = (0..).take(places.len()).collect();
+        order.sort_by_key(|i| usize::try_from(*i).ok().and_then(|i| places.get(i)));
+        arrow::compute::take_record_batch(&written, &arrow::array::UInt64Array::from(order)).map_err(Error::arrow)
     }
 
     /// Binds what DO UPDATE says, whether or not a row will conflict. What takes columns over as they are needs no plan.
@@ -231,7 +234,8 @@ impl Session {
         Box::pin(self.core.planner.plan(query, scope)).await.map(drop)
     }
 
-    /// DO UPDATE: the existing rows beside the excluded ones.
+    /// DO UPDATE: the existing rows beside the excluded ones. Answers the rows as they are afterwards, with the places of what they were
+    /// among the taken ones.
     async fn update_taken(
         &mut self,
         txn: &mut Txn,
@@ -240,7 +244,7 @@ impl Session {
         assignments: &[Assignment],
         condition: Option<&ast::Expr>,
         alias: Option<&str>,
-    ) -> Result<RecordBatch> {
+    ) -> Result<(RecordBatch, Vec<usize>)> {
         let schema = relation.schema();
         let existing = numbered(&gather(&schema, taken.iter().map(|(now, _)| Some(now)))?)?;
         let excluded = numbered(&gather(&schema, taken.iter().map(|(_, row)| Some(row)))?)?;
@@ -253,11 +257,11 @@ impl Session {
         let updated = one(&output, &batches)?;
         let numbers = updated.column(0).as_primitive::<Int64Type>().clone();
         let updated = under(relation, &updated.project(&(1..updated.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow)?)?;
-        let pairs =
-            numbers.values().iter().map(|n| usize::try_from(*n).unwrap_or(0)).map(|n| taken[n].0.clone()).collect::<Vec<_>>();
+        let numbers: Vec<usize> = numbers.values().iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+        let pairs = numbers.iter().map(|n| taken[*n].0.clone()).collect::<Vec<_>>();
         let updated = self.ruled(txn, relation, updated).await?;
         self.replace_rows(txn, relation, &pairs, &updated)?;
-        Ok(updated)
+        Ok((updated, numbers))
     }
 
     /// Puts new rows in the place of old ones, by position. Keys may change; a key that is taken afterwards is an error.

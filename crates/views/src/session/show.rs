@@ -93,6 +93,7 @@ impl Session {
         } else if local && self.txn.is_none() {
             let mut tried = self.variables.clone();
             tried.set(name, value, false)?;
+            self.variables.name(name);
             let warning = Notice::warning("25P01", "SET LOCAL can only be used in transaction blocks");
             return Ok(Response::noticed("SET", warning));
         } else {

@@ -195,9 +195,7 @@ impl Variables {
     pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
         self.touched();
         let (name, value) = judged(name, value)?;
-        if name.contains('.') && default_of(&name).is_none() {
-            self.once.insert(name.clone());
-        }
+        self.name(&name);
         if local {
             self.local.entry(name.clone()).or_insert_with(|| self.set.get(&name).cloned());
         }
@@ -206,6 +204,15 @@ impl Variables {
             None => self.set.remove(&name),
         };
         Ok(())
+    }
+
+    /// One of one's own has been set, if only for a statement: it is empty from now on, not unknown.
+    pub(super) fn name(&mut self, name: &str) {
+        let name = canonical(name);
+        if name.contains('.') && default_of(&name).is_none() {
+            self.touched();
+            self.once.insert(name);
+        }
     }
 
     /// Sets it, and makes that what RESET goes back to.
@@ -454,6 +461,16 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_ones_own_is_empty_once_it_was_set() {
+        let mut variables = Variables::new(&Limits::default(), Facts::default(), "regauge", true);
+        assert_eq!(variables.get("own.name"), None);
+        variables.name("own.name");
+        assert_eq!(variables.get("own.name").as_deref(), Some(""));
+        variables.name("statement_timeouts");
+        assert_eq!(variables.get("statement_timeouts"), None);
+    }
 
     #[test]
     fn local_settings_end_with_the_transaction() {

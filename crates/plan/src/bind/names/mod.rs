@@ -16,6 +16,7 @@ mod meant;
 mod merge;
 mod rename;
 pub(super) mod row;
+mod schema;
 mod shape;
 mod star;
 mod twice;
@@ -197,6 +198,7 @@ fn select(s: &mut Select, env: &mut Env<'_>, whole: Whole) -> Result<Option<Shap
         bare::replace(&shape, env, &mut s.named_window);
         bare::replace(&shape, env, &mut s.qualify);
     }
+    schema::settle(s, &shape, env)?;
     twice::refuse(s, &shape)?;
     star::expand(s, &shape)?;
     row::spell(s, &shape, env);

@@ -45,6 +45,16 @@ impl Column {
 }
 
 impl Relation {
+    /// All parts of its name, as it was written.
+    pub fn qualifier(&self) -> &[Ident] {
+        &self.qualifier
+    }
+
+    /// What its name was written behind.
+    pub fn schema(&self) -> Option<&Ident> {
+        self.qualifier.len().checked_sub(2).and_then(|at| self.qualifier.get(at))
+    }
+
     pub fn column(&self, name: &str) -> Expr {
         let mut parts = self.qualifier.clone();
         parts.push(Ident::with_quote('"', name));

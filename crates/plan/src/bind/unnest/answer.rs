@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, JoinType};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{InSubquery, SetComparison, SetQuantifier};
@@ -87,7 +88,8 @@ impl Unnester {
             return Ok(Expr::Column(column(&v)));
         }
         let n = self.name();
-        let calls = vec![call("count", vec![lit(1i64)])?.alias(&n), call("min", vec![value])?.alias(&v)];
+        let [least, _] = bounds(&value, &r.plan)?;
+        let calls = vec![call("count", vec![lit(1i64)])?.alias(&n), call(least, vec![value])?.alias(&v)];
         let right = aggregate(r.plan.clone(), columns(&r.d), calls)?;
         self.attach(site, right, vec![], &r)?;
         function(crate::functions::only_row::NAME, vec![Expr::Column(column(&n)), Expr::Column(column(&v))])
@@ -144,11 +146,12 @@ impl Unnester {
         let r = self.related(query, site)?;
         let y = Expr::Column(own_value(&r)?);
         let (n, k, low, high) = (self.name(), self.name(), self.name(), self.name());
+        let [least, greatest] = bounds(&y, &r.plan)?;
         let calls = vec![
             call("count", vec![lit(1i64)])?.alias(&n),
             call("count", vec![y.clone()])?.alias(&k),
-            call("min", vec![y.clone()])?.alias(&low),
-            call("max", vec![y])?.alias(&high),
+            call(least, vec![y.clone()])?.alias(&low),
+            call(greatest, vec![y])?.alias(&high),
         ];
         let right = aggregate(r.plan.clone(), columns(&r.d), calls)?;
         self.attach(site, right, vec![], &r)?;
@@ -161,6 +164,14 @@ impl Unnester {
         };
         Ok(three_valued(x, found, &n, &k))
     }
+}
+
+/// The aggregates that give the least and the greatest of some values: PostgreSQL has no min and max of booleans.
+fn bounds(value: &Expr, of: &LogicalPlan) -> Result<[&'static str; 2]> {
+    Ok(match value.get_type(of.schema())? {
+        DataType::Boolean => ["bool_and", "bool_or"],
+        _ => ["min", "max"],
+    })
 }
 
 fn own_value(r: &Related) -> Result<Column> {

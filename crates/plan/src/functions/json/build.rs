@@ -263,11 +263,16 @@ fn bind_list(name: &str, types: &[DataType], ret: DataType) -> EvalResult<Bound>
 fn list(args: &Args<'_>, comma: &str) -> EvalResult<ArrayRef> {
     let list = Lists::new(args, 0)?;
     let write = json_writer(list.list.values())?;
+    // arrays stand on lines of their own, as rows do
+    let of_arrays = list.list.values().data_type().is_nested();
     strict(args, |i, out| {
         let mut made = String::from("[");
         for (nth, at) in list.range(i).enumerate() {
             if nth > 0 {
                 made.push_str(comma);
+                if of_arrays && list.list.values().is_valid(at) {
+                    made.push_str("\n ");
+                }
             }
             write(at, &mut made);
         }

@@ -266,7 +266,9 @@ impl Session {
             // These are of the transaction at hand, however they are set.
             let local = &(*local || name.starts_with("transaction_"));
             // By itself a statement is a transaction: what is local to that has been.
-            if !(autocommit && *local) {
+            if autocommit && *local {
+                self.variables.name(name);
+            } else {
                 self.set_variable(name, value.as_deref(), *local)?;
             }
             if name == "transaction_read_only" {
