@@ -27,8 +27,8 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut wrapped = vec![false; tokens.len()];
     // Of the brackets that are open, whether FROM's list is being read.
     let mut lists = vec![false];
-    for open in 0..tokens.len() {
-        match at(open) {
+    for (open, here) in tokens.iter().enumerate() {
+        match Some(&here.token) {
             Some(Token::LParen) => {}
             Some(Token::RParen) => {
                 if lists.len() > 1 {
