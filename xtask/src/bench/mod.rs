@@ -53,10 +53,10 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
     let cache = cache()?;
     let peers = peers::Peers::install(root, &cache)?;
     let flink = if options.flink { Some(flink::Flink::install(root, &cache, &peers)?) } else { None };
-    let dir = data(&ours, &cache, options.events)?;
     let mut report = Report::new(root, &options, peers.version());
     let texts = ours.run(&["queries"])?;
     for query in QUERIES.iter().filter(|q| options.wants("rebuild", q)) {
+        let dir = data(&ours, &cache, options.events)?;
         println!("== rebuild {query}");
         let (duckdb, regauge) = rebuild(&ours, &peers, &dir, query, sql(&texts, query)?, options.runs)?;
         report.rebuild(query, &duckdb, &regauge);
