@@ -10,14 +10,14 @@ impl Queries {
         let mut all: Vec<(String, String)> = vec![];
         for line in file.lines() {
             let name = line.strip_prefix("-- ").filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric()));
-            match (name, all.last_mut()) {
-                (Some(name), _) if all.iter().any(|(known, _)| known == name) => bail!("two queries of one name name={name}"),
-                (Some(name), _) => all.push((name.to_owned(), String::new())),
-                (None, Some((_, text))) => {
-                    text.push_str(line);
-                    text.push('\n');
+            if let Some(name) = name {
+                if all.iter().any(|(known, _)| known == name) {
+                    bail!("two queries of one name name={name}");
                 }
-                (None, None) => {}
+                all.push((name.to_owned(), String::new()));
+            } else if let Some((_, text)) = all.last_mut() {
+                text.push_str(line);
+                text.push('\n');
             }
         }
         for (name, text) in &mut all {
