@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.Serializable;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,11 +30,35 @@ import org.apache.flink.types.RowKind;
  * Where a query's changes end.
  *
  * <p>Without {@code rows} they are counted by kind and dropped, and rows before an update are not asked for, as Flink's own blackhole has
- * it. With {@code rows} one writer takes every change, keeps the rows that stand, and writes them to that file at the end: CSV, every
- * value quoted, NULL as {@code \N}. A row that is taken back and was never given fails the job.
+ * it. With {@code rows} every change is taken and the rows that stand are kept; {@link #write} puts them into a file after the job: CSV,
+ * every value quoted, NULL as {@code \N}. A writer may see a row taken back that another one was given, so they are summed up first.
  */
 public final class Changes implements DynamicTableSinkFactory {
-    private static final ConfigOption<String> ROWS = ConfigOptions.key("rows").stringType().noDefaultValue();
+    private static final ConfigOption<Boolean> ROWS = ConfigOptions.key("rows").booleanType().defaultValue(false);
+
+    /** How often each row stands, of all writers that have ended. */
+    private static final Map<String, Integer> STANDING = new HashMap<>();
+
+    /** The rows that stand after a job; fails if one was taken back more often than given. */
+    static void write(Path file) throws IOException {
+        synchronized (STANDING) {
+            try (BufferedWriter out = Files.newBufferedWriter(file)) {
+                for (Map.Entry<String, Integer> row : STANDING.entrySet()) {
+                    if (row.getValue() < 0) {
+                        throw new IOException("taken back and never given: " + row.getKey());
+                    }
+                    for (int copy = 0; copy < row.getValue(); copy++) {
+                        out.write(row.getKey());
+                        out.write('\n');
+                    }
+                }
+            }
+        }
+    }
+
+    private static void add(Map<String, Integer> to, String row, int diff) {
+        to.merge(row, diff, (have, more) -> have + more == 0 ? null : Integer.valueOf(have + more));
+    }
 
     @Override
     public String factoryIdentifier() {
@@ -58,17 +83,17 @@ public final class Changes implements DynamicTableSinkFactory {
     }
 
     private static final class Table implements DynamicTableSink {
-        private final String rows;
+        private final boolean rows;
         private final List<LogicalType> types;
 
-        Table(String rows, List<LogicalType> types) {
+        Table(boolean rows, List<LogicalType> types) {
             this.rows = rows;
             this.types = types;
         }
 
         @Override
         public ChangelogMode getChangelogMode(ChangelogMode requested) {
-            if (rows != null) {
+            if (rows) {
                 return ChangelogMode.all();
             }
             ChangelogMode.Builder kinds = ChangelogMode.newBuilder();
@@ -78,7 +103,7 @@ public final class Changes implements DynamicTableSinkFactory {
 
         @Override
         public SinkRuntimeProvider getSinkRuntimeProvider(Context context) {
-            return rows == null ? SinkV2Provider.of(new Counting()) : SinkV2Provider.of(new Standing(rows, types), 1);
+            return SinkV2Provider.of(rows ? new Standing(types) : new Counting());
         }
 
         @Override
@@ -114,11 +139,9 @@ public final class Changes implements DynamicTableSinkFactory {
     }
 
     private static final class Standing implements Sink<RowData> {
-        private final String rows;
-        private final List<Field> fields = new java.util.ArrayList<>();
+        private final List<Field> fields = new ArrayList<>();
 
-        Standing(String rows, List<LogicalType> types) {
-            this.rows = rows;
+        Standing(List<LogicalType> types) {
             for (int at = 0; at < types.size(); at++) {
                 fields.add(new Field(types.get(at), at));
             }
@@ -134,25 +157,17 @@ public final class Changes implements DynamicTableSinkFactory {
                     RowKind kind = row.getRowKind();
                     counts[kind.toByteValue()]++;
                     int diff = kind == RowKind.INSERT || kind == RowKind.UPDATE_AFTER ? 1 : -1;
-                    standing.merge(line(row), diff, (have, more) -> have + more == 0 ? null : Integer.valueOf(have + more));
+                    add(standing, line(row), diff);
                 }
 
                 @Override
                 public void flush(boolean end) {}
 
                 @Override
-                public void close() throws IOException {
+                public void close() {
                     Job.end(counts);
-                    try (BufferedWriter out = Files.newBufferedWriter(Path.of(rows))) {
-                        for (Map.Entry<String, Integer> row : standing.entrySet()) {
-                            if (row.getValue() < 0) {
-                                throw new IOException("taken back and never given: " + row.getKey());
-                            }
-                            for (int copy = 0; copy < row.getValue(); copy++) {
-                                out.write(row.getKey());
-                                out.write('\n');
-                            }
-                        }
+                    synchronized (STANDING) {
+                        standing.forEach((row, n) -> add(STANDING, row, n));
                     }
                 }
             };

@@ -10,9 +10,10 @@ import java.util.stream.Stream;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.runtime.util.EnvironmentInformation;
 import org.apache.flink.table.api.EnvironmentSettings;
-import org.apache.flink.table.api.Table;
 import org.apache.flink.table.api.TableDescriptor;
 import org.apache.flink.table.api.TableEnvironment;
+import org.apache.flink.table.api.TablePipeline;
+import org.apache.flink.table.api.TableResult;
 
 /**
  * One query over Nexmark events in this process: a cluster of one task manager with two slots, streaming mode, mini batches, no
@@ -57,6 +58,9 @@ public final class Peer {
         }
         Watch disk = new Watch(options.get("rocksdb"));
         if (run(options)) {
+            if (options.containsKey("rows")) {
+                Changes.write(Path.of(options.get("rows")));
+            }
             System.out.printf(
                     "{\"version\": \"Flink %s\", %s, \"disk_bytes\": %d}%n", EnvironmentInformation.getVersion(), Job.json(), disk.most());
         }
@@ -67,18 +71,20 @@ public final class Peer {
         TableEnvironment env = TableEnvironment.create(EnvironmentSettings.newInstance().withConfiguration(settings(options)).build());
         TableDescriptor.Builder to = TableDescriptor.forConnector("changes");
         if (options.containsKey("rows")) {
-            to.option("rows", options.get("rows"));
+            to.option("rows", "true");
         }
         Job.reset();
-        String plan;
-        Table query;
+        TableResult job;
         try {
             env.executeSql(Events.table(options.get("dir"), Long.parseLong(options.get("events"))));
             for (String view : VIEWS.split(";")) {
                 env.executeSql(view);
             }
-            query = env.sqlQuery(options.get("query"));
-            plan = query.insertInto(to.build()).explain();
+            TablePipeline query = env.sqlQuery(options.get("query")).insertInto(to.build());
+            if (options.containsKey("explain")) {
+                System.out.println(query.explain());
+            }
+            job = query.execute();
         } catch (RuntimeException error) {
             Throwable cause = error;
             while (cause.getCause() != null) {
@@ -88,10 +94,7 @@ public final class Peer {
             System.out.printf("{\"refused\": \"%s\"}%n", why.replace("\\", "\\\\").replace("\"", "\\\"").replace("\t", " "));
             return false;
         }
-        if (options.containsKey("explain")) {
-            System.out.println(plan);
-        }
-        query.insertInto(to.build()).execute().await();
+        job.await();
         return true;
     }
 

@@ -92,13 +92,13 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
         let mut all = report.json();
         all[flink::NAME] = beside.iter().map(flink::table::Live::json).collect();
         println!("{all}");
-    } else {
+    } else if !report.is_empty() {
         println!("\n{}", report.markdown());
     }
     if !beside.is_empty() {
         let table = format!("{}\n\n{}", report.head(), flink::table::live(&beside));
         if !options.json {
-            println!("{table}");
+            println!("\n{table}");
         }
         report::put(&file, flink::LIVE_MARKS, &table)?;
     }
