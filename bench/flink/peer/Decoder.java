@@ -9,7 +9,7 @@ import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
 
 /**
- * One event's bytes to a row of the fields that the plan asked for.
+ * One event's bytes to a row of the columns that the plan asked for: an event of a kind that is not asked for is skipped, not decoded.
  *
  * <pre>
  *   kind u8 | numbers and times (ms) i64, in the order of the fields | lengths of texts u32 | texts, UTF-8      little endian
@@ -31,7 +31,7 @@ final class Decoder {
     private final Kind[] kinds = new Kind[FIELDS.length];
     private int next;
 
-    /** @param projection paths of columns, of length 1 (a whole column) or 2 (a field of one of the three rows) */
+    /** @param projection numbers of columns, each path of length 1 */
     Decoder(int[][] projection) {
         width = projection.length;
         for (int kind = 0; kind < FIELDS.length; kind++) {
@@ -47,39 +47,34 @@ final class Decoder {
     RowData decode(byte[] bytes, int at) {
         Kind kind = kinds[bytes[at]];
         GenericRowData row = new GenericRowData(width);
-        GenericRowData inner = kind.whole < 0 ? null : new GenericRowData(kind.fields.length());
+        GenericRowData event = kind.event < 0 ? null : new GenericRowData(kind.fields.length());
         int number = at + 1;
         int length = number + 8 * kind.nNumbers;
         int text = length + 4 * kind.nTexts;
         for (int field = 0; field < kind.fields.length(); field++) {
             char type = kind.fields.charAt(field);
-            int to = kind.to[field];
-            boolean wanted = to >= 0 || inner != null || field == kind.time && kind.dateTime >= 0;
             Object value = null;
             if (type == 's') {
                 int n = (int) INT.get(bytes, length);
-                value = wanted ? StringData.fromBytes(bytes, text, n) : null;
+                value = event == null ? null : StringData.fromBytes(bytes, text, n);
                 length += 4;
                 text += n;
             } else {
-                if (wanted) {
+                if (event != null || field == kind.time) {
                     long v = (long) LONG.get(bytes, number);
                     value = type == 't' ? (Object) TimestampData.fromEpochMillis(v) : (Object) v;
                 }
                 number += 8;
             }
-            if (to >= 0) {
-                row.setField(to, value);
-            }
-            if (inner != null) {
-                inner.setField(field, value);
+            if (event != null) {
+                event.setField(field, value);
             }
             if (field == kind.time && kind.dateTime >= 0) {
                 row.setField(kind.dateTime, value);
             }
         }
-        if (inner != null) {
-            row.setField(kind.whole, inner);
+        if (event != null) {
+            row.setField(kind.event, event);
         }
         if (kind.eventType >= 0) {
             row.setField(kind.eventType, kind.boxed);
@@ -88,15 +83,14 @@ final class Decoder {
         return row;
     }
 
-    /** Where the fields of one kind go; -1 is nowhere. */
+    /** The fields of one kind, and where it, its number and its time go; -1 is nowhere. */
     private static final class Kind {
         final Integer boxed;
         final String fields;
         final int time;
         final int nNumbers;
         final int nTexts;
-        final int[] to;
-        int whole = -1;
+        int event = -1;
         int eventType = -1;
         int dateTime = -1;
 
@@ -106,18 +100,14 @@ final class Decoder {
             time = fields.indexOf('t');
             nTexts = (int) fields.chars().filter(type -> type == 's').count();
             nNumbers = fields.length() - nTexts;
-            to = new int[fields.length()];
-            java.util.Arrays.fill(to, -1);
             for (int at = 0; at < projection.length; at++) {
-                int[] path = projection[at];
-                if (path[0] == 0) {
+                int column = projection[at][0];
+                if (column == 0) {
                     eventType = at;
-                } else if (path[0] == 4) {
+                } else if (column == 4) {
                     dateTime = at;
-                } else if (path[0] == kind + 1 && path.length == 1) {
-                    whole = at;
-                } else if (path[0] == kind + 1) {
-                    to[path[1]] = at;
+                } else if (column == kind + 1) {
+                    event = at;
                 }
             }
         }
