@@ -39,7 +39,7 @@ public final class Changes implements DynamicTableSinkFactory {
     /** How often each row stands, of all writers that have ended. */
     private static final Map<String, Integer> STANDING = new HashMap<>();
 
-    /** The rows that stand after a job; fails if one was taken back more often than given. */
+    /** The rows that stand after a job, and are forgotten then; fails if one was taken back more often than given. */
     static void write(Path file) throws IOException {
         synchronized (STANDING) {
             try (BufferedWriter out = Files.newBufferedWriter(file)) {
@@ -53,6 +53,7 @@ public final class Changes implements DynamicTableSinkFactory {
                     }
                 }
             }
+            STANDING.clear();
         }
     }
 

@@ -50,17 +50,14 @@ public final class Peer {
         if (options.containsKey("warm")) {
             Map<String, String> first = new HashMap<>(options);
             first.put("events", options.get("warm"));
-            first.remove("rows");
             first.remove("explain");
             if (!run(first)) {
                 return;
             }
+            options.remove("rows");
         }
         Watch disk = new Watch(options.get("rocksdb"));
         if (run(options)) {
-            if (options.containsKey("rows")) {
-                Changes.write(Path.of(options.get("rows")));
-            }
             System.out.printf(
                     "{\"version\": \"Flink %s\", %s, \"disk_bytes\": %d}%n", EnvironmentInformation.getVersion(), Job.json(), disk.most());
         }
@@ -95,6 +92,9 @@ public final class Peer {
             return false;
         }
         job.await();
+        if (options.containsKey("rows")) {
+            Changes.write(Path.of(options.get("rows")));
+        }
         return true;
     }
 

@@ -84,7 +84,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
         for query in QUERIES.iter().filter(|q| options.wants(flink::NAME, q)) {
             println!("== Flink {query}");
             let sql = sql(&texts, query)?;
-            beside.push(flink.live(&ours, &cache, query, sql, options.live_events, options.runs)?);
+            let row = flink.live(&ours, &cache, query, sql, options.live_events, options.runs)?;
+            println!("{}", row.json());
+            beside.push(row);
         }
     }
     let file = root.join("bench/RESULTS.md");

@@ -107,7 +107,10 @@ mod tests {
     #[test]
     fn flink_is_asked_only_when_named() {
         assert_eq!(parse(&[]).map(|o| o.flink).ok(), Some(false));
-        assert_eq!(parse(&["--peers", "duckdb,flink", "--only", "flink,q4"]).map(|o| o.flink && o.wants("flink", "q4")).ok(), Some(true));
+        assert_eq!(
+            parse(&["--peers", "duckdb,flink", "--only", "flink,q4"]).map(|o| o.flink && o.wants("flink", "q4")).ok(),
+            Some(true)
+        );
         assert!(parse(&["--peers", "flnk"]).is_err());
         assert!(parse(&["--only", "flink"]).is_err());
     }

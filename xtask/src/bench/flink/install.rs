@@ -12,7 +12,8 @@ use std::process::Command;
 const CLASSPATH: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath";
 /// Our classes' language.
 const JAVA_MIN: u32 = 17;
-const LACKS: &str = "the Flink peer needs a JDK (17 or newer) and Maven on the PATH\ninstall them: apt-get install openjdk-17-jdk-headless maven";
+const LACKS: &str =
+    "the Flink peer needs a JDK (17 or newer) and Maven on the PATH\ninstall them: apt-get install openjdk-17-jdk-headless maven";
 
 /// The class path with everything on it; what is missing is brought.
 pub fn classpath(root: &Path, cache: &Path) -> Result<String> {
@@ -23,10 +24,14 @@ pub fn classpath(root: &Path, cache: &Path) -> Result<String> {
     let classes = home.join("classes");
     let _ = std::fs::remove_dir_all(&classes);
     let mut javac = Command::new("javac");
-    javac.args(["-Xlint:all,-classfile,-serial,-processing", "-cp", &jars, "-d"]).arg(&classes).args(java_files(&sources.join("peer"))?);
+    javac
+        .args(["-Xlint:all,-classfile,-serial,-processing", "-cp", &jars, "-d"])
+        .arg(&classes)
+        .args(java_files(&sources.join("peer"))?);
     step::wait(&mut javac, "javac bench/flink/peer/*.java")?;
     // The folder with our services file, too: Flink finds tables by it.
-    let path = [classes, sources.join("resources")].iter().map(|p| super::text(p).map(str::to_owned)).collect::<Result<Vec<_>>>()?;
+    let path =
+        [classes, sources.join("resources")].iter().map(|p| super::text(p).map(str::to_owned)).collect::<Result<Vec<_>>>()?;
     Ok(format!("{}:{jars}", path.join(":")))
 }
 
@@ -79,7 +84,8 @@ fn jars(pom: &Path, home: &Path) -> Result<String> {
 
 fn java_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let all = std::fs::read_dir(dir).with_context(|| format!("cannot read folder={}", dir.display()))?;
-    let mut files: Vec<PathBuf> = all.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "java")).collect();
+    let mut files: Vec<PathBuf> =
+        all.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "java")).collect();
     files.sort();
     Ok(files)
 }

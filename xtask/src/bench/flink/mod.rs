@@ -27,9 +27,7 @@ pub const LIVE_MARKS: (&str, &str) = ("<!-- flink: written by `cargo xtask bench
 pub const LARGER_MARKS: (&str, &str) =
     ("<!-- flink larger: written by `cargo xtask bench larger --peers flink` -->", "<!-- end of flink larger -->");
 
-/// Rows are compared over so many events, in the live runs' data when they are no more.
-const CHECK_EVENTS: usize = 1_000_000;
-/// The same query runs over so many events first, so that Java has compiled it.
+/// The same query runs over so many events first, at most half of them: Java has compiled it then, and its rows are compared.
 const WARM_EVENTS: usize = 500_000;
 /// Of our epochs.
 const EPOCH: &str = "10000";
@@ -73,29 +71,28 @@ impl<'a> Flink<'a> {
         Ok(Flink { peers, classpath: install::classpath(root, cache)?, queries: Queries::parse(&queries)? })
     }
 
-    /// One query live: ours and Flink's in turn, after Flink's rows were found to be DuckDB's (`duckdb` is its text).
+    /// One query live, ours and Flink's in turn (`duckdb` is its text for DuckDB). Each of Flink's processes first runs the query over a part
+    /// of the events with the rows kept: those must be DuckDB's, and so must the number of rows of the measured run.
     pub fn live(&self, ours: &Ours, cache: &Path, query: &str, duckdb: &str, events: usize, runs: usize) -> Result<Live> {
-        let row = |ours, flink| Live { query: query.to_owned(), events, ours, flink };
-        let n_checked = events.min(CHECK_EVENTS);
-        let check = data(ours, cache, n_checked)?;
-        let n_rows = match self.compared(Run { dir: &check, events: n_checked, query, more: vec![] }, duckdb)? {
-            Ok((_, n_rows)) => n_rows,
-            Err(why) => return Ok(row(vec![], Err(why))),
-        };
-        let dir = data(ours, cache, events)?;
-        let n_rows = if events == n_checked { n_rows } else { number(&self.peers.duckdb(&["count", text(&dir)?, duckdb])?, "rows")? };
+        let refused = |why| Live { query: query.to_owned(), events, ours: vec![], flink: Err(why) };
+        let n_first = WARM_EVENTS.min(events / 2);
+        let (first, dir) = (data(ours, cache, n_first)?, data(ours, cache, events)?);
+        let n_rows = number(&self.peers.duckdb(&["count", text(&dir)?, duckdb])?, "rows")?;
         let (mut mine, mut theirs) = (vec![], vec![]);
         for _ in 0..runs {
-            let warm = vec![format!("warm={}", WARM_EVENTS.min(events / 2))];
-            let run = self.run(&Run { dir: &dir, events, query, more: warm })?;
+            let run = Run { dir: &dir, events, query, more: vec![format!("warm={n_first}")] };
+            let run = match self.compared(run, &first, duckdb)? {
+                Ok(run) => run,
+                Err(why) => return Ok(refused(why)),
+            };
             let shown = number(&run, "inserts")? - number(&run, "deletes")?;
             if shown != n_rows {
-                return Ok(row(vec![], Err(format!("{shown} rows at the end of the measured run, DuckDB has {n_rows}"))));
+                return Ok(refused(format!("{shown} rows at the end of the measured run, DuckDB has {n_rows}")));
             }
             theirs.push(run);
             mine.push(ours.run(&["live", "--query", query, "--events", &events.to_string(), "--epoch", EPOCH])?);
         }
-        Ok(row(mine, Ok(theirs)))
+        Ok(Live { query: query.to_owned(), events, ours: mine, flink: Ok(theirs) })
     }
 
     /// One query with its state in RocksDB, which has `budget` bytes; its rows are compared in the same run.
@@ -103,20 +100,20 @@ impl<'a> Flink<'a> {
         let state = dir.join(format!("flink-state-{}", std::process::id()));
         std::fs::create_dir_all(&state).with_context(|| format!("cannot make folder={}", state.display()))?;
         let more = vec![format!("rocksdb={}", text(&state)?), format!("memory={budget}")];
-        let ran = self.compared(Run { dir, events, query, more }, duckdb);
+        let ran = self.compared(Run { dir, events, query, more }, dir, duckdb);
         let _ = std::fs::remove_dir_all(&state);
-        Ok(ran?.map(|(run, _)| run))
+        ran
     }
 
-    /// Runs with the rows kept, and compares them: the run and the number of its rows, or why there is no figure.
-    fn compared(&self, mut run: Run, duckdb: &str) -> Result<Result<(Value, i64), String>> {
+    /// Runs with the rows kept, and compares them with DuckDB's over `same_as`: the run, or why there is no figure.
+    fn compared(&self, mut run: Run, same_as: &Path, duckdb: &str) -> Result<Result<Value, String>> {
         let rows = run.dir.join(format!("flink-{}.csv", run.query));
         run.more.push(format!("rows={}", text(&rows)?));
         let ran = self.run(&run)?;
         if let Some(why) = ran["refused"].as_str() {
             return Ok(Err(format!("Flink does not take it: {why}")));
         }
-        let same = self.peers.duckdb(&["same", text(run.dir)?, duckdb, text(&rows)?])?;
+        let same = self.peers.duckdb(&["same", text(same_as)?, duckdb, text(&rows)?])?;
         if same["equal"] != Value::Bool(true) {
             return Ok(Err(format!(
                 "other rows than DuckDB's {}: {} missing, {} too many",
@@ -124,7 +121,7 @@ impl<'a> Flink<'a> {
             )));
         }
         let _ = std::fs::remove_file(&rows);
-        Ok(Ok((ran, number(&same, "rows")?)))
+        Ok(Ok(ran))
     }
 
     fn run(&self, run: &Run) -> Result<Value> {

@@ -9,7 +9,8 @@ impl Queries {
     pub fn parse(file: &str) -> Result<Queries> {
         let mut all: Vec<(String, String)> = vec![];
         for line in file.lines() {
-            let name = line.strip_prefix("-- ").filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric()));
+            let name =
+                line.strip_prefix("-- ").filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric()));
             if let Some(name) = name {
                 if all.iter().any(|(known, _)| known == name) {
                     bail!("two queries of one name name={name}");

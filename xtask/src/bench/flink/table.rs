@@ -69,8 +69,8 @@ pub fn live(all: &[Live]) -> String {
         let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
         let behind = ratios.iter().filter(|ratio| **ratio < 1.0).count();
         out += &format!(
-            "\nGeometric mean over {} queries: Flink takes {mean:.1} times ours (bar: {LIVE_BAR}); behind Flink on {behind}. Flink's rows \
-             compared with DuckDB's, each query, and the number of rows in every measured run.\n",
+            "\nGeometric mean over {} queries: Flink takes {mean:.1} times ours (bar: {LIVE_BAR}); behind Flink on {behind}. Each run's \
+             first part gave DuckDB's rows, and the measured part as many rows as DuckDB has.\n",
             ratios.len()
         );
     }
