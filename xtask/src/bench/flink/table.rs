@@ -104,7 +104,7 @@ pub fn larger(ours: &[Value], flink: &[Result<Value, String>]) -> String {
             Err(why) => out += &format!("| {name} | | | not measured: {} | | | | | | |\n", why.replace('|', "/")),
         }
     }
-    out + &format!("\nBar: {LARGER_BAR} times. Flink's rows of the measured run are DuckDB's.\n")
+    out + &format!("\nBar: {LARGER_BAR} times. A figure stands only where Flink's rows are DuckDB's.\n")
 }
 
 #[cfg(test)]
