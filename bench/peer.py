@@ -4,6 +4,10 @@
   peer.py check    DIR SQL OURS.parquet          does OURS hold what DuckDB answers over DIR/parquet and DIR/more?
   peer.py tpch     DIR                           all views of DIR/work.json after its refreshes; are they DIR/*.answer.parquet?
   peer.py postgres BIN ROWS SECONDS              prepared point look-ups with pgbench against a server started here
+  peer.py rows     DIR                           the events of DIR/parquet in their order, in two parts: DIR/rows/part-{0,1}.rows
+  peer.py same     DIR SQL THEIRS.csv            does THEIRS hold what DuckDB answers over DIR/parquet?
+  peer.py count    DIR SQL                       rows that DuckDB answers over DIR/parquet
+  peer.py measured COMMAND ..                    runs it; its line and what its process cost
   peer.py wire     BIN REGAUGE ROWS SECONDS      the same look-ups against `REGAUGE serve`
 
 CPU seconds are user and system time of all threads (getrusage), peak memory is the kernel's high-water mark.
@@ -14,6 +18,7 @@ import os
 import resource
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -49,10 +54,24 @@ def run_duckdb(directory, sql):
 
 
 def check(directory, sql, ours):
-    """Both ways EXCEPT ALL, by position; doubles to three decimals, because two engines need not round an average alike."""
     _, db = connect(directory, ["parquet", "more"])
     db.execute(f"CREATE TABLE theirs AS {sql}")
     db.execute(f"CREATE TABLE ours AS SELECT * FROM read_parquet('{ours}')")
+    return compared(db)
+
+
+def same(directory, sql, csv):
+    """Every value is quoted in the file, NULL is \\N; the types are those of DuckDB's answer, by position."""
+    _, db = connect(directory, ["parquet"])
+    db.execute(f"CREATE TABLE theirs AS {sql}")
+    types = {f"c{at}": row[1] for at, row in enumerate(db.execute("DESCRIBE theirs").fetchall())}
+    dialect = "auto_detect = false, header = false, delim = ',', quote = '\"', escape = '\"', nullstr = '\\N', allow_quoted_nulls = false"
+    db.execute(f"CREATE TABLE ours AS SELECT * FROM read_csv('{csv}', columns = {types!r}, {dialect})")
+    return compared(db)
+
+
+def compared(db):
+    """Both ways EXCEPT ALL, by position; doubles to three decimals, because two engines need not round an average alike."""
 
     def columns(table):
         described = db.execute(f"DESCRIBE {table}").fetchall()
@@ -63,6 +82,84 @@ def check(directory, sql, ours):
     extra = db.execute(f"SELECT count(*) FROM ({mine} EXCEPT ALL {other})").fetchone()[0]
     rows = db.execute("SELECT count(*) FROM theirs").fetchone()[0]
     return {"rows": rows, "missing": missing, "extra": extra, "equal": missing == 0 and extra == 0 and rows > 0}
+
+
+FRAME_EVENTS = 1_000
+# events of one cycle: a person, three auctions, then bids
+CYCLE = 50
+
+
+def write_rows(directory):
+    """The events in the order in which they were made: frames of a thousand, in turn to one file and the other.
+
+    A frame is bytes u32, events u32, number of the first event u64; an event is its kind u8 (person, auction, bid), its numbers and times
+    (milliseconds) i64, the lengths of its texts u32, its texts; all little endian. That the streams were put together rightly is seen by
+    their times, which never go back.
+    """
+    _, db = connect(directory, ["parquet"])
+    streams = (
+        ("id, epoch_ms(date_time), name, email_address, credit_card, city, state, extra FROM person", 2),
+        (
+            "id, initial_bid, reserve, epoch_ms(date_time), epoch_ms(expires), seller, category, item_name, description, extra"
+            " FROM auction",
+            7,
+        ),
+        ("auction, bidder, price, epoch_ms(date_time), channel, url, extra FROM bid", 4),
+    )
+    time_at = (2, 4, 4)
+
+    def encoded(kind, text, n_numbers):
+        rows = db.cursor().execute(f"SELECT {text}")
+        n_texts = len(rows.description) - n_numbers
+        head = struct.Struct(f"<B{n_numbers}q{n_texts}I")
+        while batch := rows.fetchmany(10_000):
+            for row in batch:
+                texts = [value.encode() for value in row[n_numbers:]]
+                yield row[time_at[kind] - 1], head.pack(kind, *row[:n_numbers], *map(len, texts)) + b"".join(texts)
+
+    sources = [encoded(kind, text, n_numbers) for kind, (text, n_numbers) in enumerate(streams)]
+    with open(os.path.join(directory, "sizes.json")) as file:
+        n = json.load(file)["events"]
+    made = os.path.join(directory, "rows.part")
+    shutil.rmtree(made, ignore_errors=True)
+    os.makedirs(made)
+    parts = [open(os.path.join(made, f"part-{part}.rows"), "wb") for part in (0, 1)]
+    last = 0
+    for first in range(0, n, FRAME_EVENTS):
+        events = []
+        for number in range(first, min(first + FRAME_EVENTS, n)):
+            at = number % CYCLE
+            time_ms, event = next(sources[0 if at == 0 else 1 if at < 4 else 2])
+            if time_ms < last:
+                raise SystemExit(f"event {number} is earlier than the one before it")
+            last = time_ms
+            events.append(event)
+        frame = b"".join(events)
+        parts[first // FRAME_EVENTS % 2].write(struct.pack("<IIQ", len(frame), len(events), first) + frame)
+    if any(next(source, None) is not None for source in sources):
+        raise SystemExit("there are more events than sizes.json says")
+    for part in parts:
+        part.close()
+    shutil.rmtree(os.path.join(directory, "rows"), ignore_errors=True)
+    os.rename(made, os.path.join(directory, "rows"))
+    return {"events": n}
+
+
+def count(directory, sql):
+    _, db = connect(directory, ["parquet"])
+    return {"rows": db.execute(f"SELECT count(*) FROM ({sql})").fetchone()[0]}
+
+
+def measured(command):
+    """CPU seconds and peak memory of a child by getrusage, beside the line that it printed."""
+    wall = time.monotonic()
+    out = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    wall = time.monotonic() - wall
+    if out.returncode != 0:
+        raise SystemExit(f"ended with {out.returncode}: {command[0]}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": wall, "peak_bytes": used.ru_maxrss * 1024}
+    return {**json.loads(out.stdout.splitlines()[-1]), "process": process}
 
 
 TPCH = ("region", "nation", "part", "supplier", "partsupp", "customer", "orders", "lineitem")
@@ -207,6 +304,14 @@ def main():
         answer = run_duckdb(*rest)
     elif command == "check":
         answer = check(*rest)
+    elif command == "same":
+        answer = same(*rest)
+    elif command == "count":
+        answer = count(*rest)
+    elif command == "rows":
+        answer = write_rows(*rest)
+    elif command == "measured":
+        answer = measured(rest)
     elif command == "tpch":
         answer = run_tpch(*rest)
     elif command == "postgres":

@@ -14,6 +14,8 @@
 //! cargo xtask soak [--only NAME] [--minutes N] [--seed S] [--dev]   attacks for as long as that; one line each at the end
 //! cargo xtask fuzz [--only TARGET] [--minutes N] [--seed S]   decoders and parsers under changed input
 //! cargo xtask bench [--events N] [--only ..] [--json]   ours beside DuckDB and PostgreSQL, one table
+//! cargo xtask bench --only flink --peers flink [--live-events N]   each query live, ours beside Flink
+//! cargo xtask bench larger [--events N] [--peers flink] state of four times the budget, beside Flink with RocksDB
 //! cargo xtask bench restart [--keys N]                 recovery as the log grows, what checkpoints write and hold up
 //! cargo xtask bench tpch [--scale S]                    the 22 queries as views through refreshes, beside DuckDB
 //! ```
@@ -36,7 +38,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "usage: cargo xtask ci | test | tidy | slt [--bless] [FILE..] | \
                      oracle [--optimised] [--views N] [--seed S] [--workers W] | equalities [--cases N] [--seed S] | kill [--cycles N] | \
                      sim [--seeds N] [--seed S] [--ops N] [--jobs N] [--plant BUG] | soak [--only NAME] [--minutes N] [--seed S] [--dev] | fuzz [--only TARGET] [--minutes N] [--seed S] | \
-                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json] | \
+                     bench [--events N] [--live-events N] [--runs N] [--only WORD,..] [--peers flink] [--binary PATH] [--json] | \
                      bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]";
 
 fn main() -> ExitCode {

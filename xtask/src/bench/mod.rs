@@ -1,18 +1,19 @@
 //! `cargo xtask bench`: ours beside the peers, in one run on the same data, each measurement in a process of its own.
 //!
 //! ```text
-//! cargo xtask bench [nexmark] [--events N] [--live-events N] [--runs N] [--only WORD,..] [--binary PATH] [--json]
+//! cargo xtask bench [nexmark] [--events N] [--live-events N] [--runs N] [--only WORD,..] [--peers flink] [--binary PATH] [--json]
 //! cargo xtask bench live [--events N] [--rate N] [--seconds N] [--binary PATH] [--json]
 //! cargo xtask bench scale [--events N,N,..] [--queries Q,Q,..] [--runs N] [--keep] [--binary PATH] [--json]
 //! cargo xtask bench restart [--keys N] [--events N,N,..] [--workers N] [--binary PATH] [--json]
-//! cargo xtask bench larger [--events N] [--query q4,join3] [--share N] [--binary PATH] [--json]
+//! cargo xtask bench larger [--events N] [--query q4,join3] [--share N] [--peers flink] [--binary PATH] [--json]
 //! cargo xtask bench tpch [--scale S] [--refreshes N] [--binary PATH] [--json]
-//! WORDs: a query (q4) · rebuild · live · freshness · epoch · append · lookup · memory
+//! WORDs: a query (q4) · rebuild · live · freshness · epoch · append · lookup · memory · flink (each query live, ours beside Flink)
 //! ```
-//! Data, the peers' Python and nothing else are kept in the user's cache folder (`regauge/bench`). What is printed also goes to
+//! Data, the peers' Python, Flink's jars and nothing else are kept in the user's cache folder (`regauge/bench`). What is printed also goes to
 //! `bench/RESULTS.md`, between its two marks; what stands around them (the explanations) is written by people. Nothing is
 //! asserted about speed; a wrong answer is an error.
 
+mod flink;
 mod larger;
 mod live;
 mod options;
@@ -51,10 +52,11 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
     let ours = ours(root, options.binary.as_deref())?;
     let cache = cache()?;
     let peers = peers::Peers::install(root, &cache)?;
-    let dir = data(&ours, &cache, options.events)?;
+    let flink = if options.flink { Some(flink::Flink::install(root, &cache, &peers)?) } else { None };
     let mut report = Report::new(root, &options, peers.version());
     let texts = ours.run(&["queries"])?;
     for query in QUERIES.iter().filter(|q| options.wants("rebuild", q)) {
+        let dir = data(&ours, &cache, options.events)?;
         println!("== rebuild {query}");
         let (duckdb, regauge) = rebuild(&ours, &peers, &dir, query, sql(&texts, query)?, options.runs)?;
         report.rebuild(query, &duckdb, &regauge);
@@ -77,12 +79,32 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
             report.peer("lookup over the wire, ours, pgbench", &wire);
         }
     }
+    let mut beside = vec![];
+    if let Some(flink) = &flink {
+        for query in QUERIES.iter().filter(|q| options.wants(flink::NAME, q)) {
+            println!("== Flink {query}");
+            let sql = sql(&texts, query)?;
+            let row = flink.live(&ours, &cache, query, sql, options.live_events, options.runs)?;
+            println!("{}", row.json());
+            beside.push(row);
+        }
+    }
+    let file = root.join("bench/RESULTS.md");
     if options.json {
-        println!("{}", report.json());
-    } else {
+        let mut all = report.json();
+        all[flink::NAME] = beside.iter().map(flink::table::Live::json).collect();
+        println!("{all}");
+    } else if !report.is_empty() {
         println!("\n{}", report.markdown());
     }
-    report.write(&root.join("bench/RESULTS.md"))
+    if !beside.is_empty() {
+        let table = format!("{}\n\n{}", report.head(), flink::table::live(&beside));
+        if !options.json {
+            println!("\n{table}");
+        }
+        report::put(&file, flink::LIVE_MARKS, &table)?;
+    }
+    if report.is_empty() { Ok(()) } else { report.write(&file) }
 }
 
 /// The folder with so many events; made if it is not there.

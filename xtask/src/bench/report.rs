@@ -66,9 +66,20 @@ impl Report {
             Some(_) => " --binary (NOT a release build, see the text)",
             None => "",
         };
-        let command = format!("cargo xtask bench --events {events} --live-events {live} --runs {runs}{only}{binary}");
+        let peers = if options.flink { " --peers flink" } else { "" };
+        let command = format!("cargo xtask bench --events {events} --live-events {live} --runs {runs}{only}{peers}{binary}");
         let head = format!("{}, {peer}. Medians of {runs}. `{command}`", circumstances(root));
         Report { head, events, rebuild: vec![], live: vec![], singles: Map::new() }
+    }
+
+    /// When, where, what, by which command.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Whether nothing was measured that belongs between the marks: what stands there is then left.
+    pub fn is_empty(&self) -> bool {
+        self.rebuild.is_empty() && self.live.is_empty() && self.singles.is_empty()
     }
 
     pub fn rebuild(&mut self, query: &str, duckdb: &[Value], ours: &[Value]) {
