@@ -73,7 +73,11 @@ pub fn cell(array: &dyn Array, row: usize) -> Result<Option<String>> {
         DataType::Timestamp(_, zone) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
             let text = timestamp(micros);
-            if zone.is_some() { format!("{text}+00") } else { text }
+            match text.strip_suffix(" BC") {
+                Some(before) if zone.is_some() => format!("{before}+00 BC"),
+                None if zone.is_some() => format!("{text}+00"),
+                _ => text,
+            }
         }
         DataType::Interval(_) => {
             let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
