@@ -32,7 +32,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
         }
     }
     let ours = super::ours(root, binary.as_deref())?;
-    let head = format!("{}. `cargo xtask bench larger {}`", report::circumstances(root), args.join(" "));
+    let word = |word: &String| if binary.as_ref() == Some(word) { report::shown(word).to_owned() } else { word.clone() };
+    let command = args.iter().map(word).collect::<Vec<_>>().join(" ");
+    let head = format!("{}. `cargo xtask bench larger {command}`", report::circumstances(root));
     let cache = cache()?;
     let installed = if peer { Some(peers::Peers::install(root, &cache)?) } else { None };
     let flink = installed.as_ref().map(|peers| Flink::install(root, &cache, peers)).transpose()?;

@@ -48,6 +48,11 @@ fn machine() -> String {
     format!("{cores} x {model}, {memory}")
 }
 
+/// A binary in a command that is told: no path of this machine, and whether it is a release build.
+pub fn shown(binary: &str) -> &'static str {
+    if Path::new(binary).ends_with("release/regauge") { "target/release/regauge" } else { "(NOT a release build, see the text)" }
+}
+
 /// When, what and where.
 pub fn circumstances(root: &Path) -> String {
     let date = said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"], root);
@@ -61,11 +66,7 @@ impl Report {
     pub fn new(root: &Path, options: &Options, peer: &str) -> Report {
         let (events, live, runs) = (options.events, options.live_events, options.runs);
         let only = if options.only.is_empty() { String::new() } else { format!(" --only {}", options.only.join(",")) };
-        let binary = match &options.binary {
-            Some(path) if Path::new(path).ends_with("release/regauge") => " --binary target/release/regauge",
-            Some(_) => " --binary (NOT a release build, see the text)",
-            None => "",
-        };
+        let binary = options.binary.as_deref().map(|path| format!(" --binary {}", shown(path))).unwrap_or_default();
         let peers = if options.flink { " --peers flink" } else { "" };
         let command = format!("cargo xtask bench --events {events} --live-events {live} --runs {runs}{only}{peers}{binary}");
         let head = format!("{}, {peer}. Medians of {runs}. `{command}`", circumstances(root));
