@@ -71,6 +71,8 @@ fn binary(left: Expr, op: Op, right: Expr) -> Expr {
 fn numbered(body: &SetExpr, keys: Vec<OrderByExpr>) -> Result<Option<SetExpr>> {
     if let SetExpr::Select(s) = body
         && s.distinct.is_none()
+        // which drops rows behind those that the number would count
+        && s.qualify.is_none()
         && !s.projection.iter().filter_map(expr).any(gives_rows)
     {
         let mut s = s.clone();

@@ -7,11 +7,17 @@
 //! `(a, b) < (SELECT x, y ..)` is the query's own answer: `(SELECT (a, b) < (r.x, r.y) FROM (SELECT x, y ..) AS r (x, y))`, so NULL without a
 //! row, and an error for more rows than one.
 
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, Visitor};
 
 use crate::error::PlanError;
+use crate::walk::Visit;
 
 type Result<T> = std::result::Result<T, PlanError>;
+
+/// Queries within queries in which a row is looked for; each comparison makes two of one.
+const LEVELS_MAX: usize = 16;
 
 /// Those that a query's own WHERE asks for, by AND.
 pub(super) fn conjuncts(query: &mut Query) -> Result<()> {
@@ -138,6 +144,7 @@ pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
         return Ok(());
     }
     let Some((row, rows, negated)) = sought(e) else { return Ok(()) };
+    bounded(rows)?;
     let (equal, open) = (exists(row, rows, false)?, exists(row, rows, true)?);
     let mut case = parsed("CASE WHEN true THEN true WHEN true THEN NULL ELSE false END")?;
     if let Expr::Case { conditions, .. } = &mut case {
@@ -148,6 +155,30 @@ pub(super) fn anywhere(e: &mut Expr) -> Result<()> {
     let case = Expr::Nested(Box::new(case));
     *e = if negated { Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(case) } } else { case };
     Ok(())
+}
+
+/// A query stands twice in what a comparison with its rows becomes, so that queries within queries double at each level.
+///
+/// # Errors
+/// 54001 beyond [`LEVELS_MAX`].
+fn bounded(rows: &Query) -> Result<()> {
+    struct Deep(usize);
+    impl Visitor for Deep {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            if self.0 > LEVELS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+    }
+    match rows.visit(&mut Deep(0)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(PlanError::invalid("54001", "rows are looked for in queries that are nested too deep")
+            .with_hint("put the inner queries into WITH")),
+    }
 }
 
 /// A row compared with the row of a query.

@@ -4,8 +4,9 @@
 //!   x < ANY ((SELECT 5) INTERSECT (SELECT 6))   ─▶   x < ANY (SELECT * FROM ((SELECT 5) INTERSECT (SELECT 6)) AS bracketed)
 //!   x IN (VALUES (1)), SELECT (VALUES (1))      ─▶   x IN (SELECT * FROM (VALUES (1)) AS bracketed)
 //! ```
-//! Behind FROM, EXISTS, AS and where a statement begins sqlparser reads such queries itself, and they stay. Linear.
+//! Behind FROM, EXISTS, AS, ARRAY and where a statement begins sqlparser reads such queries itself, and they stay. Linear.
 
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// The alias, which nothing names.
@@ -25,6 +26,8 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let closes = closings(&tokens);
     // Brackets whose query is put into FROM.
     let mut wrapped = vec![false; tokens.len()];
+    // Brackets within which a bracket is an operand: those of operands, of calls, of rows.
+    let mut holds = vec![false; tokens.len()];
     // Of the brackets that are open, whether FROM's list is being read.
     let mut lists = vec![false];
     for (open, here) in tokens.iter().enumerate() {
@@ -41,7 +44,10 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 continue;
             }
             word => {
-                if let Some(list) = lists.last_mut() {
+                // `IS DISTINCT FROM`
+                let compares = open.checked_sub(1).is_some_and(|i| is(at(i), &["distinct"]))
+                    && open.checked_sub(2).is_some_and(|i| is(at(i), &["is", "not"]));
+                if let Some(list) = lists.last_mut().filter(|_| !compares) {
                     if is(word, &["from", "using", "join"]) {
                         *list = true;
                     } else if is(word, &["select", "where", "group", "order", "having", "returning", "set", "on"]) {
@@ -77,12 +83,24 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         );
         let begins_operand = quantified
             || operator
-            || is(before(1), &["select", "where", "and", "or", "not", "when", "then", "else", "on", "having", "array"]);
-        let listed = matches!(before(1), Some(Token::Comma | Token::LParen));
+            || is(before(1), &["select", "where", "and", "or", "not", "when", "then", "else", "on", "having"]);
+        let listed = match before(1) {
+            Some(Token::Comma) => !in_list,
+            Some(Token::LParen) => holds[open - 1],
+            _ => false,
+        };
+        let called = match before(1) {
+            Some(Token::Word(w)) => {
+                w.keyword == Keyword::NoKeyword && !is(before(2), &["into"])
+                    || is(before(1), &["coalesce", "nullif", "greatest", "least", "values"])
+            }
+            _ => false,
+        };
+        holds[open] = begins_operand || listed || called;
         wrapped[open] = match at(open + 1) {
-            // behind IN the binder knows no query but SELECT
-            word if is(word, &["values"]) => {
-                begins_operand || is(before(1), &["in"]) || before(1) == Some(&Token::Comma) && !in_list
+            // a column may be called so; behind IN the binder knows no query but SELECT
+            word if is(word, &["values"]) && at(open + 2) == Some(&Token::LParen) => {
+                begins_operand || listed || is(before(1), &["in"])
             }
             Some(Token::LParen) => (begins_operand || listed) && is_of_queries(&tokens, &closes, open),
             _ => false,
@@ -168,6 +186,8 @@ mod tests {
             "SELECT (((SELECT 1) UNION (SELECT 2)))",
             "SELECT 1 + ((SELECT 1) LIMIT 1)",
             "SELECT (VALUES (1)), 2 < ALL (VALUES (1), (2))",
+            "SELECT coalesce((VALUES (1)), 2), a IS DISTINCT FROM b, (VALUES (1))",
+            "VALUES (((SELECT 1) UNION (SELECT 2)), 3)",
         ] {
             assert!(read(sql).contains("bracketed"), "{sql}");
         }

@@ -101,7 +101,9 @@ impl Dialect for Postgres {
         };
         parser.advance_token();
         let operand = parser.parse_subexpr(self.prec_value(binds));
-        Some(operand.map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
+        // in brackets: sqlparser writes `- - a` and `~ - a` without a blank, which would be read as another operator, or as a comment
+        let bracketed = |expr| if matches!(expr, Expr::UnaryOp { .. }) { Expr::Nested(Box::new(expr)) } else { expr };
+        Some(operand.map(|expr| Expr::UnaryOp { op, expr: Box::new(bracketed(expr)) }))
     }
 
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {

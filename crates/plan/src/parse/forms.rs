@@ -105,6 +105,10 @@ fn operator(e: &mut Expr) -> Result<()> {
         [schema, sign] if schema == "pg_catalog" => sign,
         _ => return Ok(()),
     };
+    // `OPERATOR(and)` is none
+    if sign.chars().any(char::is_alphanumeric) {
+        return Ok(());
+    }
     let Expr::BinaryOp { op, .. } = super::parse_expr(&format!("1 {sign} 1"))? else { return Ok(()) };
     let take = |e: &mut Box<Expr>| Box::new(std::mem::replace(e.as_mut(), Expr::value(Value::Null)));
     let nested = |e: Box<Expr>| if matches!(*e, Expr::BinaryOp { .. }) { Box::new(Expr::Nested(e)) } else { e };

@@ -112,7 +112,7 @@ impl Found {
     pub fn version(&self, key: Key, fingerprint: &[u8; 32]) -> std::result::Result<Restore, String> {
         let section = self.manifest.section(&of_version(key)).ok_or("it is not in the checkpoint")?;
         if section.fingerprint != *fingerprint {
-            return Err("the checkpoint is of another plan".to_owned());
+            return Err("the checkpoint is of another plan, or of a build whose functions give other values".to_owned());
         }
         self.restore(section).map_err(|e| e.to_string())
     }

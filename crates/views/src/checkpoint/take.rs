@@ -33,7 +33,7 @@ const BUILDING_LOOKS: u32 = 400;
 pub struct OfVersion {
     /// Which.
     pub key: Key,
-    /// Of its plan.
+    /// Of its plan and of what functions give ([`regauge_plan::Fingerprint::of_state`]).
     pub fingerprint: [u8; 32],
     /// The plan, in bytes.
     pub plan: Arc<[u8]>,

@@ -44,7 +44,7 @@ use marks::Marks;
 use pace::{Pace, Paced};
 use regauge_flow::engine::Restore;
 use regauge_log::{Commit, Log, Tail, Transaction};
-use regauge_plan::{FlowPlan, Op, SourceId};
+use regauge_plan::{Fingerprint, FlowPlan, Op, SourceId};
 use regauge_types::{CATALOG_TOPIC, CLOCK_TOPIC, ColumnId, Delta, Env, Epoch, Hlc, Lsn, TopicId, VersionNo, ViewId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -253,7 +253,7 @@ impl Driver {
         if let Some(why) = self.lacks(key) {
             return Err(why);
         }
-        let restore = found.version(key, &version.fingerprint)?;
+        let restore = found.version(key, &Fingerprint(version.fingerprint).of_state())?;
         self.begin(key, found.at(), Begins::At(restore, &found.times))
     }
 
@@ -344,10 +344,11 @@ impl Driver {
         !keeper.is_overdue(log_bytes) && self.running.iter().any(|(key, r)| r.alone && keeper.has(*key))
     }
 
+    /// The name of a version's state, and its plan.
     fn plan(&self, key: Key) -> Option<([u8; 32], Arc<[u8]>)> {
         let Kind::Materialized { versions, .. } = &self.catalog.get(ObjectId::View(key.0.0))?.kind else { return None };
         let version = versions.get(&key.1)?;
-        Some((version.fingerprint, version.plan.clone()))
+        Some((Fingerprint(version.fingerprint).of_state(), version.plan.clone()))
     }
 
     /// An epoch for a checkpoint that is due while nothing is written.

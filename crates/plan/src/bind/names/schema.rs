@@ -53,13 +53,12 @@ impl Look<'_, '_> {
         let name = fold(relation);
         let mut named = self.shape.relations.iter().filter(|r| r.name == name);
         let Some(of) = named.next().filter(|_| named.next().is_none()) else { return Ok(()) };
+        let written = self.env.relation(&ObjectName::from(vec![schema.clone(), relation.clone()]));
         let is_own = match of.schema() {
-            Some(own) => fold(own) == fold(schema),
+            // the binder compares both; another schema's may be of a query around this one
+            Some(own) => fold(own) == fold(schema) || written.is_some(),
             // found along the search path: if that schema has none of the name, it is another's
-            None => {
-                let written = ObjectName::from(vec![schema.clone(), relation.clone()]);
-                self.env.relation(&written).is_some_and(|columns| columns == of.columns)
-            }
+            None => written.is_some_and(|columns| columns == of.columns),
         };
         match is_own {
             true => Ok(()),
