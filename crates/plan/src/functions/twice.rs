@@ -1,6 +1,6 @@
 //! Doubles in pairs, as the sum of a double and what it lacks: some 31 digits, for logarithms, powers and exponentials of numerics. Sums and
-//! products without error are Dekker's and Knuth's, the rest as in Bailey's QD (Hida, Li, Bailey 2001). Only IEEE operations decide a digit, so
-//! that every machine gives the same.
+//! products without error are Dekker's and Knuth's, the rest as in Bailey's QD (Hida, Li, Bailey 2001). The first guess of
+//! a logarithm is libm's; a step of Newton's takes it beyond the digits that are shown, which IEEE operations decide.
 
 use super::arith::pow10;
 use super::error::{EvalError, EvalResult};

@@ -6,9 +6,9 @@
 //! And with PostgreSQL's precedence where sqlparser has another one. From the tightest:
 //!
 //! ```text
-//!   :: [ ]    - + before an operand    COLLATE    AT TIME ZONE    ^    * / %    + -    all other operators    BETWEEN IN LIKE    < = >    IS    NOT
+//!   :: [ ]    COLLATE    - + before an operand    AT TIME ZONE    ^    * / %    + -    all other operators    BETWEEN IN LIKE    < = >    IS    NOT
 //! ```
-//! So `-2 ^ 2` is 4, `~ 2 + 2` is `~ (2 + 2)`, and `a ~ b || c` is `(a ~ b) || c`.
+//! (PostgreSQL has COLLATE behind the signs, which changes no value.) So `-2 ^ 2` is 4, `~ 2 + 2` is `~ (2 + 2)`, and `a ~ b || c` is `(a ~ b) || c`.
 
 use super::keywords;
 use std::any::TypeId;
