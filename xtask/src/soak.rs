@@ -77,7 +77,10 @@ const ATTACKS: &[Attack] = &[
     Attack { name: "power", act: Act::Tests { of: &[("cli", "power::")], sizes: &[("REGAUGE_POWER_CUTS", Size::Minute(20))] } },
     Attack {
         name: "crash_states",
-        act: Act::Tests { of: &[("views", "checkpoint_crashes::")], sizes: &[("REGAUGE_CRASH_STEP", Size::Every(9))] },
+        act: Act::Tests {
+            of: &[("log", "crash::"), ("views", "checkpoint_crashes::")],
+            sizes: &[("REGAUGE_CRASH_OPERATIONS", Size::Minute(2000)), ("REGAUGE_CRASH_STEP", Size::Every(9))],
+        },
     },
     Attack {
         name: "disk_full",

@@ -129,6 +129,15 @@ impl SimDisk {
         Arc::new(Self { inner: Arc::new(Mutex::new(Inner { world, ..Inner::default() })) })
     }
 
+    /// The same disk and the same machine once more, each going on for itself: what is not synced is not synced there either. No lock is
+    /// held and no fault is planned; calls are counted on. `seed` as in [`SimDisk::new`].
+    #[must_use]
+    pub fn fork(&self, seed: u64) -> Arc<Self> {
+        let inner = self.inner.lock();
+        let (world, calls, note, capacity) = (inner.world.clone(), inner.calls, inner.note, inner.capacity);
+        Arc::new(Self { inner: Arc::new(Mutex::new(Inner { world, calls, note, capacity, random: seed, ..Inner::default() })) })
+    }
+
     /// Plans a fault at the call of that number, counted from now.
     pub fn plan(&self, in_calls: u64, fault: Fault) {
         let mut inner = self.inner.lock();

@@ -1,6 +1,11 @@
-//! A workload of 200 operations, and a crash or a failing disk at every single call of it (promises I1, I13).
+//! A workload of 200 operations (`REGAUGE_CRASH_OPERATIONS`; 60 for failing calls), and a crash or a failing disk at every single call of it
+//! (promises I1, I13).
+//!
+//! The log is opened again every 45 operations, on the same machine. So a fault within such a piece meets what it would have met in the
+//! whole workload if it is run on a copy of the machine as that piece found it, and n operations cost n times one, not n times n.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,6 +21,18 @@ use crate::common::*;
 struct Ledger {
     submitted: Vec<Vec<i64>>,
     acked: Vec<Option<Committed>>,
+    /// How many commits the producer has sent.
+    sequence: u64,
+}
+
+/// How many operations are run.
+fn n_operations(usual: usize) -> usize {
+    std::env::var("REGAUGE_CRASH_OPERATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
+/// The pieces of a workload; the log is opened at the beginning of each.
+fn pieces(n_operations: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n_operations).step_by(45).map(move |from| from..(from + 45).min(n_operations))
 }
 
 impl Ledger {
@@ -101,23 +118,23 @@ fn define_topics(log: &Log, ledger: &mut Ledger) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Runs the workload; ends early when the log does. Commits that found no room are forgotten, as the log promises.
-fn run(disk: &Arc<SimDisk>, n_operations: usize, ledger: &mut Ledger) -> Result<Log, LogError> {
+/// Runs a workload of so many operations.
+fn run(disk: &Arc<SimDisk>, n_operations: usize, ledger: &mut Ledger) -> Result<(), LogError> {
+    pieces(n_operations).try_for_each(|piece| run_piece(disk, piece, ledger).map(drop))
+}
+
+/// Runs a piece of it; ends early when the log does. Commits that found no room are forgotten, as the log promises.
+fn run_piece(disk: &Arc<SimDisk>, piece: Range<usize>, ledger: &mut Ledger) -> Result<Log, LogError> {
     let env = sim(disk);
-    let random = SimRandom::new(42);
-    let mut sequence = 0;
-    let mut log = open(&env, options())?;
-    for n in 0..n_operations {
-        if n % 45 == 44 {
-            drop(log);
-            log = open(&env, options())?;
-        }
+    let random = SimRandom::new(42 + piece.start as u64);
+    let log = open(&env, options())?;
+    for n in piece {
         if n == 0 {
             define_topics(&log, ledger)?;
             disk.set_note(ledger.n_acked() as u64);
             continue;
         }
-        let pending: Vec<_> = operation(n, &random, &mut sequence)
+        let pending: Vec<_> = operation(n, &random, &mut ledger.sequence)
             .into_iter()
             .map(|txn| {
                 let (ids, by_producer) = (ids_in(&txn), txn.producer.is_some());
@@ -137,7 +154,7 @@ fn run(disk: &Arc<SimDisk>, n_operations: usize, ledger: &mut Ledger) -> Result<
                 }
                 Err(error @ LogError::DiskFull { .. }) => {
                     assert_eq!(error.kind(), ErrorKind::Exhausted);
-                    sequence -= u64::from(by_producer);
+                    ledger.sequence -= u64::from(by_producer);
                     full = true;
                 }
                 Err(error) => {
@@ -219,25 +236,28 @@ fn each<T: Sync>(cases: &[T], check: impl Fn(&T) + Sync) {
 #[test]
 fn an_acknowledged_commit_survives_a_crash_at_every_call() {
     let disk = SimDisk::new(3);
-    disk.record();
     let mut ledger = Ledger::default();
-    let log = run(&disk, 200, &mut ledger).unwrap();
-    drop(log);
-    let snapshots = disk.recorded();
-    assert_eq!(ledger.n_acked(), ledger.submitted.len());
-    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    for snapshot in &snapshots {
-        *kinds.entry(snapshot.what.split(' ').next().unwrap()).or_default() += 1;
+    let (mut kinds, mut n_calls): (BTreeMap<String, u64>, usize) = (BTreeMap::new(), 0);
+    for piece in pieces(n_operations(200)) {
+        disk.record();
+        drop(run_piece(&disk, piece, &mut ledger).unwrap());
+        assert_eq!(ledger.n_acked(), ledger.submitted.len());
+        let snapshots = disk.recorded();
+        for snapshot in &snapshots {
+            *kinds.entry(snapshot.what.split(' ').next().unwrap().to_owned()).or_default() += 1;
+        }
+        n_calls += snapshots.len();
+        each(&snapshots, |snapshot| {
+            for keep in keeps(snapshot.call) {
+                told(snapshot, keep, || survive(&SimDisk::after_crash(snapshot, keep), &ledger, snapshot.note as usize));
+            }
+        });
     }
-    println!("crashed at {} calls, four ways each: {kinds:?}", snapshots.len());
+    println!("crashed at {n_calls} calls of {} commits, four ways each: {kinds:?}", ledger.n_acked());
+    println!("soak: cases={0} faults={0}", n_calls * 4);
     for kind in ["create", "write", "sync", "sync_dir", "rename", "open", "set_len", "make_dir"] {
         assert!(kinds.contains_key(kind), "no crash at {kind}");
     }
-    each(&snapshots, |snapshot| {
-        for keep in keeps(snapshot.call) {
-            told(snapshot, keep, || survive(&SimDisk::after_crash(snapshot, keep), &ledger, snapshot.note as usize));
-        }
-    });
 }
 
 #[test]
@@ -245,7 +265,7 @@ fn a_crash_within_recovery_loses_nothing_either() {
     let disk = SimDisk::new(4);
     disk.record();
     let mut ledger = Ledger::default();
-    drop(run(&disk, 60, &mut ledger).unwrap());
+    run(&disk, 60, &mut ledger).unwrap();
     let snapshots: Vec<_> = disk.recorded().into_iter().step_by(12).collect();
     let tried = AtomicUsize::new(0);
     each(&snapshots, |snapshot| {
@@ -279,63 +299,71 @@ fn told(snapshot: &Snapshot, keep: Keep, check: impl FnOnce()) {
 
 #[test]
 fn a_failing_or_full_disk_at_every_call_loses_nothing_and_reopening_heals() {
-    let n_operations = 60;
-    let disk = SimDisk::new(5);
-    drop(run(&disk, n_operations, &mut Ledger::default()).unwrap());
-    let cases: Vec<_> = (0..disk.calls()).flat_map(|call| [(call, Fault::Eio), (call, Fault::Enospc)]).collect();
+    let machine = SimDisk::new(5);
+    let mut before = Ledger::default();
     let fired: Mutex<BTreeMap<(Fault, &str), u64>> = Mutex::default();
-    let [unfired, poisoned, full] = [(); 3].map(|()| AtomicUsize::new(0));
-    each(&cases, |(call, fault)| {
-        let disk = SimDisk::new(*call);
-        disk.plan(*call, *fault);
-        let mut ledger = Ledger::default();
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            match run(&disk, n_operations, &mut ledger) {
-                Ok(log) => {
-                    // The machine went on: what it says now must hold after a crash.
-                    // The fault may have been kept for this very read.
-                    let commits = all(&log).or_else(|_| all(&log)).unwrap();
-                    ledger.verify(&commits, ledger.submitted.len());
-                    drop(log);
-                    full.fetch_add(usize::from(*fault == Fault::Enospc), Ordering::SeqCst);
-                }
-                Err(_) => {
-                    poisoned.fetch_add(1, Ordering::SeqCst);
-                    // Opened again on the same machine, whose cache may show what the disk does not have.
-                    let log = open(&sim(&disk), options()).unwrap();
-                    ledger.verify(&all(&log).unwrap(), ledger.n_acked());
-                    ledger.settle(&log);
-                    ledger.acked.resize(ledger.submitted.len(), None);
-                    // Whatever it shows now must survive a crash.
-                    for (n, commit) in all(&log).unwrap().into_iter().enumerate() {
-                        let placed = commit.parts.iter().map(|p| regauge_log::Placed {
-                            topic: p.topic,
-                            partition: p.partition,
-                            first_offset: p.first_offset,
-                            n_rows: p.rows.num_rows() as u64,
-                        });
-                        let seen = Committed { lsn: commit.lsn, hlc: commit.hlc, placed: placed.collect(), duplicate: false };
-                        ledger.acked[n].get_or_insert(seen);
+    let [unfired, poisoned, full, runs] = [(); 4].map(|()| AtomicUsize::new(0));
+    for piece in pieces(n_operations(60)) {
+        let (found, n_before) = (machine.fork(5), machine.calls());
+        let mut after = before.clone();
+        drop(run_piece(&machine, piece.clone(), &mut after).unwrap());
+        let cases: Vec<_> =
+            (0..machine.calls() - n_before).flat_map(|call| [(call, Fault::Eio), (call, Fault::Enospc)]).collect();
+        each(&cases, |(call, fault)| {
+            let disk = found.fork(*call);
+            disk.plan(*call, *fault);
+            let mut ledger = before.clone();
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                match run_piece(&disk, piece.clone(), &mut ledger) {
+                    Ok(log) => {
+                        // The machine went on: what it says now must hold after a crash.
+                        // The fault may have been kept for this very read.
+                        let commits = all(&log).or_else(|_| all(&log)).unwrap();
+                        ledger.verify(&commits, ledger.submitted.len());
+                        drop(log);
+                        full.fetch_add(usize::from(*fault == Fault::Enospc), Ordering::SeqCst);
+                    }
+                    Err(_) => {
+                        poisoned.fetch_add(1, Ordering::SeqCst);
+                        // Opened again on the same machine, whose cache may show what the disk does not have.
+                        let log = open(&sim(&disk), options()).unwrap();
+                        ledger.verify(&all(&log).unwrap(), ledger.n_acked());
+                        ledger.settle(&log);
+                        ledger.acked.resize(ledger.submitted.len(), None);
+                        // Whatever it shows now must survive a crash.
+                        for (n, commit) in all(&log).unwrap().into_iter().enumerate() {
+                            let placed = commit.parts.iter().map(|p| regauge_log::Placed {
+                                topic: p.topic,
+                                partition: p.partition,
+                                first_offset: p.first_offset,
+                                n_rows: p.rows.num_rows() as u64,
+                            });
+                            let seen = Committed { lsn: commit.lsn, hlc: commit.hlc, placed: placed.collect(), duplicate: false };
+                            ledger.acked[n].get_or_insert(seen);
+                        }
                     }
                 }
+                let inner = disk.fired();
+                unfired.fetch_add(usize::from(inner.is_empty()), Ordering::SeqCst);
+                inner.into_iter().for_each(|(key, n)| *fired.lock().entry(key).or_default() += n);
+                let n_acked = ledger.n_acked();
+                disk.reboot(Keep::None);
+                survive(&disk, &ledger, n_acked);
+            }));
+            runs.fetch_add(1, Ordering::SeqCst);
+            if let Err(panic) = outcome {
+                eprintln!("{fault:?} at call {call} of the piece {piece:?}: fired {:?}", disk.fired());
+                std::panic::resume_unwind(panic);
             }
-            let inner = disk.fired();
-            unfired.fetch_add(usize::from(inner.is_empty()), Ordering::SeqCst);
-            inner.into_iter().for_each(|(key, n)| *fired.lock().entry(key).or_default() += n);
-            let n_acked = ledger.n_acked();
-            disk.reboot(Keep::None);
-            survive(&disk, &ledger, n_acked);
-        }));
-        if let Err(panic) = outcome {
-            eprintln!("{fault:?} at call {call}: fired {:?}", disk.fired());
-            std::panic::resume_unwind(panic);
-        }
-    });
+        });
+        before = after;
+    }
     let fired = fired.into_inner();
     println!(
-        "{} runs, {poisoned:?} poisoned, {full:?} full or unhurt, {unfired:?} without a fault, fired {fired:?}",
-        cases.len()
+        "{runs:?} runs of {} commits, {poisoned:?} poisoned, {full:?} full or unhurt, {unfired:?} without a fault, fired {fired:?}",
+        before.n_acked()
     );
+    println!("soak: cases={} faults={}", runs.into_inner(), fired.values().sum::<u64>());
     for what in
         ["create", "write", "sync", "sync_dir", "rename", "open", "read", "len", "list", "exists", "lock", "make_dir", "set_len"]
     {

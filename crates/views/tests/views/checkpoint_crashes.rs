@@ -1,4 +1,5 @@
 //! A whole instance on a simulated disk, with checkpoints all the time: power goes within any call, and what opens afterwards is the log's.
+//! `REGAUGE_CRASH_STEP=1` takes every call, and each in four ways to keep what was not synced.
 
 use crate::common::run;
 use regauge_log::testing::{Keep, SimDisk};
@@ -48,9 +49,14 @@ async fn power_that_goes_within_any_call_leaves_what_was_acknowledged_and_views_
     assert!(snapshots.len() > 100, "{}", snapshots.len());
     let (mut n_restored, mut n_rebuilt, mut n_states) = (0, 0, 0);
     let (step, seed) = (crate::common::size("REGAUGE_CRASH_STEP", 9), crate::common::size("REGAUGE_SEED", 0));
-    for (i, snapshot) in snapshots.iter().enumerate().step_by(step) {
+    let states = snapshots.iter().enumerate().step_by(step).flat_map(|(i, snapshot)| {
         let chance = (i + seed) as u64;
-        let keep = [Keep::None, Keep::All, Keep::Some(chance), Keep::Sectors(chance)][(i / step + seed) % 4];
+        let ways = [Keep::None, Keep::All, Keep::Some(chance), Keep::Sectors(chance)];
+        // at each call in every way, or at some, in turn
+        let taken = if step == 1 { ways.to_vec() } else { vec![ways[(i / step + seed) % 4]] };
+        taken.into_iter().map(move |keep| (i, snapshot, keep))
+    });
+    for (i, snapshot, keep) in states {
         let after = SimDisk::after_crash(snapshot, keep);
         let instance = open(&after, 1 + i % 3, true);
         let status = instance.checkpoints();
@@ -73,7 +79,10 @@ async fn power_that_goes_within_any_call_leaves_what_was_acknowledged_and_views_
         run(&mut s, "INSERT INTO t VALUES (-1, 0, 1)").await;
         assert!(instance.checkpoint(LONG).unwrap(), "{:?}", instance.checkpoints());
     }
-    println!("{n_states} crash states of {}, {n_restored} versions restored, {n_rebuilt} rebuilt, 0 wrong", snapshots.len());
+    println!(
+        "{n_states} crash states of {} calls, {n_restored} versions restored, {n_rebuilt} rebuilt, 0 wrong",
+        snapshots.len()
+    );
     println!("soak: cases={n_states} faults={n_states}");
     assert!(n_restored > n_states, "restored={n_restored} rebuilt={n_rebuilt} of {n_states} states");
 }
