@@ -117,7 +117,17 @@ impl Job {
         let mut writer = self.store.begin(last).map_err(failed)?;
         let (mut sections, mut versions, mut building) = (vec![], BTreeMap::new(), BTreeSet::new());
         for (version, saved) in states {
-            let (section, digest) = version::Writing { job: &self, version, writer: &mut writer }.section(saved)?;
+            let (section, digest) = match (version::Writing { job: &self, version, writer: &mut writer }).section(saved) {
+                Ok(written) => written,
+                // it was dropped, or failed, while it was written, and nothing else is wrong: nobody will ask for what stands there of it
+                Err(error) => match version.trace.failure() {
+                    Some(why) if error.to_string().contains(&why) => {
+                        tracing::warn!(view = %version.key.0, version = %version.key.1, %why, "version ended while it was written; it is left out of the checkpoint");
+                        continue;
+                    }
+                    _ => return Err(error),
+                },
+            };
             sections.push(section);
             versions.insert(version.key, digest);
             building.extend(version.building.map(|_| version.key));

@@ -554,3 +554,31 @@ async fn changes_after_an_epoch_of_an_earlier_process_are_refused_not_given_twic
     let of_topic = s.execute(&format!("SUBSCRIBE t AFTER '{token}'")).await;
     assert!(of_topic.is_ok(), "the log keeps every commit");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_that_are_dropped_while_a_checkpoint_is_written_are_left_out_of_it_and_it_is_taken() {
+    let mut site = site_with_checkpoints(2);
+    let mut s = site.session();
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+    run(&mut s, "INSERT INTO t SELECT i, i % 10 FROM generate_series(1, 4000) AS i").await;
+    run(&mut s, "CREATE MATERIALIZED VIEW stays AS SELECT v, count(*) AS n FROM t GROUP BY v").await;
+    for round in 0..12 {
+        for view in 0..6 {
+            run(&mut s, &format!("CREATE MATERIALIZED VIEW goes{view} AS SELECT id, v + {view} AS v FROM t")).await;
+        }
+        run(&mut s, "UPDATE t SET v = v + 1 WHERE id % 7 = 1").await;
+        let instance = site.instance.clone().unwrap();
+        let taken = tokio::task::spawn_blocking(move || instance.checkpoint(LONG).map(|done| (done, instance.checkpoints())));
+        for view in 0..6 {
+            run(&mut s, &format!("DROP MATERIALIZED VIEW goes{view}")).await;
+        }
+        let (done, status) = taken.await.unwrap().unwrap();
+        assert!(done, "round {round}: {status:?}");
+    }
+    let before = run(&mut s, "SELECT * FROM stays ORDER BY v").await;
+    drop(s);
+    site.reopen();
+    let opened = site.instance.as_ref().unwrap().checkpoints().opened;
+    assert!(opened.values().all(Result::is_ok) && opened.len() == 1, "{opened:?}");
+    assert_eq!(run(&mut site.session(), "SELECT * FROM stays ORDER BY v").await, before);
+}
