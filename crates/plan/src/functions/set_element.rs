@@ -25,6 +25,7 @@ pub static SET_ELEMENT: Builtin = Builtin {
     aliases: &[],
     bind: |types| match types {
         [list, place, value] if is_int(place) || is_unknown(place) => {
+            super::lists::one_dimension(list)?;
             let of = item(list).filter(|of| **of != DataType::Null).ok_or_else(|| {
                 let ty = crate::pgtypes::type_name(list);
                 EvalError::new("42804", format!("cannot subscript type {ty} because it does not support subscripting"))
@@ -46,7 +47,7 @@ pub static SET_ELEMENT: Builtin = Builtin {
 };
 
 fn set(a: &Args<'_>) -> EvalResult<ArrayRef> {
-    let list = Lists::new(a, 0)?.flat()?;
+    let list = Lists::new(a, 0)?;
     let (places, sp) = a.lanes::<Int32Type>(1)?;
     let (at, value) = (a.col(1)?, a.col(2)?);
     let values = list.list.values();

@@ -23,6 +23,7 @@ pub static SET_SLICE: Builtin = Builtin {
     aliases: &[],
     bind: |types| match types {
         [list, from, to, value] if [from, to].iter().all(|t| is_int(t) || is_unknown(t)) => {
+            super::lists::one_dimension(list)?;
             let of = item(list).filter(|of| **of != DataType::Null).ok_or_else(|| {
                 let ty = crate::pgtypes::type_name(list);
                 EvalError::new("42804", format!("cannot subscript type {ty} because it does not support subscripting"))
@@ -45,7 +46,7 @@ pub static SET_SLICE: Builtin = Builtin {
 };
 
 fn set(a: &Args<'_>) -> EvalResult<ArrayRef> {
-    let (list, value) = (Lists::new(a, 0)?.flat()?, Lists::new(a, 3)?.flat()?);
+    let (list, value) = (Lists::new(a, 0)?, Lists::new(a, 3)?);
     let ((from, sf), (to, st)) = (a.lanes::<Int32Type>(1)?, a.lanes::<Int32Type>(2)?);
     let values = list.list.values();
     let nothing = new_null_array(values.data_type(), 1);
