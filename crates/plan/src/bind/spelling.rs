@@ -114,6 +114,9 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     if let Expr::Cast { expr, data_type, array: false, .. } = e {
         of_dimensions(expr, data_type);
     }
+    if let Expr::Function(f) = e {
+        flatten(f);
+    }
     let spelt = match e {
         Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![take(time_zone), take(timestamp)]),
         Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
@@ -137,6 +140,9 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             return Ok(());
         }
         // DataFusion binds an array's elements where no outer column is known
+        Expr::Array(list) if list.elem.iter().any(is_array) => {
+            call(crate::functions::list_more::ARRAYS.name, std::mem::take(&mut list.elem))
+        }
         Expr::Array(list) if !list.elem.is_empty() => call("make_array", std::mem::take(&mut list.elem)),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
             [AccessExpr::Dot(Expr::Identifier(field))] => match column_of(root, field).or_else(|| field_of(root, field)) {
@@ -349,6 +355,32 @@ fn rows_as_texts(name: &str, f: &mut Function) {
         {
             *e = text;
         }
+    }
+}
+
+/// Whether it is seen to be an array, once what is within it is spelt.
+fn is_array(e: &Expr) -> bool {
+    match e {
+        Expr::Nested(inner) => is_array(inner),
+        Expr::Cast { data_type: ast::DataType::Array(_), array: false, .. } => true,
+        Expr::Function(f) => match f.name.0.as_slice() {
+            [one] => one.as_ident().is_some_and(|i| {
+                matches!(i.value.as_str(), "make_array") || i.value == crate::functions::list_more::ARRAYS.name
+            }),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// What is taken apart by `unnest` in a select list.
+fn flatten(f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    if !matches!(f.name.0.as_slice(), [one] if one.as_ident().is_some_and(|i| fold(i) == "unnest")) {
+        return;
+    }
+    if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] = list.args.as_mut_slice() {
+        *array = flat(take(array));
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use super::arith::bind_names;
 use super::bind::{is_int, is_unknown};
 use super::error::{EvalError, EvalResult};
-use super::lists::{Lists, Picks, check_depth, item};
+use super::lists::{Lists, Picks, item};
 use super::udf::{Args, Bound, Builtin};
 use crate::pgtypes::list_of;
 use arrow::array::AsArray;
@@ -125,7 +125,7 @@ pub static ARRAYS: Builtin = Builtin {
     aliases: &[],
     bind: |types| {
         let of = super::bind::common_all(types, "ARRAY")?;
-        let ret = check_depth(list_of(of.clone()))?;
+        let ret = list_of(of.clone());
         if depth(&ret) < 2 {
             return Err(undefined("pg_arrays", types));
         }

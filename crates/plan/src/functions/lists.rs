@@ -54,12 +54,15 @@ pub(super) fn alike(of: DataType, list: &DataType) -> DataType {
 
 /// More dimensions than arrays have.
 pub(super) fn check_depth(ty: DataType) -> EvalResult<DataType> {
-    let n = depth(&ty);
+    check_dims(depth(&ty)).map(|()| ty)
+}
+
+fn check_dims(n: usize) -> EvalResult<()> {
     if n > DIMS_MAX {
         let message = format!("number of array dimensions ({n}) exceeds the maximum allowed ({DIMS_MAX})");
         return Err(EvalError::new("54000", message));
     }
-    Ok(ty)
+    Ok(())
 }
 
 /// An array and whole numbers; `ret` of the array's type.
@@ -87,24 +90,34 @@ fn bind_values(name: &str, types: &[DataType], n: usize, ret: fn(&DataType) -> D
     Ok(Bound { args, ret })
 }
 
-/// As [`bind_values`], of arrays of one dimension alone, as PostgreSQL has it.
-fn bind_row(
-    name: &str,
-    types: &[DataType],
-    n: usize,
-    ret: fn(&DataType) -> DataType,
-    refusal: (&'static str, &str),
-) -> EvalResult<Bound> {
-    let bound = bind_values(name, types, n, ret)?;
-    if bound.args.first().is_some_and(|list| depth(list) > 1) {
-        return Err(EvalError::new(refusal.0, refusal.1));
-    }
-    Ok(bound)
+/// What is of arrays of one dimension alone, or of a like number of them, in PostgreSQL, too.
+///
+/// # Errors
+/// As PostgreSQL's, whose arrays tell it only when they are there.
+pub(super) fn refuse_deep(name: &str, types: &[DataType]) -> EvalResult<()> {
+    let depths: Vec<usize> = types.iter().map(depth).collect();
+    let (code, message) = match (name, depths.as_slice()) {
+        ("array_cat" | "pg_arrays_cat", [l, r]) if l.abs_diff(*r) > 1 && *l > 0 && *r > 0 => {
+            ("2202E", "cannot concatenate incompatible arrays")
+        }
+        (_, all) if all.iter().all(|depth| *depth < 2) => return Ok(()),
+        ("pg_arrays", all) => return all.iter().try_for_each(|depth| check_dims(depth + 1)),
+        ("array_append" | "array_prepend", [l, r]) if *l == 0 || *r == 0 => {
+            ("22000", "argument must be empty or one-dimensional array")
+        }
+        ("array_position" | "array_positions", _) => {
+            ("0A000", "searching for elements in multidimensional arrays is not supported")
+        }
+        ("array_remove", _) => ("0A000", "removing elements from multidimensional arrays is not supported"),
+        ("width_bucket", _) => ("2202E", "thresholds must be one-dimensional array"),
+        (super::set_element::NAME | super::set_slice::NAME, _) => {
+            ("0A000", "assigning to a part of an array of several dimensions is not offered: assign the whole array")
+        }
+        _ => return Ok(()),
+    };
+    Err(EvalError::new(code, message))
 }
 
-const ROW_ALONE: (&str, &str) = ("22000", "argument must be empty or one-dimensional array");
-const NOT_SEARCHED: (&str, &str) = ("0A000", "searching for elements in multidimensional arrays is not supported");
-const NOT_REMOVED: (&str, &str) = ("0A000", "removing elements from multidimensional arrays is not supported");
 
 fn integer(_: &DataType) -> DataType {
     DataType::Int32
@@ -160,15 +173,6 @@ impl Lists {
     pub(super) fn is_null(&self, row: usize) -> bool {
         self.list.is_null(row * self.step)
     }
-}
-
-/// Places are given a new element in arrays of one dimension.
-pub(super) fn one_dimension(list: &DataType) -> EvalResult<()> {
-    if depth(list) > 1 {
-        let message = "assigning to an element of an array of several dimensions is not offered: assign the whole array";
-        return Err(EvalError::new("0A000", message));
-    }
-    Ok(())
 }
 
 fn narrow(n: usize) -> EvalResult<i32> {
@@ -357,8 +361,7 @@ entry!(TRIM_ARRAY, "trim_array", |types| bind_sized("trim_array", types, 1..2, s
 /// Binds `width_bucket(value, array)`.
 pub(super) fn bind_buckets(types: &[DataType]) -> EvalResult<Bound> {
     let [value, list] = types else { return Err(undefined("width_bucket", types)) };
-    let thresholds = ("2202E", "thresholds must be one-dimensional array");
-    let Bound { mut args, ret } = bind_row("width_bucket", &[list.clone(), value.clone()], 1, integer, thresholds)?;
+    let Bound { mut args, ret } = bind_values("width_bucket", &[list.clone(), value.clone()], 1, integer)?;
     args.swap(0, 1);
     Ok(Bound { args, ret })
 }
@@ -407,11 +410,11 @@ entry!(
     "array_position",
     |types| match types {
         [list, value, from] if is_int(from) || is_unknown(from) => {
-            let mut bound = bind_row("array_position", &[list.clone(), value.clone()], 1, integer, NOT_SEARCHED)?;
+            let mut bound = bind_values("array_position", &[list.clone(), value.clone()], 1, integer)?;
             bound.args.push(DataType::Int32);
             Ok(bound)
         }
-        _ => bind_row("array_position", types, 1, integer, NOT_SEARCHED),
+        _ => bind_values("array_position", types, 1, integer),
     },
     true,
     |args| {
@@ -429,7 +432,7 @@ entry!(
 entry!(
     ARRAY_POSITIONS,
     "array_positions",
-    |types| bind_row("array_positions", types, 1, |_| list_of(DataType::Int32), NOT_SEARCHED),
+    |types| bind_values("array_positions", types, 1, |_| list_of(DataType::Int32)),
     true,
     |args| {
         let list = Lists::new(args, 0)?;
@@ -447,7 +450,7 @@ entry!(
         picks.finish(&numbers, args.ret)
     }
 );
-entry!(ARRAY_REMOVE, "array_remove", |types| bind_row("array_remove", types, 1, same, NOT_REMOVED), true, |args| {
+entry!(ARRAY_REMOVE, "array_remove", |types| bind_values("array_remove", types, 1, same), true, |args| {
     let list = Lists::new(args, 0)?;
     let (gone, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
     let mut picks = Picks::new(args.n);
@@ -482,7 +485,7 @@ entry!(ARRAY_REPLACE, "array_replace", |types| bind_values("array_replace", type
 entry!(
     ARRAY_APPEND,
     "array_append",
-    |types| bind_row("array_append", types, 1, same, ROW_ALONE),
+    |types| bind_values("array_append", types, 1, same),
     true,
     |args| joined(args, 0, Some(1))
 );
@@ -491,7 +494,7 @@ entry!(
     "array_prepend",
     |types| match types {
         [value, list] => {
-            let mut bound = bind_row("array_prepend", &[list.clone(), value.clone()], 1, same, ROW_ALONE)?;
+            let mut bound = bind_values("array_prepend", &[list.clone(), value.clone()], 1, same)?;
             bound.args.reverse();
             Ok(bound)
         }
@@ -514,9 +517,6 @@ fn bind_cat(types: &[DataType]) -> EvalResult<Bound> {
     let both = list(l, r).zip(list(r, l)).ok_or_else(|| undefined("array_cat", types))?;
     let of = bind::common(leaf(&both.0), leaf(&both.1)).map_err(|_| undefined("array_cat", types))?;
     let of = if of == DataType::Null { DataType::Utf8 } else { of };
-    if depth(&both.0).abs_diff(depth(&both.1)) > 1 {
-        return Err(EvalError::new("2202E", "cannot concatenate incompatible arrays"));
-    }
     let args = vec![alike(of.clone(), &both.0), alike(of, &both.1)];
     let ret = if depth(&args[0]) < depth(&args[1]) { args[1].clone() } else { args[0].clone() };
     Ok(Bound { args, ret })
@@ -525,6 +525,7 @@ fn bind_cat(types: &[DataType]) -> EvalResult<Bound> {
 /// The same of several dimensions: what is joined has the same dimensions but for the first. An array that is NULL or empty adds nothing;
 /// two that are NULL give NULL.
 fn cat_deep(args: &Args<'_>) -> EvalResult<ArrayRef> {
+    refuse_deep("array_cat", &[args.col(0)?.array.data_type().clone(), args.col(1)?.array.data_type().clone()])?;
     let sides = [Lists::new(args, 0)?, Lists::new(args, 1)?];
     let deep = sides.each_ref().map(|side| depth(side.list.data_type()));
     let most = deep[0].max(deep[1]);

@@ -235,6 +235,7 @@ impl Rewriter<'_> {
                     if pg.def.name == super::assign::ASSIGN.name {
                         return super::assign::settled(args, self);
                     }
+                    lists::refuse_deep(pg.def.name, &args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?)?;
                     if let ("array_cat", true) = (pg.def.name, self.are_deep(&args)?) {
                         return self.call(&lists::ARRAYS_CAT, args);
                     }

@@ -7,6 +7,8 @@ use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Int32Type};
 
+use regauge_types::arrays::depth;
+
 use super::arith::bind_names;
 use super::bind::{self, is_int, is_unknown};
 use super::error::{EvalError, EvalResult};
@@ -24,8 +26,9 @@ pub static SET_ELEMENT: Builtin = Builtin {
     name: NAME,
     aliases: &[],
     bind: |types| match types {
+        // refused where types are settled
+        [list, ..] if depth(list) > 1 => Ok(Bound { args: types.to_vec(), ret: list.clone() }),
         [list, place, value] if is_int(place) || is_unknown(place) => {
-            super::lists::one_dimension(list)?;
             let of = item(list).filter(|of| **of != DataType::Null).ok_or_else(|| {
                 let ty = crate::pgtypes::type_name(list);
                 EvalError::new("42804", format!("cannot subscript type {ty} because it does not support subscripting"))
