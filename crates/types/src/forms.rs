@@ -159,6 +159,10 @@ impl Values {
                 all.push(Some(String::from_utf8(unescaped(bytes)?).ok()?));
             }
             Values::Lists { depth, shapes, items } => {
+                // what such arrays are ordered by stands first
+                if *depth > 1 {
+                    unescaped(bytes)?;
+                }
                 let mut n = 0_usize;
                 while *bytes.first()? != 0x00 {
                     items.read(bytes)?;

@@ -13,6 +13,7 @@
 //!
 //! exact: the same, and behind it what tells equal values apart that are written differently:
 //! interval    months, days: 4 bytes of i32 each       jsonb    its text as bytes       float    -0 keeps its sign, below 0
+//! lists of lists of these: the key by value as bytes, then the exact one
 //! ```
 //! Two notions, never mixed: a key by its *value* groups, joins and looks up as SQL does; an *exact* key names a row as it is shown,
 //! so that what is taken back is what was given. Exact keys order as the others do, and each can be read back ([`from_exact`]).
@@ -225,12 +226,22 @@ impl<'a> Column<'a> {
             }
             Payload::List(levels, items) => {
                 let (dims, range) = arrays::shape(levels, row);
+                let put_dims = |out: &mut Vec<u8>| {
+                    if levels.len() > 1 {
+                        dims.iter().for_each(|n| out.extend_from_slice(&u32::try_from(*n).unwrap_or(u32::MAX).to_be_bytes()));
+                    }
+                };
+                if order.exact && levels.len() > 1 && crate::forms::has_forms(self.array.data_type()) {
+                    let mut key = vec![];
+                    range.clone().for_each(|item| items.put(item, KeyOrder::default(), &mut key));
+                    key.push(0x00);
+                    put_dims(&mut key);
+                    put_escaped(&key, out);
+                }
                 let order = KeyOrder { exact: order.exact, ..KeyOrder::default() };
                 range.for_each(|item| items.put(item, order, out));
                 out.push(0x00);
-                if levels.len() > 1 {
-                    dims.iter().for_each(|n| out.extend_from_slice(&u32::try_from(*n).unwrap_or(u32::MAX).to_be_bytes()));
-                }
+                put_dims(out);
             }
         }
         if order.descending {
