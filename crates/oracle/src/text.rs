@@ -16,6 +16,9 @@ use crate::answer::Kind;
 /// For an Arrow type that stands for no SQL type.
 pub fn kind(ty: &DataType) -> Result<Kind> {
     if let DataType::List(field) = ty {
+        if field.data_type().is_nested() {
+            return kind(field.data_type());
+        }
         return Ok(Kind::Exact(format!("_{}", kind(field.data_type())?.name())));
     }
     let name = match ty {
@@ -95,6 +98,7 @@ fn list(values: &dyn Array) -> Result<String> {
     for row in 0..values.len() {
         cells.push(match cell(values, row).context("in an array")? {
             None => "NULL".to_string(),
+            Some(text) if values.data_type().is_nested() => text,
             Some(text) => quoted(&text),
         });
     }

@@ -10,13 +10,13 @@
 //! and only for these types. It does not know when a form matters: see [`crate::key`].
 
 use crate::{
+    arrays,
     hash::{canonical_f64, interval_length_ns},
     jsonb,
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Float64Array, IntervalMonthDayNanoArray, LargeStringArray, ListArray, new_null_array,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
 use std::sync::Arc;
 
@@ -106,7 +106,8 @@ enum Values {
     Floats(Vec<Option<f64>>),
     Spans(Vec<Option<IntervalMonthDayNano>>),
     Texts(Vec<Option<String>>),
-    Lists { lengths: Vec<usize>, valid: Vec<bool>, items: Box<Values> },
+    /// Arrays of so many dimensions, and their elements.
+    Lists { depth: usize, shapes: Vec<Option<Vec<usize>>>, items: Box<Values> },
 }
 
 impl Values {
@@ -115,8 +116,9 @@ impl Values {
             DataType::Float32 | DataType::Float64 => Values::Floats(vec![]),
             DataType::Interval(IntervalUnit::MonthDayNano) => Values::Spans(vec![]),
             DataType::LargeUtf8 => Values::Texts(vec![]),
-            DataType::List(item) => {
-                Values::Lists { lengths: vec![], valid: vec![], items: Box::new(Values::new(item.data_type())?) }
+            DataType::List(_) => {
+                let items = Box::new(Values::new(arrays::leaf(ty))?);
+                Values::Lists { depth: arrays::depth(ty), shapes: vec![], items }
             }
             _ => return None,
         })
@@ -127,10 +129,7 @@ impl Values {
             Values::Floats(all) => all.push(None),
             Values::Spans(all) => all.push(None),
             Values::Texts(all) => all.push(None),
-            Values::Lists { lengths, valid, .. } => {
-                lengths.push(0);
-                valid.push(false);
-            }
+            Values::Lists { shapes, .. } => shapes.push(None),
         }
     }
 
@@ -159,15 +158,28 @@ impl Values {
                 unescaped(bytes)?;
                 all.push(Some(String::from_utf8(unescaped(bytes)?).ok()?));
             }
-            Values::Lists { lengths, valid, items } => {
-                let mut n = 0;
+            Values::Lists { depth, shapes, items } => {
+                // what such arrays are ordered by stands first
+                if *depth > 1 {
+                    unescaped(bytes)?;
+                }
+                let mut n = 0_usize;
                 while *bytes.first()? != 0x00 {
                     items.read(bytes)?;
                     n += 1;
                 }
                 *bytes = &bytes[1..];
-                lengths.push(n);
-                valid.push(true);
+                let dims = match (n, *depth) {
+                    (0, _) => vec![],
+                    (n, 1) => vec![n],
+                    (n, depth) => {
+                        let dim = |_| Some(usize::try_from(u32::from_be_bytes(take(bytes)?)).unwrap_or(usize::MAX));
+                        let dims = (0..depth).map(dim).collect::<Option<Vec<_>>>()?;
+                        let product = dims.iter().try_fold(1_usize, |product, n| product.checked_mul(*n));
+                        product.filter(|product| *product == n).map(|_| dims)?
+                    }
+                };
+                shapes.push(Some(dims));
             }
         }
         Some(())
@@ -182,13 +194,11 @@ impl Values {
             (Values::Floats(all), _) => Arc::new(Float64Array::from(all)),
             (Values::Spans(all), _) => Arc::new(IntervalMonthDayNanoArray::from(all)),
             (Values::Texts(all), _) => Arc::new(LargeStringArray::from(all)),
-            (Values::Lists { lengths, valid, items }, DataType::List(item)) => {
-                if lengths.is_empty() {
+            (Values::Lists { shapes, items, .. }, DataType::List(_)) => {
+                if shapes.is_empty() {
                     return Some(new_null_array(ty, 0));
                 }
-                let items = items.finish(item.data_type())?;
-                let offsets = OffsetBuffer::from_lengths(lengths);
-                Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, Some(NullBuffer::from(valid))).ok()?)
+                arrays::build(ty, items.finish(arrays::leaf(ty))?, &shapes).ok()?
             }
             _ => return None,
         })
@@ -222,6 +232,7 @@ mod tests {
     use super::*;
     use crate::{hash::hash_columns, key};
     use arrow::array::BinaryArray;
+    use arrow::buffer::{NullBuffer, OffsetBuffer};
     use proptest::prelude::*;
 
     fn columns() -> Vec<ArrayRef> {
@@ -245,9 +256,14 @@ mod tests {
             let offsets = OffsetBuffer::new(vec![0, 1, 2, 2, 4, 8].into());
             Arc::new(ListArray::new(Arc::new(field), offsets, items, Some(NullBuffer::from(vec![true, true, true, false, true]))))
         };
+        let squares = |items: ArrayRef| -> ArrayRef {
+            let shapes = [Some(vec![1, 2]), Some(vec![2, 1]), None, Some(vec![]), Some(vec![2, 2])];
+            arrays::build(&arrays::nest(items.data_type().clone(), 2), items, &shapes).unwrap()
+        };
         let all: Vec<ArrayRef> = vec![Arc::new(spans), Arc::new(texts), Arc::new(floats)];
         let lists: Vec<ArrayRef> = all.iter().cloned().map(list).collect();
-        all.into_iter().chain(lists).collect()
+        let squares: Vec<ArrayRef> = all.iter().cloned().map(squares).collect();
+        all.into_iter().chain(lists).chain(squares).collect()
     }
 
     #[test]

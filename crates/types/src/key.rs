@@ -8,16 +8,19 @@
 //! bool                1 byte       numbers, dates, times: 8 bytes of i64, sign bit flipped, big-endian (all widths alike)
 //! decimal, interval  16 bytes of i128, likewise          float: 8 bytes of f64 bits, positive: sign set, negative: inverted
 //! text, bytes        each 00 as 00 ff, then 00 00        list: elements as values, then 00 (values have markers 01 or ff)
+//! lists of lists: their elements as one list, then, if there are any, the length of each dimension in 4 bytes, big-endian
 //! jsonb (LargeUtf8)  as bytes: those of [`crate::jsonb`]
 //!
 //! exact: the same, and behind it what tells equal values apart that are written differently:
 //! interval    months, days: 4 bytes of i32 each       jsonb    its text as bytes       float    -0 keeps its sign, below 0
+//! lists of lists of these: the key by value as bytes, then the exact one
 //! ```
 //! Two notions, never mixed: a key by its *value* groups, joins and looks up as SQL does; an *exact* key names a row as it is shown,
 //! so that what is taken back is what was given. Exact keys order as the others do, and each can be read back ([`from_exact`]).
 //! Unsigned 64-bit numbers above the signed range are refused by no one and wrap: we store none. A decimal's bytes are of its
 //! own scale: compare only within a column.
 
+use crate::arrays;
 use crate::hash::{UnsupportedType, canonical_f64, interval_length_ns};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
@@ -106,7 +109,8 @@ enum Payload<'a> {
     Bytes(Get<'a, &'a [u8]>),
     Jsonb(Get<'a, &'a str>),
     Span(&'a [IntervalMonthDayNano]),
-    List(&'a arrow::array::ListArray, Box<Column<'a>>),
+    /// Lists, outermost first, and what they hold.
+    List(Vec<&'a arrow::array::ListArray>, Box<Column<'a>>),
 }
 
 struct Column<'a> {
@@ -178,8 +182,8 @@ impl<'a> Column<'a> {
             DataType::BinaryView => bytes!(array.as_binary_view(), std::convert::identity),
             DataType::FixedSizeBinary(_) => bytes!(array.as_fixed_size_binary(), std::convert::identity),
             DataType::List(_) => {
-                let list = array.as_list::<i32>();
-                Payload::List(list, Box::new(Column::new(list.values())?))
+                let (levels, items) = arrays::levels(array.as_list::<i32>());
+                Payload::List(levels, Box::new(Column::new(items)?))
             }
             other => return Err(UnsupportedType(other.clone())),
         };
@@ -220,12 +224,24 @@ impl<'a> Column<'a> {
                     out.extend_from_slice(&(v.days ^ i32::MIN).to_be_bytes());
                 }
             }
-            Payload::List(list, items) => {
-                let offsets = list.value_offsets();
-                let range = usize::try_from(offsets[row]).unwrap_or(0)..usize::try_from(offsets[row + 1]).unwrap_or(0);
+            Payload::List(levels, items) => {
+                let (dims, range) = arrays::shape(levels, row);
+                let put_dims = |out: &mut Vec<u8>| {
+                    if levels.len() > 1 {
+                        dims.iter().for_each(|n| out.extend_from_slice(&u32::try_from(*n).unwrap_or(u32::MAX).to_be_bytes()));
+                    }
+                };
+                if order.exact && levels.len() > 1 && crate::forms::has_forms(self.array.data_type()) {
+                    let mut key = vec![];
+                    range.clone().for_each(|item| items.put(item, KeyOrder::default(), &mut key));
+                    key.push(0x00);
+                    put_dims(&mut key);
+                    put_escaped(&key, out);
+                }
                 let order = KeyOrder { exact: order.exact, ..KeyOrder::default() };
                 range.for_each(|item| items.put(item, order, out));
                 out.push(0x00);
+                put_dims(out);
             }
         }
         if order.descending {

@@ -7,6 +7,7 @@
 //! Invariant: everything whose bytes reach a disk or a client is frozen here, with golden vectors in `tests/types/golden.txt`.
 //! It never knows: files of the log, SQL, plans, timely, protocols.
 
+pub mod arrays;
 pub mod delta;
 pub mod digest;
 pub mod env;

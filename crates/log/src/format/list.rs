@@ -3,7 +3,7 @@
 //! ```text
 //! array := varint count, the items as a column of `small`; nulls always as bits, so that `count` bytes of nothing cost something
 //! ```
-//! Items are of a flat type that the log stores. Cost: one small array of arrow for each array that is read.
+//! Items are of a flat type that the log stores, or arrays of such. Cost: one small array of arrow for each array that is read.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, ListArray, new_empty_a
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field};
+
+use regauge_types::arrays::{DIMS_MAX, depth};
 
 use super::small::{put_items, take_items};
 use super::wire::{Input, Malformed, put_len};
@@ -23,7 +25,10 @@ pub fn of(item: DataType) -> DataType {
 /// The type of an array's items, if arrays of them are stored.
 pub fn item(data_type: &DataType) -> Option<&DataType> {
     let DataType::List(field) = data_type else { return None };
-    let stored = !matches!(field.data_type(), DataType::List(_) | DataType::Null | DataType::Utf8View | DataType::Interval(_));
+    let stored = match field.data_type() {
+        DataType::List(_) => depth(data_type) <= DIMS_MAX && item(field.data_type()).is_some(),
+        flat => !matches!(flat, DataType::Null | DataType::Utf8View | DataType::Interval(_)),
+    };
     (stored && of(field.data_type().clone()) == *data_type).then(|| field.data_type())
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use regauge_types::arrays::{DIMS_MAX, nest};
 use regauge_types::{SchemaId, TopicId};
 
 use super::list;
@@ -118,11 +119,16 @@ fn take_type(input: &mut Input<'_>) -> Result<DataType, Malformed> {
         20 => DataType::LargeUtf8,
         21 => DataType::Utf8View,
         22 => {
-            // Read before it is descended into: arrays hold no arrays.
-            if input.remaining_first() == Some(22) {
-                return Err(Malformed::new("an array of arrays"));
+            // Read before it is descended into: arrays are not deep.
+            let mut dims = 1;
+            while input.remaining_first() == Some(22) {
+                input.u8()?;
+                dims += 1;
+                if dims > DIMS_MAX {
+                    return Err(Malformed::new("an array of too many dimensions"));
+                }
             }
-            let list = list::of(take_type(input)?);
+            let list = nest(take_type(input)?, dims);
             list::item(&list).is_some().then_some(list).ok_or_else(|| Malformed::new("an array of what is not stored"))?
         }
         other => return Err(Malformed::new(format!("unknown column type tag={other}"))),

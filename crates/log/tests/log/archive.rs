@@ -419,6 +419,12 @@ fn every_type_of_the_journal_comes_back_as_it_was() {
             None,
             Some(vec![]),
         ])),
+        regauge_types::arrays::build(
+            &regauge_types::arrays::nest(DataType::Utf8, 3),
+            Arc::new(StringArray::from(vec![Some("a"), None, Some("b"), Some("c")])),
+            &[Some(vec![2, 1, 2]), None, Some(vec![])],
+        )
+        .unwrap(),
         // Not SQL's, but the journal takes them.
         Arc::new(NullArray::new(3)),
         Arc::new(Int8Array::from(vec![Some(i8::MIN), None, Some(1)])),

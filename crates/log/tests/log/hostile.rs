@@ -48,6 +48,7 @@ fn every_type() -> SchemaRef {
         DataType::new_list(DataType::Int32, true),
         DataType::new_list(DataType::Utf8, true),
         DataType::new_list(DataType::Decimal128(38, 16), true),
+        regauge_types::arrays::nest(DataType::Utf8, 3),
     ];
     let field = |(n, ty): (usize, DataType)| {
         Field::new(format!("c{n}"), ty, true).with_metadata([("regauge.column".to_owned(), n.to_string())].into())
@@ -108,6 +109,13 @@ fn batch(words: &[u64]) -> RecordBatch {
             DataType::Interval(_) => {
                 let parts = values.iter().map(|v| v.map(|v| IntervalMonthDayNano::new(v as i32, (v >> 8) as i32, v as i64)));
                 Arc::new(parts.collect::<PrimitiveArray<IntervalMonthDayNanoType>>())
+            }
+            DataType::List(item) if item.data_type().is_nested() => {
+                let shape = |v: &Option<u64>| v.map(|v| if v % 3 == 0 { vec![] } else { vec![1 + (v % 2) as usize, 2, 1] });
+                let shapes: Vec<_> = values.iter().map(shape).collect();
+                let n = shapes.iter().flatten().filter(|dims| !dims.is_empty()).map(|dims| dims.iter().product::<usize>()).sum();
+                let leaves = (0..n).map(|n: usize| (n % 5 != 0).then(|| format!("ü{n}"))).collect::<StringArray>();
+                regauge_types::arrays::build(field.data_type(), Arc::new(leaves), &shapes).unwrap()
             }
             DataType::List(item) => {
                 let items: Vec<Option<u64>> = values.iter().flat_map(|v| vec![*v; v.map_or(0, |v| (v % 4) as usize)]).collect();

@@ -167,8 +167,8 @@ fn first(f: &Function, value: &Expr, by: Vec<OrderByExpr>, there: Option<Expr>) 
         Some(there) => Some(and(out.filter, there)),
         None => out.filter,
     };
-    set_args(&mut out, vec![value.clone()], by);
-    call("pg_element", vec![Expr::Function(out), number(1)])
+    set_args(&mut out, vec![call(crate::functions::list_more::UNJOINED_NAME, vec![value.clone()])], by);
+    call("pg_item", vec![Expr::Function(out), number(1)])
 }
 
 fn scalar(name: &str, mut args: Vec<Expr>) -> Result<Option<Expr>> {

@@ -370,6 +370,9 @@ pub(super) fn function(f: &mut Function) -> Result<Option<Expr>, PlanError> {
                 *arg = FunctionArg::Unnamed(FunctionArgExpr::Expr(row));
             }
             let object = star || is_object(arg);
+            if let (false, FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = (object, arg) {
+                *value = call(crate::functions::list_more::UNJOINED_NAME, vec![super::spelling::take(value)]);
+            }
             match (jsonb, object) {
                 (true, _) => "pg_jsonb_list",
                 (false, true) => "pg_json_rows",

@@ -59,6 +59,8 @@ fn unfold(t: &mut TableFactor) {
             (name.clone(), args.clone(), alias.clone(), *with_ordinality)
         }
         TableFactor::NestedJoin { table_with_joins, .. } => return lateral(table_with_joins),
+        // as it is written: what stands here for another call comes later
+        TableFactor::UNNEST { array_exprs, .. } => return array_exprs.iter_mut().for_each(|e| *e = spelling::flat(spelling::take(e))),
         _ => return,
     };
     let Some(name) = function_name(&name) else { return };
@@ -69,7 +71,11 @@ fn unfold(t: &mut TableFactor) {
     let Some(args) = args.iter().map(unnamed).collect::<Option<Vec<_>>>() else { return };
     let (fixed, array_exprs): (Vec<_>, Vec<_>) = match json::columns_of(&name, args.clone()) {
         Some(columns) => columns.into_iter().unzip(),
-        None => (vec![], spelling::array_of(&name, args.clone()).map_or(args, |array| vec![array])),
+        None => match spelling::array_of(&name, args.clone()) {
+            Some(array) => (vec![], vec![array]),
+            None if name == "unnest" => (vec![], args.into_iter().map(spelling::flat).collect()),
+            None => (vec![], args),
+        },
     };
     if array_exprs.is_empty() {
         return;

@@ -113,13 +113,13 @@ fn columns(arg: &FunctionArg) -> Result<(String, Vec<(String, Expr)>)> {
     };
     let one = |array: Expr| vec![(name.clone(), array)];
     let columns = if name == "unnest" {
-        args.into_iter().map(|array| (name.clone(), array)).collect()
+        args.into_iter().map(|array| (name.clone(), spelling::flat(array))).collect()
     } else if let Some(columns) = json::columns_of(&name, args.clone()) {
         columns.into_iter().map(|(column, array)| (column.to_owned(), array)).collect()
     } else if let Some(array) = spelling::array_of(&name, args) {
         one(array)
     } else {
-        one(spelling::call("make_array", vec![call.clone()]))
+        one(spelling::call(crate::functions::rows::ARRAY.name, vec![call.clone()]))
     };
     Ok((name, columns))
 }

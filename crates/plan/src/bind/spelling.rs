@@ -111,6 +111,12 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
     {
         **expr = text;
     }
+    if let Expr::Cast { expr, data_type, array: false, .. } = e {
+        of_dimensions(expr, data_type);
+    }
+    if let Expr::Function(f) = e {
+        flatten(f);
+    }
     let spelt = match e {
         Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![take(time_zone), take(timestamp)]),
         Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
@@ -134,6 +140,9 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
             return Ok(());
         }
         // DataFusion binds an array's elements where no outer column is known
+        Expr::Array(list) if list.elem.iter().any(is_array) => {
+            call(crate::functions::list_more::ARRAYS.name, std::mem::take(&mut list.elem))
+        }
         Expr::Array(list) if !list.elem.is_empty() => call("make_array", std::mem::take(&mut list.elem)),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_mut_slice() {
             [AccessExpr::Dot(Expr::Identifier(field))] => match column_of(root, field).or_else(|| field_of(root, field)) {
@@ -145,18 +154,7 @@ fn respell(e: &mut Expr) -> Result<(), PlanError> {
                     ));
                 }
             },
-            [AccessExpr::Subscript(Subscript::Index { index })] => call("pg_element", vec![take(root), take(index)]),
-            chain if chain.len() > 1 && chain.iter().all(|a| matches!(a, AccessExpr::Subscript(Subscript::Index { .. }))) => {
-                chain.iter_mut().fold(take(root), |of, access| match access {
-                    AccessExpr::Subscript(Subscript::Index { index }) => call("pg_element", vec![of, take(index)]),
-                    _ => of,
-                })
-            }
-            [AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })] => {
-                let bound = |e: &mut Option<Expr>, widest: i32| e.as_mut().map_or_else(|| number(widest.into()), take);
-                let (from, to) = (bound(lower_bound, 1), bound(upper_bound, i32::MAX));
-                call(crate::functions::slice::NAME, vec![take(root), from, to])
-            }
+            chain if is_subscripts(chain) => subscripted(take(root), chain),
             // `(t).a[1]`
             [AccessExpr::Dot(Expr::Identifier(field)), rest @ ..] if !rest.is_empty() => match column_of(root, field) {
                 Some(column) => {
@@ -357,6 +355,90 @@ fn rows_as_texts(name: &str, f: &mut Function) {
         {
             *e = text;
         }
+    }
+}
+
+/// Whether it is seen to be an array, once what is within it is spelt.
+fn is_array(e: &Expr) -> bool {
+    match e {
+        Expr::Nested(inner) => is_array(inner),
+        Expr::Cast { data_type: ast::DataType::Array(_), array: false, .. } => true,
+        Expr::Function(f) => match f.name.0.as_slice() {
+            [one] => one.as_ident().is_some_and(|i| {
+                matches!(i.value.as_str(), "make_array") || i.value == crate::functions::list_more::ARRAYS.name
+            }),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// What is taken apart by `unnest` in a select list.
+fn flatten(f: &mut Function) {
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    if !matches!(f.name.0.as_slice(), [one] if one.as_ident().is_some_and(|i| fold(i) == "unnest")) {
+        return;
+    }
+    if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] = list.args.as_mut_slice() {
+        *array = flat(take(array));
+    }
+}
+
+/// Whether all of it is places and slices in brackets.
+fn is_subscripts(chain: &[AccessExpr]) -> bool {
+    let one = |a: &AccessExpr| match a {
+        AccessExpr::Subscript(Subscript::Index { .. } | Subscript::Slice { stride: None, .. }) => true,
+        AccessExpr::Subscript(_) | AccessExpr::Dot(_) => false,
+    };
+    !chain.is_empty() && chain.iter().all(one)
+}
+
+/// `of[i][j]`, `of[i:j][k]`: with one slice among them all are, and `[k]` is `[1:k]`.
+fn subscripted(of: Expr, chain: &mut [AccessExpr]) -> Expr {
+    let is_slice = chain.iter().any(|a| matches!(a, AccessExpr::Subscript(Subscript::Slice { .. })));
+    let bound = |e: &mut Option<Expr>, widest: i32| e.as_mut().map_or_else(|| number(widest.into()), take);
+    let mut args = vec![of];
+    for access in chain {
+        match access {
+            AccessExpr::Subscript(Subscript::Index { index }) => {
+                args.extend(is_slice.then(|| number(1)));
+                args.push(take(index));
+            }
+            AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) => {
+                args.extend([bound(lower_bound, 1), bound(upper_bound, i32::MAX)]);
+            }
+            AccessExpr::Dot(_) => {}
+        }
+    }
+    call(if is_slice { crate::functions::slice::NAME } else { "pg_element" }, args)
+}
+
+/// The array that `unnest` takes apart, whatever its dimensions.
+pub(super) fn flat(array: Expr) -> Expr {
+    call(crate::functions::list_more::FLAT_NAME, vec![array])
+}
+
+/// `'{{1,2},{3,4}}'::int[]` has two dimensions, whatever the type says.
+fn of_dimensions(value: &Expr, ty: &mut ast::DataType) {
+    let mut value = value;
+    while let Expr::Nested(inner) = value {
+        value = inner;
+    }
+    let Expr::Value(literal) = value else { return };
+    let text = match &literal.value {
+        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text,
+        Value::DollarQuotedString(text) => &text.value,
+        _ => return,
+    };
+    let n = crate::functions::array_cast::dimensions(text);
+    let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(of, _)) = ty else { return };
+    let mut element = of.as_ref();
+    while let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(of, _)) = element {
+        element = of;
+    }
+    if (1..=regauge_types::arrays::DIMS_MAX).contains(&n) {
+        let array = |of| ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(of), None));
+        *ty = (0..n).fold(element.clone(), |of, _| array(of));
     }
 }
 

@@ -3,9 +3,9 @@
 //! left of the input, depth by [`MAX_SCALAR_DEPTH`], and every tag is checked. The table stands in `docs/formats.md`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use regauge_types::arrays::{DIMS_MAX, nest};
 
 use super::validate::MAX_SCALAR_DEPTH;
 use crate::host;
@@ -338,11 +338,16 @@ impl<'a> Reader<'a> {
     pub fn ty(&mut self) -> Read<DataType> {
         Ok(match self.u8()? {
             15 => {
-                let item = match self.u8()? {
-                    15 => return self.bad("a list of lists"),
-                    tag => self.scalar_ty(tag)?,
-                };
-                DataType::List(Arc::new(Field::new_list_field(item, true)))
+                let mut dims = 1;
+                let mut tag = self.u8()?;
+                while tag == 15 {
+                    dims += 1;
+                    if dims > DIMS_MAX {
+                        return self.bad("a list of too many lists");
+                    }
+                    tag = self.u8()?;
+                }
+                nest(self.scalar_ty(tag)?, dims)
             }
             tag => self.scalar_ty(tag)?,
         })
@@ -377,15 +382,21 @@ impl<'a> Reader<'a> {
 
     pub fn value(&mut self) -> Read<Value> {
         let ty = self.ty()?;
-        let datum = match (&ty, self.peek()) {
-            (DataType::List(item), Some(40)) => {
-                self.u8()?;
-                Datum::List(self.list(|r| Ok(Value { ty: item.data_type().clone(), datum: r.datum()? }))?)
-            }
-            _ => self.datum()?,
-        };
+        let datum = self.datum_of(&ty)?;
         let v = Value { ty, datum };
         if v.fits() { Ok(v) } else { self.bad("a constant does not fit its type") }
+    }
+
+    /// The content of a constant; as deep as its type is.
+    fn datum_of(&mut self, ty: &DataType) -> Read<Datum> {
+        match (ty, self.peek()) {
+            (DataType::List(item), Some(40)) => {
+                self.u8()?;
+                let one = |r: &mut Self| Ok(Value { ty: item.data_type().clone(), datum: r.datum_of(item.data_type())? });
+                Ok(Datum::List(self.list(one)?))
+            }
+            _ => self.datum(),
+        }
     }
 
     /// The content of a constant that is no list.

@@ -1,16 +1,14 @@
 //! The SQL types a plan may carry, and their names. One place decides what is supported.
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use regauge_types::arrays::{DIMS_MAX, depth, leaf};
 
 /// A HOP whose row would have more windows than this is refused.
 pub const MAX_HOP_WINDOWS: i64 = 10_000;
 
-/// May a plan's column have this type? Lists only of supported scalars (`array_agg`).
+/// May a plan's column have this type? Lists only of supported scalars, in as many dimensions as arrays have.
 pub fn is_supported(ty: &DataType) -> bool {
-    match ty {
-        DataType::List(item) => !matches!(item.data_type(), DataType::List(_)) && is_supported(item.data_type()),
-        ty => is_supported_scalar(ty),
-    }
+    depth(ty) <= DIMS_MAX && is_supported_scalar(leaf(ty))
 }
 
 fn is_supported_scalar(ty: &DataType) -> bool {

@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
+use regauge_types::arrays::depth;
 
 use super::bind::{implicit, is_json, is_number, is_text};
 use super::error::EvalError;
@@ -38,7 +39,7 @@ pub fn assignable(from: &DataType, to: &DataType) -> bool {
         || is_json(from) && is_json(to)
         || match (from, to) {
             (Timestamp(..), Date32 | Time64(_)) | (Interval(_), Time64(_)) => true,
-            (List(f), List(t)) => assignable(f.data_type(), t.data_type()),
+            (List(f), List(t)) => depth(from) == depth(to) && assignable(f.data_type(), t.data_type()),
             _ => false,
         }
 }
@@ -46,6 +47,12 @@ pub fn assignable(from: &DataType, to: &DataType) -> bool {
 /// The refusal of a value.
 #[must_use]
 pub fn mismatch(column: &str, to: &DataType, from: &DataType) -> EvalError {
+    let (own, given) = (depth(to), depth(from));
+    if own > 0 && given > 0 && own != given {
+        let dims = |n: usize| format!("{n} dimension{}", if n == 1 { "" } else { "s" });
+        let message = format!("column \"{column}\" holds arrays of {} here, and the value has {}", dims(own), dims(given));
+        return EvalError::new("0A000", message);
+    }
     let message = format!("column \"{column}\" is of type {} but expression is of type {}", type_name(to), type_name(from));
     EvalError::new("42804", message)
 }

@@ -252,12 +252,25 @@ pub fn common(l: &DataType, r: &DataType) -> EvalResult<DataType> {
         return Ok(if is_zoned(l) || is_zoned(r) { pgtypes::timestamptz() } else { pgtypes::timestamp() });
     }
     if let (DataType::List(a), DataType::List(b)) = (l, r) {
+        same_dimensions(l, r)?;
         return common(a.data_type(), b.data_type()).map(pgtypes::list_of);
     }
     if (is_time(l) && is_interval(r)) || (is_interval(l) && is_time(r)) || (is_interval(l) && is_interval(r)) {
         return Ok(pgtypes::interval());
     }
     Err(EvalError::undefined(format!("operator does not exist: {} = {}", type_name(l), type_name(r))))
+}
+
+/// Arrays of one type have one number of dimensions here.
+///
+/// # Errors
+/// 0A000.
+pub fn same_dimensions(l: &DataType, r: &DataType) -> EvalResult<()> {
+    let (a, b) = (regauge_types::arrays::depth(l), regauge_types::arrays::depth(r));
+    if a == b || a == 0 || b == 0 {
+        return Ok(());
+    }
+    Err(EvalError::new("0A000", format!("arrays of {a} and of {b} dimensions have no common type here")))
 }
 
 /// The type in which two values become one column: as [`common`], but that real stays real beside numbers that are exact, while they are
@@ -269,6 +282,7 @@ pub fn united(l: &DataType, r: &DataType) -> EvalResult<DataType> {
     let exact = |t: &DataType| is_int(t) || is_decimal(t);
     match (l, r) {
         (DataType::Float32, other) | (other, DataType::Float32) if exact(other) => Ok(DataType::Float32),
+        (DataType::List(_), DataType::List(_)) if same_dimensions(l, r).is_err() => same_dimensions(l, r).map(|()| l.clone()),
         (DataType::List(a), DataType::List(b)) => united(a.data_type(), b.data_type()).map(pgtypes::list_of),
         _ => common(l, r),
     }
@@ -289,6 +303,7 @@ pub fn common_all<'a>(types: impl IntoIterator<Item = &'a DataType>, what: &str)
             (a, b) if !are_compared => united(a, b).ok(),
             (a, b) => common(a, b).ok(),
         };
+        same_dimensions(&found, ty)?;
         found = both.ok_or_else(|| {
             EvalError::new("42804", format!("{what} types {} and {} cannot be matched", type_name(&found), type_name(ty)))
         })?;

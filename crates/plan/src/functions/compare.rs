@@ -235,6 +235,14 @@ fn order_of(l: &Col, r: &Col) -> EvalResult<Comparator> {
             let (Some(a), Some(b)) = (lanes(l), lanes(r)) else { return Err(EvalError::internal("interval expected")) };
             Ok(Box::new(move |i, j| interval_key(a[i]).cmp(&interval_key(b[j]))))
         }
+        (DataType::List(item), DataType::List(_)) if item.data_type().is_nested() => {
+            let key = |c: &Col| {
+                let keys = regauge_types::key::encode(std::slice::from_ref(&c.array), c.array.len());
+                keys.map_err(|e| EvalError::new("0A000", e.to_string()))
+            };
+            let (a, b) = (key(l)?, key(r)?);
+            Ok(Box::new(move |i, j| a.get(i).cmp(b.get(j))))
+        }
         (DataType::LargeUtf8, DataType::LargeUtf8) => {
             let key = |c: &Col| super::json::access::keys(&c.array).ok_or_else(|| EvalError::internal("jsonb expected"));
             Ok(make_comparator(&key(l)?, &key(r)?, SortOptions::default())?)

@@ -8,13 +8,13 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Float64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
+use regauge_types::arrays::leaf;
 
 use super::arith::{bind_names, boxed};
 use super::bind::{common, is_int, is_unknown};
 use super::error::{EvalError, EvalResult};
-use super::lists::{Lists, item};
+use super::lists::{Lists, alike, item};
 use super::udf::{Args, Bound, Builtin};
-use crate::pgtypes::list_of;
 
 /// `a @> b`
 pub static CONTAINS: Builtin =
@@ -35,7 +35,7 @@ pub(super) fn operator(op: &BinaryOperator) -> Option<&'static Builtin> {
 fn bind(types: &[DataType]) -> EvalResult<Bound> {
     let undefined = || EvalError::undefined(format!("operator does not exist: {}", bind_names(types).replace(", ", " @> ")));
     let [a, b] = types else { return Err(undefined()) };
-    let of = match (item(a), item(b)) {
+    let of = match (item(a).map(leaf), item(b).map(leaf)) {
         (Some(a), Some(b)) if a == b => a.clone(),
         // a bare integer is a bigint until types are settled
         (Some(a), Some(b)) if [a, b].iter().any(|t| **t == DataType::Null) || (is_int(a) && is_int(b)) => common(a, b)?,
@@ -43,11 +43,11 @@ fn bind(types: &[DataType]) -> EvalResult<Bound> {
         (None, Some(of)) if is_unknown(a) => of.clone(),
         _ => return Err(undefined()),
     };
-    Ok(Bound { args: vec![list_of(of.clone()), list_of(of)], ret: DataType::Boolean })
+    Ok(Bound { args: vec![alike(of.clone(), a), alike(of, b)], ret: DataType::Boolean })
 }
 
 fn held(a: &Args<'_>, all: bool) -> EvalResult<ArrayRef> {
-    let (left, right, nulls) = (Lists::new(a, 0)?, Lists::new(a, 1)?, a.nulls());
+    let (left, right, nulls) = (Lists::new(a, 0)?.leaves(), Lists::new(a, 1)?.leaves(), a.nulls());
     let plain = |values: &ArrayRef| -> ArrayRef {
         // zeros of either sign are one value
         match values.as_primitive_opt::<Float64Type>() {

@@ -41,6 +41,7 @@ fn columns() -> Vec<ArrayRef> {
         Arc::new(StringViewArray::from(vec![" { \"a\" : 1e5 , \"a\":\"\\u0000\" } ", "[ ]", "\"x\"", "1E-400"])),
         Arc::new(FixedSizeBinaryArray::try_from_iter([[0; 16], [255; 16], [1; 16], [7; 16]].into_iter()).unwrap()),
         Arc::new(texts_in_arrays()),
+        squares(),
         Arc::new(Date32Array::from(vec![i32::MIN, i32::MAX, 0, 20_000])),
         // A time of day lies within its day; there is no other way to make one.
         Arc::new(Time64MicrosecondArray::from(vec![0, 86_400_000_000, 1, 86_399_999_999])),
@@ -63,6 +64,14 @@ fn texts_in_arrays() -> ListArray {
     lists.append_value([Some("2147483648"), None]);
     lists.append_value([Some("0")]);
     lists.finish()
+}
+
+/// Arrays of two dimensions: none, some, more in one direction, NULL within.
+fn squares() -> ArrayRef {
+    let leaves = Int32Array::from(vec![Some(1), Some(i32::MAX), None, Some(i32::MIN), Some(0), Some(3), Some(4)]);
+    let shapes = [Some(vec![]), Some(vec![2, 2]), Some(vec![1, 2]), Some(vec![1, 1])];
+    let ty = regauge_types::arrays::nest(DataType::Int32, 2);
+    regauge_types::arrays::build(&ty, Arc::new(leaves), &shapes).unwrap()
 }
 
 /// The same values, none of which counts.

@@ -7,14 +7,15 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
 use regex::Regex;
 
+use regauge_types::arrays::leaf;
+
 use super::arith::{bind_names, boxed};
 use super::bind::is_unknown;
 use super::error::{EvalError, EvalResult};
-use super::lists::{Lists, item};
+use super::lists::{Lists, alike, item};
 use super::pattern::{Flags, compile};
 use super::udf::{Args, Bound, Builtin};
 use crate::eval::LikePattern;
-use crate::pgtypes::list_of;
 
 /// What a pattern is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +70,8 @@ matching!(ALL_IREGEX, "pg_all_iregex", Regex, true, true);
 fn bind(types: &[DataType]) -> EvalResult<Bound> {
     let text = |ty: &DataType| is_unknown(ty);
     match types {
-        [value, list] if text(value) && (text(list) || item(list).is_some_and(text)) => {
-            Ok(Bound { args: vec![DataType::Utf8, list_of(DataType::Utf8)], ret: DataType::Boolean })
+        [value, list] if text(value) && (text(list) || item(list).is_some_and(|of| text(leaf(of)))) => {
+            Ok(Bound { args: vec![DataType::Utf8, alike(DataType::Utf8, list)], ret: DataType::Boolean })
         }
         [_, list] if item(list).is_none() => Err(EvalError::new("42809", "op ANY/ALL (array) requires array on right side")),
         _ => Err(EvalError::undefined(format!("operator does not exist: {}", bind_names(types).replace(", ", " ~~ ")))),
@@ -79,7 +80,7 @@ fn bind(types: &[DataType]) -> EvalResult<Bound> {
 
 /// True or false as soon as a pattern decides, else NULL where a pattern or the text is NULL.
 fn matched(a: &Args<'_>, kind: Kind, fold: bool, all: bool) -> EvalResult<ArrayRef> {
-    let ((text, step), list) = (a.texts(0)?, Lists::new(a, 1)?);
+    let ((text, step), list) = (a.texts(0)?, Lists::new(a, 1)?.leaves());
     let patterns = list.list.values().as_string_opt::<i32>();
     let patterns = patterns.ok_or_else(|| EvalError::internal("patterns that are no texts"))?;
     let mut known: HashMap<&str, Pattern> = HashMap::new();

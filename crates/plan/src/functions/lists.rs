@@ -1,4 +1,5 @@
-//! Functions over arrays of one dimension, whose elements are counted from 1: lengths, places, elements, arrays made of arrays.
+//! Functions over arrays, whose elements are counted from 1: lengths, places, elements, arrays made of arrays. Arrays of several dimensions
+//! are lists of lists ([`regauge_types::arrays`]); what is about their elements sees them as one row of elements ([`Lists::leaves`]).
 //! Elements are compared as PostgreSQL's `=` does; where a function looks for an element, NULL is an element like any other.
 //!
 //! An array that comes out is picked from the values that went in ([`Picks`]), so that one kernel serves every element type.
@@ -17,6 +18,8 @@ use super::cast;
 use super::compare;
 use super::error::{EvalError, EvalResult};
 use super::udf::{Args, Bound, Builtin, Col, text_array};
+use regauge_types::arrays::{DIMS_MAX, build, depth, flatten, leaf, levels, nest, shape};
+
 use crate::pgtypes::list_of;
 use crate::scalar::CompareOp;
 
@@ -33,44 +36,94 @@ fn undefined(name: &str, types: &[DataType]) -> EvalError {
     EvalError::undefined(format!("function {name}({}) does not exist", bind_names(types)))
 }
 
-/// The element type of an array beside a value: what both have in common. A text whose type is open is read as an array.
+/// The type of an array's elements, however many dimensions it has, beside a value: what both have in common. A text whose type is open is
+/// read as an array.
 pub(super) fn beside(list: &DataType, value: &DataType) -> Option<DataType> {
     let known = |ty: &DataType| if *ty == DataType::Null { DataType::Utf8 } else { ty.clone() };
     match item(list) {
-        Some(of) => bind::united(of, value).ok().map(|ty| known(&ty)),
+        Some(_) => bind::united(leaf(list), value).ok().map(|ty| known(&ty)),
         None if is_unknown(list) => Some(known(value)),
         None => None,
     }
 }
 
-/// An array and whole numbers.
+/// Arrays of this element type with as many dimensions as another, at least one.
+pub(super) fn alike(of: DataType, list: &DataType) -> DataType {
+    nest(of, depth(list).max(1))
+}
+
+/// More dimensions than arrays have.
+pub(super) fn check_depth(ty: DataType) -> EvalResult<DataType> {
+    check_dims(depth(&ty)).map(|()| ty)
+}
+
+fn check_dims(n: usize) -> EvalResult<()> {
+    if n > DIMS_MAX {
+        let message = format!("number of array dimensions ({n}) exceeds the maximum allowed ({DIMS_MAX})");
+        return Err(EvalError::new("54000", message));
+    }
+    Ok(())
+}
+
+/// An array and whole numbers; `ret` of the array's type.
 fn bind_sized(name: &str, types: &[DataType], n_ints: Range<usize>, ret: fn(&DataType) -> DataType) -> EvalResult<Bound> {
     let (list, ints) = types.split_first().ok_or_else(|| undefined(name, types))?;
     let of = item(list).filter(|_| n_ints.contains(&ints.len()) && ints.iter().all(|t| is_int(t) || is_unknown(t)));
     let of = of.ok_or_else(|| undefined(name, types))?;
     let of = if *of == DataType::Null { DataType::Utf8 } else { of.clone() };
-    let args = std::iter::once(list_of(of.clone())).chain(ints.iter().map(|_| DataType::Int32)).collect();
-    Ok(Bound { args, ret: ret(&of) })
+    let list = list_of(of);
+    let ret = ret(&list);
+    Ok(Bound { args: std::iter::once(list).chain(ints.iter().map(|_| DataType::Int32)).collect(), ret })
 }
 
-/// An array and values of its element type.
+/// An array and values of its element type; `ret` of the array's type.
 fn bind_values(name: &str, types: &[DataType], n: usize, ret: fn(&DataType) -> DataType) -> EvalResult<Bound> {
     let (list, values) = types.split_first().ok_or_else(|| undefined(name, types))?;
     if values.len() != n {
         return Err(undefined(name, types));
     }
-    let common = values.iter().try_fold(list.clone(), |so_far, value| beside(&so_far, value).map(list_of));
+    let common =
+        values.iter().try_fold(list.clone(), |so_far, value| beside(&so_far, value).map(|of| alike(of, &so_far)));
     let common = common.ok_or_else(|| undefined(name, types))?;
-    let of = item(&common).cloned().unwrap_or(DataType::Utf8);
+    let (of, ret) = (leaf(&common).clone(), ret(&common));
     let args = std::iter::once(common).chain(values.iter().map(|_| of.clone())).collect();
-    Ok(Bound { args, ret: ret(&of) })
+    Ok(Bound { args, ret })
 }
+
+/// What is of arrays of one dimension alone, or of a like number of them, in PostgreSQL, too.
+///
+/// # Errors
+/// As PostgreSQL's, whose arrays tell it only when they are there.
+pub(super) fn refuse_deep(name: &str, types: &[DataType]) -> EvalResult<()> {
+    let depths: Vec<usize> = types.iter().map(depth).collect();
+    let (code, message) = match (name, depths.as_slice()) {
+        ("array_cat" | "pg_arrays_cat", [l, r]) if l.abs_diff(*r) > 1 && *l > 0 && *r > 0 => {
+            ("2202E", "cannot concatenate incompatible arrays")
+        }
+        (_, all) if all.iter().all(|depth| *depth < 2) => return Ok(()),
+        ("pg_arrays", all) => return all.iter().try_for_each(|depth| check_dims(depth + 1)),
+        ("array_append" | "array_prepend", [l, r]) if *l == 0 || *r == 0 => {
+            ("22000", "argument must be empty or one-dimensional array")
+        }
+        ("array_position" | "array_positions", _) => {
+            ("0A000", "searching for elements in multidimensional arrays is not supported")
+        }
+        ("array_remove", _) => ("0A000", "removing elements from multidimensional arrays is not supported"),
+        ("width_bucket", _) => ("2202E", "thresholds must be one-dimensional array"),
+        (super::set_element::NAME | super::set_slice::NAME, _) => {
+            ("0A000", "assigning to a part of an array of several dimensions is not offered: assign the whole array")
+        }
+        _ => return Ok(()),
+    };
+    Err(EvalError::new(code, message))
+}
+
 
 fn integer(_: &DataType) -> DataType {
     DataType::Int32
 }
-fn same(of: &DataType) -> DataType {
-    list_of(of.clone())
+fn same(list: &DataType) -> DataType {
+    list.clone()
 }
 
 macro_rules! entry {
@@ -82,17 +135,28 @@ macro_rules! entry {
 }
 
 /// An argument that is an array.
-pub(super) struct Lists<'a> {
-    pub(super) list: &'a ListArray,
+pub(super) struct Lists {
+    pub(super) list: ListArray,
     step: usize,
 }
 
-impl<'a> Lists<'a> {
-    pub(super) fn new(args: &'a Args<'_>, at: usize) -> EvalResult<Lists<'a>> {
+impl Lists {
+    pub(super) fn new(args: &Args<'_>, at: usize) -> EvalResult<Lists> {
         let col = args.col(at)?;
-        let list = col.array.as_list_opt::<i32>();
+        let list = col.array.as_list_opt::<i32>().cloned();
         let list = list.ok_or_else(|| EvalError::internal(format!("argument {at} has type {}", col.array.data_type())))?;
         Ok(Lists { list, step: col.step })
+    }
+
+    /// Arrays of one dimension with the same elements.
+    pub(super) fn leaves(self) -> Lists {
+        Lists { list: flatten(&self.list), step: self.step }
+    }
+
+    /// The lengths of the dimensions of each of `n` rows; none of NULL and of what has no elements.
+    pub(super) fn dims(&self, n: usize) -> Vec<Vec<usize>> {
+        let (levels, _) = levels(&self.list);
+        (0..n).map(|row| shape(&levels, row * self.step).0).collect()
     }
 
     /// Where a row's elements stand among the values; none for NULL.
@@ -108,14 +172,6 @@ impl<'a> Lists<'a> {
 
     pub(super) fn is_null(&self, row: usize) -> bool {
         self.list.is_null(row * self.step)
-    }
-
-    /// Itself, where its elements are no arrays: what counts elements would count rows of them.
-    pub(super) fn flat(self) -> EvalResult<Lists<'a>> {
-        if matches!(self.list.values().data_type(), DataType::List(_)) {
-            return Err(EvalError::new("0A000", "arrays of several dimensions are not offered"));
-        }
-        Ok(self)
     }
 }
 
@@ -191,60 +247,92 @@ entry!(
     |args| of_dimension(args, |_| Ok(1))
 );
 entry!(CARDINALITY, "cardinality", |types| bind_sized("cardinality", types, 0..1, integer), false, |args| {
-    let list = Lists::new(args, 0)?.flat()?;
+    let list = Lists::new(args, 0)?.leaves();
     args.rows::<Int32Type>(|i| narrow(list.range(i).len()))
 });
 entry!(ARRAY_NDIMS, "array_ndims", |types| bind_sized("array_ndims", types, 0..1, integer), false, |args| {
-    let list = Lists::new(args, 0)?.flat()?;
-    let values = (0..args.n).map(|i| (!list.is_null(i) && !list.range(i).is_empty()).then_some(1));
-    Ok(boxed(values.collect::<Int32Array>()))
+    let dims = Lists::new(args, 0)?.dims(args.n);
+    let n = |dims: &Vec<usize>| i32::try_from(dims.len()).ok().filter(|n| *n > 0);
+    Ok(boxed(dims.iter().map(n).collect::<Int32Array>()))
 });
 
-/// What an array that is not empty has in its first and only dimension; NULL otherwise.
+/// What an array that is not empty has in one of its dimensions; NULL otherwise.
 fn of_dimension(args: &Args<'_>, f: impl Fn(usize) -> EvalResult<i32>) -> EvalResult<ArrayRef> {
-    let (list, (dim, sd), nulls) = (Lists::new(args, 0)?.flat()?, args.lanes::<Int32Type>(1)?, args.nulls());
+    let (dims, (dim, sd), nulls) = (Lists::new(args, 0)?.dims(args.n), args.lanes::<Int32Type>(1)?, args.nulls());
     let value = |i: usize| {
-        let known = nulls.as_ref().is_none_or(|n| n.is_valid(i)) && dim[i * sd] == 1 && !list.range(i).is_empty();
-        known.then(|| f(list.range(i).len())).transpose()
+        let known = nulls.as_ref().is_none_or(|n| n.is_valid(i));
+        length_of(&dims[i], dim[i * sd]).filter(|_| known).map(&f).transpose()
     };
     Ok(boxed((0..args.n).map(value).collect::<EvalResult<Int32Array>>()?))
 }
 
-/// Also `jsonb['key']`, `jsonb[0]`.
+/// The length of a dimension, counted from 1.
+fn length_of(dims: &[usize], dimension: i32) -> Option<usize> {
+    dims.get(usize::try_from(dimension).ok()?.checked_sub(1)?).copied()
+}
+
+/// One place for each dimension. Also `jsonb['key']`, `jsonb['key'][0]`.
 fn bind_element(types: &[DataType]) -> EvalResult<Bound> {
     match types {
-        [of, step] if bind::is_jsonb(of) && (is_int(step) || is_unknown(step)) => {
-            let step = if is_int(step) { DataType::Int32 } else { DataType::Utf8 };
-            Ok(Bound { args: vec![of.clone(), step], ret: of.clone() })
+        [of, steps @ ..] if bind::is_jsonb(of) && !steps.is_empty() && steps.iter().all(|s| is_int(s) || is_unknown(s)) => {
+            let step = |ty: &DataType| if is_int(ty) { DataType::Int32 } else { DataType::Utf8 };
+            let args = std::iter::once(of.clone()).chain(steps.iter().map(step)).collect();
+            Ok(Bound { args, ret: of.clone() })
         }
-        _ => bind_sized("pg_element", types, 1..2, Clone::clone),
+        _ => bind_sized("pg_element", types, 1..usize::MAX, |list| leaf(list).clone()),
     }
 }
 
 entry!(ELEMENT, "pg_element", bind_element, true, |args| {
     if bind::is_jsonb(args.col(0)?.array.data_type()) {
-        return super::json::access::step(args, false, false);
+        return json_element(args);
     }
-    let (list, (no, sn), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+    let (list, nulls) = (Lists::new(args, 0)?, args.nulls());
+    let (levels, leaves) = levels(&list.list);
+    // with fewer places than dimensions, or more, there is no element
+    if args.cols.len() != levels.len() + 1 {
+        return Ok(args.all_null());
+    }
+    let places = (1..args.cols.len()).map(|at| args.lanes::<Int32Type>(at)).collect::<EvalResult<Vec<_>>>()?;
     let place = |i: usize| {
-        let at = usize::try_from(no[i * sn]).ok()?.checked_sub(1)?;
-        let known = nulls.as_ref().is_none_or(|n| n.is_valid(i));
-        list.range(i).nth(at).filter(|_| known).and_then(|at| u32::try_from(at).ok())
+        let mut at = i * list.step;
+        if nulls.as_ref().is_some_and(|n| n.is_null(i)) {
+            return None;
+        }
+        for (level, (no, sn)) in levels.iter().zip(&places) {
+            let nth = usize::try_from(no[i * sn]).ok()?.checked_sub(1)?;
+            let offsets = level.value_offsets();
+            let (first, end) = (usize::try_from(offsets[at]).ok()?, usize::try_from(offsets[at + 1]).ok()?);
+            at = first.checked_add(nth).filter(|at| *at < end)?;
+        }
+        u32::try_from(at).ok()
     };
-    Ok(take(list.list.values(), &(0..args.n).map(place).collect::<UInt32Array>(), None)?)
+    Ok(take(leaves, &(0..args.n).map(place).collect::<UInt32Array>(), None)?)
 });
+
+/// One step after the other into jsonb.
+fn json_element(args: &Args<'_>) -> EvalResult<ArrayRef> {
+    let same = |col: &Col| Col { array: Arc::clone(&col.array), step: col.step };
+    let mut value = same(args.col(0)?);
+    for step in &args.cols[1..] {
+        let one = Args { cols: vec![value, same(step)], n: args.n, ret: args.ret };
+        value = Col { array: super::json::access::step(&one, false, false)?, step: 1 };
+    }
+    Ok(value.array)
+}
+
 entry!(
     SUBSCRIPTS,
     "pg_subscripts",
     |types| bind_sized("generate_subscripts", types, 1..2, |_| list_of(DataType::Int32)),
     true,
     |args| {
-        let (list, (dim, sd), nulls) = (Lists::new(args, 0)?, args.lanes::<Int32Type>(1)?, args.nulls());
+        let (dims, (dim, sd), nulls) = (Lists::new(args, 0)?.dims(args.n), args.lanes::<Int32Type>(1)?, args.nulls());
         let mut picks = Picks::new(args.n);
         let mut most = 0;
         for i in 0..args.n {
             let valid = nulls.as_ref().is_none_or(|n| n.is_valid(i));
-            let len = if valid && dim[i * sd] == 1 { list.range(i).len() } else { 0 };
+            let len = length_of(&dims[i], dim[i * sd]).filter(|_| valid).unwrap_or(0);
             (0..len).try_for_each(|at| picks.push(at))?;
             picks.end(valid)?;
             most = most.max(len);
@@ -280,7 +368,7 @@ pub(super) fn bind_buckets(types: &[DataType]) -> EvalResult<Bound> {
 
 /// `width_bucket(value, array)`: how many of the bounds, which ascend, are not above the value.
 pub(super) fn buckets(args: &Args<'_>) -> EvalResult<ArrayRef> {
-    let (list, nulls) = (Lists::new(args, 1)?.flat()?, args.nulls());
+    let (list, nulls) = (Lists::new(args, 1)?, args.nulls());
     let (reached, starts) = compared(args, &list, args.col(0)?, CompareOp::Ge)?;
     let bucket = |i: usize| {
         if nulls.as_ref().is_some_and(|n| n.is_null(i)) {
@@ -300,7 +388,7 @@ pub(super) fn buckets(args: &Args<'_>) -> EvalResult<ArrayRef> {
 }
 
 /// Which elements stand to the row's value as `op` says: one answer per element of all rows, and where each row's begin.
-fn compared(args: &Args<'_>, list: &Lists<'_>, value: &Col, op: CompareOp) -> EvalResult<(BooleanArray, Vec<usize>)> {
+fn compared(args: &Args<'_>, list: &Lists, value: &Col, op: CompareOp) -> EvalResult<(BooleanArray, Vec<usize>)> {
     let (mut places, mut rows, mut starts) = (vec![], vec![], vec![]);
     let index = |n: usize| u32::try_from(n).map_err(|_| EvalError::new("54000", "arrays of one batch are too large"));
     for i in 0..args.n {
@@ -377,21 +465,30 @@ entry!(ARRAY_REMOVE, "array_remove", |types| bind_values("array_remove", types, 
     picks.finish(list.list.values(), args.ret)
 });
 entry!(ARRAY_REPLACE, "array_replace", |types| bind_values("array_replace", types, 2, same), true, |args| {
-    let list = Lists::new(args, 0)?;
+    let whole = Lists::new(args, 0)?;
+    let dims = whole.dims(args.n);
+    let list = whole.leaves();
     let (found, starts) = compared(args, &list, args.col(1)?, CompareOp::NotDistinct)?;
     let new = args.col(2)?;
     let values = concat(&[list.list.values().as_ref(), new.array.as_ref()])?;
     let behind = list.list.values().len();
-    let mut picks = Picks::new(args.n);
-    for (i, start) in starts.into_iter().enumerate().take(args.n) {
+    let index = |n: usize| u32::try_from(n).map_err(|_| EvalError::new("54000", "arrays of one batch are too large"));
+    let (mut places, mut shapes) = (vec![], Vec::with_capacity(args.n));
+    for (i, (start, dims)) in starts.into_iter().zip(dims).enumerate() {
         for (nth, at) in list.range(i).enumerate() {
-            picks.push(if found.value(start + nth) { behind + i * new.step } else { at })?;
+            places.push(index(if found.value(start + nth) { behind + i * new.step } else { at })?);
         }
-        picks.end(!list.is_null(i))?;
+        shapes.push((!list.is_null(i)).then_some(dims));
     }
-    picks.finish(&values, args.ret)
+    Ok(build(args.ret, take(&values, &UInt32Array::from(places), None)?, &shapes)?)
 });
-entry!(ARRAY_APPEND, "array_append", |types| bind_values("array_append", types, 1, same), true, |args| joined(args, 0, Some(1)));
+entry!(
+    ARRAY_APPEND,
+    "array_append",
+    |types| bind_values("array_append", types, 1, same),
+    true,
+    |args| joined(args, 0, Some(1))
+);
 entry!(
     ARRAY_PREPEND,
     "array_prepend",
@@ -406,26 +503,54 @@ entry!(
     true,
     |args| joined(args, 1, Some(0))
 );
-entry!(
-    ARRAY_CAT,
-    "array_cat",
-    |types| match types {
-        [l, r] => {
-            let of = |ty: &DataType, other: &DataType| match (item(ty), item(other)) {
-                (Some(of), _) => Some(of.clone()),
-                (None, Some(of)) if is_unknown(ty) => Some(of.clone()),
-                _ => None,
-            };
-            let common = of(l, r).zip(of(r, l)).and_then(|(l, r)| bind::common(&l, &r).ok());
-            let common = common.map(|ty| if ty == DataType::Null { DataType::Utf8 } else { ty });
-            let list = list_of(common.ok_or_else(|| undefined("array_cat", types))?);
-            Ok(Bound { args: vec![list.clone(), list.clone()], ret: list })
+entry!(ARRAY_CAT, "array_cat", bind_cat, true, |args| joined(args, 0, None));
+entry!(ARRAYS_CAT, "pg_arrays_cat", bind_cat, false, cat_deep);
+
+/// Two arrays, of which one may have a dimension more than the other: that is an element of it then.
+fn bind_cat(types: &[DataType]) -> EvalResult<Bound> {
+    let [l, r] = types else { return Err(undefined("array_cat", types)) };
+    let list = |ty: &DataType, other: &DataType| match item(ty) {
+        Some(_) if *ty != DataType::Null => Some(ty.clone()),
+        _ if is_unknown(ty) && item(other).is_some() => Some(alike(leaf(other).clone(), other)),
+        _ => None,
+    };
+    let both = list(l, r).zip(list(r, l)).ok_or_else(|| undefined("array_cat", types))?;
+    let of = bind::common(leaf(&both.0), leaf(&both.1)).map_err(|_| undefined("array_cat", types))?;
+    let of = if of == DataType::Null { DataType::Utf8 } else { of };
+    let args = vec![alike(of.clone(), &both.0), alike(of, &both.1)];
+    let ret = if depth(&args[0]) < depth(&args[1]) { args[1].clone() } else { args[0].clone() };
+    Ok(Bound { args, ret })
+}
+
+/// The same of several dimensions: what is joined has the same dimensions but for the first. An array that is NULL or empty adds nothing;
+/// two that are NULL give NULL.
+fn cat_deep(args: &Args<'_>) -> EvalResult<ArrayRef> {
+    refuse_deep("array_cat", &[args.col(0)?.array.data_type().clone(), args.col(1)?.array.data_type().clone()])?;
+    let sides = [Lists::new(args, 0)?, Lists::new(args, 1)?];
+    let deep = sides.each_ref().map(|side| depth(side.list.data_type()));
+    let most = deep[0].max(deep[1]);
+    // what joins the rows of an array: those of the side, or the side itself
+    let rows = [0, 1].map(|k| if deep[k] == most { Arc::clone(sides[k].list.values()) } else { boxed(sides[k].list.clone()) });
+    let values = concat(&[rows[0].as_ref(), rows[1].as_ref()])?;
+    let (dims, behind) = ([sides[0].dims(args.n), sides[1].dims(args.n)], rows[0].len());
+    let mut picks = Picks::new(args.n);
+    for i in 0..args.n {
+        let own = [0, 1].map(|k| if deep[k] == most { dims[k][i].get(1..).unwrap_or_default() } else { &dims[k][i][..] });
+        let fits = own[0] == own[1] || dims.iter().any(|dims| dims[i].is_empty());
+        if !fits {
+            return Err(EvalError::new("2202E", "cannot concatenate incompatible arrays"));
         }
-        _ => Err(undefined("array_cat", types)),
-    },
-    true,
-    |args| joined(args, 0, None)
-);
+        for (k, first) in [(0, 0), (1, behind)] {
+            if deep[k] == most {
+                sides[k].range(i).try_for_each(|at| picks.push(first + at))?;
+            } else if !dims[k][i].is_empty() {
+                picks.push(first + i * sides[k].step)?;
+            }
+        }
+        picks.end(!(sides[0].is_null(i) && sides[1].is_null(i)))?;
+    }
+    picks.finish(&values, args.ret)
+}
 
 /// A list and a value (before or behind it, as the arguments stand), or two lists. A list that is NULL is as if it were empty; two
 /// of them give NULL.
@@ -472,7 +597,7 @@ entry!(
     },
     false,
     |args| {
-        let (list, (by, sb)) = (Lists::new(args, 0)?.flat()?, args.texts(1)?);
+        let (list, (by, sb)) = (Lists::new(args, 0)?.leaves(), args.texts(1)?);
         let for_null = if args.cols.len() > 2 { Some(args.texts(2)?) } else { None };
         let values = list.list.values();
         let write = cast::writer(values)?;
@@ -566,7 +691,7 @@ pub(super) fn texts_of(
 /// `value op ANY (array)`, `value op ALL (array)`: true or false as soon as an element decides, else NULL where an element or the
 /// value is NULL.
 fn quantified(args: &Args<'_>, op: CompareOp, all: bool) -> EvalResult<ArrayRef> {
-    let list = Lists::new(args, 1)?;
+    let list = Lists::new(args, 1)?.leaves();
     let (holds, starts) = compared(args, &list, args.col(0)?, op)?;
     let answer = |i: usize| {
         if list.is_null(i) {
@@ -594,7 +719,7 @@ fn bind_quantified(types: &[DataType]) -> EvalResult<Bound> {
         let (value, of) = (crate::pgtypes::type_name(value), item(list).map(crate::pgtypes::type_name).unwrap_or_default());
         return Err(EvalError::undefined(format!("operator does not exist: {value} = {of}")));
     };
-    Ok(Bound { args: vec![of.clone(), list_of(of)], ret: DataType::Boolean })
+    Ok(Bound { args: vec![of.clone(), alike(of, list)], ret: DataType::Boolean })
 }
 
 macro_rules! quantifier {

@@ -13,7 +13,8 @@ mod absent;
 pub mod aggregates;
 mod any_value;
 pub mod arith;
-mod array_cast;
+mod array_agg;
+pub(crate) mod array_cast;
 pub mod assign;
 pub mod bind;
 pub mod bits;
@@ -39,7 +40,7 @@ pub mod json;
 pub mod kept;
 mod like;
 pub mod like_any;
-mod list_more;
+pub mod list_more;
 pub mod lists;
 pub mod math;
 mod moment;
@@ -255,6 +256,7 @@ static BUILTINS: &[&Builtin] = &[
     &lists::ARRAY_APPEND,
     &lists::ARRAY_PREPEND,
     &lists::ARRAY_CAT,
+    &lists::ARRAYS_CAT,
     &lists::ARRAY_TO_STRING,
     &lists::STRING_TO_ARRAY,
     &lists::ANY_EQ,

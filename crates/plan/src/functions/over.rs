@@ -223,9 +223,10 @@ impl PgWindow {
             (WindowFunc::Agg(AggFunc::StringAgg), [t, s]) if [t, s].iter().all(|t| is_text(t) || is_unknown(t)) => {
                 (vec![DataType::Utf8, DataType::Utf8], DataType::Utf8)
             }
-            (WindowFunc::Agg(AggFunc::ArrayAgg), [t]) if !t.is_nested() => {
+            (WindowFunc::Agg(AggFunc::ArrayAgg), [t]) if crate::flowplan::types::is_supported(&value(t)) => {
                 let item = value(t);
-                (vec![item.clone()], DataType::List(Arc::new(Field::new_list_field(item, true))))
+                let list = DataType::List(Arc::new(Field::new_list_field(item.clone(), true)));
+                (vec![item], super::lists::check_depth(list)?)
             }
             _ => return Err(undefined()),
         })

@@ -13,11 +13,12 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, SortExpr};
 use datafusion::scalar::ScalarValue;
+use regauge_types::arrays::{depth, leaf};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
-use super::bind::{is_jsonb, is_number};
+use super::bind::{is_int, is_jsonb, is_number};
 use super::error::EvalError;
-use super::{arith, bits, contain, extract, function, json, lists, math, over, regexp, strings, text};
+use super::{arith, bits, contain, equality, extract, function, json, lists, math, over, regexp, strings, text};
 use crate::pgtypes;
 
 /// Plans operators and special syntax as PostgreSQL's functions.
@@ -63,6 +64,7 @@ impl ExprPlanner for PgExprPlanner {
                 let RawBinaryExpr { op, left, right } = expr;
                 let left = known_beside(left, &right, schema)?;
                 let right = known_beside(right, &left, schema)?;
+                let (left, right) = of_dimensions(left, right, schema);
                 return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
             }
             _ => return Ok(PlannerResult::Original(expr)),
@@ -207,6 +209,17 @@ fn known_beside(expr: Expr, other: &Expr, schema: &DFSchema) -> DfResult<Expr> {
         Ok(ty @ DataType::List(_)) => Ok(super::open::literal(expr, ty)),
         _ => Ok(expr),
     }
+}
+
+/// Arrays that have not as many dimensions as each other are compared by their keys.
+fn of_dimensions(left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr) {
+    let [Ok(l), Ok(r)] = [&left, &right].map(|e| e.get_type(schema)) else { return (left, right) };
+    let alike = leaf(&l) == leaf(&r) || is_int(leaf(&l)) && is_int(leaf(&r));
+    if !alike || depth(&l) == depth(&r) || !l.is_nested() || !r.is_nested() {
+        return (left, right);
+    }
+    let key = |e: Expr| function(&equality::LIST_KEY).call(vec![e]);
+    (key(left), key(right))
 }
 
 /// A parameter without a type takes that of the number beside it.

@@ -6,10 +6,12 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, lit};
 use datafusion::scalar::ScalarValue;
+use regauge_types::arrays::{flatten, leaf};
 
 use super::array_cast::parse;
 use super::cast::cast_target;
 use super::error::EvalError;
+use super::list_more::ARRAYS;
 use super::lists::item;
 use super::semantics::{Rewriter, is_unknown_literal};
 use crate::pgtypes::parse_text;
@@ -59,26 +61,31 @@ fn elements(array: &Expr, value: &Expr, rewriter: &Rewriter<'_>) -> Result<Optio
                     Ok(Expr::Literal(read, None))
                 }
             };
-            parse(text)?.into_iter().map(read).collect::<Result<_>>().map(Some)
+            parse(text)?.elements.into_iter().map(read).collect::<Result<_>>().map(Some)
         }
         Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && list.is_valid(0) => {
-            let values = list.value(0);
+            let values = flatten(list).value(0);
             (0..values.len())
                 .map(|i| Ok(Expr::Literal(ScalarValue::try_from_array(&values, i)?, None)))
                 .collect::<Result<_>>()
                 .map(Some)
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "make_array" => Ok(Some(args.clone())),
+        // of several dimensions, if all of it is written out
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == ARRAYS.name => {
+            let parts = args.iter().map(|part| elements(part, value, rewriter)).collect::<Result<Option<Vec<_>>>>()?;
+            Ok(parts.map(|parts| parts.concat()))
+        }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
             let (Some(to), [arg]) = (cast_target(func), args.as_slice()) else { return Ok(None) };
-            let Some(of) = item(to) else { return Ok(None) };
+            let Some(of) = item(to).map(leaf) else { return Ok(None) };
             let inner = match arg {
                 Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
-                    Some(parse(text)?.into_iter().map(|t| lit(ScalarValue::Utf8(t))).collect())
+                    Some(parse(text)?.elements.into_iter().map(|t| lit(ScalarValue::Utf8(t))).collect())
                 }
                 Expr::Cast(cast) => match cast.expr.as_ref() {
                     Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
-                        Some(parse(text)?.into_iter().map(|t| lit(ScalarValue::Utf8(t))).collect())
+                        Some(parse(text)?.elements.into_iter().map(|t| lit(ScalarValue::Utf8(t))).collect())
                     }
                     _ => None,
                 },

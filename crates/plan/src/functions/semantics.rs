@@ -22,13 +22,14 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
+use regauge_types::arrays::{depth, leaf, nest};
 
 use super::bind::{self, is_decimal, is_int, is_text};
 use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::over::PgWindow;
 use super::udf::PgFunction;
-use super::{arith, branches, equality, function, planner, quantified, text};
+use super::{arith, array_agg, branches, equality, function, list_more, lists, planner, quantified, text};
 use crate::flowplan::Spread;
 use crate::pgtypes::type_name;
 use crate::value::Value;
@@ -192,6 +193,14 @@ impl Rewriter<'_> {
                 }
                 // `::numeric` without a scale keeps the digits that there are.
                 let kept = (*field.data_type() == crate::pgtypes::numeric()).then(|| bind::digits_of(&from)).flatten();
+                // an array stays of as many dimensions as it has, whatever the cast says
+                let field = match (depth(&from), depth(field.data_type())) {
+                    (own, named) if own > 0 && named > 0 && own != named => {
+                        let ty = nest(leaf(field.data_type()).clone(), own);
+                        Arc::new(field.as_ref().clone().with_data_type(ty))
+                    }
+                    _ => field,
+                };
                 match kept {
                     Some(ty) if ty == from => Ok(*expr),
                     Some(ty) => explicit_cast(*expr, &from, &Arc::new(arrow::datatypes::Field::new("", ty, true))),
@@ -226,6 +235,16 @@ impl Rewriter<'_> {
                     if pg.def.name == super::assign::ASSIGN.name {
                         return super::assign::settled(args, self);
                     }
+                    lists::refuse_deep(pg.def.name, &args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?)?;
+                    if let ("array_cat", true) = (pg.def.name, self.are_deep(&args)?) {
+                        return self.call(&lists::ARRAYS_CAT, args);
+                    }
+                    if let (list_more::FLAT_NAME, false, [_]) = (pg.def.name, self.are_deep(&args)?, args.as_slice()) {
+                        return Ok(args.swap_remove(0));
+                    }
+                    if let (list_more::UNJOINED_NAME, false, [_]) = (pg.def.name, self.are_nested(&args)?, args.as_slice()) {
+                        return Ok(args.swap_remove(0));
+                    }
                     return match quantified::spelt_out(pg.def.name, &args, self)? {
                         Some(spelt_out) => self.rewrite(spelt_out),
                         None if pg.def.name == "pg_typeof" && args.iter().all(is_unknown_literal) => Ok(lit("unknown")),
@@ -234,9 +253,10 @@ impl Rewriter<'_> {
                 }
                 match func.name() {
                     "coalesce" | "nvl" => Ok(func.call(self.unite_all(args, "COALESCE")?)),
+                    "make_array" if self.are_nested(&args)? => self.call(&list_more::ARRAYS, args),
                     "make_array" => {
                         let types = args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?;
-                        let is_one = types.windows(2).all(|pair| pair[0] == pair[1]) || types.iter().any(DataType::is_nested);
+                        let is_one = types.windows(2).all(|pair| pair[0] == pair[1]);
                         let args = if is_one { args } else { self.unite_all(args, "ARRAY")? };
                         Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
                     }
@@ -251,6 +271,9 @@ impl Rewriter<'_> {
                 let order = f.params.order_by.iter_mut().map(|s| &mut s.expr);
                 guard(f.params.filter.as_deref(), f.params.args.iter_mut().take(of_rows).chain(order));
                 self.numbers_only(&f)?;
+                if f.func.name() == "array_agg" && self.are_nested(&f.params.args)? && !array_agg::is_free(&f.params.args) {
+                    f.func = array_agg::of_arrays();
+                }
                 // DataFusion hands the order's columns to all of them
                 if !sees_order(f.func.name()) {
                     f.params.order_by.clear();
@@ -277,6 +300,16 @@ impl Rewriter<'_> {
             }
             other => Ok(other),
         }
+    }
+
+    /// Whether one of them is an array.
+    fn are_nested(&self, args: &[Expr]) -> DfResult<bool> {
+        Ok(args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?.iter().any(|ty| depth(ty) > 0))
+    }
+
+    /// Whether one of them is an array of several dimensions.
+    fn are_deep(&self, args: &[Expr]) -> DfResult<bool> {
+        Ok(args.iter().map(|a| self.type_of(a)).collect::<DfResult<Vec<_>>>()?.iter().any(|ty| depth(ty) > 1))
     }
 
     /// Aggregates of numbers take a literal whose type is open, and no text that is there; booleans have no least and no greatest.
@@ -356,6 +389,9 @@ impl Rewriter<'_> {
             };
             let (left, right) = (as_other(left, &r)?, as_other(right, &l)?);
             let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
+            if is_comparison(op) && depth(&l) > 0 && depth(&r) > 0 {
+                bind::same_dimensions(&l, &r)?;
+            }
             let are_alike = l == r;
             let of_time = |ty: &DataType| matches!(ty, DataType::List(item) if item.data_type().is_temporal());
             if !are_alike && is_comparison(op) && (of_time(&l) || of_time(&r)) {
@@ -475,6 +511,9 @@ impl Rewriter<'_> {
         if types.iter().any(DataType::is_nested) {
             // beside an array a literal whose type is open is an array
             let list = types.iter().find(|ty| matches!(ty, DataType::List(_))).cloned();
+            if let Some(list) = &list {
+                types.iter().try_for_each(|ty| bind::same_dimensions(list, ty))?;
+            }
             let as_list = |e: Expr| match &list {
                 Some(list) if is_unknown_literal(&e) => coerce(e, list, self.schema),
                 _ => Ok(e),

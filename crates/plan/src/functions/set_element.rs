@@ -7,6 +7,8 @@ use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Int32Type};
 
+use regauge_types::arrays::depth;
+
 use super::arith::bind_names;
 use super::bind::{self, is_int, is_unknown};
 use super::error::{EvalError, EvalResult};
@@ -24,6 +26,8 @@ pub static SET_ELEMENT: Builtin = Builtin {
     name: NAME,
     aliases: &[],
     bind: |types| match types {
+        // refused where types are settled
+        [list, ..] if depth(list) > 1 => Ok(Bound { args: types.to_vec(), ret: list.clone() }),
         [list, place, value] if is_int(place) || is_unknown(place) => {
             let of = item(list).filter(|of| **of != DataType::Null).ok_or_else(|| {
                 let ty = crate::pgtypes::type_name(list);
@@ -46,7 +50,7 @@ pub static SET_ELEMENT: Builtin = Builtin {
 };
 
 fn set(a: &Args<'_>) -> EvalResult<ArrayRef> {
-    let list = Lists::new(a, 0)?.flat()?;
+    let list = Lists::new(a, 0)?;
     let (places, sp) = a.lanes::<Int32Type>(1)?;
     let (at, value) = (a.col(1)?, a.col(2)?);
     let values = list.list.values();

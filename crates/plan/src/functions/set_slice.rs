@@ -7,6 +7,8 @@ use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Int32Type};
 
+use regauge_types::arrays::depth;
+
 use super::arith::bind_names;
 use super::bind::{self, is_int, is_unknown};
 use super::error::{EvalError, EvalResult};
@@ -22,6 +24,8 @@ pub static SET_SLICE: Builtin = Builtin {
     name: NAME,
     aliases: &[],
     bind: |types| match types {
+        // refused where types are settled
+        [list, ..] if depth(list) > 1 => Ok(Bound { args: types.to_vec(), ret: list.clone() }),
         [list, from, to, value] if [from, to].iter().all(|t| is_int(t) || is_unknown(t)) => {
             let of = item(list).filter(|of| **of != DataType::Null).ok_or_else(|| {
                 let ty = crate::pgtypes::type_name(list);
@@ -45,7 +49,7 @@ pub static SET_SLICE: Builtin = Builtin {
 };
 
 fn set(a: &Args<'_>) -> EvalResult<ArrayRef> {
-    let (list, value) = (Lists::new(a, 0)?.flat()?, Lists::new(a, 3)?.flat()?);
+    let (list, value) = (Lists::new(a, 0)?, Lists::new(a, 3)?);
     let ((from, sf), (to, st)) = (a.lanes::<Int32Type>(1)?, a.lanes::<Int32Type>(2)?);
     let values = list.list.values();
     let nothing = new_null_array(values.data_type(), 1);

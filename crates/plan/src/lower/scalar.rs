@@ -259,6 +259,10 @@ fn call(f: &ScalarFunction, whole: &Expr, schema: &DFSchema) -> Result<Scalar> {
             "compute it before the row is inserted, or in the SELECT that reads the view",
         ));
     }
+    if f.name() == crate::functions::list_more::UNJOINED_NAME {
+        let what = "an aggregate of arrays that need not have the same dimensions is not offered in a view";
+        return Err(PlanError::unsupported(what, "aggregate to_json(a), or the elements"));
+    }
     let ty = output_type(&whole.get_type(schema)?);
     if !is_supported(&ty) {
         return Err(PlanError::unsupported(

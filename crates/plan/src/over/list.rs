@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 
 use super::frame::Frames;
 use super::{TakingPart, index};
+use crate::functions::list_more::accumulated;
 use crate::functions::{EvalError, EvalResult};
 
 /// Most items, or bytes of text, of one column of results: with growing frames they are as many as the square of the rows.
@@ -35,12 +36,14 @@ pub(super) fn arrays(arg: &ArrayRef, output: &DataType, part: &TakingPart, frame
         valid.push(rows.len() > before);
     }
     let items = take(arg, &UInt32Array::from(rows), None)?;
-    Ok(Arc::new(ListArray::try_new(
+    let lists: ArrayRef = Arc::new(ListArray::try_new(
         Arc::clone(field),
         OffsetBuffer::from_lengths(lengths),
         items,
         Some(NullBuffer::from(valid)),
-    )?))
+    )?);
+    accumulated(&lists)?;
+    Ok(lists)
 }
 
 pub(super) fn strings(

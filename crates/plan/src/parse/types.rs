@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo};
+use regauge_types::arrays::{DIMS_MAX, depth};
 
 use crate::error::PlanError;
 use crate::functions::precision;
@@ -64,10 +65,14 @@ pub(crate) fn column_type(ty: &ast::DataType) -> Result<(DataType, Option<u64>),
         T::Array(of) => match of {
             ast::ArrayElemTypeDef::AngleBracket(of)
             | ast::ArrayElemTypeDef::SquareBracket(of, _)
-            | ast::ArrayElemTypeDef::Parenthesis(of) => match column_type(of)? {
-                (DataType::List(_), _) => Err(refused(ty, "an array has one dimension here: write the type with one []")),
-                (of, modifier) => Ok((crate::pgtypes::list_of(of), modifier)),
-            },
+            | ast::ArrayElemTypeDef::Parenthesis(of) => {
+                let (of, modifier) = column_type(of)?;
+                if depth(&of) >= DIMS_MAX {
+                    let message = format!("number of array dimensions exceeds the maximum allowed ({DIMS_MAX})");
+                    return Err(PlanError::invalid("54000", message));
+                }
+                Ok((crate::pgtypes::list_of(of), modifier))
+            }
             ast::ArrayElemTypeDef::None => Err(refused(ty, "write integer[]")),
         },
         T::Custom(name, _)

@@ -96,7 +96,9 @@ pub fn type_name(ty: &DataType) -> String {
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
         DataType::Interval(_) => "interval",
         DataType::Null => "unknown",
-        DataType::List(item) | DataType::LargeList(item) => return format!("{}[]", type_name(item.data_type())),
+        // of any number of dimensions
+        DataType::List(_) => return format!("{}[]", type_name(regauge_types::arrays::leaf(ty))),
+        DataType::LargeList(item) => return format!("{}[]", type_name(item.data_type())),
         other => return other.to_string(),
     }
     .to_string()

@@ -6,13 +6,14 @@ use super::{
     message::utf8,
 };
 use arrow::{
-    array::{Array, ArrayRef, ListArray, StringArray, new_empty_array, new_null_array},
-    buffer::OffsetBuffer,
+    array::{Array, ArrayRef, StringArray, new_empty_array, new_null_array},
     compute::concat,
     datatypes::DataType,
 };
 use bytes::{Buf, Bytes};
 use regauge_plan::functions::cast::cast_column;
+use regauge_plan::flowplan::types::sql_name;
+use regauge_types::arrays;
 use regauge_views::{
     Datum, Error, Result, Value,
     error::sqlstate as code,
@@ -25,8 +26,8 @@ use std::sync::Arc;
 
 /// A parameter's value.
 pub fn value(ty: &DataType, bytes: Option<&Bytes>, binary: bool) -> Result<ArrayRef> {
-    if let (DataType::List(item), Some(bytes)) = (ty, bytes) {
-        return if binary { elements(ty, item.data_type(), bytes.clone()) } else { list(ty, text(bytes)?) };
+    if let (DataType::List(_), Some(bytes)) = (ty, bytes) {
+        return if binary { elements(ty, arrays::leaf(ty), bytes.clone()) } else { list(ty, text(bytes)?) };
     }
     let value = match bytes {
         None if ty.is_nested() => return Ok(new_null_array(ty, 1)),
@@ -60,14 +61,22 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     let word = |rest: &mut Bytes| if rest.len() < 4 { Err(wrong()) } else { Ok(rest.get_i32()) };
     let n_dimensions = word(&mut rest)?;
     let (_, of) = (word(&mut rest)?, word(&mut rest)?);
-    let n = match n_dimensions {
-        0 => 0,
-        1 => {
-            let (n, _) = (word(&mut rest)?, word(&mut rest)?);
-            usize::try_from(n).ok().filter(|n| *n <= rest.len()).ok_or_else(wrong)?
-        }
-        _ => return Err(Error::unsupported("arrays of several dimensions are not offered")),
-    };
+    let n_dimensions = usize::try_from(n_dimensions).ok().filter(|n| *n <= arrays::DIMS_MAX).ok_or_else(wrong)?;
+    if n_dimensions > 0 && n_dimensions != arrays::depth(ty) {
+        let message = format!("an array of {n_dimensions} dimensions is none of type {} here", sql_name(ty));
+        return Err(Error::unsupported(message).hint("declare the column with as many pairs of brackets as its arrays have dimensions"));
+    }
+    let mut dims = Vec::with_capacity(n_dimensions);
+    for _ in 0..n_dimensions {
+        let (n, _) = (word(&mut rest)?, word(&mut rest)?);
+        dims.push(usize::try_from(n).map_err(|_| wrong())?);
+    }
+    // a length of zero leaves no dimensions
+    let n = if dims.is_empty() { Some(0) } else { dims.iter().try_fold(1_usize, |n, dim| n.checked_mul(*dim)) };
+    let n = n.filter(|n| *n <= rest.len()).ok_or_else(wrong)?;
+    if n == 0 {
+        dims.clear();
+    }
     let mut values = Vec::with_capacity(n);
     for _ in 0..n {
         let len = word(&mut rest)?;
@@ -82,9 +91,7 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     }
     let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
     let values = if values.is_empty() { new_empty_array(item) } else { concat(&values).map_err(Error::arrow)? };
-    let DataType::List(field) = ty else { return Err(wrong()) };
-    let list = ListArray::try_new(field.clone(), OffsetBuffer::from_lengths([n]), values, None);
-    Ok(Arc::new(list.map_err(Error::arrow)?))
+    arrays::build(ty, values, &[Some(dims)]).map_err(Error::arrow)
 }
 
 /// An oid as the bigint that it is here.

@@ -24,6 +24,7 @@ use regauge_plan::{
     functions::cast::text_column,
     local::{self, Zone},
 };
+use regauge_types::arrays;
 use regauge_views::{
     Datum, Error, Result, Value,
     error::sqlstate as code,
@@ -64,7 +65,7 @@ impl Encoder {
             let ty = native(column.data_type());
             let column = match column.data_type() {
                 own if *own == ty => column.clone(),
-                // an array of arrays goes as text, and so does a row
+                // a row goes as text
                 DataType::List(_) | DataType::Struct(_) if ty == DataType::Utf8 => {
                     text_column(column).map_err(|e| Error::from_eval(&e))?
                 }
@@ -285,6 +286,15 @@ fn fours(mut value: u128) -> Vec<u16> {
 fn list_text(out: &mut BytesMut, column: &ListArray, scalar: Scalar, row: usize, scratch: &mut String) {
     let items = column.value(row);
     out.put_u8(b'{');
+    if let Some(lists) = items.as_list_opt::<i32>() {
+        for i in 0..lists.len() {
+            if i > 0 {
+                out.put_u8(b',');
+            }
+            list_text(out, lists, scalar, i, scratch);
+        }
+        return out.put_u8(b'}');
+    }
     let mut item = BytesMut::new();
     for i in 0..items.len() {
         if i > 0 {
@@ -318,19 +328,21 @@ fn quoted(out: &mut BytesMut, item: &[u8]) {
 }
 
 fn list_binary(out: &mut BytesMut, column: &ListArray, scalar: Scalar, row: usize) {
-    let items = column.value(row);
-    out.put_i32(i32::from(!items.is_empty()));
-    out.put_i32(i32::from(items.null_count() > 0));
+    let (levels, leaves) = arrays::levels(column);
+    let (dims, places) = arrays::shape(&levels, row);
+    let int = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    out.put_i32(int(dims.len()));
+    out.put_i32(i32::from(places.clone().any(|i| leaves.is_null(i))));
     out.put_u32(scalar.oid());
-    if !items.is_empty() {
-        out.put_i32(i32::try_from(items.len()).unwrap_or(i32::MAX));
+    for n in dims {
+        out.put_i32(int(n));
         out.put_i32(1);
     }
-    for i in 0..items.len() {
-        if items.is_null(i) {
+    for i in places {
+        if leaves.is_null(i) {
             out.put_i32(-1);
         } else {
-            sized(out, false, |out| binary_value(out, items.as_ref(), scalar, i));
+            sized(out, false, |out| binary_value(out, leaves.as_ref(), scalar, i));
         }
     }
 }
@@ -363,6 +375,27 @@ mod tests {
         assert_eq!(encoded(max, 38)[..4], [10, -1, 0, 38]);
         assert_eq!(encoded(max, 38)[13], 9900);
         assert_eq!(encoded(1, 38), [1, -10, 0, 38, 100]);
+    }
+
+    #[test]
+    fn an_array_of_several_dimensions_is_written_with_the_length_of_each() {
+        let leaves: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![Some(1), None, Some(3), Some(4)]));
+        let shapes = [Some(vec![2, 2]), Some(vec![])];
+        let column = arrays::build(&arrays::nest(DataType::Int32, 2), leaves, &shapes).expect("a square");
+        let schema = Arc::new(Schema::new(vec![Field::new("l", column.data_type().clone(), true)]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![column]).expect("batch");
+        let written = |binary: bool, row: usize| {
+            let mut shapes = Shape::of(&schema);
+            shapes.iter_mut().for_each(|shape| shape.binary = binary);
+            let mut out = BytesMut::new();
+            Encoder::new(&batch, &shapes, Zone::UTC).expect("native").row(row, &mut out).expect("small");
+            out[11..].to_vec()
+        };
+        assert_eq!(written(false, 0), b"{{1,NULL},{3,4}}");
+        assert_eq!(written(false, 1), b"{}");
+        let words = |bytes: Vec<u8>| bytes.chunks(4).map(|w| i32::from_be_bytes(w.try_into().expect("4"))).collect::<Vec<_>>();
+        assert_eq!(words(written(true, 0)), [2, 1, 23, 2, 1, 2, 1, 4, 1, -1, 4, 3, 4, 4]);
+        assert_eq!(words(written(true, 1)), [0, 0, 23]);
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn values(value: &Option<bytes::Bytes>) {
         DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true))),
         DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
+        regauge_types::arrays::nest(DataType::Int32, 2),
     ] {
         for binary in [false, true] {
             let _ = decode::value(&ty, value.as_ref(), binary);

@@ -111,9 +111,9 @@ impl Type {
     #[must_use]
     pub fn of(ty: &DataType) -> Type {
         match ty {
+            // of any number of dimensions
             DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => match Type::of(item.data_type()) {
-                Type::Scalar(scalar) => Type::Array(scalar),
-                Type::Array(_) => Type::Scalar(Scalar::Text),
+                Type::Scalar(scalar) | Type::Array(scalar) => Type::Array(scalar),
             },
             other => Type::Scalar(scalar(other)),
         }

@@ -168,8 +168,8 @@ pub fn of_column(ty: &DataType, chars_max: Option<u64>) -> (i64, i64) {
         // numeric without precision
         DataType::Decimal128(38, 16) => plain(1700),
         DataType::Decimal128(p, s) => (1700, ((i64::from(*p) << 16) | i64::from(*s & 0x7f)) + 4),
-        DataType::List(item) => {
-            let (oid, typmod) = of_column(item.data_type(), chars_max);
+        DataType::List(_) => {
+            let (oid, typmod) = of_column(regauge_types::arrays::leaf(ty), chars_max);
             (by_oid(oid).map_or(0, |t| t.array), typmod)
         }
         _ => plain(25),

@@ -53,3 +53,14 @@ fn lines() -> String {
 fn stored_bytes_are_those_of_the_first_release() {
     assert_eq!(lines(), include_str!("golden.txt"), "never adapt golden.txt: give the new bytes a new format version");
 }
+
+#[test]
+fn keys_of_arrays_of_several_dimensions_are_their_elements_and_then_their_dimensions() {
+    use arrow::datatypes::DataType;
+    let leaves: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
+    let ty = regauge_types::arrays::nest(DataType::Int32, 2);
+    let column = regauge_types::arrays::build(&ty, leaves, &[Some(vec![2, 1]), None, Some(vec![])]).unwrap();
+    let keys = key::encode(&[column], 3).unwrap();
+    let one = "01018000000000000001ff000000000200000001";
+    assert_eq!(keys.iter().map(hex).collect::<Vec<_>>(), [one, "ff", "0100"]);
+}

@@ -81,6 +81,7 @@ mod tests {
     fn every_name_leads_back_to_its_type() {
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let list = DataType::new_list(DataType::Decimal128(38, 16), true);
+        let deep = regauge_types::arrays::nest(DataType::Int32, 3);
         for ty in [
             DataType::Boolean,
             DataType::Int16,
@@ -90,6 +91,7 @@ mod tests {
             DataType::Utf8View,
             utc,
             list,
+            deep,
         ] {
             assert_eq!(parse(&name(&ty)), Some(ty));
         }

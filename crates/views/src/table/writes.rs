@@ -272,14 +272,7 @@ pub fn fit_chars(relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> 
     for (at, column) in relation.columns.iter().enumerate() {
         let Some(max) = column.chars_max else { continue };
         let given = rows.column(at);
-        if let Some(list) = given.as_list_opt::<i32>() {
-            let (field, offsets, values, nulls) = list.clone().into_parts();
-            let fitted = match fitted(column, max, &values)? {
-                Some(values) => ListArray::try_new(field, offsets, values, nulls).map_err(Error::arrow)?,
-                None => continue,
-            };
-            columns.get_or_insert_with(|| rows.columns().to_vec())[at] = Arc::new(fitted);
-        } else if let Some(fitted) = fitted(column, max, given)? {
+        if let Some(fitted) = fitted_all(column, max, given)? {
             columns.get_or_insert_with(|| rows.columns().to_vec())[at] = fitted;
         }
     }
@@ -287,6 +280,14 @@ pub fn fit_chars(relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> 
         None => Ok(rows),
         Some(columns) => RecordBatch::try_new(rows.schema(), columns).map_err(Error::arrow),
     }
+}
+
+/// The same within arrays, however many dimensions they have.
+fn fitted_all(column: &Column, max: u64, values: &ArrayRef) -> Result<Option<ArrayRef>> {
+    let Some(list) = values.as_list_opt::<i32>() else { return fitted(column, max, values) };
+    let (field, offsets, items, nulls) = list.clone().into_parts();
+    let Some(items) = fitted_all(column, max, &items)? else { return Ok(None) };
+    Ok(Some(Arc::new(ListArray::try_new(field, offsets, items, nulls).map_err(Error::arrow)?)))
 }
 
 /// Values that fit their type's modifier; none if they are as they were.

@@ -7,7 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringBuild
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field};
 use regauge_plan::flowplan::{AggCall, AggFunc};
+use regauge_plan::functions::list_more::not_accumulated;
 use regauge_state::{OrderedGroups, canonical_floats};
+use regauge_types::arrays::misfit;
 use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::{Accumulator, Rows, Values};
@@ -103,7 +105,15 @@ impl Accumulator for Lists {
     }
 
     fn values(&self, groups: &[u32]) -> Result<Values, FlowError> {
-        Ok((if self.is_string { self.strings(groups) } else { self.arrays(groups) }, Vec::new()))
+        if self.is_string {
+            return Ok((self.strings(groups), Vec::new()));
+        }
+        let arrays = self.arrays(groups);
+        // arrays of arrays are some only where all are alike
+        let lists = arrays.as_list::<i32>();
+        let misfits = (0..lists.len()).filter_map(|row| misfit(lists, row).map(|why| (row, not_accumulated(why))));
+        let misfits = misfits.collect();
+        Ok((arrays, misfits))
     }
 
     fn clear(&mut self, group: u32) -> Result<(), FlowError> {
