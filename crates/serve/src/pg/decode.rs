@@ -11,8 +11,8 @@ use arrow::{
     datatypes::DataType,
 };
 use bytes::{Buf, Bytes};
-use regauge_plan::functions::cast::cast_column;
 use regauge_plan::flowplan::types::sql_name;
+use regauge_plan::functions::cast::cast_column;
 use regauge_types::arrays;
 use regauge_views::{
     Datum, Error, Result, Value,
@@ -64,7 +64,9 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     let n_dimensions = usize::try_from(n_dimensions).ok().filter(|n| *n <= arrays::DIMS_MAX).ok_or_else(wrong)?;
     if n_dimensions > 0 && n_dimensions != arrays::depth(ty) {
         let message = format!("an array of {n_dimensions} dimensions is none of type {} here", sql_name(ty));
-        return Err(Error::unsupported(message).hint("declare the column with as many pairs of brackets as its arrays have dimensions"));
+        return Err(
+            Error::unsupported(message).hint("declare the column with as many pairs of brackets as its arrays have dimensions")
+        );
     }
     let mut dims = Vec::with_capacity(n_dimensions);
     for _ in 0..n_dimensions {
