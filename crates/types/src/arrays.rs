@@ -105,12 +105,7 @@ pub fn build(ty: &DataType, leaves: ArrayRef, shapes: &[Option<Vec<usize>>]) -> 
     build_level(ty, leaves, shapes, 0)
 }
 
-fn build_level(
-    ty: &DataType,
-    leaves: ArrayRef,
-    shapes: &[Option<Vec<usize>>],
-    level: usize,
-) -> Result<ArrayRef, ArrowError> {
+fn build_level(ty: &DataType, leaves: ArrayRef, shapes: &[Option<Vec<usize>>], level: usize) -> Result<ArrayRef, ArrowError> {
     let DataType::List(field) = ty else { return Ok(leaves) };
     let items = build_level(field.data_type(), leaves, shapes, level + 1)?;
     let mut lengths = vec![];

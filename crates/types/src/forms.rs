@@ -107,7 +107,11 @@ enum Values {
     Spans(Vec<Option<IntervalMonthDayNano>>),
     Texts(Vec<Option<String>>),
     /// Arrays of so many dimensions, and their elements.
-    Lists { depth: usize, shapes: Vec<Option<Vec<usize>>>, items: Box<Values> },
+    Lists {
+        depth: usize,
+        shapes: Vec<Option<Vec<usize>>>,
+        items: Box<Values>,
+    },
 }
 
 impl Values {

@@ -60,7 +60,9 @@ fn unfold(t: &mut TableFactor) {
         }
         TableFactor::NestedJoin { table_with_joins, .. } => return lateral(table_with_joins),
         // as it is written: what stands here for another call comes later
-        TableFactor::UNNEST { array_exprs, .. } => return array_exprs.iter_mut().for_each(|e| *e = spelling::flat(spelling::take(e))),
+        TableFactor::UNNEST { array_exprs, .. } => {
+            return array_exprs.iter_mut().for_each(|e| *e = spelling::flat(spelling::take(e)));
+        }
         _ => return,
     };
     let Some(name) = function_name(&name) else { return };

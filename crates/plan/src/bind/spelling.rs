@@ -364,9 +364,9 @@ fn is_array(e: &Expr) -> bool {
         Expr::Nested(inner) => is_array(inner),
         Expr::Cast { data_type: ast::DataType::Array(_), array: false, .. } => true,
         Expr::Function(f) => match f.name.0.as_slice() {
-            [one] => one.as_ident().is_some_and(|i| {
-                matches!(i.value.as_str(), "make_array") || i.value == crate::functions::list_more::ARRAYS.name
-            }),
+            [one] => one
+                .as_ident()
+                .is_some_and(|i| matches!(i.value.as_str(), "make_array") || i.value == crate::functions::list_more::ARRAYS.name),
             _ => false,
         },
         _ => false,

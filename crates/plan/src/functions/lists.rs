@@ -82,8 +82,7 @@ fn bind_values(name: &str, types: &[DataType], n: usize, ret: fn(&DataType) -> D
     if values.len() != n {
         return Err(undefined(name, types));
     }
-    let common =
-        values.iter().try_fold(list.clone(), |so_far, value| beside(&so_far, value).map(|of| alike(of, &so_far)));
+    let common = values.iter().try_fold(list.clone(), |so_far, value| beside(&so_far, value).map(|of| alike(of, &so_far)));
     let common = common.ok_or_else(|| undefined(name, types))?;
     let (of, ret) = (leaf(&common).clone(), ret(&common));
     let args = std::iter::once(common).chain(values.iter().map(|_| of.clone())).collect();
@@ -117,7 +116,6 @@ pub(super) fn refuse_deep(name: &str, types: &[DataType]) -> EvalResult<()> {
     };
     Err(EvalError::new(code, message))
 }
-
 
 fn integer(_: &DataType) -> DataType {
     DataType::Int32
@@ -482,13 +480,7 @@ entry!(ARRAY_REPLACE, "array_replace", |types| bind_values("array_replace", type
     }
     Ok(build(args.ret, take(&values, &UInt32Array::from(places), None)?, &shapes)?)
 });
-entry!(
-    ARRAY_APPEND,
-    "array_append",
-    |types| bind_values("array_append", types, 1, same),
-    true,
-    |args| joined(args, 0, Some(1))
-);
+entry!(ARRAY_APPEND, "array_append", |types| bind_values("array_append", types, 1, same), true, |args| joined(args, 0, Some(1)));
 entry!(
     ARRAY_PREPEND,
     "array_prepend",

@@ -13,8 +13,8 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, SortExpr};
 use datafusion::scalar::ScalarValue;
-use regauge_types::arrays::{depth, leaf};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use regauge_types::arrays::{depth, leaf};
 
 use super::bind::{is_int, is_jsonb, is_number};
 use super::error::EvalError;

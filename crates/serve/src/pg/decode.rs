@@ -11,8 +11,8 @@ use arrow::{
     datatypes::DataType,
 };
 use bytes::{Buf, Bytes};
-use regauge_plan::functions::cast::cast_column;
 use regauge_plan::flowplan::types::sql_name;
+use regauge_plan::functions::cast::cast_column;
 use regauge_types::arrays;
 use regauge_views::{
     Datum, Error, Result, Value,
@@ -64,7 +64,9 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     let n_dimensions = usize::try_from(n_dimensions).ok().filter(|n| *n <= arrays::DIMS_MAX).ok_or_else(wrong)?;
     if n_dimensions > 0 && n_dimensions != arrays::depth(ty) {
         let message = format!("an array of {n_dimensions} dimensions is none of type {} here", sql_name(ty));
-        return Err(Error::unsupported(message).hint("declare the column with as many pairs of brackets as its arrays have dimensions"));
+        return Err(
+            Error::unsupported(message).hint("declare the column with as many pairs of brackets as its arrays have dimensions")
+        );
     }
     let mut dims = Vec::with_capacity(n_dimensions);
     for _ in 0..n_dimensions {
@@ -243,6 +245,25 @@ mod tests {
     fn decoded(head: [u16; 4], digits: &[u16], precision: u8, scale: i8) -> Result<i128> {
         let words: Vec<u8> = head.iter().chain(digits).flat_map(|w| w.to_be_bytes()).collect();
         numeric(Bytes::from(words), precision, scale)
+    }
+
+    #[test]
+    fn an_array_of_several_dimensions_is_read_as_it_was_written_and_another_is_refused() {
+        let ty = arrays::nest(DataType::Int32, 2);
+        let words = |words: &[i32]| Bytes::from(words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>());
+        let read = |bytes: &[i32]| value(&ty, Some(&words(bytes)), true);
+        let shown = |array: ArrayRef| {
+            let text = regauge_plan::functions::cast::text_column(&array).expect("it has a text");
+            arrow::array::AsArray::as_string::<i32>(&text).value(0).to_owned()
+        };
+        assert_eq!(shown(read(&[2, 1, 23, 2, 1, 2, 1, 4, 1, -1, 4, 3, 4, 4]).expect("a square")), "{{1,NULL},{3,4}}");
+        assert_eq!(shown(read(&[0, 0, 23]).expect("an empty one")), "{}");
+        assert_eq!(shown(value(&ty, Some(&Bytes::from_static(b"{{1,NULL},{3,4}}")), false).expect("text")), "{{1,NULL},{3,4}}");
+        for wrong in
+            [vec![1, 0, 23, 1, 1, 4, 1], vec![2, 0, 23, 2, 1, i32::MAX, 1], vec![7, 0, 23], vec![-1, 0, 23], vec![2, 0, 23, 1]]
+        {
+            assert!(read(&wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]
