@@ -15,6 +15,7 @@ mod any_value;
 pub mod arith;
 mod array_agg;
 pub(crate) mod array_cast;
+mod array_extreme;
 pub mod assign;
 pub mod bind;
 pub mod bits;

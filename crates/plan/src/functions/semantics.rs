@@ -29,7 +29,7 @@ use super::cast::{self, cast_expr, cast_value};
 use super::error::{EvalError, EvalResult};
 use super::over::PgWindow;
 use super::udf::PgFunction;
-use super::{arith, array_agg, branches, equality, function, list_more, lists, planner, quantified, text};
+use super::{arith, array_agg, array_extreme, branches, equality, function, list_more, lists, planner, quantified, text};
 use crate::flowplan::Spread;
 use crate::pgtypes::type_name;
 use crate::value::Value;
@@ -273,6 +273,11 @@ impl Rewriter<'_> {
                 self.numbers_only(&f)?;
                 if f.func.name() == "array_agg" && self.are_nested(&f.params.args)? && !array_agg::is_free(&f.params.args) {
                     f.func = array_agg::of_arrays();
+                }
+                if let "min" | "max" = f.func.name()
+                    && self.are_deep(&f.params.args)?
+                {
+                    f.func = array_extreme::of_arrays(f.func.name() == "max");
                 }
                 // DataFusion hands the order's columns to all of them
                 if !sees_order(f.func.name()) {

@@ -248,6 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn an_array_of_several_dimensions_is_read_as_it_was_written_and_another_is_refused() {
+        let ty = arrays::nest(DataType::Int32, 2);
+        let words = |words: &[i32]| Bytes::from(words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>());
+        let read = |bytes: &[i32]| value(&ty, Some(&words(bytes)), true);
+        let shown = |array: ArrayRef| {
+            let text = regauge_plan::functions::cast::text_column(&array).expect("it has a text");
+            arrow::array::AsArray::as_string::<i32>(&text).value(0).to_owned()
+        };
+        assert_eq!(shown(read(&[2, 1, 23, 2, 1, 2, 1, 4, 1, -1, 4, 3, 4, 4]).expect("a square")), "{{1,NULL},{3,4}}");
+        assert_eq!(shown(read(&[0, 0, 23]).expect("an empty one")), "{}");
+        assert_eq!(shown(value(&ty, Some(&Bytes::from_static(b"{{1,NULL},{3,4}}")), false).expect("text")), "{{1,NULL},{3,4}}");
+        for wrong in
+            [vec![1, 0, 23, 1, 1, 4, 1], vec![2, 0, 23, 2, 1, i32::MAX, 1], vec![7, 0, 23], vec![-1, 0, 23], vec![2, 0, 23, 1]]
+        {
+            assert!(read(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_numeric_reads_as_its_digits_say() {
         assert_eq!(decoded([3, 1, 0, 2], &[1, 2345, 6700], 38, 2).expect("fits"), 1_234_567);
         assert_eq!(decoded([3, 1, 0x4000, 2], &[1, 2345, 6789], 38, 2).expect("rounded"), -1_234_568);
