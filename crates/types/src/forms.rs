@@ -177,6 +177,8 @@ impl Values {
                     (0, _) => vec![],
                     (n, 1) => vec![n],
                     (n, depth) => {
+                        let [written] = take(bytes)?;
+                        (usize::from(written) == depth).then_some(())?;
                         let dim = |_| Some(usize::try_from(u32::from_be_bytes(take(bytes)?)).unwrap_or(usize::MAX));
                         let dims = (0..depth).map(dim).collect::<Option<Vec<_>>>()?;
                         let product = dims.iter().try_fold(1_usize, |product, n| product.checked_mul(*n));

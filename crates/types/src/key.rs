@@ -8,7 +8,8 @@
 //! bool                1 byte       numbers, dates, times: 8 bytes of i64, sign bit flipped, big-endian (all widths alike)
 //! decimal, interval  16 bytes of i128, likewise          float: 8 bytes of f64 bits, positive: sign set, negative: inverted
 //! text, bytes        each 00 as 00 ff, then 00 00        list: elements as values, then 00 (values have markers 01 or ff)
-//! lists of lists: their elements as one list, then, if there are any, the length of each dimension in 4 bytes, big-endian
+//! lists of lists: their elements as one list, then, if there are any, the number of dimensions in a byte and the length of each in 4
+//! bytes, big-endian
 //! jsonb (LargeUtf8)  as bytes: those of [`crate::jsonb`]
 //!
 //! exact: the same, and behind it what tells equal values apart that are written differently:
@@ -227,7 +228,8 @@ impl<'a> Column<'a> {
             Payload::List(levels, items) => {
                 let (dims, range) = arrays::shape(levels, row);
                 let put_dims = |out: &mut Vec<u8>| {
-                    if levels.len() > 1 {
+                    if levels.len() > 1 && !dims.is_empty() {
+                        out.push(u8::try_from(dims.len()).unwrap_or(u8::MAX));
                         dims.iter().for_each(|n| out.extend_from_slice(&u32::try_from(*n).unwrap_or(u32::MAX).to_be_bytes()));
                     }
                 };

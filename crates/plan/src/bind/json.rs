@@ -55,6 +55,10 @@ pub(super) fn aliases(query: &mut Query) -> Result<(), PlanError> {
     impl VisitorMut for V {
         type Break = PlanError;
         fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<PlanError> {
+            // as it is written: what stands for another call comes from here on
+            if let TableFactor::UNNEST { array_exprs, .. } = factor {
+                array_exprs.iter_mut().for_each(|e| *e = super::spelling::flat(super::spelling::take(e)));
+            }
             for spelt in [json_record::spelt, rows_from::spelt] {
                 match spelt(factor) {
                     Ok(Some(query)) => *factor = query,

@@ -59,10 +59,6 @@ fn unfold(t: &mut TableFactor) {
             (name.clone(), args.clone(), alias.clone(), *with_ordinality)
         }
         TableFactor::NestedJoin { table_with_joins, .. } => return lateral(table_with_joins),
-        // as it is written: what stands here for another call comes later
-        TableFactor::UNNEST { array_exprs, .. } => {
-            return array_exprs.iter_mut().for_each(|e| *e = spelling::flat(spelling::take(e)));
-        }
         _ => return,
     };
     let Some(name) = function_name(&name) else { return };

@@ -83,10 +83,12 @@ pub(super) struct Literal {
 
 /// How many dimensions a literal says that it has: brackets before anything else. 0 of an empty one, and of what is none.
 pub(crate) fn dimensions(text: &str) -> usize {
-    let mut rest = text.trim_start();
+    // as PostgreSQL has it: other blanks belong to an element
+    let blank = |c: char| c.is_ascii_whitespace();
+    let mut rest = text.trim_start_matches(blank);
     let mut n = 0;
     while let Some(inner) = rest.strip_prefix('{') {
-        (n, rest) = (n + 1, inner.trim_start());
+        (n, rest) = (n + 1, inner.trim_start_matches(blank));
     }
     if n == 1 && rest.starts_with('}') { 0 } else { n }
 }

@@ -74,7 +74,9 @@ fn elements(array: &Expr, value: &Expr, rewriter: &Rewriter<'_>) -> Result<Optio
         // of several dimensions, if all of it is written out
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == ARRAYS.name => {
             let parts = args.iter().map(|part| elements(part, value, rewriter)).collect::<Result<Option<Vec<_>>>>()?;
-            Ok(parts.map(|parts| parts.concat()))
+            // who makes it says what is wrong with one whose parts are not alike
+            let alike = |parts: &Vec<Vec<Expr>>| parts.windows(2).all(|pair| pair[0].len() == pair[1].len());
+            Ok(parts.filter(alike).map(|parts| parts.concat()))
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
             let (Some(to), [arg]) = (cast_target(func), args.as_slice()) else { return Ok(None) };

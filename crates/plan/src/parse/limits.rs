@@ -69,6 +69,8 @@ pub(super) fn check(sql: &str, limits: &ParseLimits) -> Result<(), PlanError> {
     }
     let mut levels = vec![Level::default()];
     let (mut i, mut tokens) = (0, 0usize);
+    // `int[][]..` is a tree as deep as it has brackets, though none is open within another
+    let mut pairs = 0usize;
     while i < b.len() {
         let start = i;
         let c = b[i];
@@ -77,6 +79,11 @@ pub(super) fn check(sql: &str, limits: &ParseLimits) -> Result<(), PlanError> {
             continue;
         }
         let Some(level) = levels.last_mut() else { break };
+        match c {
+            b']' => pairs += 1,
+            b'[' | b'0'..=b'9' => {}
+            _ => pairs = 0,
+        }
         match c {
             b'-' if b.get(i) == Some(&b'-') => {
                 i += b[i..].iter().position(|c| *c == b'\n').unwrap_or(b.len() - i);
@@ -122,7 +129,7 @@ pub(super) fn check(sql: &str, limits: &ParseLimits) -> Result<(), PlanError> {
         if tokens > limits.tokens_max {
             return over("statement has too many words and symbols", limits.tokens_max);
         }
-        if levels.len() > limits.nesting_max + 1 {
+        if levels.len() > limits.nesting_max + 1 || pairs > limits.nesting_max {
             return over("statement is nested too deeply", limits.nesting_max);
         }
         if let Some(level) = levels.last() {

@@ -62,12 +62,6 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     let n_dimensions = word(&mut rest)?;
     let (_, of) = (word(&mut rest)?, word(&mut rest)?);
     let n_dimensions = usize::try_from(n_dimensions).ok().filter(|n| *n <= arrays::DIMS_MAX).ok_or_else(wrong)?;
-    if n_dimensions > 0 && n_dimensions != arrays::depth(ty) {
-        let message = format!("an array of {n_dimensions} dimensions is none of type {} here", sql_name(ty));
-        return Err(
-            Error::unsupported(message).hint("declare the column with as many pairs of brackets as its arrays have dimensions")
-        );
-    }
     let mut dims = Vec::with_capacity(n_dimensions);
     for _ in 0..n_dimensions {
         let (n, _) = (word(&mut rest)?, word(&mut rest)?);
@@ -78,6 +72,12 @@ fn elements(ty: &DataType, item: &DataType, mut rest: Bytes) -> Result<ArrayRef>
     let n = n.filter(|n| *n <= rest.len()).ok_or_else(wrong)?;
     if n == 0 {
         dims.clear();
+    }
+    if !dims.is_empty() && n_dimensions != arrays::depth(ty) {
+        let message = format!("an array of {n_dimensions} dimensions is none of type {} here", sql_name(ty));
+        return Err(
+            Error::unsupported(message).hint("declare the column with as many pairs of brackets as its arrays have dimensions")
+        );
     }
     let mut values = Vec::with_capacity(n);
     for _ in 0..n {

@@ -61,6 +61,6 @@ fn keys_of_arrays_of_several_dimensions_are_their_elements_and_then_their_dimens
     let ty = regauge_types::arrays::nest(DataType::Int32, 2);
     let column = regauge_types::arrays::build(&ty, leaves, &[Some(vec![2, 1]), None, Some(vec![])]).unwrap();
     let keys = key::encode(&[column], 3).unwrap();
-    let one = "01018000000000000001ff000000000200000001";
+    let one = "01018000000000000001ff00020000000200000001";
     assert_eq!(keys.iter().map(hex).collect::<Vec<_>>(), [one, "ff", "0100"]);
 }
