@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, ListArray, UInt32Array};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::array_agg::ArrayAgg;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
+use regauge_types::key::{KeyOrder, encode_ordered};
 
 use super::arith::bind_names;
 use super::error::EvalError;
@@ -69,33 +70,57 @@ impl AggregateUDFImpl for Joined {
         self.inner.state_fields(args)
     }
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
-        Ok(Box::new(Judged(self.inner.accumulator(args)?)))
+        // different values are ordered by themselves, which DataFusion does not know of arrays
+        let order = args.order_bys.first().filter(|_| args.is_distinct);
+        let order =
+            order.map(|s| KeyOrder { descending: s.options.descending, nulls_first: s.options.nulls_first, exact: false });
+        Ok(Box::new(Judged { inner: self.inner.accumulator(args)?, order }))
     }
 }
 
 #[derive(Debug)]
-struct Judged(Box<dyn Accumulator>);
+struct Judged {
+    inner: Box<dyn Accumulator>,
+    /// Of different values.
+    order: Option<KeyOrder>,
+}
+
+/// A list's arrays in an order.
+fn sorted(list: &ListArray, order: KeyOrder) -> DfResult<ListArray> {
+    let (field, offsets, items, nulls) = list.clone().into_parts();
+    let keys = encode_ordered(std::slice::from_ref(&items), &[order], items.len());
+    let keys = keys.map_err(|e| EvalError::new("0A000", e.to_string()))?;
+    let mut places: Vec<usize> = (0..items.len()).collect();
+    places.sort_by(|a, b| keys.get(*a).cmp(keys.get(*b)));
+    let places = places.into_iter().map(|at| u32::try_from(at).unwrap_or(u32::MAX)).collect::<UInt32Array>();
+    let items = arrow::compute::take(&items, &places, None)?;
+    Ok(ListArray::try_new(field, offsets, items, nulls)?)
+}
 
 impl Accumulator for Judged {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        self.0.update_batch(values)
+        self.inner.update_batch(values)
     }
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
-        let value = self.0.evaluate()?;
-        if let ScalarValue::List(list) = &value {
-            let list: ArrayRef = Arc::<arrow::array::ListArray>::clone(list);
-            accumulated(&list)?;
-        }
-        Ok(value)
+        let ScalarValue::List(list) = self.inner.evaluate()? else {
+            return Err(EvalError::internal("array_agg of what is no list").into());
+        };
+        let list = match self.order {
+            Some(order) if list.is_valid(0) => Arc::new(sorted(&list, order)?),
+            _ => list,
+        };
+        let judged: ArrayRef = Arc::<ListArray>::clone(&list);
+        accumulated(&judged)?;
+        Ok(ScalarValue::List(list))
     }
     fn size(&self) -> usize {
-        size_of::<Self>() + self.0.size()
+        size_of::<Self>() + self.inner.size()
     }
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        self.0.state()
+        self.inner.state()
     }
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
-        self.0.merge_batch(states)
+        self.inner.merge_batch(states)
     }
 }
 

@@ -96,10 +96,16 @@ fn analyze_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     }
     let mut rewriter = Rewriter { schema: &schema };
     let names = NamePreserver::new(&plan);
+    let is_sort = matches!(plan, LogicalPlan::Sort(_));
     let plan = plan
         .map_expressions(|expr| {
             let name = names.save(&expr);
-            expr.rewrite(&mut rewriter).map(|t| t.update_data(|e| name.restore(e)))
+            let mut rewritten = expr.rewrite(&mut rewriter)?;
+            // whose order DataFusion does not know
+            if is_sort && depth(&rewriter.type_of(&rewritten.data)?) > 1 {
+                rewritten = Transformed::yes(rewriter.key(rewritten.data)?);
+            }
+            Ok(rewritten.update_data(|e| name.restore(e)))
         })?
         .data;
     let plan = match plan {
@@ -278,6 +284,13 @@ impl Rewriter<'_> {
                     && self.are_deep(&f.params.args)?
                 {
                     f.func = array_extreme::of_arrays(f.func.name() == "max");
+                }
+                if !f.params.distinct {
+                    for s in &mut f.params.order_by {
+                        if depth(&self.type_of(&s.expr)?) > 1 {
+                            s.expr = self.key(std::mem::take(&mut s.expr))?;
+                        }
+                    }
                 }
                 // DataFusion hands the order's columns to all of them
                 if !sees_order(f.func.name()) {
