@@ -114,7 +114,7 @@ fn batch(words: &[u64]) -> RecordBatch {
                 let shape = |v: &Option<u64>| v.map(|v| if v % 3 == 0 { vec![] } else { vec![1 + (v % 2) as usize, 2, 1] });
                 let shapes: Vec<_> = values.iter().map(shape).collect();
                 let n = shapes.iter().flatten().filter(|dims| !dims.is_empty()).map(|dims| dims.iter().product::<usize>()).sum();
-                let leaves = (0..n).map(|n: usize| (n % 5 != 0).then(|| format!("ü{n}"))).collect::<StringArray>();
+                let leaves = (0..n).map(|n: usize| (!n.is_multiple_of(5)).then(|| format!("ü{n}"))).collect::<StringArray>();
                 regauge_types::arrays::build(field.data_type(), Arc::new(leaves), &shapes).unwrap()
             }
             DataType::List(item) => {

@@ -212,7 +212,7 @@ pub(super) fn tree(text: &str) -> EvalResult<Json<'_>> {
 }
 
 /// The texts of an array argument's row; the place of the first NULL as error.
-pub(super) fn path_of<'a>(list: &'a super::lists::Lists, row: usize) -> EvalResult<Vec<Option<&'a str>>> {
+pub(super) fn path_of(list: &super::lists::Lists, row: usize) -> EvalResult<Vec<Option<&str>>> {
     let values = list.list.values();
     let values = values.as_string_opt::<i32>().ok_or_else(|| EvalError::internal("a path is an array of text"))?;
     Ok(list.range(row).map(|at| values.is_valid(at).then(|| values.value(at))).collect())
