@@ -21,12 +21,13 @@ use regauge_log::{
     state::LogState,
     testing::SimDisk,
 };
-use regauge_state::checkpoint::{Store, decode, encode};
+use regauge_state::checkpoint::{Place, Store, decode, encode};
 use regauge_types::{
     DataSetId, Env,
     env::{Disk, OpenMode},
 };
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -281,9 +282,12 @@ impl Target for CheckpointManifest {
     }
 }
 
-/// Files of blocks: the manifest that names them stays, so every byte that it names is vouched for.
+/// Files of blocks: the manifest that names them stays, so every byte that it names is vouched for: a block reads as it was written, or
+/// not at all.
 pub struct RunFile {
     seeds: Vec<Vec<u8>>,
+    /// What stands in the sound file, which is the first seed, and so the first input.
+    sound: HashMap<Place, Vec<u8>>,
     disk: Arc<SimDisk>,
     store: Store,
     run: PathBuf,
@@ -304,7 +308,7 @@ impl RunFile {
         manifest.disk.open(&run, OpenMode::CreateNew)?;
         let seeds = std::mem::take(&mut manifest.runs);
         manifest.store.load(no).context("the manifest is the folder's")?;
-        Ok(RunFile { seeds, disk: manifest.disk, store: manifest.store, run, no })
+        Ok(RunFile { seeds, sound: HashMap::new(), disk: manifest.disk, store: manifest.store, run, no })
     }
 }
 
@@ -322,7 +326,8 @@ impl Target for RunFile {
         let _ = self.store.check_run(1);
         for block in self.store.load(self.no).iter().flat_map(|manifest| &manifest.sections).flat_map(|section| &section.blocks) {
             if let Ok(bytes) = self.store.read(block) {
-                assert!(decode(&bytes).is_ok(), "a block that its checksum vouches for reads");
+                let sound = self.sound.entry(block.place).or_insert_with(|| bytes.clone());
+                assert!(*sound == bytes, "a block that its checksum vouches for is another one");
             }
         }
     }
