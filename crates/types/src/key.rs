@@ -17,7 +17,8 @@
 //! lists of lists of these: the key by value as bytes, then the exact one
 //! ```
 //! Two notions, never mixed: a key by its *value* groups, joins and looks up as SQL does; an *exact* key names a row as it is shown,
-//! so that what is taken back is what was given. Exact keys order as the others do, and each can be read back ([`from_exact`]).
+//! so that what is taken back is what was given. Exact keys order as the others do, but for arrays of one dimension of these, whose
+//! first elements decide exactly before the next are looked at; and each can be read back ([`from_exact`]).
 //! Unsigned 64-bit numbers above the signed range are refused by no one and wrap: we store none. A decimal's bytes are of its
 //! own scale: compare only within a column.
 
