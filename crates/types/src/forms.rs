@@ -164,9 +164,7 @@ impl Values {
             }
             Values::Lists { depth, shapes, items } => {
                 // what such arrays are ordered by stands first
-                if *depth > 1 {
-                    unescaped(bytes)?;
-                }
+                unescaped(bytes)?;
                 let mut n = 0_usize;
                 while *bytes.first()? != 0x00 {
                     items.read(bytes)?;

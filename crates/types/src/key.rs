@@ -14,11 +14,10 @@
 //!
 //! exact: the same, and behind it what tells equal values apart that are written differently:
 //! interval    months, days: 4 bytes of i32 each       jsonb    its text as bytes       float    -0 keeps its sign, below 0
-//! lists of lists of these: the key by value as bytes, then the exact one
+//! lists of these: the key by value as bytes, then the exact one
 //! ```
 //! Two notions, never mixed: a key by its *value* groups, joins and looks up as SQL does; an *exact* key names a row as it is shown,
-//! so that what is taken back is what was given. Exact keys order as the others do, but for arrays of one dimension of these, whose
-//! first elements decide exactly before the next are looked at; and each can be read back ([`from_exact`]).
+//! so that what is taken back is what was given. Exact keys order as the others do, and each can be read back ([`from_exact`]).
 //! Unsigned 64-bit numbers above the signed range are refused by no one and wrap: we store none. A decimal's bytes are of its
 //! own scale: compare only within a column.
 
@@ -234,7 +233,7 @@ impl<'a> Column<'a> {
                         dims.iter().for_each(|n| out.extend_from_slice(&u32::try_from(*n).unwrap_or(u32::MAX).to_be_bytes()));
                     }
                 };
-                if order.exact && levels.len() > 1 && crate::forms::has_forms(self.array.data_type()) {
+                if order.exact && crate::forms::has_forms(self.array.data_type()) {
                     let mut key = vec![];
                     range.clone().for_each(|item| items.put(item, KeyOrder::default(), &mut key));
                     key.push(0x00);
