@@ -4,6 +4,7 @@
 //! Idea: Z-sets of DBSP (Budiu et al., 2023) and the difference collections of differential dataflow (McSherry et al., 2013).
 
 use crate::{
+    alike,
     hash::{UnsupportedType, hash_columns},
     key,
 };
@@ -11,7 +12,10 @@ use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOpti
 use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
+
+/// Pairs of rows that are compared at a time: their keys fit in a cache.
+const PAIRS_AT_ONCE: usize = 8192;
 
 /// The multiplicities of a delta's rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,30 +155,36 @@ impl Delta {
     /// Cost: one hash and one map entry per row; rows are compared, and copied, only where hashes agree or a row goes.
     pub fn consolidate(&self) -> Result<Delta, UnsupportedType> {
         let n = self.n_rows();
-        let hashes = hash_columns(self.rows.columns(), n)?;
-        let mut first = HashMap::with_capacity_and_hasher(n, foldhash::fast::FixedState::with_seed(0));
-        // Rows whose hash stands elsewhere too, ascending.
-        let mut alike: Vec<u32> = Vec::new();
-        for (row, hash) in (0u32..).zip(&hashes) {
-            match first.entry(*hash) {
-                Entry::Vacant(entry) => drop(entry.insert((row, false))),
-                Entry::Occupied(mut entry) => {
-                    let (earlier, is_known) = entry.get_mut();
-                    if !std::mem::replace(is_known, true) {
-                        alike.push(*earlier);
-                    }
-                    alike.push(row);
-                }
-            }
-        }
-        drop(first);
-        alike.sort_unstable();
+        let pairs = alike::pairs(&hash_columns(self.rows.columns(), n)?);
         let mut sums: Vec<i64> = (0..n).map(|row| self.diff(row)).collect();
-        self.sum_alike(&alike, &mut sums)?;
+        let mut others = self.sum_pairs(&pairs, &mut sums)?;
+        others.sort_unstable();
+        self.sum_alike(&others, &mut sums)?;
         self.with_sums(sums)
     }
 
-    /// Moves the sums of equal rows among `alike` to the first of them.
+    /// Moves the multiplicity of each pair's second row to its first if they are equal; the second rows of the others.
+    fn sum_pairs(&self, pairs: &[(u32, u32)], sums: &mut [i64]) -> Result<Vec<u32>, UnsupportedType> {
+        let mut others = vec![];
+        for pairs in pairs.chunks(PAIRS_AT_ONCE) {
+            let (first, second): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+            let keys = |rows: Vec<u32>| {
+                let rows = take_rows(&self.rows, &UInt32Array::from(rows)).expect("row numbers lie within the batch");
+                key::encode_exact(rows.columns(), pairs.len())
+            };
+            let (a, b) = (keys(first)?, keys(second)?);
+            for (at, (first, second)) in pairs.iter().enumerate() {
+                if a.get(at) == b.get(at) {
+                    sums[*first as usize] += std::mem::take(&mut sums[*second as usize]);
+                } else {
+                    others.push(*second);
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// Moves the sums of equal rows among these to the first of them.
     fn sum_alike(&self, alike: &[u32], sums: &mut [i64]) -> Result<(), UnsupportedType> {
         if alike.is_empty() {
             return Ok(());

@@ -7,6 +7,7 @@
 //! Invariant: everything whose bytes reach a disk or a client is frozen here, with golden vectors in `tests/types/golden.txt`.
 //! It never knows: files of the log, SQL, plans, timely, protocols.
 
+mod alike;
 pub mod arrays;
 pub mod delta;
 pub mod digest;
@@ -19,6 +20,7 @@ pub mod ids;
 pub mod jsonb;
 pub mod key;
 mod real;
+pub mod side_by_side;
 pub mod token;
 
 pub use delta::{Delta, Diffs};
