@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, UInt32Type};
-use regauge_state::GroupIndex;
+use regauge_state::{Bits, GroupIndex};
 use regauge_types::hash::{self, hash_columns};
 
 use crate::operator::FlowError;
@@ -29,6 +29,9 @@ use crate::ops::parts::{batch, schema_of};
 
 /// Rows, or groups, of one image: bounds what is copied at once, and the offsets of text.
 pub(crate) const IMAGE_ROWS: usize = 65_536;
+
+/// As many changes are sorted by bucket: some hundred for each.
+const SORTED_IDS: usize = 65_536;
 
 /// Whose an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +58,7 @@ pub enum Step {
 pub struct Image {
     /// Which table of the operator's it is; its own numbering.
     pub part: u32,
-    /// Whose; changes are not sorted by bucket, their keys tell.
+    /// Whose; few changes are not sorted by bucket, their keys tell.
     pub of: Of,
     /// Whether it adds to those before it or replaces something in them.
     pub step: Step,
@@ -90,6 +93,11 @@ impl Image {
     /// What changed, of any bucket.
     pub(crate) fn change(part: u32, step: Step, tables: Vec<RecordBatch>) -> Image {
         Image { part, of: Of::All, step, tables }
+    }
+
+    /// Whether it may have something of a bucket among these.
+    pub(crate) fn is_within(&self, buckets: &std::ops::Range<usize>) -> bool {
+        self.bucket().is_none_or(|bucket| buckets.contains(&bucket.into()))
     }
 
     /// Its bucket, if it is of one.
@@ -232,6 +240,26 @@ pub(crate) fn by_bucket(index: &GroupIndex) -> impl Iterator<Item = (usize, Vec<
 pub(crate) fn of_bucket(index: &GroupIndex, bucket: usize) -> Vec<(usize, Vec<u32>)> {
     let ids = index.bucket(bucket);
     ids.chunks(IMAGE_ROWS).map(|ids| (bucket, ids.to_vec())).collect()
+}
+
+/// Changed entries, a piece for each image: whose they are, and their ids. Many are sorted by bucket, of which `bucket` has the ids: then who needs some
+/// buckets need not look at the others' changes.
+pub(crate) fn changed(ids: &[u32], bucket: impl Fn(usize) -> Vec<u32>) -> Vec<(Of, Vec<u32>)> {
+    if ids.len() < SORTED_IDS {
+        return ids.chunks(IMAGE_ROWS).map(|ids| (Of::All, ids.to_vec())).collect();
+    }
+    let mut marked = Bits::default();
+    for id in ids {
+        marked.insert(*id);
+    }
+    let mut pieces = Vec::new();
+    for no in 0..=u8::MAX {
+        let mut ids = bucket(no.into());
+        ids.retain(|id| marked.has(*id));
+        pieces.extend(ids.chunks(IMAGE_ROWS).map(|ids| (Of::Bucket(no), ids.to_vec())));
+    }
+    debug_assert_eq!(pieces.iter().map(|(_, ids)| ids.len()).sum::<usize>(), ids.len(), "an id is of one bucket");
+    pieces
 }
 
 /// Takes groups out of an index; a key may have gone more than once since the last save.

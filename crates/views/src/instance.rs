@@ -378,7 +378,7 @@ fn open_checkpoint(config: &Config, log: &Log, at: Lsn, board: &Board) -> Result
     }
     board.tell(|s| s.enabled = true);
     let clock_of = |lsn| clock::of(log, lsn);
-    match checkpoint::found::open(&config.env, &config.dir, log.dataset(), (log.source().first(), at), clock_of, board) {
+    match checkpoint::found::open(config, log.dataset(), (log.source().first(), at), clock_of, board) {
         Ok((store, mut found)) => {
             if let Some(found) = &mut found {
                 found.reads_later = config.memory_bytes.is_some();

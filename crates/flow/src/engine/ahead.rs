@@ -36,7 +36,9 @@ struct State {
 enum Item {
     /// Rows of the source of this number.
     Rows(usize, Delta),
-    /// A part ends.
+    /// So many parts, which are one epoch, begin.
+    Run(usize),
+    /// They end, and others follow.
     Cut,
 }
 
@@ -70,7 +72,7 @@ impl Reading {
 pub(super) enum Next {
     /// Rows of the source of this number.
     Rows(usize, Delta),
-    /// A part of the past ends, and another one follows.
+    /// An epoch of the past ends, and another one follows.
     Cut,
     /// Nothing yet; the worker will be woken.
     Wait,
@@ -79,7 +81,7 @@ pub(super) enum Next {
 }
 
 impl Ahead {
-    /// Starts reading a share of each source, one part of all of them after the other.
+    /// Starts reading a share of each source, one part of all of them after the other. The source that is cut tells which parts are one epoch.
     pub fn start(
         env: &Env,
         name: &str,
@@ -101,15 +103,24 @@ impl Ahead {
     }
 
     fn read(&self, sources: &[(usize, Arc<dyn History>)], parts: usize, (worker, workers): (usize, usize)) {
-        for part in 0..parts {
-            for (source, past) in sources {
-                for delta in past.open_part(part, worker, workers) {
-                    if !self.push(delta.map(|delta| Item::Rows(*source, delta))) {
-                        return;
+        let cut = sources.iter().max_by_key(|(_, past)| past.cuts().len());
+        let mut first = 0;
+        while first < parts {
+            let last = cut.map_or(first, |(_, past)| past.run(first)).clamp(first, parts - 1);
+            if !self.push(Ok(Item::Run(last + 1 - first))) {
+                return;
+            }
+            for part in first..=last {
+                for (source, past) in sources {
+                    for delta in past.open_part(part, worker, workers) {
+                        if !self.push(delta.map(|delta| Item::Rows(*source, delta))) {
+                            return;
+                        }
                     }
                 }
             }
-            if part + 1 < parts && !self.push(Ok(Item::Cut)) {
+            first = last + 1;
+            if first < parts && !self.push(Ok(Item::Cut)) {
                 return;
             }
         }
@@ -138,17 +149,32 @@ impl Ahead {
         self.state.lock().worker = Some(worker);
     }
 
+    /// How many parts the epoch that begins now has, without waiting; `None` while that is not known.
+    pub fn begin(&self) -> Result<Option<usize>, EngineError> {
+        let mut state = self.state.lock();
+        match state.batches.pop_front() {
+            Some(Ok(Item::Run(parts))) => {
+                self.room.notify_one();
+                Ok(Some(parts))
+            }
+            Some(Err(why)) => Err(EngineError::Past(why)),
+            Some(Ok(_)) => Err(EngineError::Past("rows come before their epoch was begun".to_owned())),
+            None if state.ended => Err(EngineError::Past("it ends before its last part".to_owned())),
+            None => Ok(None),
+        }
+    }
+
     /// The next batch, without waiting.
     pub fn next(&self) -> Result<Next, EngineError> {
         let mut state = self.state.lock();
         match state.batches.pop_front() {
             Some(batch) => {
                 self.room.notify_one();
-                let next = |item| match item {
-                    Item::Rows(source, delta) => Next::Rows(source, delta),
-                    Item::Cut => Next::Cut,
-                };
-                batch.map(next).map_err(EngineError::Past)
+                match batch.map_err(EngineError::Past)? {
+                    Item::Rows(source, delta) => Ok(Next::Rows(source, delta)),
+                    Item::Cut => Ok(Next::Cut),
+                    Item::Run(_) => Err(EngineError::Past("an epoch begins within another".to_owned())),
+                }
             }
             None if state.ended => Ok(Next::End),
             None => Ok(Next::Wait),

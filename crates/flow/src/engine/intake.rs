@@ -43,6 +43,11 @@ impl Intake {
         Intake { sources, ahead, pieces: VecDeque::new(), errors: vec![], behind: vec![], at }
     }
 
+    /// How many parts of the past the epoch has that is to begin; `None` while that is not known.
+    pub fn n_parts(&self) -> Result<Option<usize>, EngineError> {
+        self.ahead.as_ref().map_or(Ok(Some(1)), |ahead| ahead.begin())
+    }
+
     /// An epoch begins, with what was fed of it.
     pub fn begin(&mut self, (_, deltas): Fed) {
         let is_trace = |s: &Source| matches!(s.from, From::Trace { .. });

@@ -38,20 +38,24 @@ use crate::operator::{FlowError, OpStats, Operator};
 use crate::ops;
 use crate::spill::{Budget, Memory, Spilling};
 use ahead::{Ahead, Reading};
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use flow::{Flow, From, Named, Source};
 use layout::Layout;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
 use regauge_state::spill::SpillError;
 use regauge_state::trace::{Pin, Publisher, TraceError, TraceReader, published};
-use regauge_types::{Delta, Epoch, TopicId, env::Env, hash};
+use regauge_types::{Delta, Epoch, TopicId, env::Env, hash, side_by_side::side_by_side};
 pub use saving::{Given, Later, NodeImages, Preparing, Restore, Saved, Saving};
 use shape::{Shape, Spread};
 use since::Since;
 use spread::{Crew, Spreader};
 use stage::Output;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use thiserror::Error;
 use worker::{Command, Part};
 pub use workers::Cluster;
@@ -65,6 +69,8 @@ pub type FlowId = u64;
 
 /// How long a wait for room lasts before it is looked again.
 const LOOK: Duration = Duration::from_millis(50);
+/// States of fewer rows than this together are taken in by one thread.
+const RESTORED_ALONE_ROWS: usize = 100_000;
 /// Fewer rows than this of a topic's delta are not shared out among workers.
 const SHARE_ROWS: usize = 1024;
 
@@ -112,6 +118,13 @@ pub trait History: Send + Sync {
     /// be saved. Pasts of one flow are cut at the same epochs, or not at all.
     fn cuts(&self) -> Vec<Epoch> {
         vec![]
+    }
+
+    /// The last of the parts from this one on that are one epoch, the one that the last of them ends at: a cut that nobody has a use for need not
+    /// be made, and each that is made costs what the state's changes since the one before cost. Waits until that is known. The same for all workers
+    /// (of one process: pasts that are cut are for one), asked for in ascending order.
+    fn run(&self, part: usize) -> usize {
+        part
     }
 
     /// As [`History::open`], of one part; of a past that is not cut the first part is all of it.
@@ -226,7 +239,8 @@ impl Engine {
         let mut operators = (0..workers).map(|_| make(&plan)).collect::<Result<Vec<_>, _>>()?;
         let spilling: Vec<bool> = operators[0].iter().map(|o| o.as_ref().is_some_and(|o| o.is_within_budget())).collect();
         let shape = Arc::new(Shape::new(&plan, &operators[0], self.workers.peers()));
-        let (mut publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
+        let (publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
+        let mut publishers: Vec<Publisher> = publishers.into_iter().map(|p| p.merging_beside(&self.env.threads)).collect();
         let goes_on = restore.as_ref().is_some_and(|r| r.at.is_some());
         let restored = restore.as_ref().map(|r| r.at.unwrap_or(as_of));
         if let (Some(restore), Some(at)) = (restore, restored) {
@@ -279,31 +293,25 @@ impl Engine {
         &self,
         restore: Restore,
         (id, as_of): (FlowId, Epoch),
-        shape: &Shape,
+        shape: &Arc<Shape>,
         operators: &mut [Made],
         publishers: &mut [Publisher],
         schema: &SchemaRef,
     ) -> Result<(), EngineError> {
         let (peers, first) = (self.workers.peers(), self.workers.first());
         let one = one_of(id, peers);
-        for (worker, made) in operators.iter_mut().enumerate() {
-            for (node, operator) in made.iter_mut().enumerate() {
-                let Some(operator) = operator else { continue };
-                if let Some(later) = restore.later.get(&node) {
-                    let global = shape.on_one[node].then_some(one);
-                    restore_later(operator.as_mut(), later, global, (first + worker, peers))?;
-                    continue;
-                }
-                let images = restore.images.get(&node).map(Vec::as_slice).unwrap_or_default();
-                let global = shape.on_one[node].then_some(one);
-                let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
-                operator.restore(&owned(whole, global, first + worker, peers).collect::<Vec<_>>())?;
-                match global {
-                    Some(one) if one != first + worker => {}
-                    Some(_) => operator.restore_changes(&changes, &|_| true)?,
-                    None => operator.restore_changes(&changes, &|h| hash::worker(h, peers) == first + worker)?,
-                }
-            }
+        let states = States { images: restore.images, later: restore.later, shape: Arc::clone(shape), one, peers };
+        // a thread each where it is much: a worker's share is its own
+        let rows_of = |i: &Image| i.tables.iter().map(RecordBatch::num_rows).sum::<usize>();
+        let n_rows: usize = states.images.values().flatten().map(rows_of).sum();
+        let n = if n_rows < RESTORED_ALONE_ROWS { 1 } else { operators.len() };
+        let shares = std::iter::zip(first.., operators.iter_mut().map(std::mem::take)).collect();
+        let made = side_by_side(&self.env.threads, n, shares, move |(me, mut made): (usize, Made)| {
+            states.fill(&mut made, me).map(|()| made)
+        });
+        let made = made.map_err(|why| FlowError::Image(format!("operators cannot take their state in: {why}")))?;
+        for (operators, made) in operators.iter_mut().zip(made) {
+            *operators = made?;
         }
         let n_nodes = shape.on_one.len();
         let spread = match &shape.homes[n_nodes] {
@@ -430,6 +438,42 @@ impl Drop for Engine {
     }
 }
 
+/// What operators had, for all workers.
+struct States {
+    images: BTreeMap<usize, Vec<Image>>,
+    later: BTreeMap<usize, Vec<Later>>,
+    shape: Arc<Shape>,
+    /// Who holds what is global to the flow.
+    one: usize,
+    peers: usize,
+}
+
+impl States {
+    /// A worker's operators take in what is theirs.
+    fn fill(&self, made: &mut Made, me: usize) -> Result<(), EngineError> {
+        for (node, operator) in made.iter_mut().enumerate() {
+            let Some(operator) = operator else { continue };
+            let global = self.shape.on_one[node].then_some(self.one);
+            if let Some(later) = self.later.get(&node) {
+                restore_later(operator.as_mut(), later, global, (me, self.peers))?;
+                continue;
+            }
+            let images = self.images.get(&node).map(Vec::as_slice).unwrap_or_default();
+            let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
+            operator.restore(&owned(whole, global, me, self.peers).collect::<Vec<_>>())?;
+            match global {
+                Some(one) if one != me => {}
+                Some(_) => operator.restore_changes(&changes, &|_| true)?,
+                None => {
+                    let changes: Vec<&Image> = owned(changes, None, me, self.peers).collect();
+                    operator.restore_changes(&changes, &|h| hash::worker(h, self.peers) == me)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Fills a fresh operator with images that are read as they are needed: those of one bucket at a time, if it can keep within a budget.
 fn restore_later(
     operator: &mut dyn Operator,
@@ -460,6 +504,7 @@ fn restore_later(
     if global.is_some_and(|one| one != me) {
         return Ok(());
     }
+    let changes: Vec<&Later> = changes.iter().filter(is_mine).copied().collect();
     for piece in changes.chunks(if is_bit_by_bit { 1 } else { changes.len().max(1) }) {
         let images = piece.iter().map(|l| read(l)).collect::<Result<Vec<_>, _>>()?;
         let images: Vec<&Image> = images.iter().collect();
@@ -503,7 +548,8 @@ pub fn within(plan: &Arc<FlowPlan>, node: usize, budget: &Arc<Budget>) -> Result
 /// saved, so that what is put together is what a restored operator would have.
 pub fn merge(plan: &FlowPlan, node: usize, images: &[Image], buckets: std::ops::Range<usize>) -> Result<Vec<Image>, FlowError> {
     let is_here = |image: &&Image| matches!(image.of, Of::Bucket(bucket) if buckets.contains(&usize::from(bucket)));
-    let (whole, changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
+    let (whole, mut changes): (Vec<&Image>, Vec<&Image>) = images.iter().partition(|i| i.step == Step::Whole);
+    changes.retain(|image| image.is_within(&buckets));
     let mut operator = ops::build(plan, node)?;
     operator.restore(&whole.into_iter().filter(is_here).collect::<Vec<_>>())?;
     operator.restore_changes(&changes, &|h| buckets.contains(&hash::bucket(h)))?;

@@ -194,6 +194,51 @@ impl History for Parts {
     }
 }
 
+/// As [`Parts`], two parts to an epoch from the second on.
+struct Runs(Parts);
+
+impl History for Runs {
+    fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        self.0.open(worker, workers)
+    }
+
+    fn cuts(&self) -> Vec<Epoch> {
+        self.0.cuts()
+    }
+
+    fn run(&self, part: usize) -> usize {
+        if part == 0 { 0 } else { part + 1 }
+    }
+
+    fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
+        self.0.open_part(part, worker, workers)
+    }
+}
+
+#[test]
+fn parts_that_are_one_epoch_end_where_the_last_of_them_does() {
+    for workers in [1, 2, 3] {
+        let (engine, open) = (engine(workers), Arc::new(AtomicUsize::new(1)));
+        let parts = Runs(Parts { from: 0, open: Arc::clone(&open) });
+        let sources = HashMap::from([(source(), Feed::History(Arc::new(parts)))]);
+        let install = Install { id: 1, plan: plan(), sources, as_of: Epoch(4), restore: None };
+        let (reader, _pin) = engine.install_pinned(install, Epoch(1)).unwrap();
+        assert_eq!(reader.wait(Epoch(1), LONG).unwrap(), Epoch(1));
+        let (at_end, within) = (engine.save(1, Epoch(3), RESTORED + 1, None).unwrap(), Epoch(2));
+        // half of the run is no epoch
+        open.store(2, Ordering::SeqCst);
+        assert_eq!(reader.wait(within, Duration::from_millis(50)).unwrap(), Epoch(1));
+        open.store(4, Ordering::SeqCst);
+        assert_eq!(reader.wait(Epoch(4), LONG).unwrap(), Epoch(4));
+        let upto = |epoch: i64| (0..epoch * 6 + 6).collect::<Vec<i64>>();
+        let all: Vec<Vec<i64>> = (1..=4).map(|epoch| shown(&reader, epoch)).collect();
+        assert_eq!(all, [upto(1), upto(1), upto(3), upto(4)], "workers={workers}");
+        assert!(at_end.wait(LONG).is_some_and(|saved| saved.is_ok()), "who asked at its end has it");
+        feed(&engine, 1, 5);
+        assert_eq!(reader.wait(Epoch(5), LONG).unwrap(), Epoch(5));
+    }
+}
+
 /// Rows at an epoch, in order.
 fn shown(reader: &TraceReader, at: u64) -> Vec<i64> {
     use arrow::{array::AsArray, datatypes::Int64Type};

@@ -147,7 +147,7 @@ impl Vertex {
 
     fn work(&mut self, frontiers: &[MutableAntichain<u64>]) -> Result<Next, EngineError> {
         let mut fx = Effects::default();
-        let mut now = self.current();
+        let mut now = self.current()?;
         if now.is_some_and(|now| now <= self.local.flow.as_of.0) && self.local.turns().hold(&mut self.held) {
             return Ok(Next::Later(LOOK));
         }
@@ -157,7 +157,7 @@ impl Vertex {
                 if self.stage()?.finish(epoch, &mut fx)? {
                     self.send(epoch, &mut fx)?;
                     self.close(epoch)?;
-                    now = self.current();
+                    now = self.current()?;
                 } else {
                     break Next::Again;
                 }
@@ -210,19 +210,23 @@ impl Vertex {
     }
 
     /// The epoch to work at, if any; the first stage begins it for all.
-    fn current(&mut self) -> Option<u64> {
+    fn current(&mut self) -> Result<Option<u64>, EngineError> {
         if let Some(epoch) = self.local.epochs[self.level].borrow().front() {
-            return Some(*epoch);
+            return Ok(Some(*epoch));
         }
-        let Feeder::First(intake, _) = &mut self.feeder else { return None };
-        let fed = match self.past.pop_front() {
-            Some(epoch) => (epoch, vec![]),
-            None => self.local.fed.borrow_mut().pop_front()?,
+        let Feeder::First(intake, _) = &mut self.feeder else { return Ok(None) };
+        let fed = if self.past.is_empty() {
+            self.local.fed.borrow_mut().pop_front()
+        } else {
+            let Some(parts) = intake.n_parts()? else { return Ok(None) };
+            let last = self.past.drain(..parts.clamp(1, self.past.len())).next_back();
+            last.map(|epoch| (epoch, vec![]))
         };
+        let Some(fed) = fed else { return Ok(None) };
         let epoch = fed.0.0;
         intake.begin(fed);
         self.local.begin(epoch);
-        Some(epoch)
+        Ok(Some(epoch))
     }
 
     fn given(&mut self, epoch: u64, frontiers: &[MutableAntichain<u64>]) -> Result<Given, EngineError> {

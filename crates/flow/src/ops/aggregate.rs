@@ -31,7 +31,7 @@ use super::accumulate::{Accumulator, Rows, accumulator};
 use super::dirty::Dirty;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of, take_all};
 use super::shown::{Before, Shown};
-use crate::image::{Home, IMAGE_ROWS, Image, Step, by_bucket, forget, gone_keys, int64, of_bucket, table, types_of};
+use crate::image::{Home, Image, Step, by_bucket, changed, forget, gone_keys, int64, of_bucket, table, types_of};
 use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -489,8 +489,10 @@ impl Operator for Aggregate {
     fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let (groups, gone) = self.dirty.take();
         gone_keys(0, gone, to)?;
-        let pieces: Vec<&[u32]> = groups.chunks(IMAGE_ROWS).collect();
-        to.extend(self.tables(&pieces)?.into_iter().map(|tables| Image::change(0, Step::Changed, tables)));
+        let pieces = changed(&groups, |bucket| self.index.bucket(bucket));
+        let tables = self.tables(&pieces.iter().map(|(_, groups)| groups.as_slice()).collect::<Vec<_>>())?;
+        let images = pieces.iter().zip(tables).map(|((of, _), tables)| Image { of: *of, ..Image::change(0, Step::Changed, tables) });
+        to.extend(images);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use std::collections::HashMap;
 
 use super::dirty::Dirty;
 use super::parts::{ROWS_MAX, Touched, all_rows, batch, diffs_of, emit, has_null, schema_of, take_all};
-use crate::image::{Home, IMAGE_ROWS, Image, Step, gone_keys, int64, table};
+use crate::image::{Home, IMAGE_ROWS, Image, Step, changed, gone_keys, int64, table};
 use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 use crate::show;
 
@@ -469,11 +469,11 @@ impl Operator for Join {
             gone_keys(part, gone, to)?;
             let n_old = if side.store.is_retractable() { 0 } else { slots.partition_point(|s| (*s as usize) < side.taken) };
             let (old, new) = slots.split_at(n_old);
-            for slots in old.chunks(IMAGE_ROWS) {
-                to.push(Image::change(part + ALIKE, Step::Changed, side.tables(slots)?));
+            for (of, slots) in changed(old, |bucket| side.store.bucket(bucket)) {
+                to.push(Image { of, ..Image::change(part + ALIKE, Step::Changed, side.tables(&slots)?) });
             }
-            for slots in new.chunks(IMAGE_ROWS) {
-                to.push(Image::change(part, Step::Changed, side.tables(slots)?));
+            for (of, slots) in changed(new, |bucket| side.store.bucket(bucket)) {
+                to.push(Image { of, ..Image::change(part, Step::Changed, side.tables(&slots)?) });
             }
             side.taken = side.store.n_slots();
         }

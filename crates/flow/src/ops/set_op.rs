@@ -15,7 +15,7 @@ use regauge_types::hash::{BUCKETS, hash_columns};
 
 use super::dirty::Dirty;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, schema_of};
-use crate::image::{Home, IMAGE_ROWS, Image, Step, forget, gone_keys, int64, of_bucket, table, types_of};
+use crate::image::{Home, Image, Step, changed, forget, gone_keys, int64, of_bucket, table, types_of};
 use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 
 /// See the module's header.
@@ -155,8 +155,8 @@ impl Operator for SetOp {
     fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let (ids, gone) = self.dirty.take();
         gone_keys(0, gone, to)?;
-        for ids in ids.chunks(IMAGE_ROWS) {
-            to.push(Image::change(0, Step::Changed, self.tables(ids)?));
+        for (of, ids) in changed(&ids, |bucket| self.index.bucket(bucket)) {
+            to.push(Image { of, ..Image::change(0, Step::Changed, self.tables(&ids)?) });
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use regauge_types::key::{KeyOrder, encode_ordered};
 use super::dirty::Dirty;
 use super::members;
 use super::parts::{ROWS_MAX, Touched, diffs_of, emit, row_number, schema_of};
-use crate::image::{Home, IMAGE_ROWS, Image, Step, forget, gone_keys, int64, of_bucket, table};
+use crate::image::{Home, Image, Step, changed, forget, gone_keys, int64, of_bucket, table};
 use crate::operator::{Finish, FlowError, Mine, OpStats, Operator, Out, Routing};
 
 /// A window of a partition: slots in order with how many copies are inside.
@@ -275,8 +275,8 @@ impl Operator for TopK {
     fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let (groups, gone) = self.dirty.take();
         gone_keys(0, gone, to)?;
-        for groups in groups.chunks(IMAGE_ROWS) {
-            to.push(Image::change(0, Step::Changed, self.tables(groups)?));
+        for (of, groups) in changed(&groups, |bucket| self.index.bucket(bucket)) {
+            to.push(Image { of, ..Image::change(0, Step::Changed, self.tables(&groups)?) });
         }
         Ok(())
     }

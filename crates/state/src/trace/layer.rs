@@ -95,15 +95,22 @@ impl Layer {
 
     /// Rows whose key columns may hash like this; the caller compares keys.
     pub fn with_key_hash(&self, columns: &[usize], hash: u64) -> Result<Vec<u32>, TraceError> {
-        let index = match self.by_key.get() {
-            Some(index) => index,
-            None => {
-                let key = |piece: &Delta| columns.iter().map(|c| Arc::clone(piece.rows.column(*c))).collect();
-                let index = KeyIndex::new(self.n_rows, self.pieces.iter().map(|piece| (key(piece), piece.n_rows())))?;
-                self.by_key.get_or_init(|| index)
-            }
-        };
-        Ok(index.rows(hash).collect())
+        Ok(self.by_key(columns)?.rows(hash).collect())
+    }
+
+    /// Makes the index by key ahead of the first look-up, if these layers have been looked up in.
+    pub fn index_as(&self, columns: Option<&[usize]>, layers: &[Arc<Layer>]) -> Result<(), TraceError> {
+        let Some(columns) = columns.filter(|_| layers.iter().any(|l| l.by_key.get().is_some())) else { return Ok(()) };
+        self.by_key(columns).map(drop)
+    }
+
+    fn by_key(&self, columns: &[usize]) -> Result<&KeyIndex, TraceError> {
+        if let Some(index) = self.by_key.get() {
+            return Ok(index);
+        }
+        let key = |piece: &Delta| columns.iter().map(|c| Arc::clone(piece.rows.column(*c))).collect();
+        let index = KeyIndex::new(self.n_rows, self.pieces.iter().map(|piece| (key(piece), piece.n_rows())))?;
+        Ok(self.by_key.get_or_init(|| index))
     }
 
     /// One row as a delta.
@@ -192,13 +199,37 @@ pub(super) fn sum(schema: &SchemaRef, layers: &[Arc<Layer>]) -> Result<Vec<Delta
     cancel(base, &rest)
 }
 
+/// Rows by their hash, those of one hash in order.
+struct ByHash {
+    first: HashMap<u64, u32, Frozen>,
+    /// The next row of the same hash; [`NO_ROW`] for none.
+    next: Vec<u32>,
+}
+
+/// No row has this number.
+const NO_ROW: u32 = u32::MAX;
+
+impl ByHash {
+    fn new(hashes: &[u64]) -> ByHash {
+        let mut first = HashMap::with_capacity_and_hasher(hashes.len(), Frozen::with_seed(0));
+        let mut next = vec![NO_ROW; hashes.len()];
+        for (at, hash) in hashes.iter().enumerate().rev() {
+            let row = u32::try_from(at).expect("a batch has fewer than 2^32 rows");
+            next[at] = first.insert(*hash, row).unwrap_or(NO_ROW);
+        }
+        ByHash { first, next }
+    }
+
+    fn rows(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let first = self.first.get(&hash).copied();
+        std::iter::successors(first, |row| Some(self.next[*row as usize]).filter(|next| *next != NO_ROW))
+    }
+}
+
 /// A base and a much smaller consolidated rest.
 fn cancel(base: &Layer, rest: &Delta) -> Result<Vec<Delta>, TraceError> {
     let of_rest = hash_columns(rest.rows.columns(), rest.n_rows())?;
-    let mut by_hash: HashMap<u64, Vec<u32>, Frozen> = HashMap::with_capacity_and_hasher(rest.n_rows(), Frozen::with_seed(0));
-    for (row, hash) in (0u32..).zip(&of_rest) {
-        by_hash.entry(*hash).or_default().push(row);
-    }
+    let by_hash = ByHash::new(&of_rest);
     let mut left: Vec<i64> = (0..rest.n_rows()).map(|row| rest.diff(row)).collect();
     let hashes = base.hashes()?;
     let (mut out, mut first) = (Vec::with_capacity(base.pieces.len() + 1), 0);
@@ -221,17 +252,16 @@ fn cancel_piece(
     piece: &Delta,
     hashes: &[u64],
     rest: &Delta,
-    by_hash: &HashMap<u64, Vec<u32>, Frozen>,
+    by_hash: &ByHash,
     left: &mut [i64],
 ) -> Result<Option<Delta>, TraceError> {
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
     for (row, hash) in (0u32..).zip(hashes) {
-        let Some(candidates) = by_hash.get(hash) else { continue };
-        for other in candidates {
-            let (a, b) = (piece.diff(row as usize), left[*other as usize]);
+        for other in by_hash.rows(*hash) {
+            let (a, b) = (piece.diff(row as usize), left[other as usize]);
             if a.signum() * b.signum() < 0 {
                 mine.push(row);
-                theirs.push(*other);
+                theirs.push(other);
             }
         }
     }

@@ -3,9 +3,20 @@
 use super::{
     RowError, Shared, TraceError,
     layer::{Layer, merge, sum_errors},
+    shard::Pair,
 };
-use regauge_types::{Delta, Epoch};
-use std::{collections::BTreeMap, sync::Arc};
+use regauge_types::{
+    Delta, Epoch,
+    env::{Joining, Threads},
+};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+/// Layers of more rows than this together are merged by a thread of their own: they take longer than an epoch may (tens of milliseconds for these).
+const BESIDE_ROWS: usize = 1 << 18;
 
 type Waiting = (Vec<Delta>, Vec<(RowError, i64)>);
 
@@ -15,11 +26,21 @@ pub struct Publisher {
     shard: usize,
     upper: Epoch,
     waiting: BTreeMap<Epoch, Waiting>,
+    threads: Option<Arc<dyn Threads>>,
+    /// The last thread that merges, or has merged. Nobody waits for one under way when a version ends: it may take seconds, and ends by itself.
+    merging: Option<Box<dyn Joining>>,
 }
 
 impl Publisher {
     pub(super) fn new(shared: Arc<Shared>, shard: usize) -> Publisher {
-        Publisher { shared, shard, upper: Epoch(0), waiting: BTreeMap::new() }
+        Publisher { shared, shard, upper: Epoch(0), waiting: BTreeMap::new(), threads: None, merging: None }
+    }
+
+    /// Large layers are merged by threads of these from now on, beside the writer.
+    #[must_use]
+    pub fn merging_beside(mut self, threads: &Arc<dyn Threads>) -> Publisher {
+        self.threads = Some(Arc::clone(threads));
+        self
     }
 
     /// Takes in changes of an epoch that is not closed. Epoch 0 is open until the first `advance`.
@@ -57,16 +78,65 @@ impl Publisher {
         self.compact(since)
     }
 
-    fn compact(&self, since: Epoch) -> Result<(), TraceError> {
+    /// A layer is replaced by this writer, or by the one thread that it has merge; what it leaves alone stays where it is.
+    fn compact(&mut self, since: Epoch) -> Result<(), TraceError> {
         loop {
-            // only this writer changes the list, so the place stays right between the two locks
-            let (at, pair) = {
+            let (pair, is_merging) = {
                 let shard = self.shared.shards[self.shard].lock();
-                let Some(at) = shard.next_merge(since) else { return Ok(()) };
-                (at, [Arc::clone(&shard.layers[at]), Arc::clone(&shard.layers[at + 1])])
+                let Some(pair) = shard.next_merge(since) else { return Ok(()) };
+                (pair, shard.merging.is_some())
             };
-            let merged = merge(&self.shared.schema, &pair)?.map(Arc::new);
-            self.shared.shards[self.shard].lock().layers.splice(at..at + 2, merged);
+            let is_large = pair.iter().map(|layer| layer.size()).sum::<usize>() > BESIDE_ROWS;
+            if is_large && let Some(threads) = self.threads.clone() {
+                if !is_merging {
+                    self.merge_beside(&threads, pair)?;
+                }
+                return Ok(());
+            }
+            let merged = merge(&self.shared.schema, &pair)?;
+            self.shared.shards[self.shard].lock().replace(&pair, merged);
+        }
+    }
+
+    fn merge_beside(&mut self, threads: &Arc<dyn Threads>, pair: Pair) -> Result<(), TraceError> {
+        // it has said that it is through, or there was none
+        self.join();
+        self.shared.shards[self.shard].lock().merging = Some(pair.clone());
+        let (shared, shard) = (Arc::clone(&self.shared), self.shard);
+        let work = move || {
+            let merged = catch_unwind(AssertUnwindSafe(|| {
+                let merged = merge(&shared.schema, &pair)?;
+                if let Some(merged) = &merged {
+                    merged.index_as(shared.key.as_deref(), &pair)?;
+                }
+                Ok::<_, TraceError>(merged)
+            }));
+            match merged {
+                Ok(Ok(merged)) => {
+                    let mut shard = shared.shards[shard].lock();
+                    shard.replace(&pair, merged);
+                    shard.merging = None;
+                }
+                Ok(Err(error)) => shared.fail(&error.to_string()),
+                Err(_) => shared.fail("merging what was published panicked"),
+            }
+        };
+        match threads.spawn("regauge-merge", Box::new(work)) {
+            Ok(thread) => self.merging = Some(thread),
+            // no thread: it stays as it is until the next time
+            Err(error) => {
+                tracing::warn!(%error, "no thread to merge what was published");
+                self.shared.shards[self.shard].lock().merging = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.merging.take()
+            && let Err(panic) = thread.join()
+        {
+            tracing::error!(%panic, "a thread that merged panicked");
         }
     }
 

@@ -6,8 +6,15 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use proptest::prelude::*;
 use regauge_state::trace::{Publisher, RowError, TraceError, TraceReader, published};
-use regauge_types::{Delta, Digest, Epoch};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use regauge_types::{
+    Delta, Digest, Epoch,
+    env::{Joining, Threads},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true), Field::new("v", DataType::Int64, true)]))
@@ -75,6 +82,64 @@ fn a_large_result_with_few_changes_reads_as_their_sum_and_is_looked_up_by_key() 
     assert_eq!((found(3, 8), found(3, 10_001)), (vec![(8, 0)], vec![]));
     step(&mut writers[0], 4, &[(8, 0, -2)]);
     assert!(matches!(reader.lookup(Epoch(4), &[Arc::new(Int64Array::from(vec![8]))]), Err(TraceError::Negative { .. })));
+}
+
+/// Threads that run when they are told to.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+
+struct Nobody;
+
+impl Joining for Nobody {
+    fn join(self: Box<Self>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Threads for Waiting {
+    fn spawn(&self, _: &str, body: Box<dyn FnOnce() + Send>) -> std::io::Result<Box<dyn Joining>> {
+        self.0.lock().unwrap().push(body);
+        Ok(Box::new(Nobody))
+    }
+}
+
+#[test]
+fn large_layers_are_merged_beside_the_writer_and_every_epoch_reads_right_before_and_behind_it() {
+    let (writers, reader) = published(schema(), Some(vec![0]), 1);
+    let waiting = Arc::new(Waiting::default());
+    let threads: Arc<dyn Threads> = waiting.clone();
+    let mut writer = writers.into_iter().next().unwrap().merging_beside(&threads);
+    let n = 200_000i64;
+    step(&mut writer, 1, &(0..n).map(|k| (k, 0, 1)).collect::<Vec<_>>());
+    let found = |epoch: u64, k: i64| rows(&[reader.lookup(Epoch(epoch), &[Arc::new(Int64Array::from(vec![k]))]).unwrap()]);
+    assert_eq!(found(1, 5), [(5, 0)]);
+    step(&mut writer, 2, &(0..n).filter(|k| k % 2 == 0).flat_map(|k| [(k, 0, -1), (k, 2, 1)]).collect::<Vec<_>>());
+    assert_eq!((waiting.0.lock().unwrap().len(), reader.size().0), (1, 2), "the two layers wait for a thread");
+    // epochs go on meanwhile, and theirs are merged among themselves
+    (3..40).for_each(|e| step(&mut writer, e, &[(1, e as i64 - 3, -1), (1, e as i64 - 2, 1)]));
+    assert!(waiting.0.lock().unwrap().len() == 1 && reader.size().0 <= 6, "{:?}", reader.size());
+    let expected: Vec<(i64, i64)> =
+        (0..n).map(|k| (k, if k == 1 { 37 } else if k % 2 == 0 { 2 } else { 0 })).collect();
+    let check = |epoch: u64| {
+        assert_eq!(at(&reader, epoch), expected);
+        assert_eq!((found(epoch, 1), found(epoch, 4), found(epoch, 7)), (vec![(1, 37)], vec![(4, 2)], vec![(7, 0)]));
+    };
+    check(39);
+    let merge = waiting.0.lock().unwrap().pop().unwrap();
+    merge();
+    check(39);
+    assert!(reader.size().1 < 200_100, "what cancels out is gone: {:?}", reader.size());
+    // and the next ones
+    step(&mut writer, 40, &(0..n).flat_map(|k| [(k, expected[k as usize].1, -1), (k, 9, 1)]).collect::<Vec<_>>());
+    let (mut epoch, mut n_merges) = (40, 0);
+    loop {
+        assert_eq!(at(&reader, epoch), (0..n).map(|k| (k, 9)).collect::<Vec<_>>());
+        let Some(merge) = waiting.0.lock().unwrap().pop() else { break };
+        merge();
+        (epoch, n_merges) = (epoch + 1, n_merges + 1);
+        step(&mut writer, epoch, &[]);
+    }
+    assert!(n_merges > 0 && reader.size() == (1, 200_000), "{n_merges} {:?}", reader.size());
 }
 
 #[test]

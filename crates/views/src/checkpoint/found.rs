@@ -1,10 +1,11 @@
 //! The checkpoint that an opening begins with: the newest that reads back whole, its blocks included.
 //!
 //! Every block is verified before anything is built from it, so a damaged checkpoint is never half used: the one before is taken, or
-//! none, with a warning that names file and place. Cost: reading the checkpoint once.
+//! none, with a warning that names file and place. Cost: reading the checkpoint twice, by as many threads as there are workers.
 
 use super::{board::Board, folder, kind, of_table, of_version, own, rows, tables, version, within};
 use crate::{
+    config::Config,
     error::{Error, Result},
     event_time::Times,
     table::{
@@ -17,14 +18,53 @@ use arrow::{
     array::{AsArray, RecordBatch},
     datatypes::SchemaRef,
 };
-use regauge_flow::engine::Restore;
+use regauge_flow::{
+    engine::{Later, Restore},
+    image::Image,
+};
 use regauge_state::checkpoint::{Block, CheckpointError, Manifest, Section, Store, decode};
-use regauge_types::{DataSetId, Env, Hlc, Lsn, TopicId};
-use std::{path::Path, sync::Arc};
+use regauge_state::trace::RowError;
+use regauge_types::{DataSetId, Delta, Digest, Hlc, Lsn, TopicId, env::Threads, side_by_side::side_by_side};
+use std::sync::Arc;
+
+/// Blocks of fewer bytes together are read by one thread.
+const ALONE_BYTES: u64 = 1 << 20;
+
+/// Who reads.
+#[derive(Clone)]
+struct Crew {
+    threads: Arc<dyn Threads>,
+    n: usize,
+}
+
+impl Crew {
+    /// What `work` makes of each block, in order; the first error.
+    fn each<R: Send + 'static, E: Send + From<Error> + 'static>(
+        &self,
+        blocks: Vec<Block>,
+        work: impl Fn(&Block) -> std::result::Result<R, E> + Send + Sync + 'static,
+    ) -> std::result::Result<Vec<R>, E> {
+        let is_small = blocks.iter().map(|b| b.place.len).sum::<u64>() < ALONE_BYTES;
+        let n = if is_small { 1 } else { self.n };
+        let done = side_by_side(&self.threads, n, blocks, move |block| work(&block));
+        done.map_err(|why| Error::internal(format!("a checkpoint cannot be read: {why}")))?.into_iter().collect()
+    }
+}
+
+/// What a block of a version has.
+enum Content {
+    /// One that is read when its operator takes it in.
+    Later(usize, Later),
+    Image(usize, Image),
+    Rows(Vec<Delta>, Digest),
+    Errors(Vec<(RowError, i64)>),
+    Digest(Digest),
+}
 
 /// See the module's header.
 pub struct Found {
     store: Store,
+    crew: Crew,
     manifest: Arc<Manifest>,
     /// Operators' states are read when operators take them in: there may not be memory for a whole one.
     pub reads_later: bool,
@@ -36,24 +76,28 @@ pub struct Found {
 /// one is `first`, and `clock_of` tells the clock of one: a checkpoint whose commit has another clock is of another history of the log. What
 /// cannot be used is told to `board`.
 pub fn open(
-    env: &Env,
-    data: &Path,
+    config: &Config,
     dataset: DataSetId,
     (first, durable): (Lsn, Lsn),
     clock_of: impl Fn(Lsn) -> std::result::Result<Hlc, String>,
     board: &Board,
 ) -> Result<(Store, Option<Found>)> {
-    let store = Store::open(env.clone(), &folder(data), dataset).map_err(failed)?;
+    let crew = Crew { threads: config.env.threads.clone(), n: config.workers };
+    let store = Store::open(config.env.clone(), &folder(&config.dir), dataset).map_err(failed)?;
     for no in store.manifests().map_err(failed)? {
         let usable = store.load(no).and_then(|manifest| {
-            verify(&store, &manifest)?;
-            Ok(manifest)
+            Ok((verify(&store, &crew, &manifest).map_err(|e| e.to_string()), manifest))
         });
+        let usable = match usable {
+            Ok((Err(damaged), _)) => Err(damaged),
+            Ok((Ok(()), manifest)) => Ok(manifest),
+            Err(error) => Err(error.to_string()),
+        };
         let manifest = match usable {
             Ok(manifest) => manifest,
             Err(error) => {
                 tracing::warn!(checkpoint = no, %error, "checkpoint cannot be used; the one before is tried");
-                board.tell(|s| s.damaged.push(error.to_string()));
+                board.tell(|s| s.damaged.push(error));
                 continue;
             }
         };
@@ -78,7 +122,7 @@ pub fn open(
         }
         let last = (manifest.no, manifest.lsn);
         board.tell(|s| s.last = Some(last));
-        return Ok((store.clone(), Some(Found { store, manifest: Arc::new(manifest), reads_later: false, times })));
+        return Ok((store.clone(), Some(Found { store, crew, manifest: Arc::new(manifest), reads_later: false, times })));
     }
     Ok((store, None))
 }
@@ -87,8 +131,35 @@ fn failed(error: CheckpointError) -> Error {
     Error::internal(error.to_string())
 }
 
-fn verify(store: &Store, manifest: &Manifest) -> std::result::Result<(), CheckpointError> {
-    manifest.sections.iter().flat_map(|s| &s.blocks).try_for_each(|block| store.read(block).map(drop))
+fn verify(store: &Store, crew: &Crew, manifest: &Manifest) -> Result<()> {
+    let (store, blocks) = (store.clone(), manifest.sections.iter().flat_map(|s| &s.blocks).copied().collect());
+    crew.each(blocks, move |block| store.read(block).map(drop).map_err(failed)).map(drop)
+}
+
+fn decoded(store: &Store, block: &Block) -> Result<Vec<RecordBatch>> {
+    decode(&store.read(block).map_err(failed)?).map_err(failed)
+}
+
+/// A block of a version's section; operators' states later, if so.
+fn content(store: &Store, block: &Block, reads_later: bool) -> Result<Content> {
+    let node = || usize::try_from(block.label.node).map_err(|_| odd());
+    Ok(match block.label.kind {
+        kind::IMAGE | kind::IMAGE_GONE | kind::IMAGE_CHANGED if reads_later => {
+            Content::Later(node()?, version::later(store, block)?)
+        }
+        kind::IMAGE | kind::IMAGE_GONE | kind::IMAGE_CHANGED => Content::Image(node()?, version::image(store, block)?),
+        kind::ROWS | kind::ROWS_CHANGED => {
+            let rows = decoded(store, block)?.iter().map(rows::to_delta).collect::<Result<Vec<_>>>()?;
+            let digest = version::digest_of(&rows)?;
+            Content::Rows(rows, digest)
+        }
+        kind::ERRORS => {
+            let errors = decoded(store, block)?.iter().map(rows::to_errors).collect::<Result<Vec<_>>>()?;
+            Content::Errors(errors.into_iter().flatten().collect())
+        }
+        kind::DIGEST => Content::Digest(version::digest(store, block)?),
+        _ => return Err(odd()),
+    })
 }
 
 impl Found {
@@ -102,10 +173,6 @@ impl Found {
     #[must_use]
     pub fn manifest(&self) -> Arc<Manifest> {
         self.manifest.clone()
-    }
-
-    fn tables(&self, block: &Block) -> Result<Vec<RecordBatch>> {
-        decode(&self.store.read(block).map_err(failed)?).map_err(failed)
     }
 
     /// What a version of this plan had; an error says why there is nothing.
@@ -125,35 +192,25 @@ impl Found {
     }
 
     fn restore(&self, section: &Section) -> Result<Restore> {
+        let (store, reads_later) = (self.store.clone(), self.reads_later);
         let mut restore = Restore::default();
-        let mut digest = None;
-        for block in &section.blocks {
-            match block.label.kind {
-                kind::IMAGE | kind::IMAGE_GONE | kind::IMAGE_CHANGED => {
-                    let node = usize::try_from(block.label.node).map_err(|_| odd())?;
-                    if self.reads_later {
-                        restore.later.entry(node).or_default().push(version::later(&self.store, block)?);
-                    } else {
-                        restore.images.entry(node).or_default().push(version::image(&self.store, block)?);
-                    }
+        let (mut wanted, mut found) = (None, Digest::default());
+        for content in self.crew.each(section.blocks.clone(), move |block| content(&store, block, reads_later))? {
+            match content {
+                Content::Later(node, later) => restore.later.entry(node).or_default().push(later),
+                Content::Image(node, image) => restore.images.entry(node).or_default().push(image),
+                Content::Rows(rows, digest) => {
+                    found = found.merge(&digest);
+                    restore.rows.extend(rows);
                 }
-                kind::ROWS | kind::ROWS_CHANGED => {
-                    restore.rows.extend(self.tables(block)?.iter().map(rows::to_delta).collect::<Result<Vec<_>>>()?);
-                }
-                kind::ERRORS => {
-                    for table in &self.tables(block)? {
-                        restore.errors.extend(rows::to_errors(table)?);
-                    }
-                }
-                kind::DIGEST => digest = Some(version::digest(&self.store, block)?),
-                _ => return Err(odd()),
+                Content::Errors(errors) => restore.errors.extend(errors),
+                Content::Digest(digest) => wanted = Some(digest),
             }
         }
-        let found = version::digest_of(&restore.rows)?;
-        if digest == Some(found) {
+        if wanted == Some(found) {
             return Ok(restore);
         }
-        let wanted = digest.map_or_else(|| "none".to_owned(), |d| d.to_string());
+        let wanted = wanted.map_or_else(|| "none".to_owned(), |d| d.to_string());
         Err(Error::internal(format!("its rows do not have the digest that it names wanted={wanted} found={found}")))
     }
 
@@ -163,7 +220,7 @@ impl Found {
         let Some(section) = self.manifest.section(&of_table(topic)) else { return Ok(None) };
         let mut head = Head::new(schema.clone());
         for block in &section.blocks {
-            let tables = self.tables(block)?;
+            let tables = decoded(&self.store, block)?;
             let come = match (block.label.kind, tables.as_slice()) {
                 (kind::HEAD, [rows]) => rows,
                 (kind::HEAD_CHANGED, [gone, come]) => {

@@ -173,14 +173,25 @@ impl<'a> Writing<'a, '_> {
         let plan = FlowPlan::from_bytes(&self.version.plan).map_err(|e| Error::internal(e.to_string()))?;
         let number = u32::try_from(node).map_err(|_| odd())?;
         let (base, changes): (Vec<Block>, Vec<Block>) = blocks.into_iter().partition(|b| b.label.kind == kind::IMAGE);
-        let changes = changes.iter().map(|b| self.read(b)).collect::<Result<Vec<_>>>()?;
+        // those that are of any bucket are read once, the others when it is their turn; all in their order
+        let is_of_any = |b: &&Block| b.label.of == 256;
+        let mut of_any = BTreeMap::new();
+        for (at, block) in changes.iter().enumerate().filter(|(_, b)| is_of_any(b)) {
+            of_any.insert(at, self.read(block)?);
+        }
         let mut merged = vec![];
         for first in (0..256usize).step_by(BUCKETS_AT_ONCE) {
             self.job.wanted()?;
             let buckets = first..first + BUCKETS_AT_ONCE;
             let here = base.iter().filter(|b| usize::try_from(b.label.of).is_ok_and(|of| buckets.contains(&of)));
             let mut images = here.map(|b| self.read(b)).collect::<Result<Vec<_>>>()?;
-            images.extend(changes.iter().cloned());
+            for (at, block) in changes.iter().enumerate() {
+                match of_any.get(&at) {
+                    Some(image) => images.push(image.clone()),
+                    None if usize::try_from(block.label.of).is_ok_and(|of| buckets.contains(&of)) => images.push(self.read(block)?),
+                    None => {}
+                }
+            }
             for image in merge(&plan, node, &images, buckets).map_err(|e| Error::internal(e.to_string()))? {
                 merged.push(self.put(number, 0, &image)?);
             }
