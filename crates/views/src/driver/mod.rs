@@ -327,13 +327,14 @@ impl Driver {
             let (state, plan) = (self.versions.state(key), self.plan(key));
             let Some(running) = self.running.get_mut(&key) else { continue };
             let progress = running.pace.progress();
-            let next = running.cuts.get(running.pace.allowed() + 1).copied();
-            match (state, next) {
-                (Some(State::Backfilling { .. }), Some(cut)) if progress.rate != Some(0) => {
+            let reads = matches!(state, Some(State::Backfilling { .. })) && progress.rate != Some(0);
+            let next = if reads { running.pace.plan() } else { None };
+            match next.and_then(|(end, rows)| Some((running.cuts.get(end).copied()?, rows))) {
+                Some((cut, rows)) => {
                     running.asked = cut;
-                    asked.push((key, running.flow, cut, Some(progress.done)));
+                    asked.push((key, running.flow, cut, Some(rows)));
                 }
-                _ => carried.extend(plan.map(|(fingerprint, _)| (key, fingerprint))),
+                None => carried.extend(plan.map(|(fingerprint, _)| (key, fingerprint))),
             }
         }
         (asked, carried)
@@ -495,7 +496,7 @@ impl Driver {
                     let upper = trace.upper();
                     if let Some(running) = self.running.get(&key) {
                         let passed = running.cuts.partition_point(|cut| Epoch::from(*cut) <= upper);
-                        running.pace.allow(passed + 1);
+                        running.pace.passed(passed);
                     }
                     if upper >= as_of {
                         self.tell(key, &Fact::Reached { upper });
@@ -673,6 +674,9 @@ impl Driver {
         let all = self.n_past(&plan, is_restored);
         let pace = Arc::new(Pace::new(self.env.clock.clone(), (done, all), rate));
         let bounds = self.bounds(&plan, (from, at), all.saturating_sub(done), rate);
+        // within a budget of memory an epoch must not touch much
+        let run_max = if self.versions.flows().memory().is_some() { 1 } else { usize::MAX };
+        pace.cut(bounds.len().saturating_sub(1), run_max);
         if from > Lsn::ZERO && !self.is_cut(&plan) {
             return Err("its history has no parts".to_owned());
         }

@@ -6,11 +6,21 @@
 //! Invariant: what is braked are the threads that read ahead, never a worker, so nothing but this version waits; every row goes through once,
 //! whatever the rate was meanwhile. A rate of 0 holds it where it is, until the rate is another one or the version is dropped: then its history ends
 //! with an error, never early. Not promised: a rate to the row; pieces are a tenth of a second's.
+//!
+//! A history is cut into parts, and as many of them as take [`RUN`] are one epoch, a run: its end is where a checkpoint may save what was read by
+//! then. Each end costs what the output changed since the one before it, however often that changes again: a hundred parts that each touch a tenth
+//! of the groups cost ten times the whole as a hundred epochs, and nothing to speak of as a few. A run is decided before a row of it is read.
 
 use crate::version::trace::Past;
 use parking_lot::{Condvar, Mutex};
 use regauge_types::{Delta, Epoch, env::Clock};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+/// How long a run takes, about, where no rate is set; with a rate each part is one. A checkpoint waits for the end of up to three, and for no more than
+/// 20 s.
+const RUN: Duration = Duration::from_secs(3);
+/// A run has at most so many times the parts of the one before: the first rows may not be like the others.
+const GROWTH: usize = 8;
 
 /// Rates are kept by pieces of at most so many rows.
 const PIECE_ROWS: u64 = 8192;
@@ -38,8 +48,35 @@ struct State {
     since: (u64, Duration),
     /// The next rows may go then.
     due: Duration,
-    /// Parts of the history up to this one may be read, from 0.
-    part: usize,
+    /// How many parts the history has, and how many of them are a run at most.
+    parts: usize,
+    run_max: usize,
+    /// The last part of each run that may be read, ascending, from 0.
+    ends: Vec<usize>,
+    /// That of the run after these, where somebody has asked for the state there.
+    planned: Option<usize>,
+}
+
+impl State {
+    fn last(&self) -> usize {
+        self.ends.last().copied().unwrap_or_default()
+    }
+
+    /// The last part of the run after those that may be read; `None` if nothing is left.
+    fn next_end(&self, rows_per_s: u64) -> Option<usize> {
+        let last = self.last();
+        if last + 1 >= self.parts {
+            return None;
+        }
+        if let Some(planned) = self.planned {
+            return Some(planned);
+        }
+        let before = self.ends.len().checked_sub(2).map_or(last + 1, |i| last - self.ends[i]);
+        let rows = (self.all.saturating_sub(self.before) / self.parts as u64).max(1);
+        let parts = if self.rate.is_some() { 1 } else { rows_per_s.saturating_mul(RUN.as_secs()) / rows };
+        let parts = usize::try_from(parts).unwrap_or(usize::MAX).clamp(1, before.saturating_mul(GROWTH)).min(self.run_max);
+        Some(last.saturating_add(parts).min(self.parts - 1))
+    }
 }
 
 /// How far a version is with its history.
@@ -64,7 +101,7 @@ impl Pace {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, (done, all): (u64, u64), rate: Option<u64>) -> Pace {
         let now = clock.steady();
-        let state = State { rate, stopped: false, before: done, done, all, begun: now, since: (done, now), due: now, part: 1 };
+        let state = State { rate, stopped: false, before: done, done, all, begun: now, since: (done, now), due: now, parts: 1, run_max: 1, ends: vec![0], planned: None };
         Pace { clock, state: Mutex::new(state), moved: Condvar::new() }
     }
 
@@ -77,25 +114,53 @@ impl Pace {
         self.moved.notify_all();
     }
 
-    /// Parts up to this one may be read: what is behind has not begun, so whoever asks for the state at its end is in time.
-    pub fn allow(&self, part: usize) {
+    /// The history has so many parts, of which so many at most are one epoch. Said before anything of it is read.
+    pub fn cut(&self, parts: usize, run_max: usize) {
         let mut state = self.state.lock();
-        if part > state.part {
-            state.part = part;
+        (state.parts, state.run_max) = (parts.max(1), run_max.max(1));
+    }
+
+    /// So many parts are through: the run behind the one that is being read may be read as well, so that nobody waits for this call. What is
+    /// behind that has not begun, and whoever asks for the state at its end is in time.
+    pub fn passed(&self, parts: usize) {
+        let rows_per_s = self.progress().rows_per_s;
+        let mut state = self.state.lock();
+        let at = state.ends.partition_point(|end| *end < parts);
+        while state.ends.len() < at + 2
+            && let Some(end) = state.next_end(rows_per_s)
+        {
+            state.ends.push(end);
+            state.planned = None;
             self.moved.notify_all();
         }
     }
 
-    /// The last part that may be read.
+    /// The last part of the first run that may not be read yet: it stays so, for whoever asks for the state there; and about how many rows were read
+    /// by then. `None` if there is none before the history's end.
     #[must_use]
-    pub fn allowed(&self) -> usize {
-        self.state.lock().part
+    pub fn plan(&self) -> Option<(usize, u64)> {
+        let rows_per_s = self.progress().rows_per_s;
+        let mut state = self.state.lock();
+        let end = state.next_end(rows_per_s)?.min(state.parts.saturating_sub(2));
+        let end = Some(end).filter(|end| *end > state.last())?;
+        state.planned = Some(end);
+        let ours = u128::from(state.all.saturating_sub(state.before));
+        let by_then = state.before + u64::try_from(ours * (end as u128 + 1) / state.parts as u128).unwrap_or(0);
+        // with a rate it is not far, and what was read is known
+        Some((end, if state.rate.is_some() { state.done } else { by_then }))
+    }
+
+    /// The last part of the run that a part is of, once that may be read; the part itself when nobody wants it any more.
+    fn run_of(&self, part: usize) -> usize {
+        let mut state = self.state.lock();
+        self.moved.wait_while(&mut state, |s| part > s.last() && !s.stopped);
+        state.ends.get(state.ends.partition_point(|end| *end < part)).copied().unwrap_or(part)
     }
 
     /// Waits until a part may be read; false when nobody wants it any more.
     fn enter(&self, part: usize) -> bool {
         let mut state = self.state.lock();
-        self.moved.wait_while(&mut state, |s| part > s.part && !s.stopped);
+        self.moved.wait_while(&mut state, |s| part > s.last() && !s.stopped);
         !state.stopped
     }
 
@@ -187,6 +252,10 @@ impl Past for Paced {
 
     fn cuts(&self) -> Vec<Epoch> {
         self.past.cuts()
+    }
+
+    fn run(&self, part: usize) -> usize {
+        self.pace.run_of(part)
     }
 
     fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
@@ -289,6 +358,44 @@ mod tests {
         seen.extend(numbers(rows));
         assert_eq!(seen, (0..5000).collect::<Vec<_>>());
         assert_eq!((pace.progress().done, pace.progress().rate), (5000, None));
+    }
+
+    #[test]
+    fn a_run_has_as_many_parts_as_take_some_seconds_and_ends_where_somebody_asked() {
+        let clock = Arc::new(Hand(AtomicU64::new(0)));
+        let pace = Pace::new(clock.clone(), (0, 100_000), None);
+        pace.cut(100, usize::MAX);
+        let runs = |parts: &[usize]| parts.iter().map(|part| pace.run_of(*part)).collect::<Vec<_>>();
+        pace.passed(0);
+        assert_eq!(runs(&[0, 1]), [0, 1], "the first two tell how fast it goes");
+        clock.0.store(1000, Ordering::SeqCst);
+        assert!(pace.let_through(1000));
+        pace.passed(1);
+        assert_eq!(runs(&[2, 3, 4]), [4, 4, 4], "a thousand rows a second, a thousand a part");
+        clock.0.store(1100, Ordering::SeqCst);
+        assert!(pace.let_through(99_000));
+        assert_eq!(pace.plan(), Some((28, 29_000)), "three times eight: not the hundreds that this speed would be");
+        pace.set(Some(500));
+        assert_eq!(pace.plan(), Some((28, 100_000)), "who asked has to find it there");
+        pace.passed(2);
+        assert_eq!(runs(&[5, 28]), [28, 28]);
+        pace.passed(5);
+        assert_eq!(runs(&[29]), [29], "with a rate, a part each");
+        pace.set(None);
+        pace.passed(29);
+        assert_eq!(runs(&[30]), [37], "eight times one");
+        assert_eq!((pace.plan(), pace.plan()), (Some((98, 99_000)), Some((98, 99_000))), "the last part's end is no cut");
+        pace.passed(37);
+        assert_eq!((runs(&[38, 98]), pace.plan()), (vec![98, 98], None));
+        pace.passed(98);
+        assert_eq!((runs(&[99]), pace.plan()), (vec![99], None));
+        let pace = Pace::new(clock, (0, 100_000), None);
+        pace.cut(100, 2);
+        assert!(pace.let_through(50_000));
+        (0..60).for_each(|parts| pace.passed(parts));
+        assert_eq!([0, 1, 2, 4, 58].map(|part| pace.run_of(part)), [0, 2, 2, 4, 58], "no more than there is memory for");
+        pace.stop();
+        assert_eq!(pace.run_of(200), 200, "nobody waits for what is not wanted");
     }
 
     #[test]

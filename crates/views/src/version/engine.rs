@@ -57,6 +57,10 @@ impl History for Reads {
         self.0.cuts()
     }
 
+    fn run(&self, part: usize) -> usize {
+        self.0.run(part)
+    }
+
     fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
         self.0.open_part(part, worker, workers)
     }

@@ -87,6 +87,11 @@ pub trait Past: Send + Sync {
         vec![]
     }
 
+    /// Which parts are one epoch, see [`regauge_flow::engine::History::run`].
+    fn run(&self, part: usize) -> usize {
+        part
+    }
+
     /// As [`Past::open`], of one part.
     fn open_part(&self, part: usize, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send> {
         if part == 0 { self.open(worker, workers) } else { Box::new(std::iter::empty()) }
