@@ -72,7 +72,7 @@ impl Default for ArchiveOptions {
             row_group_rows: 1 << 18,
             row_group_bytes: 64 << 20,
             memory_bytes: 256 << 20,
-            step_rows: 1 << 24,
+            step_rows: 1 << 22,
             manifests_kept: 8,
         }
     }

@@ -1,7 +1,7 @@
 //! Which journal files there are, and where in them a commit is about to be found.
 //!
-//! Shared by the writer, who adds, and readers. A reader looks a position up once and then walks; a file that was recovered or written by this process has an entry
-//! every 256 KiB, others are walked from their start.
+//! Shared by the writer, who adds, and readers. A reader looks a position up once and then walks; a file that was recovered, written or read by this process has an
+//! entry every 256 KiB, others are walked from their start.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +44,20 @@ impl Files {
         }
     }
 
+    /// Tells where a reader found a commit's frame; kept if no entry is near. The next entry is wanted [`STEP`] bytes later: histories are read in parts,
+    /// and each would walk its file from the start.
+    pub fn found(&self, file: u64, lsn: u64, offset: u64) -> u64 {
+        if let Some(index) = self.files.write().get_mut(&file) {
+            let at = index.partition_point(|(noted, _)| *noted < lsn);
+            let is_alone = at.checked_sub(1).is_none_or(|i| offset >= index[i].1 + STEP)
+                && index.get(at).is_none_or(|(_, next)| *next >= offset + STEP);
+            if is_alone {
+                index.insert(at, (lsn, offset));
+            }
+        }
+        offset + STEP
+    }
+
     /// The least lsn that is there.
     #[must_use]
     pub fn first(&self) -> Lsn {
@@ -64,5 +78,28 @@ impl Files {
     #[must_use]
     pub fn all(&self) -> Vec<u64> {
         self.files.read().keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_readers_found_is_where_the_next_one_begins() {
+        let files = Files::default();
+        [1, 100].iter().for_each(|first| files.add(*first));
+        let offset = |lsn: u64| files.find(Lsn(lsn)).map(|place| (place.file, place.offset)).unwrap();
+        assert_eq!(offset(50), (1, None));
+        assert_eq!(files.found(1, 40, 10 * STEP), 11 * STEP);
+        // out of order, too near to one before, too near to one behind, of a file that is not there
+        for (file, lsn, at) in [(1, 20, 5 * STEP), (1, 41, 10 * STEP + 9), (1, 19, 5 * STEP - 9), (7, 9, 0)] {
+            files.found(file, lsn, at);
+        }
+        assert_eq!((offset(19), offset(39), offset(99)), ((1, None), (1, Some(5 * STEP)), (1, Some(10 * STEP))));
+        assert_eq!(offset(100), (100, None));
+        files.note(100, 0);
+        files.note(101, STEP - 1);
+        assert_eq!((offset(200), offset(41)), ((100, Some(0)), (1, Some(10 * STEP))), "the writer's are as they were");
     }
 }

@@ -49,6 +49,10 @@ pub struct Reader {
 /// A place in a file.
 struct At {
     walk: Walk,
+    /// The file's first lsn.
+    file: u64,
+    /// A frame from here on is worth telling where it is.
+    tell_from: u64,
     path: PathBuf,
     /// The walk stops before this file's first lsn.
     next_file: Option<u64>,
@@ -123,6 +127,9 @@ impl Reader {
         let corrupt = |reason: Malformed| LogError::corrupt(&at.path, offset, reason.0);
         check(&header, at.previous.as_ref(), wanted).map_err(corrupt)?;
         at.previous = Some((header, frame.crc));
+        if header.kind == Kind::Commit && offset >= at.tell_from {
+            at.tell_from = self.source.files.found(at.file, header.lsn, offset);
+        }
         if header.kind == Kind::State || header.lsn < wanted.0 {
             return Ok(None);
         }
@@ -159,7 +166,7 @@ fn open(source: &Source, wanted: Lsn, previous: Option<(Header, u32)>) -> Result
         }
         _ => previous,
     };
-    Ok(At { walk, path, next_file: place.next_file, previous })
+    Ok(At { walk, file: place.file, tell_from: 0, path, next_file: place.next_file, previous })
 }
 
 /// Whether a frame stands where it may.
