@@ -22,16 +22,16 @@ pub fn slt(root: &Path, args: &[String]) -> Result<()> {
         let names: Vec<&str> = files.iter().map(|file| file.as_str()).collect();
         env.push(("REGAUGE_SLT_FILES", names.join(",")));
     }
-    run(root, "dev", "slt::", &env)
+    run(root, &[], "slt::", &env)
 }
 
-/// `oracle [--optimised] [--views N] [--seed S] [--workers W]`: random views against PostgreSQL; for the long runs in the profile of attacks,
+/// `oracle [--optimised] [--views N] [--seed S] [--workers W]`: random views against PostgreSQL; for the long runs with [`soak::SOAK`],
 /// which has first to be built.
 pub fn oracle(root: &Path, args: &[String]) -> Result<()> {
     let mut env = needs::install_for_tests()?.env();
     let (profile, args) = match args {
         [flag, rest @ ..] if flag == "--optimised" => (soak::SOAK, rest),
-        all => ("dev", all),
+        all => (&[][..], all),
     };
     for (name, value) in oracle_sizes(args)? {
         env.push((name, value.to_string()));
@@ -59,7 +59,7 @@ pub fn equalities(root: &Path, args: &[String]) -> Result<()> {
         };
         env.push((name, value.parse::<u64>().context(USAGE)?.to_string()));
     }
-    run(root, "dev", "equalities::queries", &env)
+    run(root, &[], "equalities::queries", &env)
 }
 
 /// `kill [--cycles N]`: `kill -9` of the real server in the middle of appends.
@@ -90,10 +90,9 @@ fn oracle_sizes(args: &[String]) -> Result<Vec<(&'static str, u64)>> {
     Ok(sizes)
 }
 
-fn run(root: &Path, profile: &str, filter: &str, env: &[(&'static str, String)]) -> Result<()> {
-    let args =
-        ["test", "--workspace", "--profile", profile, "--test", "oracle", "--", filter, "--nocapture", "--include-ignored"];
-    step::cargo(root, &args, env)
+fn run(root: &Path, profile: &[&str], filter: &str, env: &[(&'static str, String)]) -> Result<()> {
+    let of = ["--test", "oracle", "--", filter, "--nocapture", "--include-ignored"];
+    step::cargo(root, &[&["test", "--workspace"], profile, &of].concat(), env)
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use crate::{needs, step};
 
 const USAGE: &str = "usage: cargo xtask soak [--only NAME] [--minutes N] [--seed S] [--dev]";
 
-/// The profile of attacks: optimised, with the assertions of own crates.
-pub const SOAK: &str = "soak";
+/// Attacks are on a release whose own crates have their assertions; what cargo is told for that. Dependencies are the release's.
+pub const SOAK: &[&str] = &["--release", "--config", ".cargo/soak.toml"];
 
 /// Something that can be attacked for a time.
 struct Attack {
@@ -218,8 +218,8 @@ struct Wish {
 }
 
 impl Wish {
-    fn profile(&self) -> &'static str {
-        if self.dev { "dev" } else { SOAK }
+    fn profile(&self) -> &'static [&'static str] {
+        if self.dev { &[] } else { SOAK }
     }
 
     fn of(args: &[String]) -> Result<Wish> {
@@ -247,9 +247,9 @@ impl Wish {
 }
 
 /// Builds a program and says where it is.
-fn build(root: &Path, bin: &str, profile: &str) -> Result<PathBuf> {
-    step::cargo(root, &["build", "--workspace", "--bin", bin, "--profile", profile], &[])?;
-    Ok(target(root).join(if profile == "dev" { "debug" } else { profile }).join(bin))
+fn build(root: &Path, bin: &str, profile: &[&str]) -> Result<PathBuf> {
+    step::cargo(root, &[&["build", "--workspace", "--bin", bin], profile].concat(), &[])?;
+    Ok(target(root).join(if profile.is_empty() { "debug" } else { "release" }).join(bin))
 }
 
 fn target(root: &Path) -> PathBuf {
@@ -260,8 +260,8 @@ fn target(root: &Path) -> PathBuf {
 fn build_watched(root: &Path) -> Result<PathBuf> {
     let me = std::env::current_exe().context("who am I")?;
     let env = [("RUSTC_WORKSPACE_WRAPPER", me.display().to_string())];
-    step::cargo(root, &["build", "--workspace", "--bin", "regauge-fuzz", "--profile", SOAK], &env)?;
-    Ok(target(root).join(SOAK).join("regauge-fuzz"))
+    step::cargo(root, &[&["build", "--workspace", "--bin", "regauge-fuzz"], SOAK].concat(), &env)?;
+    Ok(target(root).join("release").join("regauge-fuzz"))
 }
 
 /// Called by cargo in rustc's place, for crates of this workspace: adds what makes LLVM count edges. All of it is in the stable compiler.
@@ -299,7 +299,7 @@ fn tests(root: &Path, of: Pairs, sizes: &[(&str, Size)], seconds: u64, wish: &Wi
     let found = if of.iter().any(|(binary, _)| *binary == "oracle") { needs::install_for_tests()?.env() } else { vec![] };
     // a tree that does not build breaks no promise
     let (profile, seed) = (wish.profile(), wish.seed);
-    let mut build = vec!["test", "--no-run", "--workspace", "--profile", profile];
+    let mut build = [&["test", "--no-run", "--workspace"], profile].concat();
     for &(binary, _) in of {
         if !build.contains(&binary) {
             build.extend(["--test", binary]);
@@ -311,7 +311,7 @@ fn tests(root: &Path, of: Pairs, sizes: &[(&str, Size)], seconds: u64, wish: &Wi
         for &(binary, filter) in of {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut command = Command::new(cargo);
-            command.args(["test", "-q", "--workspace", "--profile", profile, "--test", binary, "--", filter]);
+            command.args(["test", "-q", "--workspace"]).args(profile).args(["--test", binary, "--", filter]);
             command.args(["--nocapture", "--test-threads", "1", "--include-ignored"]);
             command.current_dir(root).env("REGAUGE_SEED", (seed + n).to_string());
             command.env("REGAUGE_ORACLE_SEED", (seed + n).to_string());
@@ -364,7 +364,8 @@ mod tests_of_words {
 
     #[test]
     fn a_soak_is_told_what_to_attack_and_for_how_long() {
-        assert_eq!(wish("--only kill").map(|w| w.profile()), Some("soak"));
+        assert_eq!(wish("--only kill").map(|w| w.profile()), Some(super::SOAK));
+        assert_eq!(wish("--dev").map(|w| w.profile().len()), Some(0));
         let wanted = Wish { only: Some("sim".to_owned()), minutes: 3, seed: 7, dev: true };
         assert_eq!(wish("--only sim --dev --minutes 3 --seed 7"), Some(wanted));
         for bad in ["--only everything", "--minutes", "--minutes soon", "--fast 1"] {
