@@ -6,7 +6,7 @@
 //! ```
 //! Invariant: layers are immutable and ascend in epoch within a shard; nothing above `upper` (the least upper of all shards) is
 //! ever shown; an epoch at or above `since` reads the same for as long as it is pinned. Layers at or below the least pin are
-//! merged when the newer is at least half as large as the older, so their number stays logarithmic and a row is copied a
+//! merged when the newer are at least half as large as the older, so their number stays logarithmic and a row is copied a
 //! logarithmic number of times; large ones by a thread of their own, so that no epoch waits for it. Locks: the gate, then one shard; both are held
 //! to exchange pointers only, consolidation of what is read happens outside. Idea: the trace handles of differential dataflow (McSherry) and Materialize's read holds.
 //!

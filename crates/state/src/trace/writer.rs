@@ -3,7 +3,7 @@
 use super::{
     RowError, Shared, TraceError,
     layer::{Layer, merge, sum_errors},
-    shard::Pair,
+    shard::Run,
 };
 use regauge_types::{
     Delta, Epoch,
@@ -81,40 +81,40 @@ impl Publisher {
     /// A layer is replaced by this writer, or by the one thread that it has merge; what it leaves alone stays where it is.
     fn compact(&mut self, since: Epoch) -> Result<(), TraceError> {
         loop {
-            let (pair, is_merging) = {
+            let (run, is_merging) = {
                 let shard = self.shared.shards[self.shard].lock();
-                let Some(pair) = shard.next_merge(since) else { return Ok(()) };
-                (pair, shard.merging.is_some())
+                let Some(run) = shard.next_merge(since) else { return Ok(()) };
+                (run, shard.merging.is_some())
             };
-            let is_large = pair.iter().map(|layer| layer.size()).sum::<usize>() > BESIDE_ROWS;
+            let is_large = run.iter().map(|layer| layer.size()).sum::<usize>() > BESIDE_ROWS;
             if is_large && let Some(threads) = self.threads.clone() {
                 if !is_merging {
-                    self.merge_beside(&threads, pair)?;
+                    self.merge_beside(&threads, run)?;
                 }
                 return Ok(());
             }
-            let merged = merge(&self.shared.schema, &pair)?;
-            self.shared.shards[self.shard].lock().replace(&pair, merged);
+            let merged = merge(&self.shared.schema, &run)?;
+            self.shared.shards[self.shard].lock().replace(&run, merged);
         }
     }
 
-    fn merge_beside(&mut self, threads: &Arc<dyn Threads>, pair: Pair) -> Result<(), TraceError> {
+    fn merge_beside(&mut self, threads: &Arc<dyn Threads>, run: Run) -> Result<(), TraceError> {
         // it has said that it is through, or there was none
         self.join();
-        self.shared.shards[self.shard].lock().merging = Some(pair.clone());
+        self.shared.shards[self.shard].lock().merging = Some(run.clone());
         let (shared, shard) = (Arc::clone(&self.shared), self.shard);
         let work = move || {
             let merged = catch_unwind(AssertUnwindSafe(|| {
-                let merged = merge(&shared.schema, &pair)?;
+                let merged = merge(&shared.schema, &run)?;
                 if let Some(merged) = &merged {
-                    merged.index_as(shared.key.as_deref(), &pair)?;
+                    merged.index_as(shared.key.as_deref(), &run)?;
                 }
                 Ok::<_, TraceError>(merged)
             }));
             match merged {
                 Ok(Ok(merged)) => {
                     let mut shard = shared.shards[shard].lock();
-                    shard.replace(&pair, merged);
+                    shard.replace(&run, merged);
                     shard.merging = None;
                 }
                 Ok(Err(error)) => shared.fail(&error.to_string()),
