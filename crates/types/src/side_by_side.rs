@@ -49,7 +49,9 @@ where
     let mut others = Vec::with_capacity(n_others);
     for no in 0..n_others {
         let (shared, work) = (Arc::clone(&shared), Arc::clone(&work));
-        let Ok(thread) = threads.spawn(&format!("regauge-piece-{no}"), Box::new(move || work_off(&shared, &*work))) else { break };
+        let Ok(thread) = threads.spawn(&format!("regauge-piece-{no}"), Box::new(move || work_off(&shared, &*work))) else {
+            break;
+        };
         others.push(thread);
     }
     work_off(&shared, &*work);

@@ -491,7 +491,8 @@ impl Operator for Aggregate {
         gone_keys(0, gone, to)?;
         let pieces = changed(&groups, |bucket| self.index.bucket(bucket));
         let tables = self.tables(&pieces.iter().map(|(_, groups)| groups.as_slice()).collect::<Vec<_>>())?;
-        let images = pieces.iter().zip(tables).map(|((of, _), tables)| Image { of: *of, ..Image::change(0, Step::Changed, tables) });
+        let images =
+            pieces.iter().zip(tables).map(|((of, _), tables)| Image { of: *of, ..Image::change(0, Step::Changed, tables) });
         to.extend(images);
         Ok(())
     }

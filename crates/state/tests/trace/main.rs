@@ -118,8 +118,20 @@ fn large_layers_are_merged_beside_the_writer_and_every_epoch_reads_right_before_
     // epochs go on meanwhile, and theirs are merged among themselves
     (3..40).for_each(|e| step(&mut writer, e, &[(1, e as i64 - 3, -1), (1, e as i64 - 2, 1)]));
     assert!(waiting.0.lock().unwrap().len() == 1 && reader.size().0 <= 6, "{:?}", reader.size());
-    let expected: Vec<(i64, i64)> =
-        (0..n).map(|k| (k, if k == 1 { 37 } else if k % 2 == 0 { 2 } else { 0 })).collect();
+    let expected: Vec<(i64, i64)> = (0..n)
+        .map(|k| {
+            (
+                k,
+                if k == 1 {
+                    37
+                } else if k % 2 == 0 {
+                    2
+                } else {
+                    0
+                },
+            )
+        })
+        .collect();
     let check = |epoch: u64| {
         assert_eq!(at(&reader, epoch), expected);
         assert_eq!((found(epoch, 1), found(epoch, 4), found(epoch, 7)), (vec![(1, 37)], vec![(4, 2)], vec![(7, 0)]));

@@ -188,7 +188,9 @@ impl<'a> Writing<'a, '_> {
             for (at, block) in changes.iter().enumerate() {
                 match of_any.get(&at) {
                     Some(image) => images.push(image.clone()),
-                    None if usize::try_from(block.label.of).is_ok_and(|of| buckets.contains(&of)) => images.push(self.read(block)?),
+                    None if usize::try_from(block.label.of).is_ok_and(|of| buckets.contains(&of)) => {
+                        images.push(self.read(block)?)
+                    }
                     None => {}
                 }
             }

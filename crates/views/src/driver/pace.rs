@@ -101,7 +101,20 @@ impl Pace {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, (done, all): (u64, u64), rate: Option<u64>) -> Pace {
         let now = clock.steady();
-        let state = State { rate, stopped: false, before: done, done, all, begun: now, since: (done, now), due: now, parts: 1, run_max: 1, ends: vec![0], planned: None };
+        let state = State {
+            rate,
+            stopped: false,
+            before: done,
+            done,
+            all,
+            begun: now,
+            since: (done, now),
+            due: now,
+            parts: 1,
+            run_max: 1,
+            ends: vec![0],
+            planned: None,
+        };
         Pace { clock, state: Mutex::new(state), moved: Condvar::new() }
     }
 
