@@ -85,13 +85,10 @@ pub fn open(
     let crew = Crew { threads: config.env.threads.clone(), n: config.workers };
     let store = Store::open(config.env.clone(), &folder(&config.dir), dataset).map_err(failed)?;
     for no in store.manifests().map_err(failed)? {
-        let usable =
-            store.load(no).and_then(|manifest| Ok((verify(&store, &crew, &manifest).map_err(|e| e.to_string()), manifest)));
-        let usable = match usable {
-            Ok((Err(damaged), _)) => Err(damaged),
-            Ok((Ok(()), manifest)) => Ok(manifest),
-            Err(error) => Err(error.to_string()),
-        };
+        let usable = store.load(no).map_err(|e| e.to_string()).and_then(|manifest| {
+            verify(&store, &crew, &manifest).map_err(|e| e.to_string())?;
+            Ok(manifest)
+        });
         let manifest = match usable {
             Ok(manifest) => manifest,
             Err(error) => {
