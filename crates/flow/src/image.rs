@@ -33,6 +33,9 @@ pub(crate) const IMAGE_ROWS: usize = 65_536;
 /// As many changes are sorted by bucket: some hundred for each. Few where assertions are on, so that tests come by it.
 const SORTED_IDS: usize = if cfg!(debug_assertions) { 300 } else { 65_536 };
 
+/// Changes are sorted where they are at least this part of what there is.
+const SORTED_PART: usize = 8;
+
 /// Whose an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Of {
@@ -242,11 +245,12 @@ pub(crate) fn of_bucket(index: &GroupIndex, bucket: usize) -> Vec<(usize, Vec<u3
     ids.chunks(IMAGE_ROWS).map(|ids| (bucket, ids.to_vec())).collect()
 }
 
-/// Changed entries, a piece for each image: whose they are, and their ids. Many are sorted by bucket, of which `bucket` has the ids: then who needs some
-/// buckets need not look at the others' changes.
-pub(crate) fn changed(ids: &[u32], bucket: impl Fn(usize) -> Vec<u32>) -> Vec<(Of, Vec<u32>)> {
+/// Changed entries of so many, a piece for each image: whose they are, and their ids. Where they are many, and a good part of all, they are sorted by
+/// bucket, of which `bucket` has the ids: then who needs some buckets need not look at the others' changes. Cost: the changes; no more than
+/// [`SORTED_PART`] times as many entries are walked.
+pub(crate) fn changed(ids: &[u32], n_entries: usize, bucket: impl Fn(usize) -> Vec<u32>) -> Vec<(Of, Vec<u32>)> {
     let unsorted = || ids.chunks(IMAGE_ROWS).map(|ids| (Of::All, ids.to_vec())).collect();
-    if ids.len() < SORTED_IDS {
+    if ids.len() < SORTED_IDS || ids.len().saturating_mul(SORTED_PART) < n_entries {
         return unsorted();
     }
     let mut marked = Bits::default();

@@ -1,7 +1,7 @@
 //! Rows that have a hash in common.
 //!
 //! ```text
-//!   hashes ─▶ shared out by their first bits, parts of about [`PART_ROWS`] ─▶ a table for each part ─▶ (first of a hash, another of it)
+//!   hashes ─▶ shared out by some of their bits, parts of about [`PART_ROWS`] ─▶ a table for each part ─▶ (first of a hash, another of it)
 //! ```
 //! One table for all of ten million rows misses the caches with each row; a part's table fits in one, and sharing rows out is two passes in order.
 //! Idea: partitioned hash joins (Shatdal, Kant and Naughton, 1994; Manegold, Boncz and Kersten, 2002).
@@ -25,7 +25,8 @@ pub(crate) fn pairs(hashes: &[u64]) -> Vec<(u32, u32)> {
         of_part(hashes.iter().copied().zip(0..), &mut table, &mut pairs);
         return pairs;
     }
-    let part = |hash: u64| usize::try_from(hash >> (64 - bits)).expect("a few bits");
+    // not the first bits: by these rows are shared out among workers
+    let part = |hash: u64| usize::try_from((hash << 8) >> (64 - bits)).expect("a few bits");
     let mut ends = vec![0; 1 << bits];
     hashes.iter().for_each(|hash| ends[part(*hash)] += 1);
     let mut places: Vec<usize> = ends

@@ -34,7 +34,7 @@ pub(super) struct Flow {
     pub reader: TraceReader,
     pub plan: FlowPlan,
     pub as_of: Epoch,
-    /// Epochs of its past, the last of which is `as_of`.
+    /// Epochs at which the parts of its past end, the last of which is `as_of`; not each is one that is run.
     pub past: Vec<Epoch>,
     pub n_stages: usize,
     over: AtomicBool,

@@ -10,8 +10,8 @@
 //!
 //! Guarantees: an epoch shows in a trace wholly or not at all; an error or a panic in a version fails that version, and those that
 //! read it, with the reason; a flow's past is read in slices and lets live epochs go first ([`turns`]); [`Engine::drop_flow`] never
-//! waits, and dropping the engine waits for all its threads (in a cluster: until the other processes stop, too); a failure is heard of
-//! in all processes ([`alarm`]).
+//! waits, and dropping the engine waits for all its threads but those that merge what a trace has (in a cluster: until the other processes stop,
+//! too); a failure is heard of in all processes ([`alarm`]).
 //! Locks: flows, then commands; a flow's `fed` alone. Not promised: a bound on what is on its way to another process; that the death of
 //! a process is heard of. It does not know topics' meaning, SQL, or the life of a version.
 
@@ -114,8 +114,8 @@ pub trait History: Send + Sync {
     /// The share of one of `workers` workers, of all processes.
     fn open(&self, worker: usize, workers: usize) -> Box<dyn Iterator<Item = Result<Delta, String>> + Send>;
 
-    /// Epochs at which it is cut into parts, ascending, below where it ends: each part is an epoch of its own, so the state between two of them can
-    /// be saved. Pasts of one flow are cut at the same epochs, or not at all.
+    /// Epochs at which it is cut into parts, ascending, below where it ends: each part, or some of them together ([`History::run`]), is an epoch of
+    /// its own, so the state between two of these can be saved. Pasts of one flow are cut at the same epochs, or not at all.
     fn cuts(&self) -> Vec<Epoch> {
         vec![]
     }
@@ -264,8 +264,9 @@ impl Engine {
                     readers.push(reading);
                 }
                 Err(error) => {
+                    // not joined here: one may wait for leave to read on, which whoever called would give
                     aheads.iter().for_each(|a: &Arc<Ahead>| a.close());
-                    readers.into_iter().for_each(Reading::end);
+                    flows.readers.extend(readers);
                     return Err(error);
                 }
             }

@@ -73,7 +73,7 @@ pub(super) struct Vertex {
     activator: Activator,
     outs: Vec<Output<u64, Parcel>>,
     caps: Vec<Capability<u64>>,
-    /// Epochs of the past that were not begun (first stage).
+    /// Ends of the parts of the past that were not begun (first stage).
     past: VecDeque<Epoch>,
     /// The current epoch has no more input.
     closing: bool,

@@ -489,7 +489,7 @@ impl Operator for Aggregate {
     fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let (groups, gone) = self.dirty.take();
         gone_keys(0, gone, to)?;
-        let pieces = changed(&groups, |bucket| self.index.bucket(bucket));
+        let pieces = changed(&groups, self.index.n_groups(), |bucket| self.index.bucket(bucket));
         let tables = self.tables(&pieces.iter().map(|(_, groups)| groups.as_slice()).collect::<Vec<_>>())?;
         let images =
             pieces.iter().zip(tables).map(|((of, _), tables)| Image { of: *of, ..Image::change(0, Step::Changed, tables) });

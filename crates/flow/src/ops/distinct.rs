@@ -145,7 +145,7 @@ impl Operator for Distinct {
     fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let (ids, gone) = self.dirty.take();
         gone_keys(0, gone, to)?;
-        for (of, ids) in changed(&ids, |bucket| self.index.bucket(bucket)) {
+        for (of, ids) in changed(&ids, self.index.n_groups(), |bucket| self.index.bucket(bucket)) {
             to.push(Image { of, ..Image::change(0, Step::Changed, vec![self.table(&ids)?]) });
         }
         Ok(())

@@ -469,10 +469,10 @@ impl Operator for Join {
             gone_keys(part, gone, to)?;
             let n_old = if side.store.is_retractable() { 0 } else { slots.partition_point(|s| (*s as usize) < side.taken) };
             let (old, new) = slots.split_at(n_old);
-            for (of, slots) in changed(old, |bucket| side.store.bucket(bucket)) {
+            for (of, slots) in changed(old, side.store.n_rows(), |bucket| side.store.bucket(bucket)) {
                 to.push(Image { of, ..Image::change(part + ALIKE, Step::Changed, side.tables(&slots)?) });
             }
-            for (of, slots) in changed(new, |bucket| side.store.bucket(bucket)) {
+            for (of, slots) in changed(new, side.store.n_rows(), |bucket| side.store.bucket(bucket)) {
                 to.push(Image { of, ..Image::change(part, Step::Changed, side.tables(&slots)?) });
             }
             side.taken = side.store.n_slots();

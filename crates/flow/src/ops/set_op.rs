@@ -155,7 +155,7 @@ impl Operator for SetOp {
     fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let (ids, gone) = self.dirty.take();
         gone_keys(0, gone, to)?;
-        for (of, ids) in changed(&ids, |bucket| self.index.bucket(bucket)) {
+        for (of, ids) in changed(&ids, self.index.n_groups(), |bucket| self.index.bucket(bucket)) {
             to.push(Image { of, ..Image::change(0, Step::Changed, self.tables(&ids)?) });
         }
         Ok(())

@@ -275,7 +275,7 @@ impl Operator for TopK {
     fn save_changes(&mut self, to: &mut Vec<Image>) -> Result<(), FlowError> {
         let (groups, gone) = self.dirty.take();
         gone_keys(0, gone, to)?;
-        for (of, groups) in changed(&groups, |bucket| self.index.bucket(bucket)) {
+        for (of, groups) in changed(&groups, self.index.n_groups(), |bucket| self.index.bucket(bucket)) {
             to.push(Image { of, ..Image::change(0, Step::Changed, self.tables(&groups)?) });
         }
         Ok(())

@@ -18,6 +18,10 @@ use std::{
 /// Layers of more rows than this together are merged by a thread of their own: they take longer than an epoch may (tens of milliseconds for these).
 const BESIDE_ROWS: usize = 1 << 18;
 
+fn is_large(run: &Run) -> bool {
+    run.iter().map(|layer| layer.size()).sum::<usize>() > BESIDE_ROWS
+}
+
 type Waiting = (Vec<Delta>, Vec<(RowError, i64)>);
 
 /// Writes one shard of a trace; nothing it publishes is seen before [`Publisher::advance`].
@@ -86,8 +90,9 @@ impl Publisher {
                 let Some(run) = shard.next_merge(since) else { return Ok(()) };
                 (run, shard.merging.is_some())
             };
-            let is_large = run.iter().map(|layer| layer.size()).sum::<usize>() > BESIDE_ROWS;
-            if is_large && let Some(threads) = self.threads.clone() {
+            if is_large(&run)
+                && let Some(threads) = self.threads.clone()
+            {
                 if !is_merging {
                     self.merge_beside(&threads, run)?;
                 }
@@ -103,23 +108,31 @@ impl Publisher {
         self.join();
         self.shared.shards[self.shard].lock().merging = Some(run.clone());
         let (shared, shard) = (Arc::clone(&self.shared), self.shard);
+        // until nothing is left that would be worth it: there may be no next epoch for long
         let work = move || {
-            let merged = catch_unwind(AssertUnwindSafe(|| {
-                let merged = merge(&shared.schema, &run)?;
-                if let Some(merged) = &merged {
-                    merged.index_as(shared.key.as_deref(), &run)?;
+            let mut next = Some(run);
+            while let Some(run) = next.take().filter(|_| shared.gate.lock().failed.is_none()) {
+                let merged = catch_unwind(AssertUnwindSafe(|| {
+                    let merged = merge(&shared.schema, &run)?;
+                    if let Some(merged) = &merged {
+                        merged.index_as(shared.key.as_deref(), &run)?;
+                    }
+                    Ok::<_, TraceError>(merged)
+                }));
+                match merged {
+                    Ok(Ok(merged)) => {
+                        let since = shared.gate.lock().since;
+                        let mut shard = shared.shards[shard].lock();
+                        shard.replace(&run, merged);
+                        shard.merging = None;
+                        next = shard.next_merge(since).filter(is_large);
+                        shard.merging.clone_from(&next);
+                    }
+                    Ok(Err(error)) => shared.fail(&error.to_string()),
+                    Err(_) => shared.fail("merging what was published panicked"),
                 }
-                Ok::<_, TraceError>(merged)
-            }));
-            match merged {
-                Ok(Ok(merged)) => {
-                    let mut shard = shared.shards[shard].lock();
-                    shard.replace(&run, merged);
-                    shard.merging = None;
-                }
-                Ok(Err(error)) => shared.fail(&error.to_string()),
-                Err(_) => shared.fail("merging what was published panicked"),
             }
+            shared.shards[shard].lock().merging = None;
         };
         match threads.spawn("regauge-merge", Box::new(work)) {
             Ok(thread) => self.merging = Some(thread),

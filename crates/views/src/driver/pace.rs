@@ -46,6 +46,10 @@ struct State {
     begun: Duration,
     /// Rows went through up to here since the rate was set, and when that was.
     since: (u64, Duration),
+    /// The same when the last run was let go, for how long the next one is to be: how fast it was at first, or while it was held, says nothing.
+    mark: (u64, Duration),
+    /// The greatest part that somebody was told the run of.
+    entered: usize,
     /// The next rows may go then.
     due: Duration,
     /// How many parts the history has, and how many of them are a run at most.
@@ -63,7 +67,7 @@ impl State {
     }
 
     /// The last part of the run after those that may be read; `None` if nothing is left.
-    fn next_end(&self, rows_per_s: u64) -> Option<usize> {
+    fn next_end(&self, now: Duration) -> Option<usize> {
         let last = self.last();
         if last + 1 >= self.parts {
             return None;
@@ -73,7 +77,9 @@ impl State {
         }
         let before = self.ends.len().checked_sub(2).map_or(last + 1, |i| last - self.ends[i]);
         let rows = (self.all.saturating_sub(self.before) / self.parts as u64).max(1);
-        let parts = if self.rate.is_some() { 1 } else { rows_per_s.saturating_mul(RUN.as_secs()) / rows };
+        let (read, time) = (self.done.saturating_sub(self.mark.0), now.saturating_sub(self.mark.1).as_micros().max(1));
+        let in_a_run = u64::try_from(u128::from(read) * RUN.as_micros() / time).unwrap_or(u64::MAX);
+        let parts = if self.rate.is_some() { 1 } else { in_a_run / rows };
         let parts = usize::try_from(parts).unwrap_or(usize::MAX).clamp(1, before.saturating_mul(GROWTH)).min(self.run_max);
         Some(last.saturating_add(parts).min(self.parts - 1))
     }
@@ -109,6 +115,8 @@ impl Pace {
             all,
             begun: now,
             since: (done, now),
+            mark: (done, now),
+            entered: 0,
             due: now,
             parts: 1,
             run_max: 1,
@@ -118,12 +126,14 @@ impl Pace {
         Pace { clock, state: Mutex::new(state), moved: Condvar::new() }
     }
 
-    /// From now on so fast.
+    /// From now on so fast. Runs that were not begun are of another length now.
     pub fn set(&self, rate: Option<u64>) {
         let now = self.clock.steady();
         let mut state = self.state.lock();
         (state.rate, state.due) = (rate, now);
-        state.since = (state.done, now);
+        (state.since, state.mark) = ((state.done, now), (state.done, now));
+        let begun = state.ends.partition_point(|end| *end < state.entered) + 1;
+        state.ends.truncate(begun);
         self.moved.notify_all();
     }
 
@@ -136,14 +146,14 @@ impl Pace {
     /// So many parts are through: the run behind the one that is being read may be read as well, so that nobody waits for this call. What is
     /// behind that has not begun, and whoever asks for the state at its end is in time.
     pub fn passed(&self, parts: usize) {
-        let rows_per_s = self.progress().rows_per_s;
+        let now = self.clock.steady();
         let mut state = self.state.lock();
         let at = state.ends.partition_point(|end| *end < parts);
         while state.ends.len() < at + 2
-            && let Some(end) = state.next_end(rows_per_s)
+            && let Some(end) = state.next_end(now)
         {
             state.ends.push(end);
-            state.planned = None;
+            (state.planned, state.mark) = (None, (state.done, now));
             self.moved.notify_all();
         }
     }
@@ -152,9 +162,9 @@ impl Pace {
     /// by then. `None` if there is none before the history's end.
     #[must_use]
     pub fn plan(&self) -> Option<(usize, u64)> {
-        let rows_per_s = self.progress().rows_per_s;
+        let now = self.clock.steady();
         let mut state = self.state.lock();
-        let end = state.next_end(rows_per_s)?.min(state.parts.saturating_sub(2));
+        let end = state.next_end(now)?.min(state.parts.saturating_sub(2));
         let end = Some(end).filter(|end| *end > state.last())?;
         state.planned = Some(end);
         let ours = u128::from(state.all.saturating_sub(state.before));
@@ -167,6 +177,7 @@ impl Pace {
     fn run_of(&self, part: usize) -> usize {
         let mut state = self.state.lock();
         self.moved.wait_while(&mut state, |s| part > s.last() && !s.stopped);
+        state.entered = state.entered.max(part);
         state.ends.get(state.ends.partition_point(|end| *end < part)).copied().unwrap_or(part)
     }
 
@@ -395,18 +406,37 @@ mod tests {
         pace.passed(5);
         assert_eq!(runs(&[29]), [29], "with a rate, a part each");
         pace.set(None);
+        let read = |ms| {
+            clock.0.store(ms, Ordering::SeqCst);
+            assert!(pace.let_through(50_000));
+        };
+        read(1200);
         pace.passed(29);
         assert_eq!(runs(&[30]), [37], "eight times one");
+        read(1300);
         assert_eq!((pace.plan(), pace.plan()), (Some((98, 99_000)), Some((98, 99_000))), "the last part's end is no cut");
         pace.passed(37);
         assert_eq!((runs(&[38, 98]), pace.plan()), (vec![98, 98], None));
         pace.passed(98);
         assert_eq!((runs(&[99]), pace.plan()), (vec![99], None));
-        let pace = Pace::new(clock, (0, 100_000), None);
+        let pace = Pace::new(clock.clone(), (0, 100_000), None);
         pace.cut(100, 2);
-        assert!(pace.let_through(50_000));
-        (0..60).for_each(|parts| pace.passed(parts));
+        for parts in 0..60 {
+            assert!(pace.let_through(50_000));
+            pace.passed(parts);
+        }
         assert_eq!([0, 1, 2, 4, 58].map(|part| pace.run_of(part)), [0, 2, 2, 4, 58], "no more than there is memory for");
+        let pace = Pace::new(clock.clone(), (0, 100_000), None);
+        pace.cut(100, usize::MAX);
+        pace.passed(0);
+        clock.0.store(2300, Ordering::SeqCst);
+        assert!(pace.let_through(10_000));
+        pace.passed(1);
+        assert_eq!((pace.run_of(0), pace.enter(9)), (0, true));
+        // a rate that is set is that of all that nobody has begun
+        pace.set(Some(5));
+        (0..2).for_each(|parts| pace.passed(parts));
+        assert_eq!([1, 2].map(|part| pace.run_of(part)), [1, 2]);
         pace.stop();
         assert_eq!(pace.run_of(200), 200, "nobody waits for what is not wanted");
     }
