@@ -19,7 +19,8 @@ use crate::{needs, step};
 
 const USAGE: &str = "usage: cargo xtask soak [--only NAME] [--minutes N] [--seed S] [--dev]";
 
-/// Attacks are on a release whose own crates have their assertions; what cargo is told for that. Dependencies are the release's.
+/// Attacks are on a release whose own crates have their assertions; what cargo is told for that. Dependencies are the release's,
+/// and so is the folder: a release that is built meanwhile takes the place of the server that is attacked.
 pub const SOAK: &[&str] = &["--release", "--config", ".cargo/soak.toml"];
 
 /// Something that can be attacked for a time.

@@ -1,4 +1,4 @@
-//! What comes into a flow on one worker: its share of the past as one epoch, then its share of each epoch that is fed.
+//! What comes into a flow on one worker: its share of the past as an epoch or some, then its share of each epoch that is fed.
 //!
 //! Invariant: the rows of an epoch are given out before the next one begins; of another version's trace the changes between the
 //! epoch before and this one, once it is complete there. A piece has at most 8,192 rows. Nothing here waits: whoever has nothing

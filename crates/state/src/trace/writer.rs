@@ -1,4 +1,4 @@
-//! The single writer of a shard.
+//! The single writer of a shard, but for the thread that it has merge large layers.
 
 use super::{
     RowError, Shared, TraceError,
@@ -31,7 +31,8 @@ pub struct Publisher {
     upper: Epoch,
     waiting: BTreeMap<Epoch, Waiting>,
     threads: Option<Arc<dyn Threads>>,
-    /// The last thread that merges, or has merged. Nobody waits for one under way when a version ends: it may take seconds, and ends by itself.
+    /// The last thread that merges, or has merged. Nobody waits for one under way when a version ends: it may take seconds, holds what it
+    /// merges for so long, and ends by itself.
     merging: Option<Box<dyn Joining>>,
 }
 

@@ -1,7 +1,7 @@
 //! The checkpoint that an opening begins with: the newest that reads back whole, its blocks included.
 //!
 //! Every block is verified before anything is built from it, so a damaged checkpoint is never half used: the one before is taken, or
-//! none, with a warning that names file and place. Cost: reading the checkpoint twice, by as many threads as there are workers.
+//! none, with a warning that names file and place. Cost: reading the checkpoint twice, by as many threads as there are workers (tables by one).
 
 use super::{board::Board, folder, kind, of_table, of_version, own, rows, tables, version, within};
 use crate::{

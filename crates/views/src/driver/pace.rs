@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use regauge_types::{Delta, Epoch, env::Clock};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-/// How long a run takes, about, where no rate is set; with a rate each part is one. A checkpoint waits for the end of up to three, and for no more than
+/// How long a run takes, about, where no rate is set; with a rate each part is one. A speed that falls within a run makes it longer. A checkpoint waits for the end of up to three, and for no more than
 /// 20 s.
 const RUN: Duration = Duration::from_secs(3);
 /// A run has at most so many times the parts of the one before: the first rows may not be like the others.
