@@ -30,8 +30,8 @@ use crate::ops::parts::{batch, schema_of};
 /// Rows, or groups, of one image: bounds what is copied at once, and the offsets of text.
 pub(crate) const IMAGE_ROWS: usize = 65_536;
 
-/// As many changes are sorted by bucket: some hundred for each. Few where assertions are on, so that tests come by it.
-const SORTED_IDS: usize = if cfg!(debug_assertions) { 300 } else { 65_536 };
+/// As many changes are sorted by bucket: some hundred for each, for a block has bytes of its own.
+const SORTED_IDS: usize = 65_536;
 
 /// Changes are sorted where they are at least this part of what there is.
 const SORTED_PART: usize = 8;
@@ -296,4 +296,34 @@ pub(crate) fn gone_keys(part: u32, gone: Gone, to: &mut Vec<Image>) -> Result<()
         }
     }
     if waiting.is_empty() { Ok(()) } else { put(&mut waiting) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn many_changes_are_sorted_by_bucket_and_each_is_there_once() {
+        let mut index = GroupIndex::new(&[DataType::Int64]).unwrap();
+        let keys: Vec<ArrayRef> = vec![int64(0..200_000)];
+        let hashes = hash_columns(&keys, 200_000).unwrap();
+        let mut ids = vec![];
+        index.intern(&keys, &hashes, &mut ids, &mut vec![]).unwrap();
+        let of = |some: &[u32], n: usize| changed(some, n, |bucket| index.bucket(bucket));
+        let every: Vec<u32> = ids.iter().copied().step_by(2).collect();
+        let pieces = of(&every, 200_000);
+        let there: BTreeSet<u32> = pieces.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+        assert_eq!(pieces.iter().map(|(_, ids)| ids.len()).sum::<usize>(), every.len());
+        assert_eq!(there, every.iter().copied().collect());
+        for (of, some) in &pieces {
+            let Of::Bucket(bucket) = of else { panic!("{} ids are of no bucket", some.len()) };
+            assert!(some.iter().all(|id| hash::bucket(hashes[*id as usize]) == usize::from(*bucket)));
+        }
+        // few, or few of what there is
+        for pieces in [of(&every[..SORTED_IDS - 1], 200_000), of(&every, 9 * every.len())] {
+            assert!(pieces.iter().all(|(of, ids)| *of == Of::All && ids.len() <= IMAGE_ROWS));
+        }
+        assert!(of(&[], 0).is_empty());
+    }
 }
