@@ -169,20 +169,25 @@ fn recast(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowEr
     RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?, &options)
 }
 
-/// Whether buffers of bits are as long as their columns: arrow panics where they are not.
-fn have_bits(batch: &arrow::ipc::RecordBatch<'_>, schema: &Schema, lengths: &[u64], n_rows: usize) -> bool {
+/// Whether buffers of bits are as long as their columns, and those of numbers hold whole numbers: arrow panics where they do not.
+fn have_lengths(batch: &arrow::ipc::RecordBatch<'_>, schema: &Schema, lengths: &[u64], n_rows: usize) -> bool {
     let bits = n_rows.div_ceil(8) as u64;
     let mut at = 0;
     for (field, node) in schema.fields().iter().zip(batch.nodes().into_iter().flatten()) {
-        let n = match field.data_type() {
-            DataType::Null => 0,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => 3,
-            _ => 2,
+        // how many buffers there are, and how long a number is in the second
+        let (n, width) = match field.data_type() {
+            DataType::Null => (0, None),
+            DataType::Utf8 | DataType::Binary => (3, Some(4)),
+            DataType::LargeUtf8 | DataType::LargeBinary => (3, Some(8)),
+            other => (2, other.primitive_width().map(|width| width as u64)),
         };
         let Some(own) = lengths.get(at..at + n) else { return false };
         at += n;
         let is_short = |buffer: usize| own.get(buffer).is_some_and(|length| *length < bits);
         if (node.null_count() > 0 && is_short(0)) || (*field.data_type() == DataType::Boolean && is_short(1)) {
+            return false;
+        }
+        if own.get(1).zip(width).is_some_and(|(length, width)| !length.is_multiple_of(width)) {
             return false;
         }
     }
@@ -232,7 +237,7 @@ fn check_lengths(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8], schema: &Sche
         }
         lengths.push(length);
     }
-    if !have_bits(batch, schema, &lengths, n_rows) {
+    if !have_lengths(batch, schema, &lengths, n_rows) {
         return bad("length of a buffer");
     }
     if batch.compression().is_some_and(|c| c.codec() != CompressionType::LZ4_FRAME) {
