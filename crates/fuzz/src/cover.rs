@@ -1,7 +1,8 @@
 //! Which edges of our crates an execution took: counters that LLVM's SanitizerCoverage puts into code that was built for it
 //! (`-Cpasses=sancov-module`, in the stable compiler). Each piece of code that was compiled so announces its counters before `main`.
 //!
-//! Cost: one pass over all counters per execution, 32 at a time; most are 0.
+//! Cost: one pass per execution over the blocks of counters in which anything was ever counted; the rest, most of it,
+//! is looked at now and then ([`Cover::widen`]).
 
 use std::{
     slice,
@@ -22,56 +23,83 @@ pub unsafe extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut u8, stop
     }
 }
 
+/// Counters that are looked at together.
+const BLOCK: usize = 256;
+
+/// Some of the counters.
+#[derive(Clone, Copy)]
+struct Block {
+    start: usize,
+    len: usize,
+    /// Of the first of them, among all.
+    at: usize,
+}
+
+impl Block {
+    fn counters(&self) -> &'static mut [u8] {
+        // SAFETY: counters are statics of this program; whoever counts at the same time adds to a byte or loses an addition.
+        unsafe { slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(self.start), self.len) }
+    }
+}
+
 /// What was ever seen: of each edge, in which ranges of how often.
-#[derive(Default)]
 pub struct Cover {
     seen: Vec<u8>,
     n_edges: u64,
+    /// Where anything was ever counted.
+    live: Vec<Block>,
+    rest: Vec<Block>,
 }
 
 impl Cover {
-    /// Begins an execution.
-    pub fn clear() {
-        for counters in pieces() {
-            counters.fill(0);
+    /// Of all counters of this program.
+    pub fn new() -> Cover {
+        let pieces = PIECES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut rest, mut at) = (vec![], 0);
+        for (start, n) in pieces.iter() {
+            for from in (0..*n).step_by(BLOCK) {
+                let len = BLOCK.min(n - from);
+                rest.push(Block { start: start + from, len, at });
+                at += len;
+            }
         }
+        Cover { seen: vec![0; at], n_edges: 0, live: vec![], rest }
     }
 
-    /// Ends one: whether it took an edge that none took before, or took one so often as none did.
+    /// Begins an execution.
+    pub fn clear(&self) {
+        self.live.iter().for_each(|block| block.counters().fill(0));
+    }
+
+    /// Ends one: whether it took an edge that none took before, or took one so often as none did; as far as it went where any went that was
+    /// looked at as a whole.
     pub fn take(&mut self) -> bool {
         let mut is_new = false;
-        let mut at = 0;
-        for counters in pieces() {
-            let n = counters.len();
-            if self.seen.len() < at + n {
-                self.seen.resize(at + n, 0);
+        for block in &self.live {
+            let counters = block.counters();
+            if counters.iter().fold(0, |any, count| any | count) == 0 {
+                continue;
             }
-            let seen = &mut self.seen[at..at + n];
-            at += n;
-            let mut look = |from: usize, some: &[u8]| {
-                for (count, known) in some.iter().zip(&mut seen[from..]) {
-                    let range = range_of(*count);
-                    if range & !*known != 0 {
-                        self.n_edges += u64::from(*known == 0);
-                        *known |= range;
-                        is_new = true;
-                    }
+            for (count, known) in counters.iter().zip(&mut self.seen[block.at..]) {
+                let range = range_of(*count);
+                if range & !*known != 0 {
+                    self.n_edges += u64::from(*known == 0);
+                    *known |= range;
+                    is_new = true;
                 }
-            };
-            // SAFETY: any eight bytes are a number.
-            let (head, words, _) = unsafe { counters.align_to::<u64>() };
-            look(0, head);
-            let mut from = head.len();
-            for four in words.chunks(4) {
-                let end = from + four.len() * 8;
-                if four.iter().fold(0, |any, word| any | word) != 0 {
-                    look(from, &counters[from..end]);
-                }
-                from = end;
             }
-            look(from, &counters[from..]);
         }
         is_new
+    }
+
+    /// Looks at all counters: whether executions since it was last asked went where none went before. What they took there is told by
+    /// [`Cover::take`] when they are run once more.
+    pub fn widen(&mut self) -> bool {
+        let n = self.live.len();
+        let (live, rest) = self.rest.iter().partition(|block| block.counters().iter().fold(0, |any, count| any | count) != 0);
+        self.live.extend::<Vec<Block>>(live);
+        self.rest = rest;
+        self.live.len() > n
     }
 
     /// Edges that were taken so far.
@@ -93,10 +121,4 @@ fn range_of(count: u8) -> u8 {
         32..128 => 64,
         _ => 128,
     }
-}
-
-fn pieces() -> impl Iterator<Item = &'static mut [u8]> {
-    let pieces = PIECES.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    // SAFETY: counters are statics of this program; whoever counts at the same time adds to a byte or loses an addition.
-    pieces.into_iter().map(|(start, n)| unsafe { slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(start), n) })
 }

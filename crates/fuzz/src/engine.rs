@@ -25,6 +25,9 @@ const TAKES_MAX: Duration = Duration::from_secs(60);
 /// Inputs that break a promise and are told before a target is given up.
 const FOUND_MAX: usize = 5;
 
+/// Executions between two looks at all counters.
+const LOOK_EVERY: usize = 64;
+
 /// When a target is through.
 #[derive(Clone, Copy)]
 pub enum Limit {
@@ -81,8 +84,10 @@ pub fn again(name: &str, input: &[u8]) -> Result<bool> {
 pub fn run(name: &str, seed: u64, limit: Limit, note: &mut Note) -> Result<bool> {
     let mut target = targets::make(name)?.with_context(|| format!("no target is called {name}"))?;
     watch_panics();
-    let (begun, mut dice, mut cover) = (Instant::now(), Dice(seed ^ blake3_of(name)), Cover::default());
+    let (begun, mut dice, mut cover) = (Instant::now(), Dice(seed ^ blake3_of(name)), Cover::new());
     let mut corpus: Vec<Vec<u8>> = vec![];
+    // since all counters were looked at
+    let mut lately: Vec<(Vec<u8>, bool)> = vec![];
     let (mut n, mut found, mut slowest) = (0u64, vec![], Duration::ZERO);
     let mut seeds = target.seeds().into_iter().chain([vec![]]);
     let over = |n: u64| match limit {
@@ -104,7 +109,7 @@ pub fn run(name: &str, seed: u64, limit: Limit, note: &mut Note) -> Result<bool>
         });
         let input = target.mend(input);
         note.leave(n, &input)?;
-        Cover::clear();
+        cover.clear();
         let (why, took) = judge(&mut *target, &input);
         n += 1;
         slowest = slowest.max(took);
@@ -112,8 +117,25 @@ pub fn run(name: &str, seed: u64, limit: Limit, note: &mut Note) -> Result<bool>
             println!("{name} seed={seed} execution={n}: {why}\n  again: regauge-fuzz again {name} {}", hex(&input));
             found.push(why);
         }
-        if cover.take() || is_seed {
-            corpus.push(input);
+        let is_kept = cover.take() || is_seed;
+        if is_kept {
+            corpus.push(input.clone());
+        }
+        lately.push((input, is_kept));
+        if is_seed || lately.len() >= LOOK_EVERY {
+            if cover.widen() {
+                // which of them went there
+                for (input, is_kept) in lately.drain(..) {
+                    note.leave(n, &input)?;
+                    cover.clear();
+                    // what it broke was told when it ran first
+                    judge(&mut *target, &input);
+                    if cover.take() && !is_kept {
+                        corpus.push(input);
+                    }
+                }
+            }
+            lately.clear();
         }
     }
     println!(
