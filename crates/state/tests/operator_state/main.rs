@@ -176,3 +176,66 @@ fn an_ordered_group_keeps_what_leaves_and_comes_back_until_it_is_settled() {
     assert_eq!(groups.n_rows(), 2);
     assert_eq!(groups.members(8).map(|m| m.count).sum::<i64>(), 5);
 }
+
+/// Against a tree of all members: groups that grow through each of their forms and shrink again, in any order.
+#[test]
+fn ordered_groups_are_one_sorted_table_whatever_their_size() {
+    use std::collections::BTreeMap;
+    let mut groups = OrderedGroups::new(&[DataType::Int64]).unwrap();
+    let rows: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(0..100))];
+    let mut model: BTreeMap<(u32, Vec<u8>), i64> = BTreeMap::new();
+    let mut state = 7u64;
+    let mut draw = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    for step in 0..60_000u32 {
+        let group = u32::try_from(draw(5)).unwrap();
+        // group 0 has one or two rows, group 4 up to a hundred
+        let row = u32::try_from(draw([2, 3, 33, 50, 100][group as usize])).unwrap();
+        let key = format!("{:03}{}", 100 - row, "x".repeat(row as usize % 4)).into_bytes();
+        // tides: at times there is more to take away than to add
+        let diff = if draw(100) < if step / 3000 % 2 == 0 { 70 } else { 25 } { 1 } else { -1 };
+        match draw(400) {
+            0 => {
+                groups.clear(group);
+                model.retain(|(g, _), _| *g != group);
+            }
+            1..4 => {
+                groups.remove_last(group);
+                if let Some(key) = model.keys().rfind(|(g, _)| *g == group).cloned() {
+                    model.remove(&key);
+                }
+            }
+            _ => {
+                let count = model.entry((group, key.clone())).or_default();
+                *count += diff;
+                assert_eq!(groups.add(group, &key, &rows, row, diff).unwrap(), *count);
+            }
+        }
+        if draw(20) == 0 {
+            groups.settle();
+            model.retain(|_, count| *count != 0);
+        }
+        let of = |group: u32| model.iter().filter(move |((g, _), _)| *g == group).map(|((_, key), count)| (key.clone(), *count));
+        let all = of(group).collect::<Vec<_>>();
+        assert_eq!(groups.entries(group).map(|(k, m)| (k.to_vec(), m.count)).collect::<Vec<_>>(), all, "step {step}");
+        assert_eq!(groups.first(group).map(|(k, m)| (k.to_vec(), m.count)), all.first().cloned());
+        assert_eq!(groups.last(group).map(|(k, m)| (k.to_vec(), m.count)), all.last().cloned());
+        assert_eq!(groups.n_rows(), model.len());
+        if step % 16 == 0 {
+            let shown = |(k, m): (&[u8], regauge_state::Member)| (k.to_vec(), m.count);
+            let from = all.iter().filter(|(k, n)| *k >= key && *n > 0).cloned().collect::<Vec<_>>();
+            assert_eq!(groups.members_from(group, &key).map(shown).collect::<Vec<_>>(), from);
+            let before = all.iter().rev().filter(|(k, n)| *k < key && *n > 0).cloned().collect::<Vec<_>>();
+            assert_eq!(groups.members_before(group, &key).map(shown).collect::<Vec<_>>(), before);
+            let slots: Vec<u32> = groups.entries(group).map(|(_, m)| m.slot).collect();
+            let rows = groups.gather(&slots)[0].as_primitive::<Int64Type>().values().to_vec();
+            let wanted: Vec<i64> =
+                all.iter().map(|(k, _)| 100 - std::str::from_utf8(&k[..3]).unwrap().parse::<i64>().unwrap()).collect();
+            assert_eq!(rows, wanted, "step {step}");
+        }
+    }
+    (0..5).for_each(|group| groups.clear(group));
+    assert_eq!((groups.n_rows(), groups.key_bytes()), (0, 0));
+}
