@@ -154,13 +154,27 @@ impl Delta {
     /// Rows that are the same as they are shown summed into one, zeros left out; the first occurrence keeps its place, so the order is a function of the input.
     /// Cost: one hash and one map entry per row; rows are compared, and copied, only where hashes agree or a row goes.
     pub fn consolidate(&self) -> Result<Delta, UnsupportedType> {
+        self.consolidate_hashed(hash_columns(self.rows.columns(), self.n_rows())?).map(|(delta, _)| delta)
+    }
+
+    /// The same of rows whose hashes ([`hash_columns`] over all columns) are known, with the hashes of what is left.
+    ///
+    /// # Panics
+    /// When there are not as many hashes as rows.
+    pub fn consolidate_hashed(&self, mut hashes: Vec<u64>) -> Result<(Delta, Vec<u64>), UnsupportedType> {
         let n = self.n_rows();
-        let pairs = alike::pairs(&hash_columns(self.rows.columns(), n)?);
+        assert_eq!(hashes.len(), n, "a hash for each row");
+        let pairs = alike::pairs(&hashes);
         let mut sums: Vec<i64> = (0..n).map(|row| self.diff(row)).collect();
         let mut others = self.sum_pairs(&pairs, &mut sums)?;
         others.sort_unstable();
         self.sum_alike(&others, &mut sums)?;
-        self.with_sums(sums)
+        let mut row = 0;
+        hashes.retain(|_| {
+            row += 1;
+            sums[row - 1] != 0
+        });
+        Ok((self.with_sums(sums)?, hashes))
     }
 
     /// Moves the multiplicity of each pair's second row to its first if they are equal; the second rows of the others.

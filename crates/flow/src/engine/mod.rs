@@ -44,7 +44,7 @@ use layout::Layout;
 use parking_lot::Mutex;
 use regauge_plan::flowplan::{FlowPlan, Op, SourceId};
 use regauge_state::spill::SpillError;
-use regauge_state::trace::{Pin, Publisher, TraceError, TraceReader, published};
+use regauge_state::trace::{Pin, Publisher, TraceError, TraceReader, Turn, published};
 use regauge_types::{Delta, Epoch, TopicId, env::Env, hash, side_by_side::side_by_side};
 pub use saving::{Given, Later, NodeImages, Preparing, Restore, Saved, Saving};
 use shape::{Shape, Spread};
@@ -70,7 +70,8 @@ pub type FlowId = u64;
 /// How long a wait for room lasts before it is looked again.
 const LOOK: Duration = Duration::from_millis(50);
 /// States of fewer rows than this together are taken in by one thread.
-const RESTORED_ALONE_ROWS: usize = 100_000;
+/// Few where assertions are on, so that tests and the simulation come to it.
+const RESTORED_ALONE_ROWS: usize = if cfg!(debug_assertions) { 100 } else { 100_000 };
 /// Fewer rows than this of a topic's delta are not shared out among workers.
 const SHARE_ROWS: usize = 1024;
 
@@ -196,6 +197,8 @@ pub struct Engine {
     flows: Mutex<Flows>,
     workers: Workers,
     budget: Option<Arc<Budget>>,
+    /// For what merges of each worker's traces, beside it.
+    turns: Vec<Turn>,
 }
 
 impl Engine {
@@ -203,7 +206,8 @@ impl Engine {
     pub fn start(config: EngineConfig, env: Env) -> Result<Engine, EngineError> {
         let budget = config.memory.as_ref().map(|memory| Budget::open(&env, memory)).transpose()?;
         let workers = Workers::start(config.workers, config.cluster, &env)?;
-        Ok(Engine { env, queue_epochs: config.queue_epochs.max(1), flows: Mutex::default(), workers, budget })
+        let turns = (0..workers.n()).map(|_| Turn::default()).collect();
+        Ok(Engine { env, queue_epochs: config.queue_epochs.max(1), flows: Mutex::default(), workers, budget, turns })
     }
 
     /// Starts a version; its trace is complete up to `as_of` once its past is in. In a cluster, every process installs the same
@@ -240,7 +244,8 @@ impl Engine {
         let spilling: Vec<bool> = operators[0].iter().map(|o| o.as_ref().is_some_and(|o| o.is_within_budget())).collect();
         let shape = Arc::new(Shape::new(&plan, &operators[0], self.workers.peers()));
         let (publishers, reader) = published(Arc::clone(&schema), plan.key.clone(), workers);
-        let mut publishers: Vec<Publisher> = publishers.into_iter().map(|p| p.merging_beside(&self.env.threads)).collect();
+        let each = std::iter::zip(publishers, &self.turns);
+        let mut publishers: Vec<Publisher> = each.map(|(p, turn)| p.merging_beside(&self.env.threads, turn)).collect();
         let goes_on = restore.as_ref().is_some_and(|r| r.at.is_some());
         let restored = restore.as_ref().map(|r| r.at.unwrap_or(as_of));
         if let (Some(restore), Some(at)) = (restore, restored) {

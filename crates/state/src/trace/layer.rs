@@ -26,6 +26,9 @@ const PIECE_ROWS_MAX: usize = 65_536;
 /// A rest this many times smaller than the base is looked up in it, a larger one is consolidated with it.
 const BASE_RATIO: usize = 4;
 
+/// A merged layer of more rows than this does not keep their hashes until they are asked for: eight bytes a row are much of what a small row is.
+const HASHES_KEPT_MAX: usize = 1 << 18;
+
 type Frozen = foldhash::fast::FixedState;
 
 /// See the module.
@@ -86,11 +89,16 @@ impl Layer {
         if let Some(known) = self.hashes.get() {
             return Ok(known);
         }
+        let all = self.hashed()?;
+        Ok(self.hashes.get_or_init(|| all))
+    }
+
+    fn hashed(&self) -> Result<Vec<u64>, TraceError> {
         let mut all = Vec::with_capacity(self.n_rows);
         for piece in &self.pieces {
             all.extend(hash_columns(piece.rows.columns(), piece.n_rows())?);
         }
-        Ok(self.hashes.get_or_init(|| all))
+        Ok(all)
     }
 
     /// Rows whose key columns may hash like this; the caller compares keys.
@@ -174,12 +182,28 @@ pub(super) fn sum_errors<'a>(errors: impl Iterator<Item = &'a (RowError, i64)>) 
     sums.into_iter().filter(|(_, diff)| *diff != 0).map(|(error, diff)| (error.clone(), diff)).collect()
 }
 
-/// Layers as one, under the last one's epoch; what cancels out is gone. None for no layers.
+/// Layers as one, under the last one's epoch; what cancels out is gone. None for no layers. A row is hashed by the first merge that it is in.
 pub(super) fn merge(schema: &SchemaRef, layers: &[Arc<Layer>]) -> Result<Option<Layer>, TraceError> {
     let Some(last) = layers.last() else { return Ok(None) };
-    let pieces = layers.iter().flat_map(|l| l.pieces.iter().cloned()).collect();
+    let pieces: Vec<Delta> = layers.iter().flat_map(|l| l.pieces.iter().cloned()).collect();
     let errors = sum_errors(layers.iter().flat_map(|l| &l.errors));
-    Layer::new(schema, last.epoch, pieces, errors).map(Some)
+    if only_adds(&pieces) {
+        return Layer::new(schema, last.epoch, pieces, errors).map(Some);
+    }
+    let mut hashes = Vec::with_capacity(layers.iter().map(|l| l.n_rows).sum());
+    for layer in layers {
+        match layer.hashes.get() {
+            Some(known) => hashes.extend_from_slice(known),
+            None => hashes.extend(layer.hashed()?),
+        }
+    }
+    let (rows, mut hashes) = concat(schema, &pieces)?.consolidate_hashed(hashes)?;
+    let merged = Layer::of(last.epoch, rows.chunks(PIECE_ROWS_MAX).collect(), errors);
+    if merged.n_rows <= HASHES_KEPT_MAX {
+        hashes.shrink_to_fit();
+        let _ = merged.hashes.set(hashes);
+    }
+    Ok(Some(merged))
 }
 
 /// The rows that layers sum up to, in pieces.

@@ -26,7 +26,7 @@ pub use error::TraceError;
 pub use follow::Waker;
 pub use reader::{Change, Pin, Snapshot, TraceReader};
 pub use row_error::RowError;
-pub use writer::Publisher;
+pub use writer::{Publisher, Turn};
 
 use arrow::datatypes::SchemaRef;
 use parking_lot::{Condvar, Mutex};

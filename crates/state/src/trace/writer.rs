@@ -5,6 +5,7 @@ use super::{
     layer::{Layer, merge, sum_errors},
     shard::Run,
 };
+use parking_lot::Mutex;
 use regauge_types::{
     Delta, Epoch,
     env::{Joining, Threads},
@@ -15,12 +16,24 @@ use std::{
     sync::Arc,
 };
 
-/// Layers of more rows than this together are merged by a thread of their own: they take longer than an epoch may (tens of milliseconds for these).
-const BESIDE_ROWS: usize = 1 << 18;
+/// Layers of more rows than this together are merged by a thread of their own: they take longer than an epoch may (a millisecond or two for
+/// these; twenty views may have come so far at the same time).
+/// Few where assertions are on, so that tests and the simulation come to it.
+const BESIDE_ROWS: usize = if cfg!(debug_assertions) { 1 << 7 } else { 1 << 14 };
+
+/// So many times that many are merged by the writer all the same while the thread is at others.
+const HERE_AFTER_ALL: usize = 4;
+
+fn size(run: &Run) -> usize {
+    run.iter().map(|layer| layer.size()).sum()
+}
 
 fn is_large(run: &Run) -> bool {
-    run.iter().map(|layer| layer.size()).sum::<usize>() > BESIDE_ROWS
+    size(run) > BESIDE_ROWS
 }
+
+/// Who merges large layers holds it: those who share one merge one after the other, so that no more memory is held by it than one of them needs.
+pub type Turn = Arc<Mutex<()>>;
 
 type Waiting = (Vec<Delta>, Vec<(RowError, i64)>);
 
@@ -30,7 +43,7 @@ pub struct Publisher {
     shard: usize,
     upper: Epoch,
     waiting: BTreeMap<Epoch, Waiting>,
-    threads: Option<Arc<dyn Threads>>,
+    beside: Option<(Arc<dyn Threads>, Turn)>,
     /// The last thread that merges, or has merged. Nobody waits for one under way when a version ends: it may take seconds, holds what it
     /// merges for so long, and ends by itself.
     merging: Option<Box<dyn Joining>>,
@@ -38,13 +51,13 @@ pub struct Publisher {
 
 impl Publisher {
     pub(super) fn new(shared: Arc<Shared>, shard: usize) -> Publisher {
-        Publisher { shared, shard, upper: Epoch(0), waiting: BTreeMap::new(), threads: None, merging: None }
+        Publisher { shared, shard, upper: Epoch(0), waiting: BTreeMap::new(), beside: None, merging: None }
     }
 
-    /// Large layers are merged by threads of these from now on, beside the writer.
+    /// Large layers are merged by threads of these from now on, beside the writer; one at a time of all that share the turn.
     #[must_use]
-    pub fn merging_beside(mut self, threads: &Arc<dyn Threads>) -> Publisher {
-        self.threads = Some(Arc::clone(threads));
+    pub fn merging_beside(mut self, threads: &Arc<dyn Threads>, turn: &Turn) -> Publisher {
+        self.beside = Some((Arc::clone(threads), Arc::clone(turn)));
         self
     }
 
@@ -92,19 +105,22 @@ impl Publisher {
                 (run, shard.merging.is_some())
             };
             if is_large(&run)
-                && let Some(threads) = self.threads.clone()
+                && let Some((threads, turn)) = self.beside.clone()
             {
                 if !is_merging {
-                    self.merge_beside(&threads, run)?;
+                    return self.merge_beside(&threads, turn, run);
                 }
-                return Ok(());
+                // that thread may wait long for its turn: what gathers behind it is not to be one layer for each epoch meanwhile
+                if size(&run) > BESIDE_ROWS * HERE_AFTER_ALL {
+                    return Ok(());
+                }
             }
             let merged = merge(&self.shared.schema, &run)?;
             self.shared.shards[self.shard].lock().replace(&run, merged);
         }
     }
 
-    fn merge_beside(&mut self, threads: &Arc<dyn Threads>, run: Run) -> Result<(), TraceError> {
+    fn merge_beside(&mut self, threads: &Arc<dyn Threads>, turn: Turn, run: Run) -> Result<(), TraceError> {
         // it has said that it is through, or there was none
         self.join();
         self.shared.shards[self.shard].lock().merging = Some(run.clone());
@@ -113,6 +129,11 @@ impl Publisher {
         let work = move || {
             let mut next = Some(run);
             while let Some(run) = next.take().filter(|_| shared.gate.lock().failed.is_none()) {
+                let _turn = turn.lock();
+                // nobody writes or reads it any more
+                if Arc::strong_count(&shared) == 1 {
+                    return;
+                }
                 let merged = catch_unwind(AssertUnwindSafe(|| {
                     let merged = merge(&shared.schema, &run)?;
                     if let Some(merged) = &merged {

@@ -5,7 +5,7 @@
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use proptest::prelude::*;
-use regauge_state::trace::{Publisher, RowError, TraceError, TraceReader, published};
+use regauge_state::trace::{Publisher, RowError, TraceError, TraceReader, Turn, published};
 use regauge_types::{
     Delta, Digest, Epoch,
     env::{Joining, Threads},
@@ -108,7 +108,7 @@ fn large_layers_are_merged_beside_the_writer_and_every_epoch_reads_right_before_
     let (writers, reader) = published(schema(), Some(vec![0]), 1);
     let waiting = Arc::new(Waiting::default());
     let threads: Arc<dyn Threads> = waiting.clone();
-    let mut writer = writers.into_iter().next().unwrap().merging_beside(&threads);
+    let mut writer = writers.into_iter().next().unwrap().merging_beside(&threads, &Turn::default());
     let n = 200_000i64;
     step(&mut writer, 1, &(0..n).map(|k| (k, 0, 1)).collect::<Vec<_>>());
     let found = |epoch: u64, k: i64| rows(&[reader.lookup(Epoch(epoch), &[Arc::new(Int64Array::from(vec![k]))]).unwrap()]);

@@ -27,8 +27,8 @@ use regauge_state::trace::RowError;
 use regauge_types::{DataSetId, Delta, Digest, Hlc, Lsn, TopicId, env::Threads, side_by_side::side_by_side};
 use std::sync::Arc;
 
-/// Blocks of fewer bytes together are read by one thread.
-const ALONE_BYTES: u64 = 1 << 20;
+/// Blocks of fewer bytes together are read by one thread. Few where assertions are on, so that tests and the simulation come to it.
+const ALONE_BYTES: u64 = if cfg!(debug_assertions) { 1 << 12 } else { 1 << 20 };
 
 /// Who reads.
 #[derive(Clone)]
