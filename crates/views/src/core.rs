@@ -34,6 +34,8 @@ pub struct Core {
     pub pins: Pins,
     /// Plans queries.
     pub planner: Planner,
+    /// Plans that sessions share.
+    pub(crate) plans: Arc<crate::session::SharedPlans>,
     /// Identities of what transactions make.
     pub ids: Arc<crate::catalog::Ids>,
     /// Numbers of sequences.

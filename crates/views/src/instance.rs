@@ -139,6 +139,7 @@ impl Instance {
             judged,
             pins,
             planner,
+            plans: Arc::default(),
             mint,
             versions,
             sinks: Arc::default(),

@@ -70,6 +70,8 @@ pub struct About {
     pub session_user: String,
     /// Its settings, by name.
     pub settings: Arc<BTreeMap<String, String>>,
+    /// Of those that were set and that a plan may depend on: a hash of names and values.
+    pub planning: [u8; 32],
     /// Its open cursors.
     pub cursors: Vec<CursorAbout>,
     /// What it was given of sequences.

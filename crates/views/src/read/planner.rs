@@ -560,6 +560,13 @@ pub fn is_immutable(plan: &LogicalPlan) -> bool {
     visited.is_ok() && immutable
 }
 
+/// Whether runs of a plan have nothing in common, so that it may be run again while it runs. What a scalar subquery gave is kept where all copies of
+/// its plan find it, those that are reset among them (DataFusion 55).
+#[must_use]
+pub fn runs_apart(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.name() != "ScalarSubqueryExec" && plan.children().into_iter().all(runs_apart)
+}
+
 /// Functions of a plan that do not answer by their arguments alone.
 #[must_use]
 pub fn volatile_functions(plan: &LogicalPlan) -> Vec<String> {

@@ -80,6 +80,7 @@ use regauge_plan::{
     parse::{Ddl, ParseLimits, RelationName, SinkDdl, Statement, parse},
 };
 use regauge_types::Lsn;
+pub(crate) use select::SharedPlans;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
@@ -129,7 +130,7 @@ pub struct Session {
     txn: Option<Txn>,
     cancel: CancelHandle,
     texts: HashMap<String, Arc<Vec<Statement>>>,
-    plans: select::PlanCache,
+    plans: select::Plans,
     /// What PREPARE keeps: statements and the types of their parameters.
     named: HashMap<String, (Statement, Vec<arrow::datatypes::DataType>)>,
     /// What DECLARE has opened.
@@ -171,6 +172,7 @@ impl Session {
         let variables = Variables::new(&core.config.limits, Arc::new(facts), &options.user, superuser);
         let counted = Arc::new(crate::sequences::Mine::new(core.sequences.clone()));
         let calls = Arc::new(calls::Calls::new(core.advisory.clone(), core.config.env.clock.clone()));
+        let plans = select::Plans::new(&core.plans);
         Session {
             counted,
             calls,
@@ -183,7 +185,7 @@ impl Session {
             txn: None,
             cancel: CancelHandle::default(),
             texts: HashMap::new(),
-            plans: select::PlanCache::default(),
+            plans,
             named: HashMap::new(),
             cursors: cursor::Cursors::default(),
             own: HashMap::new(),
@@ -737,6 +739,7 @@ impl Session {
                 user: who.rights.name(who.role),
                 session_user: who.rights.name(who.session),
                 settings: self.variables.shared(),
+                planning: self.variables.planning(),
                 cursors: self.cursors.about(self.txn.is_some() || txn.is_some()),
                 sequences: Some(self.counted.clone()),
                 calls: Some(self.calls.clone()),

@@ -7,7 +7,7 @@
 
 use super::{Session, txn::Mode};
 use crate::{
-    catalog::{Kind, Relation, RoleId},
+    catalog::{Catalog, Kind, Relation, RoleId},
     error::{Error, Result},
     response::{Response, Rows},
     version::registry,
@@ -19,15 +19,18 @@ use arrow::{
 };
 use datafusion::sql::sqlparser::ast;
 use regauge_plan::parse::Statement;
-use regauge_types::{Lsn, key};
-use std::{collections::BTreeSet, sync::Arc};
+use regauge_types::key;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+};
 
 /// A prepared look-up.
 #[derive(Clone, Debug)]
 pub(super) struct Point {
     relation: Arc<Relation>,
-    /// [`crate::catalog::Catalog::changed`] when it was prepared.
-    catalog: Lsn,
+    /// The catalog when it was prepared: this one and no other, as in [`super::select`].
+    catalog: Weak<Catalog>,
     search_path: Vec<String>,
     /// By whose rights: what it reads was judged when it was prepared, and again when the catalog changes.
     role: RoleId,
@@ -85,13 +88,21 @@ impl Session {
         if self.variables.search_path() != scope.search_path {
             return None;
         }
-        Some(Point { catalog: scope.catalog.changed(), search_path: scope.search_path, role, relation, params, columns, schema })
+        Some(Point {
+            catalog: Arc::downgrade(&scope.catalog),
+            search_path: scope.search_path,
+            role,
+            relation,
+            params,
+            columns,
+            schema,
+        })
     }
 
     /// Answers a look-up; none if it must take the general way.
     pub(super) async fn run_point(&mut self, point: &Point, values: &[ArrayRef]) -> Result<Option<Response>> {
         let stands = self.txn.is_none()
-            && self.core.judged.catalog().changed() == point.catalog
+            && std::ptr::eq(Arc::as_ptr(&self.core.judged.catalog()), point.catalog.as_ptr())
             && self.variables.search_path() == point.search_path
             && self.plain_role() == Some(point.role);
         let key = |(param, ty): &(usize, DataType)| {

@@ -137,6 +137,7 @@ pub(super) struct Variables {
     causal_timeout: Duration,
     /// [`Variables::all`], made when first asked for after a change.
     shared: OnceLock<Arc<BTreeMap<String, String>>>,
+    planning: OnceLock<[u8; 32]>,
     /// [`Variables::search_path`], made when first asked for after a change: each look-up asks.
     path: OnceLock<Vec<String>>,
 }
@@ -158,13 +159,14 @@ impl Variables {
             once: BTreeSet::new(),
             causal_timeout: limits.causal_timeout,
             shared: OnceLock::new(),
+            planning: OnceLock::new(),
             path: OnceLock::new(),
         }
     }
 
     /// Something changes: what was made of the settings is made anew.
     fn touched(&mut self) {
-        (self.shared, self.path) = (OnceLock::new(), OnceLock::new());
+        (self.shared, self.planning, self.path) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
     }
 
     /// A setting that was set, by the name that it is kept under; its default is the caller's to know.
@@ -189,6 +191,19 @@ impl Variables {
     /// All of them, for a statement that may ask for them.
     pub(super) fn shared(&self) -> Arc<BTreeMap<String, String>> {
         self.shared.get_or_init(|| Arc::new(self.all())).clone()
+    }
+
+    /// Of those that were set and that a plan may depend on. A name for the application is given by most drivers, each its own.
+    pub(super) fn planning(&self) -> [u8; 32] {
+        *self.planning.get_or_init(|| {
+            let mut hash = blake3::Hasher::new();
+            for (name, value) in self.set.iter().filter(|(name, _)| *name != "application_name") {
+                for part in [name, value] {
+                    hash.update(&part.len().to_le_bytes()).update(part.as_bytes());
+                }
+            }
+            *hash.finalize().as_bytes()
+        })
     }
 
     /// Sets it, or back to its default.

@@ -34,6 +34,7 @@ mod rights;
 mod rules;
 mod scans;
 mod secrets;
+mod shared_plans;
 mod temporal;
 mod transactions;
 mod veil;
