@@ -25,7 +25,8 @@ pub struct Limits {
     pub autocommit_retries: u32,
     /// Changes after which an epoch closes even though more are waiting.
     pub epoch_rows: usize,
-    /// Epochs fed to the engine and not yet complete, beyond which the driver waits.
+    /// Epochs fed to the engine and not yet complete, beyond which the driver waits. Few: what comes meanwhile is the next epoch, and a row
+    /// costs less in a larger one, so that views which cannot keep up with small epochs keep up with larger ones.
     pub epochs_in_flight: usize,
     /// Rows of history of streams after which a new version's state may be saved, so that a restart goes on from there.
     pub backfill_step_rows: u64,
@@ -44,7 +45,8 @@ pub struct Limits {
     /// How many commits back of the last one that is shown `AS OF EPOCH` reads, at least. Memory: what tables and views had in each of
     /// these, where it differs; and reads of a view visit a layer for each epoch among them that changed it.
     pub history_commits: u64,
-    /// Traces are told what they may forget each time so many commits have passed.
+    /// Each trace is told what it may forget about each time so many commits have passed; not all of them at the same commit, because a trace merges
+    /// what it may.
     pub forget_every: u64,
     /// Heads of tables, and catalogs, forget each time so many commits have passed: it costs a look at each key.
     pub compact_every: u64,
@@ -60,7 +62,7 @@ impl Default for Limits {
             row_bytes: 8 << 20,
             autocommit_retries: 10_000,
             epoch_rows: 65_536,
-            epochs_in_flight: 16,
+            epochs_in_flight: 3,
             backfill_step_rows: 1_000_000,
             obeys_backfill_rates: true,
             refuses_beyond_memory: true,
@@ -68,7 +70,7 @@ impl Default for Limits {
             linearizable: false,
             stream_partitions: 1,
             history_commits: HISTORY_COMMITS,
-            forget_every: 512,
+            forget_every: 32,
             compact_every: 4096,
         }
     }

@@ -6,8 +6,9 @@
 //!                        └─▶ versions that are behind: fed alone from the journal until they stand where the others stand
 //! ```
 //! Guarantees: a version is fed every commit after its `as_of` once and in order; boundaries are common to all that keep up;
-//! latency is one wake-up when the log is idle. A version that does not keep up delays the others by at most [`PATIENCE`] per
-//! epoch before it is left behind, and all that read it with it: a version is with the others only while all that it reads are, so that what it
+//! latency is one wake-up when the log is idle. A version that does not keep up delays the others by at most [`slow::PATIENCE`] per
+//! epoch (all together by at most [`slow::PATIENCE_WITH_ALL`] more where most do not keep up) before it is left behind, and all that
+//! read it with it: a version is with the others only while all that it reads are, so that what it
 //! shows at an epoch is of that epoch throughout (I3, I4). DDL takes effect where its commit stands: versions are installed and dropped between epochs.
 //! Not promised: that epochs are cut at the same commits after a restart.
 
@@ -18,6 +19,7 @@ pub mod end;
 pub mod marks;
 pub mod pace;
 pub mod past;
+mod slow;
 
 use crate::{
     catalog::{self, Catalog, Event, Kind, ObjectId, Relation},
@@ -55,8 +57,10 @@ use std::{
     time::Duration,
 };
 
-/// How long one epoch waits for a version that does not keep up.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Traces forget in so many turns: what all merged at once would hold up all of them.
+const FORGET_PHASES: u64 = 8;
+/// What was shown so many times `forget_every` commits ago is kept at least.
+const FORGET_BEHIND: u64 = 16;
 /// Sleep while nothing is durable and no version is on its way.
 const IDLE: Duration = Duration::from_millis(100);
 /// Sleep while a version is on its way.
@@ -97,8 +101,8 @@ pub struct Driver {
     running: BTreeMap<Key, Running>,
     next_flow: FlowId,
     compacted: Lsn,
-    /// When traces were told last to forget, and what nobody could ask for then.
-    forgotten: (Lsn, Lsn),
+    /// The commit at which traces were told last to forget, and how many turns there have been.
+    forgotten: (u64, u64),
     stop: Arc<AtomicBool>,
     ticking: clock::Ticking,
     /// The last commit when the driver began, and its clock.
@@ -193,7 +197,7 @@ impl Driver {
             running,
             next_flow: 1,
             compacted: at,
-            forgotten: (at, Lsn::ZERO),
+            forgotten: (at.0, 0),
             stop,
             ticking: clock::Ticking::default(),
             began,
@@ -322,6 +326,7 @@ impl Driver {
     /// read; and those of which a checkpoint has to go on having what the last one has.
     fn building(&mut self) -> (Vec<Building>, Vec<(Key, [u8; 32])>) {
         let (mut asked, mut carried) = (vec![], vec![]);
+        self.running.values_mut().for_each(|r| r.asked = Lsn::ZERO);
         let keys: Vec<Key> = self.running.iter().filter(|(_, r)| r.alone).map(|(key, _)| *key).collect();
         for key in keys {
             let (state, plan) = (self.versions.state(key), self.plan(key));
@@ -436,37 +441,6 @@ impl Driver {
             fed.extend(running.marks.advance(&self.catalog, &times));
             versions.flows().feed(running.flow, at.into(), &fed);
             running.fed = at;
-        }
-    }
-
-    /// Waits for versions that have too many epochs before them; leaves behind who does not come.
-    fn hold_for_slow(&mut self) {
-        let wanted = self.versions.cuts().before_last(self.limits.epochs_in_flight);
-        let keys: Vec<Key> = self.running.iter().filter(|(_, r)| !r.alone).map(|(k, _)| *k).collect();
-        for key in keys {
-            let Ok(trace) = self.versions.reader(key) else { continue };
-            if Lsn::from(trace.upper()) >= wanted || self.running.get(&key).is_none_or(|r| r.alone) {
-                continue;
-            }
-            match trace.wait(wanted.into(), PATIENCE) {
-                Ok(upper) if Lsn::from(upper) < wanted => {
-                    tracing::warn!(view = %key.0, version = %key.1, %upper, "version cannot keep up and is left behind");
-                    self.leave_behind(key);
-                }
-                Ok(_) => {}
-                Err(failure) => self.tell(key, &Fact::Broke { why: failure.to_string() }),
-            }
-        }
-    }
-
-    /// Leaves a version behind, and with it all that read it, directly or not: it will be fed what it misses in one piece, and at an epoch
-    /// within that they would show it as it was before, beside what else they read as it is.
-    fn leave_behind(&mut self, key: Key) {
-        let mut next = vec![key];
-        while let Some(key) = next.pop() {
-            let Some(fed) = self.running.get(&key).filter(|r| !r.alone).map(|r| r.fed) else { continue };
-            self.tell(key, &Fact::FellBehind { fed: fed.into() });
-            next.extend(self.running.iter().filter(|(_, r)| r.reads.contains(&key)).map(|(key, _)| *key));
         }
     }
 
@@ -797,29 +771,35 @@ impl Driver {
         }
     }
 
-    /// Traces forget what no reader could ask for the last time that this was looked at: who chose an epoch just now has until
-    /// the next time to pin it.
+    /// Traces forget what no reader can ask for, nor could some commits ago: who chose an epoch just now has so long to pin it.
     fn forget(&mut self, last: Lsn) {
-        if last.0 < self.forgotten.0.0 + self.limits.forget_every {
+        let every = self.limits.forget_every.max(1);
+        let phases = FORGET_PHASES.min(every);
+        if last.0 < self.forgotten.0 + every / phases {
             return;
         }
-        let since = self.pins.advance(self.since());
-        // a history of its own leaves those who are on their way more time than this
-        let nobody = if self.limits.history_commits >= self.limits.forget_every { since } else { self.forgotten.1 };
-        for (key, running) in &self.running {
-            if running.alone && matches!(self.versions.state(*key), Some(State::Backfilling { .. })) {
+        let turn = self.forgotten.1 % phases;
+        self.forgotten = (last.0, self.forgotten.1 + 1);
+        let nobody = self.pins.advance(self.since());
+        let is_taking = self.keeper.as_ref().is_some_and(Keeper::is_taking);
+        for (place, (key, running)) in (0u64..).zip(&self.running) {
+            let backfills = running.alone && matches!(self.versions.state(*key), Some(State::Backfilling { .. }));
+            if place % phases != turn || backfills {
                 continue;
             }
+            // a checkpoint that is being taken may have been promised what it was within its history
+            let asked = Some(running.asked).filter(|at| *at > Lsn::ZERO && is_taking);
             if let Ok(trace) = self.versions.reader(*key) {
-                trace.forget_before(nobody.into());
+                trace.forget_before(asked.map_or(nobody, |at| at.min(nobody)).into());
             }
         }
-        self.forgotten = (last, since);
     }
 
-    /// What nobody asks for who asks from now on: the history that is kept ends with what is shown.
+    /// What nobody asks for who asks from now on: the history that is kept ends with what is shown. A short one leaves those who are on their way
+    /// to pin what they chose more time than itself.
     fn since(&self) -> Lsn {
-        Lsn(Lsn::from(self.versions.visible()).0.saturating_sub(self.limits.history_commits))
+        let kept = self.limits.history_commits.max(self.limits.forget_every.saturating_mul(FORGET_BEHIND));
+        Lsn(Lsn::from(self.versions.visible()).0.saturating_sub(kept))
     }
 
     /// Heads forget what no reader can ask for any more.

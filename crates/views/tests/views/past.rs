@@ -47,7 +47,7 @@ impl Place {
         self.instance = None;
         let mut config = Config::new(self.dir.path()).workers(workers);
         config.checkpoints.enabled = checkpoints;
-        (config.limits.history_commits, config.limits.forget_every, config.limits.compact_every) = (kept, 16, 32);
+        (config.limits.history_commits, config.limits.forget_every, config.limits.compact_every) = (kept, 1, 32);
         config.limits.causal_timeout = LONG;
         self.instance = Some(Instance::open(config).unwrap());
     }
