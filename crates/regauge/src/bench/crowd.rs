@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{percentile::percentile_ms, print};
 use regauge_log::Pending;
-use regauge_views::{SessionOptions, version::trace::Trace};
+use regauge_views::{Config, SessionOptions, version::trace::Trace};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -28,6 +28,9 @@ const TWENTIETH: (&str, &str) =
 /// Made over the whole history.
 const NEWCOMER: &str = "SELECT auction, count(*) AS n, max(price) AS most, min(price) AS least, sum(price) AS total
   FROM bid GROUP BY auction";
+
+/// A backfill that is not through by then is not waited for: views that cannot keep up leave it nothing.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// Commits that are fed on a timetable, and how long each took to show in all views.
 struct Feed {
@@ -54,12 +57,14 @@ impl Stretch {
     }
 }
 
-pub async fn run(dir: &Path, rate: usize, seconds: usize, every_ms: usize) -> anyhow::Result<Value> {
+pub async fn run(dir: &Path, rate: usize, seconds: usize, every_ms: usize, in_flight: Option<usize>) -> anyhow::Result<Value> {
     let (n, _) = data::sizes(dir)?;
     let scratch = Scratch::new(Some(dir))?;
     let copy = scratch.path().join("log");
     copy_folder(&dir.join("log"), &copy)?;
-    let mut inputs = Inputs::open(&copy).await?;
+    let mut config = Config::new(&copy);
+    config.limits.epochs_in_flight = in_flight.unwrap_or(config.limits.epochs_in_flight);
+    let mut inputs = Inputs::open_with(config).await?;
     let mut events = Events::from(n);
     let names = views(&mut inputs, n).await?;
     let traces = names.iter().map(|name| inputs.trace(name)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -80,7 +85,12 @@ pub async fn run(dir: &Path, rate: usize, seconds: usize, every_ms: usize) -> an
         Ok(at.elapsed())
     });
     begin.send(())?;
-    let beside = feed.run(&inputs, &mut events, &mut |_| !backfill.is_finished())?;
+    let beside = feed.run(&inputs, &mut events, &mut |at| !backfill.is_finished() && at < LONGEST)?;
+    if !backfill.is_finished() {
+        anyhow::bail!(
+            "the backfill was not through in {LONGEST:?}: at {rate} events/s the views leave it nothing; give a lower --rate"
+        );
+    }
     let took = backfill.join().map_err(|_| anyhow::anyhow!("the backfill's thread panicked"))??;
 
     // what live would have cost alone in that time, and what the machine had beyond it

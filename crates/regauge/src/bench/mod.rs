@@ -61,6 +61,9 @@ pub enum Bench {
         seconds: usize,
         #[arg(long, default_value_t = 10)]
         every_ms: usize,
+        /// `epochs_in_flight`, to try another.
+        #[arg(long)]
+        in_flight: Option<usize>,
     },
     /// A view first, then events in epochs of a given size.
     Live {
@@ -164,7 +167,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     let line = match bench {
         Bench::Data { dir, events, more } => data::run(&dir, events, more).await?,
         Bench::Rebuild { dir, query, answer, workers } => rebuild::run(&dir, &query, answer.as_deref(), workers).await?,
-        Bench::Crowd { dir, rate, seconds, every_ms } => crowd::run(&dir, rate, seconds, every_ms).await?,
+        Bench::Crowd { dir, rate, seconds, every_ms, in_flight } => crowd::run(&dir, rate, seconds, every_ms, in_flight).await?,
         Bench::Live { query, events, epoch } => live::run(&query, events, epoch).await?,
         Bench::Freshness { rate, seconds, every_ms } => freshness::run(rate, seconds, every_ms).await?,
         Bench::Epoch { epochs, workers } => epoch::run(epochs, workers).await?,
