@@ -32,7 +32,8 @@ const NEWCOMER: &str = "SELECT auction, count(*) AS n, max(price) AS most, min(p
 /// A backfill that is not through by then is not waited for: views that cannot keep up leave it nothing.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Commits that are fed on a timetable, and how long each took to show in all views.
+/// Commits that are fed on a timetable, and how long after each was due it showed in all views: its fsync is in it, and what stood before it in a queue
+/// (measured from when somebody came to look, a stall of seconds would be one slow commit and hundreds that were seen at once).
 struct Feed {
     per_commit: usize,
     every: Duration,
@@ -142,15 +143,14 @@ fn over_live(query: &str) -> String {
 impl Feed {
     /// Feeds until it is told to stop, and waits until all of it shows.
     fn run(&self, inputs: &Inputs, events: &mut Events, go_on: &mut dyn FnMut(Duration) -> bool) -> anyhow::Result<Stretch> {
-        let (submitted, pending) = mpsc::channel::<Pending>();
+        let (submitted, pending) = mpsc::channel::<(Pending, Instant)>();
         let traces = self.traces.clone();
         let watching = std::thread::spawn(move || -> anyhow::Result<Vec<Duration>> {
             let mut seen = vec![];
-            for commit in pending {
+            for (commit, due) in pending {
                 let lsn = commit.wait()?.lsn;
-                let at = Instant::now();
                 traces.iter().try_for_each(|trace| wait_visible(trace.as_ref(), lsn))?;
-                seen.push(at.elapsed());
+                seen.push(due.elapsed());
             }
             Ok(seen)
         });
@@ -160,8 +160,9 @@ impl Feed {
         let begun = Instant::now();
         let mut n: u32 = 0;
         while go_on(begun.elapsed()) {
-            std::thread::sleep((self.every * n).saturating_sub(begun.elapsed()));
-            submitted.send(inputs.log().submit(inputs.transaction(&ready)?)?)?;
+            let due = begun + self.every * n;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            submitted.send((inputs.log().submit(inputs.transaction(&ready)?)?, due))?;
             ready = events.next(self.per_commit)?;
             n += 1;
         }
