@@ -1,4 +1,4 @@
-//! A text that one session has planned is not planned again by the next, and answers as if it were.
+//! Sessions share plans of texts; each answers as if it had planned its own. (That a plan is shared shows in the time only, and is not tested.)
 
 use crate::common::{attempt, code, run, site};
 use regauge_views::SessionOptions;
