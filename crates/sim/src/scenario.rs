@@ -234,7 +234,7 @@ fn limits(draw: &mut Draw) -> Limits {
         epoch_rows: draw.pick(&[3, 40, 65_536]),
         epochs_in_flight: draw.pick(&[1, 4, 16]),
         history_commits: draw.pick(&[3, 25, 512]),
-        forget_every: draw.pick(&[2, 16, 512]),
+        forget_every: draw.pick(&[1, 2, 16]),
         compact_every: draw.pick(&[3, 40, 4096]),
         ..Limits::default()
     }
