@@ -33,6 +33,11 @@ impl Shard {
         Some(self.layers[from..=last].to_vec())
     }
 
+    /// Layers that nobody reads one by one any more.
+    pub fn n_settled(&self, since: Epoch) -> usize {
+        self.layers.partition_point(|layer| layer.epoch <= since)
+    }
+
     /// What neighbours have become, in their place.
     pub fn replace(&mut self, run: &[Arc<Layer>], merged: Option<Layer>) {
         if let Some(at) = run.first().and_then(|first| self.place(first)) {

@@ -16,13 +16,16 @@ use std::{
     sync::Arc,
 };
 
-/// Layers of more rows than this together are merged by a thread of their own: they take longer than an epoch may (a millisecond or two for
-/// these; twenty views may have come so far at the same time).
+/// Layers of more rows than this together are merged by a thread of their own: they take longer than an epoch may.
 /// Few where assertions are on, so that tests and the simulation come to it.
-const BESIDE_ROWS: usize = if cfg!(debug_assertions) { 1 << 7 } else { 1 << 14 };
+const BESIDE_ROWS: usize = if cfg!(debug_assertions) { 1 << 7 } else { 1 << 12 };
 
-/// So many times that many are merged by the writer all the same while the thread is at others.
-const HERE_AFTER_ALL: usize = 4;
+/// So many rows are merged within an epoch by those who share a worker. Views that are fed by the same commits come so far at the same
+/// time; what one has no room for in this epoch it merges in one of the next.
+const HERE_ROWS: usize = if cfg!(debug_assertions) { 1 << 6 } else { 1 << 12 };
+
+/// With more settled layers than this nothing waits: who reads the trace goes through all of them.
+const LAYERS_MAX: usize = 256;
 
 fn size(run: &Run) -> usize {
     run.iter().map(|layer| layer.size()).sum()
@@ -32,8 +35,30 @@ fn is_large(run: &Run) -> bool {
     size(run) > BESIDE_ROWS
 }
 
-/// Who merges large layers holds it: those who share one merge one after the other, so that no more memory is held by it than one of them needs.
-pub type Turn = Arc<Mutex<()>>;
+/// What the traces of one worker share.
+#[derive(Debug, Default)]
+pub struct Turns {
+    /// Who merges large layers holds it: one after the other, so that no more memory is held by it than one of them needs.
+    beside: Mutex<()>,
+    /// What was merged by the worker itself, in rows, within the epoch that it is at.
+    here: Mutex<(Epoch, usize)>,
+}
+
+/// See [`Turns`].
+pub type Turn = Arc<Turns>;
+
+impl Turns {
+    /// Whether so many rows may be merged in this epoch; one run may, whatever its size.
+    fn has_room(&self, at: Epoch, rows: usize) -> bool {
+        let mut here = self.here.lock();
+        if here.0 != at {
+            *here = (at, 0);
+        }
+        let has_room = here.1 == 0 || here.1 + rows <= HERE_ROWS;
+        here.1 += if has_room { rows } else { 0 };
+        has_room
+    }
+}
 
 type Waiting = (Vec<Delta>, Vec<(RowError, i64)>);
 
@@ -99,19 +124,17 @@ impl Publisher {
     /// A layer is replaced by this writer, or by the one thread that it has merge; what it leaves alone stays where it is.
     fn compact(&mut self, since: Epoch) -> Result<(), TraceError> {
         loop {
-            let (run, is_merging) = {
+            let (run, is_merging, has_many) = {
                 let shard = self.shared.shards[self.shard].lock();
                 let Some(run) = shard.next_merge(since) else { return Ok(()) };
-                (run, shard.merging.is_some())
+                (run, shard.merging.is_some(), shard.n_settled(since) > LAYERS_MAX)
             };
-            if is_large(&run)
-                && let Some((threads, turn)) = self.beside.clone()
-            {
-                if !is_merging {
+            if let Some((threads, turn)) = self.beside.clone() {
+                if is_large(&run) && !is_merging {
                     return self.merge_beside(&threads, turn, run);
                 }
-                // that thread may wait long for its turn: what gathers behind it is not to be one layer for each epoch meanwhile
-                if size(&run) > BESIDE_ROWS * HERE_AFTER_ALL {
+                // while that thread merges, or waits for its turn, what gathers behind it waits, too
+                if !has_many && (is_large(&run) || !turn.has_room(self.upper, size(&run))) {
                     return Ok(());
                 }
             }
@@ -129,7 +152,7 @@ impl Publisher {
         let work = move || {
             let mut next = Some(run);
             while let Some(run) = next.take().filter(|_| shared.gate.lock().failed.is_none()) {
-                let _turn = turn.lock();
+                let _turn = turn.beside.lock();
                 // nobody writes or reads it any more
                 if Arc::strong_count(&shared) == 1 {
                     return;
