@@ -37,23 +37,49 @@ const LONGEST: Duration = Duration::from_secs(120);
 struct Feed {
     per_commit: usize,
     every: Duration,
-    traces: Vec<Arc<dyn Trace>>,
+    /// By the views' names.
+    traces: Vec<(String, Arc<dyn Trace>)>,
+}
+
+/// When a commit showed, after it was due.
+struct Seen {
+    /// When it was due, after the stretch began.
+    due: Duration,
+    /// When it was durable.
+    acked: Duration,
+    /// When all views showed it.
+    shown: Duration,
+    /// The view that was waited for longest, in the order of their making.
+    last: String,
 }
 
 /// What a stretch of feeding came to.
 struct Stretch {
     cost: Cost,
-    seen: Vec<Duration>,
+    seen: Vec<Seen>,
     events: usize,
 }
 
+/// So many of the slowest commits are told one by one.
+const SLOWEST: usize = 8;
+
 impl Stretch {
     fn json(&self) -> Value {
+        let shown: Vec<Duration> = self.seen.iter().map(|s| s.shown).collect();
+        let acked: Vec<Duration> = self.seen.iter().map(|s| s.acked).collect();
+        let mut slowest: Vec<&Seen> = self.seen.iter().collect();
+        slowest.sort_by_key(|s| std::cmp::Reverse(s.shown));
+        let ms = |d: Duration| d.as_secs_f64() * 1000.0;
+        let slowest = slowest
+            .iter()
+            .take(SLOWEST)
+            .map(|s| json!({ "due_ms": ms(s.due), "durable_ms": ms(s.acked), "visible_ms": ms(s.shown), "waited_for": s.last }));
         json!({
             "cost": self.cost.json(), "events": self.events, "commits": self.seen.len(),
             "events_per_s": self.events as f64 / self.cost.wall.as_secs_f64(),
-            "visible_ms_p50": percentile_ms(&self.seen, 50), "visible_ms_p99": percentile_ms(&self.seen, 99),
-            "visible_ms_max": percentile_ms(&self.seen, 100),
+            "visible_ms_p50": percentile_ms(&shown, 50), "visible_ms_p99": percentile_ms(&shown, 99),
+            "visible_ms_max": percentile_ms(&shown, 100), "durable_ms_p50": percentile_ms(&acked, 50),
+            "durable_ms_p99": percentile_ms(&acked, 99), "slowest": slowest.collect::<Vec<_>>(),
         })
     }
 }
@@ -68,7 +94,7 @@ pub async fn run(dir: &Path, rate: usize, seconds: usize, every_ms: usize, in_fl
     let mut inputs = Inputs::open_with(config).await?;
     let mut events = Events::from(n);
     let names = views(&mut inputs, n).await?;
-    let traces = names.iter().map(|name| inputs.trace(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let traces = names.iter().map(|name| Ok((name.clone(), inputs.trace(name)?))).collect::<anyhow::Result<Vec<_>>>()?;
     let feed = Feed { per_commit: (rate * every_ms / 1000).max(1), every: Duration::from_millis(every_ms as u64), traces };
 
     let warm = feed.run(&inputs, &mut events, &mut |at| at < Duration::from_secs(2))?;
@@ -143,14 +169,30 @@ fn over_live(query: &str) -> String {
 impl Feed {
     /// Feeds until it is told to stop, and waits until all of it shows.
     fn run(&self, inputs: &Inputs, events: &mut Events, go_on: &mut dyn FnMut(Duration) -> bool) -> anyhow::Result<Stretch> {
-        let (submitted, pending) = mpsc::channel::<(Pending, Instant)>();
+        let (submitted, pending) = mpsc::channel::<(Pending, Instant, Duration)>();
         let traces = self.traces.clone();
-        let watching = std::thread::spawn(move || -> anyhow::Result<Vec<Duration>> {
-            let mut seen = vec![];
-            for (commit, due) in pending {
+        // one thread for each, or what a view is waited for would count as the next commit's way to the disk
+        let (durable, waiting) = mpsc::channel();
+        let acknowledging = std::thread::spawn(move || -> anyhow::Result<()> {
+            for (commit, at, due) in pending {
                 let lsn = commit.wait()?.lsn;
-                traces.iter().try_for_each(|trace| wait_visible(trace.as_ref(), lsn))?;
-                seen.push(due.elapsed());
+                durable.send((lsn, at, due, at.elapsed()))?;
+            }
+            Ok(())
+        });
+        let watching = std::thread::spawn(move || -> anyhow::Result<Vec<Seen>> {
+            let mut seen = vec![];
+            for (lsn, at, due, acked) in waiting {
+                let (mut longest, mut last, mut before) = (Duration::ZERO, String::new(), at.elapsed());
+                for (name, trace) in &traces {
+                    wait_visible(trace.as_ref(), lsn)?;
+                    let shown = at.elapsed();
+                    if shown - before > longest {
+                        (longest, last) = (shown - before, name.clone());
+                    }
+                    before = shown;
+                }
+                seen.push(Seen { due, acked, shown: before, last });
             }
             Ok(seen)
         });
@@ -162,11 +204,12 @@ impl Feed {
         while go_on(begun.elapsed()) {
             let due = begun + self.every * n;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            submitted.send((inputs.log().submit(inputs.transaction(&ready)?)?, due))?;
+            submitted.send((inputs.log().submit(inputs.transaction(&ready)?)?, due, self.every * n))?;
             ready = events.next(self.per_commit)?;
             n += 1;
         }
         drop(submitted);
+        acknowledging.join().map_err(|_| anyhow::anyhow!("the acknowledging thread panicked"))??;
         let seen = watching.join().map_err(|_| anyhow::anyhow!("the watching thread panicked"))??;
         Ok(Stretch { cost: meter.stop(), seen, events: n as usize * self.per_commit })
     }
