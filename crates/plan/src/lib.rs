@@ -18,6 +18,7 @@ mod literal;
 pub mod local;
 mod lower;
 pub mod over;
+pub mod params;
 pub mod parse;
 pub mod pgtypes;
 pub mod scalar;

@@ -214,6 +214,12 @@ impl Instance {
         self.core.sessions.load(Ordering::Relaxed)
     }
 
+    /// How often a statement's query was planned since the instance was opened, and how often a plan of it was found.
+    #[must_use]
+    pub fn plans(&self) -> (u64, u64) {
+        self.core.plans.counts()
+    }
+
     /// Why nothing more will come of this instance, see [`crate::driver::end`]; `None` as long as all is well. What is acknowledged is in the
     /// folder, and there when it is opened again.
     #[must_use]

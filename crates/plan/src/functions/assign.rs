@@ -63,7 +63,7 @@ pub(super) fn settled(args: Vec<Expr>, rewriter: &Rewriter<'_>) -> DfResult<Expr
     let (from, to) = (rewriter.type_of(&value)?, rewriter.type_of(&witness)?);
     // A NULL that was cast to text is text; a bare one has no type yet.
     let text = matches!(value, Expr::Literal(ScalarValue::Utf8(None), _));
-    let open = is_unknown_literal(&value) && !text || matches!(value, Expr::Placeholder(_));
+    let open = is_unknown_literal(&value) && !text || matches!(&value, Expr::Placeholder(p) if p.field.is_none());
     if !open && !assignable(&from, &to) {
         let name = match &name {
             Expr::Literal(ScalarValue::Utf8(Some(name)), _) => name.as_str(),

@@ -25,8 +25,9 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use super::cast::cast_target;
 use super::over_exec;
 use super::udf::PgFunction;
+use crate::params::{self, Slots};
 
-/// Plans physically after putting the guards, and our operator of window functions, in place.
+/// Plans physically after putting the guards, our operator of window functions, and parameters ([`Slots`] among the extensions), in place.
 #[derive(Debug, Default)]
 pub struct GuardedQueryPlanner;
 
@@ -34,6 +35,10 @@ pub struct GuardedQueryPlanner;
 impl QueryPlanner for GuardedQueryPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
         let plan = over_exec::replace(guard(crate::bind::equijoin::null_safe(plan.clone())?)?)?;
+        let plan = match session.config().get_extension::<Slots>() {
+            Some(slots) => params::open(plan, &slots)?,
+            None => plan,
+        };
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(over_exec::OverPlanner)]);
         super::series_exec::lazily(planner.create_physical_plan(&plan, session).await?)
     }

@@ -660,7 +660,8 @@ pub(super) fn coerce(expr: Expr, to: &DataType, schema: &DFSchema) -> DfResult<E
     if from == *to {
         return Ok(expr);
     }
-    if matches!(expr, Expr::Placeholder(_)) {
+    // who has no type yet takes this one
+    if matches!(&expr, Expr::Placeholder(p) if p.field.is_none()) {
         return Ok(expr);
     }
     explicit_cast(expr, &from, &Arc::new(arrow::datatypes::Field::new("", to.clone(), true)))

@@ -106,6 +106,10 @@ pub(super) async fn metrics(State(door): State<Shared>, Extension(caller): Exten
     page.single("regauge_commits_total", "counter", "Durable commits of the journal since it was made.", durable);
     page.single("regauge_epoch", "gauge", "The last epoch that every readable view shows.", instance.versions().visible().0);
     page.single("regauge_sessions", "gauge", "Open sessions, over all doors.", instance.sessions());
+    let (made, found) = instance.plans();
+    page.metric("regauge_plans_total", "counter", "Queries of statements that were planned, and whose plan was found.");
+    page.sample("regauge_plans_total", &[("how", "made")], made);
+    page.sample("regauge_plans_total", &[("how", "found")], found);
     page.single("regauge_http_appends_total", "counter", "Bodies of records stored over HTTP.", load(&counters.appends));
     page.single("regauge_http_append_rows_total", "counter", "Records stored over HTTP.", load(&counters.append_rows));
     page.metric("regauge_http_answers_total", "counter", "Answers over HTTP by class of status.");

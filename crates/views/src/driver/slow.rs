@@ -2,8 +2,8 @@
 //!
 //! One that is slow by itself is left behind after [`PATIENCE`], with all that read it. Where most are late it is the machine that does not keep
 //! up: feeding each alone would only be more work, so they are waited for ([`PATIENCE_WITH_ALL`] for all together), and the next
-//! epoch has all that came meanwhile, in which a row costs less. That one is left behind is tested by `faults.rs` and `versions.rs`
-//! of this crate; that all are waited for is not.
+//! epoch has all that came meanwhile, in which a row costs less. Both are tested by `faults.rs` of
+//! this crate.
 
 use super::Driver;
 use crate::version::{life::Fact, registry::Key};

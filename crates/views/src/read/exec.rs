@@ -7,7 +7,7 @@ use super::{
     hint::{Hint, worth_copying},
     reading::Reading,
     records::Records,
-    relation::{Source, system_fields},
+    relation::{LookUp, Point, Source, system_fields},
 };
 use crate::{
     catalog::{ObjectId, diverted},
@@ -46,14 +46,19 @@ pub struct RelationExec {
     /// Of the whole relation.
     schema: SchemaRef,
     projection: Vec<usize>,
-    point: Option<RowKey>,
+    point: Option<Point>,
     hints: Arc<[Hint]>,
     properties: Arc<PlanProperties>,
 }
 
 impl RelationExec {
-    /// Reads these columns, of one row only where `point` is a key.
-    pub fn new(source: Source, schema: SchemaRef, projection: Option<Vec<usize>>, point: Option<RowKey>) -> Result<RelationExec> {
+    /// Reads these columns, of one row only where there is a key to look up.
+    pub(super) fn new(
+        source: Source,
+        schema: SchemaRef,
+        projection: Option<Vec<usize>>,
+        point: Option<Point>,
+    ) -> Result<RelationExec> {
         let projection = projection.unwrap_or_else(|| (0..schema.fields().len()).collect());
         let output = Arc::new(schema.project(&projection)?);
         let properties = PlanProperties::new(
@@ -86,11 +91,13 @@ impl RelationExec {
         let own = reading.own.get(&topic).cloned();
         let head = reading.judged.head(topic);
         let at = reading.at;
-        if let Some(key) = &self.point {
-            let row = match own.as_ref().and_then(|own| own.own(key)) {
+        let looked_up = self.point.as_ref().map_or(Ok(LookUp::All), Point::look_up)?;
+        if !matches!(looked_up, LookUp::All) {
+            let of = |key: &RowKey| match own.as_ref().and_then(|own| own.own(key)) {
                 Some(row) => row.cloned(),
-                None => head.and_then(|head| head.read().get(key, at).cloned()),
+                None => head.as_ref().and_then(|head| head.read().get(key, at).cloned()),
             };
+            let row = if let LookUp::Row(key) = &looked_up { of(key) } else { None };
             let batch = project(&one_batch(&schema, row.iter())?, &projection, &output)?;
             return Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter([Ok(batch)]))));
         }

@@ -4,7 +4,7 @@
 //! A hint and nothing more: DataFusion's filter stands above the scan and decides. So a row is left out only where a condition is
 //! false, which says the same of the whole filter. Conditions are looked at in the order in which the filter has them, and the first one that
 //! fails for any row of a page ends it: the filter meets that row, and says so, or one before it is false there, too. What does not answer
-//! by the row's values alone (parameters, subqueries, functions that are not immutable) is no hint.
+//! by the row's values and the statement's parameters alone (subqueries, functions that are not immutable) is no hint.
 
 use crate::table::runs::Runs;
 use arrow::{
@@ -17,6 +17,7 @@ use datafusion::{
     logical_expr::{Expr, Volatility, execution_props::ExecutionProps, physical_planning_context::PhysicalPlanningContext},
     physical_expr::{PhysicalExpr, create_physical_expr},
 };
+use regauge_plan::params;
 use std::sync::Arc;
 
 /// One condition over some columns.
@@ -30,6 +31,7 @@ pub(super) struct Hint {
 /// Whether a filter may be one.
 pub(super) fn may_be(filter: &Expr) -> bool {
     let plain = |e: &Expr| match e {
+        param if params::is_param(param) => true,
         Expr::ScalarFunction(f) => f.func.signature().volatility == Volatility::Immutable,
         Expr::Column(_)
         | Expr::Literal(..)

@@ -13,7 +13,10 @@ use crate::{
     error::{Error, Result},
     stack::within,
 };
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider},
     common::DataFusionError,
@@ -59,6 +62,8 @@ pub struct Scope {
     pub who: Arc<Who>,
     /// Materialized views that the transaction at hand has created: nothing maintains them yet, so they are read as plain ones.
     pub made: Arc<BTreeSet<ViewId>>,
+    /// Types of the statement's parameters, where it is planned for whatever values they will have.
+    pub params: Arc<[DataType]>,
 }
 
 /// What system relations and functions tell of the session that asks.
@@ -162,6 +167,7 @@ impl Scope {
             own: HashMap::new(),
             about: self.about.clone(),
             made: self.made.clone(),
+            params: Arc::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, FieldRef, Schema, SchemaRef},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit},
 };
 use datafusion::{
     catalog::default_table_source::source_as_provider,
@@ -41,7 +41,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 use parking_lot::RwLock;
-use regauge_plan::{batch, functions::clock_timestamp, halt, local};
+use regauge_plan::{batch, functions::clock_timestamp, halt, local, params::Slots};
 use regauge_types::env::Clock;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -170,7 +170,8 @@ impl Planner {
         still_wanted()?;
         let counting = crate::session::sequence::functions(&query, &scope);
         let calling = crate::session::calls::functions(&query, &scope)?;
-        let statement = statement(query);
+        let params = Arc::clone(&scope.params);
+        let statement = if params.is_empty() { statement(query) } else { with_params(query, &params)? };
         let functions = dialect.as_ref().map(|d| d.functions(&scope)).unwrap_or_default();
         let mut state = self.state(scope);
         for function in counting {
@@ -183,7 +184,12 @@ impl Planner {
         for function in calling {
             state.register_udf(function).map_err(Error::from_datafusion)?;
         }
-        let plan = state.statement_to_plan(statement).await.map_err(Error::from_datafusion)?;
+        let plan = match state.statement_to_plan(statement).await.map_err(Error::from_datafusion)? {
+            LogicalPlan::Statement(datafusion::logical_expr::Statement::Prepare(prepared)) => {
+                Arc::unwrap_or_clone(prepared.input)
+            }
+            plan => plan,
+        };
         still_wanted()?;
         let plan = match dialect {
             Some(dialect) => subplan::lift(plan, &state, dialect.array_of_rows()).map_err(Error::from_datafusion)?,
@@ -376,11 +382,23 @@ impl Planner {
 
     /// A plan that can run, any number of times.
     pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        self.physical_with(plan, None).await
+    }
+
+    /// The same of a plan with parameters, whose values are in these slots when it runs.
+    pub async fn physical_with(&self, plan: &LogicalPlan, slots: Option<&Arc<Slots>>) -> Result<Arc<dyn ExecutionPlan>> {
         let immutable = is_immutable(plan);
         let plan = &batch::unfold_series(plan.clone()).map_err(Error::from)?;
         let plan = aside(Box::pin(async {
             let zone = local::here();
-            if immutable && zone.is_utc() {
+            if let Some(slots) = slots {
+                let mut state = self.0.base.clone();
+                if !zone.is_utc() {
+                    state.config_mut().options_mut().execution.time_zone = Some(local::option_of(zone));
+                }
+                state.config_mut().set_extension(Arc::clone(slots));
+                create(&state, plan).await
+            } else if immutable && zone.is_utc() {
                 create(&self.0.base, plan).await
             } else {
                 // now() and its kin are the moment of planning; calls that other tasks make find the zone among the options
@@ -596,6 +614,41 @@ pub fn type_of(expr: &Expr, plan: &LogicalPlan) -> Option<DataType> {
 #[must_use]
 pub fn output(name: &str) -> Expr {
     col(datafusion::common::Column::from_name(name))
+}
+
+/// `PREPARE AS query`, of parameters of these types.
+fn with_params(query: ast::Query, params: &[DataType]) -> Result<DfStatement> {
+    let word = |ty: &DataType| {
+        let word = param_type(ty);
+        word.ok_or_else(|| Error::internal(format!("a kept plan has no parameter of type {ty}")))
+    };
+    Ok(DfStatement::Statement(Box::new(ast::Statement::Prepare {
+        name: ast::Ident::new("kept"),
+        data_types: params.iter().map(word).collect::<Result<_>>()?,
+        statement: Box::new(ast::Statement::Query(Box::new(query))),
+    })))
+}
+
+/// The word for a parameter's type that DataFusion reads as exactly that type; `None` where it has none.
+#[must_use]
+pub fn param_type(ty: &DataType) -> Option<ast::DataType> {
+    Some(match ty {
+        DataType::Boolean => ast::DataType::Boolean,
+        DataType::Int16 => ast::DataType::SmallInt(None),
+        DataType::Int32 => ast::DataType::Int(None),
+        DataType::Int64 => ast::DataType::BigInt(None),
+        DataType::Float64 => ast::DataType::DoublePrecision,
+        DataType::Utf8 => ast::DataType::Text,
+        DataType::Date32 => ast::DataType::Date,
+        DataType::Timestamp(TimeUnit::Microsecond, None) => ast::DataType::Timestamp(Some(6), ast::TimezoneInfo::None),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => {
+            ast::DataType::Timestamp(Some(6), ast::TimezoneInfo::WithTimeZone)
+        }
+        DataType::Decimal128(precision, scale) => {
+            ast::DataType::Decimal(ast::ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
+        }
+        _ => return None,
+    })
 }
 
 fn statement(query: ast::Query) -> DfStatement {

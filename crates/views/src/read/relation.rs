@@ -1,25 +1,26 @@
 //! A relation as DataFusion sees it: columns, and which filters it can answer by itself.
 //!
-//! Equality with a constant on every key column of a table turns a scan into one look-up; other conditions spare it the copying of rows
+//! Equality with a constant or a parameter on every key column of a table turns a scan into one look-up; other conditions spare it the copying of rows
 //! that will go (see [`super::hint`]). Both are hints: DataFusion filters again. Columns are declared nullable throughout; statistics are never given.
 
 use super::{
     exec::RelationExec,
     hint::{self, Hint},
 };
-use crate::table::writes::{Key, keys_of};
+use crate::table::writes::Key;
 use arrow::{
-    array::{ArrayRef, RecordBatch, new_null_array},
+    array::{ArrayRef, RecordBatch},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{Column, Result, ScalarValue},
+    common::{Column, DataFusionError, Result, ScalarValue},
     datasource::TableType,
     logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown},
     physical_plan::ExecutionPlan,
 };
-use regauge_types::{TopicId, VersionNo, ViewId};
+use regauge_plan::params::{self, Slots};
+use regauge_types::{TopicId, VersionNo, ViewId, key};
 use std::{borrow::Cow, sync::Arc};
 
 /// Where a relation's rows come from.
@@ -88,33 +89,95 @@ impl RelationTable {
         &self.source
     }
 
-    fn point(&self, filters: &[Expr]) -> Option<Key> {
+    fn point(&self, filters: &[Expr]) -> Option<Point> {
         let Source::Table { key, .. } = &self.source else { return None };
         if key.is_empty() {
             return None;
         }
-        let mut columns: Vec<ArrayRef> = self.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
-        for at in key {
+        let part = |at: &usize| {
             let field = self.schema.field(*at);
-            let value = filters.iter().find_map(|f| equal_to(f, field.name()))?;
-            columns[*at] = exactly(value, field.data_type())?.to_array().ok()?;
-        }
-        let row = RecordBatch::try_new(self.schema.clone(), columns).ok()?;
-        keys_of(key, &row).ok()?.pop()
+            let wanted = match filters.iter().find_map(|f| equal_to(f, field.name()))? {
+                Expr::Literal(value, _) => Wanted::Constant(exactly(value, field.data_type())?),
+                other => params::of(plain(other)).map(|(at, slots)| Wanted::Param(at, Arc::clone(slots)))?,
+            };
+            Some((field.data_type().clone(), wanted))
+        };
+        Some(Point(key.iter().map(part).collect::<Option<_>>()?))
     }
 }
 
-/// The constant that a filter demands of a column.
-fn equal_to<'a>(filter: &'a Expr, column: &str) -> Option<&'a ScalarValue> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
-    match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(Column { name, .. }), Expr::Literal(value, _))
-        | (Expr::Literal(value, _), Expr::Column(Column { name, .. }))
-            if name == column =>
-        {
-            Some(value)
+/// A key that a scan looks up: of each of its columns the type, and what it is to equal.
+#[derive(Clone, Debug)]
+pub(super) struct Point(Vec<(DataType, Wanted)>);
+
+#[derive(Clone, Debug)]
+enum Wanted {
+    Constant(ScalarValue),
+    /// A parameter: its position and what holds it.
+    Param(usize, Arc<Slots>),
+}
+
+/// What a scan that looks a key up has to read.
+pub(super) enum LookUp {
+    /// One row, if it is there.
+    Row(Key),
+    /// None: a part of the key equals NULL.
+    Nothing,
+    /// All rows: the value is none of the key's type, and the filter decides.
+    All,
+}
+
+impl Point {
+    /// What is to be read, as the values are now.
+    ///
+    /// # Errors
+    /// A parameter without a value.
+    pub(super) fn look_up(&self) -> Result<LookUp> {
+        let mut columns: Vec<ArrayRef> = vec![];
+        for (ty, wanted) in &self.0 {
+            let value = match wanted {
+                Wanted::Constant(value) => value.clone(),
+                Wanted::Param(at, slots) => match slots.value(*at)? {
+                    null if null.is_null() => return Ok(LookUp::Nothing),
+                    value => match exactly(&value, ty) {
+                        Some(value) => value,
+                        None => return Ok(LookUp::All),
+                    },
+                },
+            };
+            columns.push(value.to_array()?);
         }
+        let keys = key::encode(&columns, 1).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        Ok(LookUp::Row(Key::from(keys.get(0))))
+    }
+}
+
+/// The constant or parameter that a filter demands of a column.
+fn equal_to<'a>(filter: &'a Expr, column: &str) -> Option<&'a Expr> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+    let named = |side: &Expr| matches!(side, Expr::Column(Column { name, .. }) if name == column);
+    let wanted = |side: &Expr, value: &Expr| match value {
+        Expr::Literal(..) => named(side),
+        value => params::is_param(plain(value)) && named(plain(side)),
+    };
+    match (left.as_ref(), right.as_ref()) {
+        (side, value) | (value, side) if wanted(side, value) => Some(value),
         _ => None,
+    }
+}
+
+/// A whole number that is cast to a wider type, as it was: a parameter, or the column beside it. (Of a literal the optimiser takes such casts away.)
+fn plain(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast(cast) if cast.field.data_type().is_signed_integer() => {
+            let is_integer = match cast.expr.as_ref() {
+                Expr::Placeholder(p) => p.field.as_ref().is_some_and(|f| f.data_type().is_signed_integer()),
+                Expr::Column(_) => true,
+                param => params::of(param).is_some_and(|(at, slots)| slots.types()[at].is_signed_integer()),
+            };
+            if is_integer { &cast.expr } else { expr }
+        }
+        _ => expr,
     }
 }
 

@@ -22,6 +22,7 @@ mod delete;
 mod describe;
 mod explain;
 mod function;
+mod given;
 mod guard;
 mod index;
 mod insert;
@@ -131,6 +132,8 @@ pub struct Session {
     cancel: CancelHandle,
     texts: HashMap<String, Arc<Vec<Statement>>>,
     plans: select::Plans,
+    /// The values of the statement at hand, if it is planned for any.
+    given: Option<given::Given>,
     /// What PREPARE keeps: statements and the types of their parameters.
     named: HashMap<String, (Statement, Vec<arrow::datatypes::DataType>)>,
     /// What DECLARE has opened.
@@ -186,6 +189,7 @@ impl Session {
             cancel: CancelHandle::default(),
             texts: HashMap::new(),
             plans,
+            given: None,
             named: HashMap::new(),
             cursors: cursor::Cursors::default(),
             own: HashMap::new(),
@@ -372,7 +376,22 @@ impl Session {
         Ok(Response::command(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" }))
     }
 
+    /// As [`Session::statement`], of a statement with parameters that are given these values.
+    async fn statement_given(&mut self, given: given::Given) -> Result<Response> {
+        let (statement, key) = (given.statement.clone(), given.key.clone());
+        self.given = Some(given);
+        let outcome = self.any_statement(&statement, Some(&key)).await;
+        self.given = None;
+        outcome
+    }
+
     async fn statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
+        // one that was cut off has left it
+        self.given = None;
+        self.any_statement(statement, text).await
+    }
+
+    async fn any_statement(&mut self, statement: &Statement, text: Option<&str>) -> Result<Response> {
         if self.txn.is_none() {
             self.cursors.outside();
             self.look_around();
@@ -745,6 +764,7 @@ impl Session {
                 calls: Some(self.calls.clone()),
             }),
             who: Arc::new(who),
+            params: Arc::default(),
         }
     }
 

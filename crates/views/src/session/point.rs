@@ -176,7 +176,7 @@ fn form(query: &ast::Query) -> Option<Form> {
 }
 
 /// The name that an identifier means.
-fn named(ident: &ast::Ident) -> String {
+pub(super) fn named(ident: &ast::Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

@@ -5,6 +5,7 @@
 
 use super::{Session, txn::Mode};
 use crate::{
+    catalog::{Catalog, RoleId},
     error::{Error, Result, sqlstate as code},
     read::names::Scope,
     response::Response,
@@ -23,7 +24,10 @@ use regauge_plan::{
     parse::{Assignment, Ddl, SinkDdl, Statement},
     pgtypes::{format_text, type_by_name},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
 /// Statements that PREPARE may keep in one session.
 const NAMED_MAX: usize = 10_000;
@@ -33,7 +37,7 @@ const PARAMS_MAX: usize = 65_535;
 /// A statement whose parameters have types.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    statement: Option<Statement>,
+    statement: Option<Arc<Statement>>,
     /// What plans of it are kept by; `None` where the text alone does not say what is meant.
     text: Option<String>,
     /// Types of `$1`, `$2`, ..
@@ -46,6 +50,31 @@ pub struct Prepared {
     pub reads_catalogs_only: bool,
     /// It looks one row up by its key.
     point: Option<super::point::Point>,
+    /// One plan of it serves all values.
+    open: bool,
+}
+
+/// A statement that was prepared before: drivers without statements of their own prepare the same text for each call.
+pub(super) struct PreparedBefore {
+    prepared: Prepared,
+    held: PreparedIn,
+}
+
+struct PreparedIn {
+    /// This one and no other, as in [`super::select`].
+    catalog: Weak<Catalog>,
+    role: RoleId,
+    search_path: Vec<String>,
+    time_zone: String,
+    planning: [u8; 32],
+}
+
+impl PartialEq for PreparedIn {
+    fn eq(&self, other: &PreparedIn) -> bool {
+        Weak::ptr_eq(&self.catalog, &other.catalog)
+            && (self.role, &self.search_path, &self.time_zone, self.planning)
+                == (other.role, &other.search_path, &other.time_zone, other.planning)
+    }
 }
 
 impl Prepared {
@@ -58,14 +87,14 @@ impl Prepared {
     /// Whether it asks for the client's rows.
     #[must_use]
     pub fn is_copy(&self) -> bool {
-        matches!(self.statement, Some(Statement::Copy(_)))
+        matches!(self.statement.as_deref(), Some(Statement::Copy(_)))
     }
 
     /// Whether it ends a transaction or its failure, and so may run in a failed one.
     #[must_use]
     pub fn ends_transaction(&self) -> bool {
         matches!(
-            self.statement,
+            self.statement.as_deref(),
             Some(Statement::Commit | Statement::Rollback | Statement::Chain { .. } | Statement::RollbackTo { .. })
         )
     }
@@ -80,6 +109,39 @@ impl Session {
 
     async fn prepare_inner(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
         self.own.clear();
+        let asked = (sql.to_owned(), types.to_vec());
+        let held = self.prepared_in();
+        if let Some(before) = self.plans.prepared.get(&asked).filter(|before| Some(&before.held) == held.as_ref()) {
+            return Ok(before.prepared.clone());
+        }
+        let prepared = self.prepare_anew(sql, types).await?;
+        let may_be_kept = matches!(
+            prepared.statement.as_deref(),
+            Some(Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
+        );
+        if let Some(held) = held.filter(|_| may_be_kept && prepared.text.is_some() && sql.len() <= super::select::TEXT_BYTES_MAX)
+        {
+            self.plans.prepared.put(asked, PreparedBefore { prepared: prepared.clone(), held });
+        }
+        Ok(prepared)
+    }
+
+    /// What a prepared statement means depends on; `None` while that is nobody else's: in a transaction that has changed the catalog.
+    fn prepared_in(&self) -> Option<PreparedIn> {
+        if self.txn.as_ref().is_some_and(|txn| !txn.events.is_empty()) {
+            return None;
+        }
+        let scope = self.scope(None);
+        Some(PreparedIn {
+            catalog: Arc::downgrade(&scope.catalog),
+            role: self.plain_role()?,
+            search_path: scope.search_path,
+            time_zone: scope.time_zone,
+            planning: scope.about.planning,
+        })
+    }
+
+    async fn prepare_anew(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
         let statements = self.parse(sql)?;
         let statement = match statements.as_slice() {
             [] => {
@@ -91,6 +153,7 @@ impl Session {
                     oid_params: vec![],
                     reads_catalogs_only: false,
                     point: None,
+                    open: false,
                 });
             }
             [one] => {
@@ -128,7 +191,8 @@ impl Session {
             _ => false,
         };
         let text = matches!(statements.as_slice(), [as_written] if *as_written == statement).then(|| sql.to_owned());
-        Ok(Prepared { statement: Some(statement), text, params, columns, oid_params, reads_catalogs_only, point })
+        let open = super::given::is_open(&statement, &params);
+        Ok(Prepared { statement: Some(Arc::new(statement)), text, params, columns, oid_params, reads_catalogs_only, point, open })
     }
 
     /// Runs a prepared statement. `values` are arrays of one element each.
@@ -145,7 +209,7 @@ impl Session {
         outcome.map_err(|e| self.fail(e))
     }
 
-    async fn run_inner(&mut self, prepared: &Prepared, statement: &Statement, values: &[ArrayRef]) -> Result<Response> {
+    async fn run_inner(&mut self, prepared: &Prepared, statement: &Arc<Statement>, values: &[ArrayRef]) -> Result<Response> {
         if values.len() != prepared.params.len() {
             let message =
                 format!("bind message supplies {} parameters, but the statement needs {}", values.len(), prepared.params.len());
@@ -153,6 +217,12 @@ impl Session {
         }
         if values.is_empty() {
             return self.statement(statement, prepared.text.as_deref()).await;
+        }
+        if let Some(text) = prepared.text.as_deref().filter(|_| prepared.open) {
+            let given = super::given::Given::of_prepared(text, statement, &prepared.params, values)?;
+            if self.is_fit(&given) {
+                return self.statement_given(given).await;
+            }
         }
         let mut casts = syntax::Casts::default();
         let literals =
@@ -552,7 +622,7 @@ fn filled(statement: &Statement, values: &[ast::Expr]) -> Statement {
 }
 
 /// Visits every expression of a statement, inner ones first.
-fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
+pub(super) fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
     use regauge_plan::walk::expressions_mut as walk;
     fn assignments(list: &mut [Assignment], visit: &mut dyn FnMut(&mut ast::Expr)) {
         list.iter_mut().filter_map(|a| a.value.as_mut()).for_each(|e| walk(e, visit));
@@ -604,7 +674,7 @@ fn each_expr(statement: &mut Statement, visit: &mut dyn FnMut(&mut ast::Expr)) {
 }
 
 /// A value of a client as an expression of its type.
-fn literal(value: &ArrayRef, ty: &DataType, casts: &mut syntax::Casts) -> Result<ast::Expr> {
+pub(super) fn literal(value: &ArrayRef, ty: &DataType, casts: &mut syntax::Casts) -> Result<ast::Expr> {
     if value.len() != 1 || value.is_null(0) {
         return casts.to(syntax::null(), ty);
     }

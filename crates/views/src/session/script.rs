@@ -62,7 +62,12 @@ impl Session {
         if script.statements.len() > 1 {
             self.open_implicit();
         }
-        let outcome = match self.statement(statement, script.text.as_deref()).await {
+        let opened = if self.status() == super::TransactionStatus::Failed { None } else { self.opened(statement) };
+        let outcome = match opened.filter(|given| self.is_fit(given)) {
+            Some(given) => self.statement_given(given).await,
+            None => self.statement(statement, script.text.as_deref()).await,
+        };
+        let outcome = match outcome {
             // Its rows may still fail, and then nothing of the text may stay: they are all there before it is committed.
             Ok(response) if last && self.txn.as_ref().is_some_and(|t| t.mode == Mode::Implicit && !t.is_empty()) => {
                 self.whole(response).await

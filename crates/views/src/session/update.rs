@@ -91,7 +91,7 @@ impl Session {
         let mut scope = self.scope(Some(txn));
         // What the statement needs of the table was judged before: SELECT where it reads the table's columns, and not else.
         Arc::make_mut(&mut scope.who).judged.insert(relation.id);
-        let kept = match self.plans.get(text, txn, &scope) {
+        let kept = match self.kept(text, txn, &scope) {
             Some(kept) => kept,
             None => {
                 let schema = syntax::quote(&relation.name.schema);

@@ -187,6 +187,59 @@ async fn a_view_over_one_that_falls_behind_is_never_shown_as_it_was_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_all_views_are_late_the_machine_is_waited_for_and_where_one_is_it_is_left_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(&dir);
+    config.limits.epochs_in_flight = 2;
+    let veil = Veil::over(&config);
+    let instance = Instance::open_with(config, veil.clone()).unwrap();
+    let mut s = session(&instance);
+    run(&mut s, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    let views = ["a", "b", "c", "d"];
+    for view in views {
+        run(&mut s, &format!("CREATE MATERIALIZED VIEW {view} AS SELECT count(*) AS n, '{view}' AS name FROM t")).await;
+    }
+    let mut id = 0;
+    // Writes for longer than one version is waited for; which of the views stand with the others then.
+    let mut while_late = async |late: &dyn Fn(Option<u64>)| {
+        run(&mut s, "FLUSH").await;
+        let before = views.map(|view| since(&instance, view).is_some());
+        assert_eq!(before, [true; 4], "all stand together when it begins");
+        late(Some(instance.log().durable().0));
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(700) {
+            run(&mut s, &format!("INSERT INTO t VALUES ({id})")).await;
+            id += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (stand, took) = (views.map(|view| since(&instance, view).is_some()), begun.elapsed());
+        late(None);
+        while views.iter().any(|view| since(&instance, view).is_none()) {
+            assert!(begun.elapsed() < LONG, "one never comes back");
+            run(&mut s, "FLUSH").await;
+        }
+        (stand, took)
+    };
+    let mut seen = vec![];
+    for _ in 0..5 {
+        let (stand, took) = while_late(&|at| veil.lag_all(at)).await;
+        // all together are waited for so long: a machine that stood still meanwhile shows nothing
+        if took < Duration::from_millis(1_500) {
+            seen.push(stand);
+        }
+        if seen.len() == 2 {
+            break;
+        }
+    }
+    assert!(!seen.is_empty() && seen.contains(&[true; 4]), "left behind with all the others late: {seen:?}");
+    let (stand, _) = while_late(&|at| veil.lag(at)).await;
+    assert!(!stand[0], "one that is late by itself holds all up: {stand:?}");
+    for view in views {
+        assert_eq!(run(&mut s, &format!("SELECT n FROM {view}")).await, [id.to_string()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sessions_own_lock_is_held_until_its_last_commit_is_durable_though_its_client_has_gone() {
     let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::new());
     let mut config = config(&dir);

@@ -23,6 +23,7 @@ mod larger;
 mod memory;
 mod mirror;
 mod moments;
+mod open_plans;
 mod past;
 mod pg;
 mod prepared;

@@ -1,4 +1,4 @@
-//! The engine behind a veil: a trace that says that it is slower than it is, or that panics when it is asked for changes.
+//! The engine behind a veil: a trace (or all of them) that says that it is slower than it is, or that panics when it is asked for changes.
 
 #![allow(clippy::disallowed_methods, reason = "no part of what is simulated")]
 
@@ -19,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub struct Veil {
@@ -33,6 +33,8 @@ struct Flags {
     first: AtomicU64,
     /// Whether that one lags, and where it says that it stands then.
     lags: AtomicBool,
+    /// Whether all of them do.
+    all_lag: AtomicBool,
     stuck: AtomicU64,
     panics: AtomicBool,
 }
@@ -52,6 +54,12 @@ impl Veil {
     pub fn lag(&self, at: Option<u64>) {
         self.flags.stuck.store(at.unwrap_or_default(), Ordering::SeqCst);
         self.flags.lags.store(at.is_some(), Ordering::SeqCst);
+    }
+
+    /// The same of all dataflows.
+    pub fn lag_all(&self, at: Option<u64>) {
+        self.flags.stuck.store(at.unwrap_or_default(), Ordering::SeqCst);
+        self.flags.all_lag.store(at.is_some(), Ordering::SeqCst);
     }
 
     /// From now on who asks for changes meets a panic.
@@ -89,7 +97,7 @@ impl Dataflows for Veil {
 
 impl Veiled {
     fn shown(&self, upper: Epoch) -> Epoch {
-        let lags = self.is_first && self.flags.lags.load(Ordering::SeqCst);
+        let lags = self.flags.all_lag.load(Ordering::SeqCst) || self.is_first && self.flags.lags.load(Ordering::SeqCst);
         if lags { upper.min(Epoch(self.flags.stuck.load(Ordering::SeqCst))) } else { upper }
     }
 }
@@ -99,9 +107,10 @@ impl Trace for Veiled {
         self.shown(self.below.upper())
     }
     fn wait(&self, at: Epoch, time: Duration) -> Result<Epoch, TraceFailure> {
-        let upper = self.below.wait(at, time)?;
-        if self.shown(upper) < at {
-            std::thread::sleep(time.min(Duration::from_millis(20)));
+        let (begun, mut upper) = (Instant::now(), self.below.wait(at, time)?);
+        while self.shown(upper) < at && begun.elapsed() < time {
+            std::thread::sleep(Duration::from_millis(5));
+            upper = self.below.upper();
         }
         Ok(self.shown(upper))
     }

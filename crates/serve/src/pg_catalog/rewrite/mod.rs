@@ -77,6 +77,7 @@ mod tests {
             system_columns: false,
             own: std::collections::HashMap::new(),
             about: std::sync::Arc::default(),
+            params: std::sync::Arc::default(),
         }
     }
 
