@@ -47,17 +47,22 @@ pub fn run(root: &Path, args: &[String]) -> Result<()> {
 
 fn table(line: &Value) -> String {
     let number = |pointer: &str| line.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
-    let mut out = "| | events/s | visible p50 ms | p99 ms | longest ms | CPU, cores |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut out = "| | events/s | visible p50 ms | p99 ms | longest ms | CPU, cores | a thread that only sleeps: p99, longest ms late | stolen by the host, s |\n\
+                   |---|---|---|---|---|---|---|---|\n"
+        .to_owned();
     let views = line["views"].as_u64().unwrap_or(0);
     for (name, what) in [("alone", format!("{views} views")), ("beside_backfill", format!("{views} views beside a backfill"))] {
         let of = |field: &str| number(&format!("/{name}/{field}"));
         out += &format!(
-            "| {what} | {:.0} | {:.2} | {:.2} | {:.1} | {:.2} |\n",
+            "| {what} | {:.0} | {:.2} | {:.2} | {:.1} | {:.2} | {:.1}, {:.1} | {:.2} |\n",
             of("events_per_s"),
             of("visible_ms_p50"),
             of("visible_ms_p99"),
             of("visible_ms_max"),
             of("cost/cpu_s") / of("cost/wall_s"),
+            of("overslept_ms_p99"),
+            of("overslept_ms_max"),
+            of("cost/stolen_s"),
         );
     }
     out += &format!(

@@ -18,7 +18,11 @@ use regauge_views::{Config, SessionOptions, version::trace::Trace};
 use serde_json::{Value, json};
 use std::{
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -57,6 +61,8 @@ struct Seen {
 struct Stretch {
     cost: Cost,
     seen: Vec<Seen>,
+    /// How much longer than asked for a thread slept that slept a millisecond at a time: no commit was faster than that.
+    overslept: Vec<Duration>,
     events: usize,
 }
 
@@ -79,7 +85,8 @@ impl Stretch {
             "events_per_s": self.events as f64 / self.cost.wall.as_secs_f64(),
             "visible_ms_p50": percentile_ms(&shown, 50), "visible_ms_p99": percentile_ms(&shown, 99),
             "visible_ms_max": percentile_ms(&shown, 100), "durable_ms_p50": percentile_ms(&acked, 50),
-            "durable_ms_p99": percentile_ms(&acked, 99), "slowest": slowest.collect::<Vec<_>>(),
+            "durable_ms_p99": percentile_ms(&acked, 99), "overslept_ms_p99": percentile_ms(&self.overslept, 99),
+            "overslept_ms_max": percentile_ms(&self.overslept, 100), "slowest": slowest.collect::<Vec<_>>(),
         })
     }
 }
@@ -196,6 +203,17 @@ impl Feed {
             }
             Ok(seen)
         });
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let sleeping = std::thread::spawn(move || {
+            let (wish, mut overslept) = (Duration::from_millis(1), vec![]);
+            while !is_over.load(Ordering::Relaxed) {
+                let at = Instant::now();
+                std::thread::sleep(wish);
+                overslept.push(at.elapsed().saturating_sub(wish));
+            }
+            overslept
+        });
         // made before they are due, or their making would be measured; little enough that it does not matter where it is not
         let mut ready = events.next(self.per_commit)?;
         let meter = Meter::start();
@@ -211,7 +229,10 @@ impl Feed {
         drop(submitted);
         acknowledging.join().map_err(|_| anyhow::anyhow!("the acknowledging thread panicked"))??;
         let seen = watching.join().map_err(|_| anyhow::anyhow!("the watching thread panicked"))??;
-        Ok(Stretch { cost: meter.stop(), seen, events: n as usize * self.per_commit })
+        let cost = meter.stop();
+        over.store(true, Ordering::Relaxed);
+        let overslept = sleeping.join().map_err(|_| anyhow::anyhow!("the sleeping thread panicked"))?;
+        Ok(Stretch { cost, seen, overslept, events: n as usize * self.per_commit })
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 pub struct Meter {
     cpu: ProcessTime,
     wall: Instant,
+    stolen: Option<Duration>,
 }
 
 /// Up to here.
@@ -22,15 +23,18 @@ pub struct Cost {
     pub cpu: Duration,
     /// On the clock.
     pub wall: Duration,
+    /// What this machine's host gave to others meanwhile, of all cores, as far as it says so; whatever is measured stood still then. Linux only.
+    pub stolen: Option<Duration>,
 }
 
 impl Meter {
     pub fn start() -> Meter {
-        Meter { cpu: ProcessTime::now(), wall: Instant::now() }
+        Meter { cpu: ProcessTime::now(), wall: Instant::now(), stolen: stolen() }
     }
 
     pub fn stop(&self) -> Cost {
-        Cost { cpu: self.cpu.elapsed(), wall: self.wall.elapsed() }
+        let stolen = stolen().zip(self.stolen).map(|(now, before)| now.saturating_sub(before));
+        Cost { cpu: self.cpu.elapsed(), wall: self.wall.elapsed(), stolen }
     }
 }
 
@@ -42,8 +46,16 @@ impl Cost {
 
     /// As fields of a report.
     pub fn json(&self) -> Value {
-        json!({ "cpu_s": self.cpu.as_secs_f64(), "wall_s": self.wall.as_secs_f64() })
+        let stolen = self.stolen.map(|s| s.as_secs_f64());
+        json!({ "cpu_s": self.cpu.as_secs_f64(), "wall_s": self.wall.as_secs_f64(), "stolen_s": stolen })
     }
+}
+
+/// Since the machine was started: the eighth number of the first line of /proc/stat, in hundredths of a second.
+fn stolen() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let ticks: u64 = text.lines().next()?.split_whitespace().nth(8)?.parse().ok()?;
+    Some(Duration::from_millis(ticks * 10))
 }
 
 /// A line of /proc/self/status, in bytes.
