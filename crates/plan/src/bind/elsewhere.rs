@@ -6,7 +6,7 @@
 //! | `arg_max(x, y)`, `max_by`; `arg_min(x, y)`, `min_by` | x of the row with the greatest, least y that is not NULL; among equals the least x |
 //! | `first_value(x ORDER BY y)`, `last_value(..)` without OVER | the first, last element of `array_agg(x ORDER BY y)` |
 //! | `listagg(x [, s]) WITHIN GROUP (ORDER BY y)` | `string_agg(x, s ORDER BY y)`; `,` divides unless told |
-//! | `some(x)`, `logical_or(x)`, `logical_and(x)`, `countif(x)`, `median(x)` | `bool_or(x)`, `bool_and(x)`, `count(*) FILTER (WHERE x)`, `percentile_cont(0.5)` |
+//! | `some(x)`, `logical_or(x)`, `logical_and(x)`, `countif(x)` (or `count_if`), `median(x)` | `bool_or(x)`, `bool_and(x)`, `count(*) FILTER (WHERE x)`, `percentile_cont(0.5)` |
 //! | `grouping_id(a, b)` | `grouping(a, b)` |
 //! | `count(DISTINCT a, b)` | different pairs of which no part is NULL |
 //! | `timestampdiff(unit, a, b)`, `datediff`, `timestampadd(unit, n, t)` | whole units from a to b; `t + n * INTERVAL '1 unit'` |
@@ -128,7 +128,7 @@ fn aggregate(name: &str, f: &Function, args: &[Expr]) -> Result<Option<Expr>> {
             });
             Expr::Function(out)
         }
-        ("countif", [condition]) if bare => {
+        ("countif" | "count_if", [condition]) if bare => {
             let mut out = f.clone();
             out.name = named("count");
             out.filter = Some(and(out.filter, *nested(condition.clone())));

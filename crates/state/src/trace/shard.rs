@@ -2,7 +2,7 @@
 
 use super::layer::Layer;
 use regauge_types::Epoch;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// Neighbours.
 pub(super) type Run = Vec<Arc<Layer>>;
@@ -20,9 +20,7 @@ impl Shard {
     /// true of. All of them at or below `since`, and behind those that are being merged. At once: were a large layer merged with each of
     /// hundreds of small ones before it in turn, it would be copied as often.
     pub fn next_merge(&self, since: Epoch) -> Option<Run> {
-        let settled = self.layers.partition_point(|layer| layer.epoch <= since);
-        let merging = self.merging.as_ref().and_then(|run| self.place(run.last()?));
-        let first = merging.map_or(0, |at| at + 1);
+        let Range { start: first, end: settled } = self.mergeable(since);
         let size = |at: usize| self.layers[at].size();
         let last = (first + 1..settled).rev().find(|at| size(*at) * 2 >= size(at - 1))?;
         let (mut from, mut sum) = (last, size(last));
@@ -33,9 +31,16 @@ impl Shard {
         Some(self.layers[from..=last].to_vec())
     }
 
-    /// Layers that nobody reads one by one any more.
-    pub fn n_settled(&self, since: Epoch) -> usize {
-        self.layers.partition_point(|layer| layer.epoch <= since)
+    /// Places of layers that nobody reads one by one any more, behind those that a thread merges.
+    fn mergeable(&self, since: Epoch) -> Range<usize> {
+        let settled = self.layers.partition_point(|layer| layer.epoch <= since);
+        let merging = self.merging.as_ref().and_then(|run| self.place(run.last()?));
+        merging.map_or(0, |at| at + 1)..settled
+    }
+
+    /// How many of those there are.
+    pub fn n_mergeable(&self, since: Epoch) -> usize {
+        self.mergeable(since).len()
     }
 
     /// What neighbours have become, in their place.

@@ -24,7 +24,7 @@ const BESIDE_ROWS: usize = if cfg!(debug_assertions) { 1 << 7 } else { 1 << 12 }
 /// time; what one has no room for in this epoch it merges in one of the next.
 const HERE_ROWS: usize = if cfg!(debug_assertions) { 1 << 6 } else { 1 << 12 };
 
-/// With more settled layers than this nothing waits: who reads the trace goes through all of them.
+/// With more layers than this that could be merged small ones do not wait: who reads the trace goes through all of them.
 const LAYERS_MAX: usize = 256;
 
 fn size(run: &Run) -> usize {
@@ -51,7 +51,8 @@ impl Turns {
     /// Whether so many rows may be merged in this epoch; one run may, whatever its size.
     fn has_room(&self, at: Epoch, rows: usize) -> bool {
         let mut here = self.here.lock();
-        if here.0 != at {
+        // a trace that catches up is at an earlier one
+        if at > here.0 {
             *here = (at, 0);
         }
         let has_room = here.1 == 0 || here.1 + rows <= HERE_ROWS;
@@ -127,14 +128,14 @@ impl Publisher {
             let (run, is_merging, has_many) = {
                 let shard = self.shared.shards[self.shard].lock();
                 let Some(run) = shard.next_merge(since) else { return Ok(()) };
-                (run, shard.merging.is_some(), shard.n_settled(since) > LAYERS_MAX)
+                (run, shard.merging.is_some(), shard.n_mergeable(since) > LAYERS_MAX)
             };
             if let Some((threads, turn)) = self.beside.clone() {
                 if is_large(&run) && !is_merging {
                     return self.merge_beside(&threads, turn, run);
                 }
-                // while that thread merges, or waits for its turn, what gathers behind it waits, too
-                if !has_many && (is_large(&run) || !turn.has_room(self.upper, size(&run))) {
+                // while that thread merges, or waits for its turn, what is as large behind it waits, too
+                if is_large(&run) || !has_many && !turn.has_room(self.upper, size(&run)) {
                     return Ok(());
                 }
             }

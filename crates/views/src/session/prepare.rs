@@ -31,6 +31,9 @@ use std::{
 
 /// Statements that PREPARE may keep in one session.
 const NAMED_MAX: usize = 10_000;
+/// Statements that are found again when they are prepared again: longer texts, and those of more parameters or columns, are not kept.
+const KEPT_BYTES_MAX: usize = 1024;
+const KEPT_PARTS_MAX: usize = 64;
 /// Most parameters of one statement, as in PostgreSQL's protocol.
 const PARAMS_MAX: usize = 65_535;
 
@@ -109,6 +112,9 @@ impl Session {
 
     async fn prepare_inner(&mut self, sql: &str, types: &[Option<DataType>]) -> Result<Prepared> {
         self.own.clear();
+        if sql.len() > KEPT_BYTES_MAX || types.len() > KEPT_PARTS_MAX {
+            return self.prepare_anew(sql, types).await;
+        }
         let asked = (sql.to_owned(), types.to_vec());
         let held = self.prepared_in();
         if let Some(before) = self.plans.prepared.get(&asked).filter(|before| Some(&before.held) == held.as_ref()) {
@@ -119,8 +125,9 @@ impl Session {
             prepared.statement.as_deref(),
             Some(Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
         );
-        if let Some(held) = held.filter(|_| may_be_kept && prepared.text.is_some() && sql.len() <= super::select::TEXT_BYTES_MAX)
-        {
+        let n_columns = prepared.columns.as_ref().map_or(0, |columns| columns.fields().len());
+        let is_small = n_columns.max(prepared.params.len()) <= KEPT_PARTS_MAX;
+        if let Some(held) = held.filter(|_| may_be_kept && is_small && prepared.text.is_some()) {
             self.plans.prepared.put(asked, PreparedBefore { prepared: prepared.clone(), held });
         }
         Ok(prepared)
@@ -132,6 +139,10 @@ impl Session {
             return None;
         }
         let scope = self.scope(None);
+        // in a transaction rights may be newer than its catalog
+        if !Arc::ptr_eq(&scope.catalog.rights, &scope.who.rights) {
+            return None;
+        }
         Some(PreparedIn {
             catalog: Arc::downgrade(&scope.catalog),
             role: self.plain_role()?,

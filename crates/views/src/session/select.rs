@@ -37,7 +37,7 @@ const PLANS_KEPT: usize = 512;
 /// Plans with slots that are kept of one text while no session has them.
 const OPEN_KEPT: usize = 8;
 /// A longer text is planned each time.
-pub(super) const TEXT_BYTES_MAX: usize = 4096;
+const TEXT_BYTES_MAX: usize = 4096;
 
 /// A plan with what must hold for it to be used again.
 #[derive(Clone)]
@@ -141,11 +141,15 @@ impl SharedPlans {
     }
 
     fn give_back(&self, kept: Kept) {
+        // of a catalog that nobody has any more
+        if kept.catalog.strong_count() == 0 {
+            return;
+        }
         let Some(key) = kept.slots.as_ref().map(|s| s.key.clone()) else { return };
         let mut open = self.open.lock();
         match open.get_mut(&key) {
             Some(all) => {
-                all.retain(|other| other.catalog.ptr_eq(&kept.catalog));
+                all.retain(|other| other.catalog.strong_count() > 0);
                 if all.len() < OPEN_KEPT {
                     all.push(kept);
                 }
