@@ -1,18 +1,18 @@
 //! Versions that do not keep up: how long the others wait for them, and when they are fed alone.
 //!
 //! One that is slow by itself is left behind after [`PATIENCE`], with all that read it. Where most are late it is the machine that does not keep
-//! up: feeding each alone would only be more work, so they are waited for ([`PATIENCE_WITH_ALL`] for all together), and the next
-//! epoch has all that came meanwhile, in which a row costs less. Both are tested by `faults.rs` of
+//! up: feeding each alone would only be more work, so they are waited for as long as any of them comes forward (and for [`PATIENCE_WITH_ALL`] where
+//! none does), and the next epoch has all that came meanwhile, in which a row costs less. Both are tested by `faults.rs` of
 //! this crate.
 
 use super::Driver;
 use crate::version::{life::Fact, registry::Key};
-use regauge_types::Lsn;
+use regauge_types::{Epoch, Lsn};
 use std::{sync::atomic::Ordering, time::Duration};
 
 /// How long one epoch waits for a version that does not keep up.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
-/// How long it waits where the others do not keep up either.
+/// How long it waits in all where the others do not keep up either, and none of them comes forward.
 pub(super) const PATIENCE_WITH_ALL: Duration = Duration::from_secs(2);
 
 impl Driver {
@@ -22,7 +22,8 @@ impl Driver {
         let keys: Vec<Key> = self.running.iter().filter(|(_, r)| !r.alone).map(|(k, _)| *k).collect();
         // of all together
         let mut patience = PATIENCE_WITH_ALL.as_millis() / PATIENCE.as_millis();
-        for key in keys {
+        let mut stood = self.stand(&keys);
+        for key in keys.iter().copied() {
             let Ok(trace) = self.versions.reader(key) else { continue };
             if Lsn::from(trace.upper()) >= wanted || self.running.get(&key).is_none_or(|r| r.alone) {
                 continue;
@@ -32,7 +33,9 @@ impl Driver {
                 if self.stop.load(Ordering::Acquire) {
                     return;
                 }
-                patience = patience.saturating_sub(1);
+                let stand = self.stand(&keys);
+                patience = patience.saturating_sub(u128::from(stand == stood));
+                stood = stand;
                 if !matches!(came, Ok(upper) if upper < wanted && patience > 0 && self.others_are_late(key, wanted)) {
                     break came;
                 }
@@ -46,6 +49,11 @@ impl Driver {
                 Err(failure) => self.tell(key, &Fact::Broke { why: failure.to_string() }),
             }
         }
+    }
+
+    /// Where these versions stand.
+    fn stand(&self, keys: &[Key]) -> Vec<Epoch> {
+        keys.iter().map(|key| self.versions.reader(*key).map_or(Epoch(0), |trace| trace.upper())).collect()
     }
 
     /// Whether half of those that do not read this version are not there either: then it is the machine that does not keep up, and
