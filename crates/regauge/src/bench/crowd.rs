@@ -61,7 +61,7 @@ struct Seen {
 struct Stretch {
     cost: Cost,
     seen: Vec<Seen>,
-    /// How much longer than asked for a thread slept that slept a millisecond at a time: no commit was faster than that.
+    /// How much longer than asked for a thread slept that slept a millisecond at a time.
     overslept: Vec<Duration>,
     events: usize,
 }

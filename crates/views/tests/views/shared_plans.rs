@@ -1,4 +1,4 @@
-//! Sessions share plans of texts; each answers as if it had planned its own. (That plans are found again is tested by `open_plans.rs`.)
+//! Sessions share plans of texts; each answers as if it had planned its own. (That plans for any values are found again is tested by `open_plans.rs`.)
 
 use crate::common::{attempt, code, run, site};
 use regauge_views::SessionOptions;
